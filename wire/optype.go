@@ -1,0 +1,97 @@
+package wire
+
+import "fmt"
+
+// OpType names what a frame is about. Every frame of a call carries the same one, and both sides
+// check it. The numbers are part of the wire format: never reused, only appended.
+type OpType uint16
+
+const (
+	// Bytes, for clients.
+	OpPut    OpType = 1 // chunks in, locator out
+	OpRead   OpType = 2 // range in, chunks out
+	OpAppend OpType = 3 // chunks in, to one open extent
+	OpVerify OpType = 4 // compare one replica, or all, with the log
+
+	// Operations and what is known of them.
+	OpSession   OpType = 10 // open a client session for idempotent submits
+	OpSubmit    OpType = 11
+	OpCancel    OpType = 12
+	OpOps       OpType = 13
+	OpShowOp    OpType = 14
+	OpExtents   OpType = 15
+	OpNodes     OpType = 16
+	OpStatus    OpType = 17
+	OpConns     OpType = 18
+	OpWait      OpType = 19 // answers when an operation has ended, or with where it stands
+	OpSettings  OpType = 20
+	OpSetting   OpType = 21 // set one
+	OpInventory OpType = 22 // extent files on a node's disk
+
+	// Policies.
+	OpPolicyLoad     OpType = 30
+	OpPolicyActivate OpType = 31
+	OpPolicyRollback OpType = 32
+	OpPolicies       OpType = 33
+	OpPolicyFetch    OpType = 34 // between nodes: a module's bytes by digest
+
+	// The operation log.
+	OpLogList   OpType = 40
+	OpLogVerify OpType = 41
+	OpLogChain  OpType = 42
+
+	// Between nodes.
+	OpJoin          OpType = 50
+	OpHeartbeat     OpType = 51
+	OpPropose       OpType = 52
+	OpReplicaCreate OpType = 53
+	OpReplicaAppend OpType = 54
+	OpReplicaFence  OpType = 55
+	OpReplicaRead   OpType = 56
+	OpReplicaSum    OpType = 57
+)
+
+var opNames = map[OpType]string{
+	OpPut: "put", OpRead: "read", OpAppend: "append", OpVerify: "verify",
+	OpSession: "session", OpSubmit: "submit", OpCancel: "cancel", OpOps: "ops", OpShowOp: "show-op",
+	OpExtents: "extents", OpNodes: "nodes", OpStatus: "status", OpConns: "conns", OpWait: "wait",
+	OpSettings: "settings", OpSetting: "setting", OpInventory: "inventory",
+	OpPolicyLoad: "policy-load", OpPolicyActivate: "policy-activate", OpPolicyRollback: "policy-rollback",
+	OpPolicies: "policies", OpPolicyFetch: "policy-fetch",
+	OpLogList: "log-list", OpLogVerify: "log-verify", OpLogChain: "log-chain",
+	OpJoin: "join", OpHeartbeat: "heartbeat", OpPropose: "propose",
+	OpReplicaCreate: "replica-create", OpReplicaAppend: "replica-append", OpReplicaFence: "replica-fence",
+	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum",
+}
+
+func (o OpType) String() string {
+	if s, ok := opNames[o]; ok {
+		return s
+	}
+	return fmt.Sprintf("op(%d)", uint16(o))
+}
+
+// Session is a class of work. Each has its own credit and its own share of a connection.
+type Session uint8
+
+const (
+	SessionClient  Session = 1
+	SessionAppend  Session = 2
+	SessionRepair  Session = 3
+	SessionDelete  Session = 4
+	SessionControl Session = 5
+
+	sessionEnd Session = 6
+)
+
+var sessionNames = [...]string{"", "client", "append", "repair", "delete", "control"}
+
+func (s Session) String() string {
+	if s == 0 || int(s) >= len(sessionNames) {
+		return fmt.Sprintf("session(%d)", uint8(s))
+	}
+	return sessionNames[s]
+}
+
+// Valid tells whether s names a session of this protocol version.
+func (s Session) Valid() bool { return s >= SessionClient && s < sessionEnd }
