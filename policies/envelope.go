@@ -43,6 +43,11 @@ func Envelope(existing, incoming Kind, sameNode bool) Safe {
 			return Safe{set(Wait, Supersede, Reject), Supersede}
 		}
 		return Safe{set(Wait, Reject), Wait}
+	case KindPunch:
+		if incoming == KindDelete {
+			return Safe{set(Wait, Supersede, Reject), Supersede}
+		}
+		return Safe{set(Wait, Reject), Wait}
 	case KindRepair, KindMove:
 		return copying(existing, incoming, sameNode)
 	case KindDecommission:
@@ -51,6 +56,13 @@ func Envelope(existing, incoming Kind, sameNode bool) Safe {
 			return Safe{set(Merge, Reject), Merge}
 		case KindRecommission:
 			return Safe{set(Supersede, Reject), Supersede}
+		}
+	case KindRecommission:
+		switch incoming {
+		case KindRecommission:
+			return Safe{set(Merge, Reject), Merge}
+		case KindDecommission:
+			return Safe{set(Wait, Reject), Wait}
 		}
 	}
 	return Safe{set(Reject), Reject}
