@@ -1,0 +1,68 @@
+// Package vfs is the seam between datanode and a file system: small interfaces, and three things
+// behind them. OS is the real one. Mem keeps everything in memory and can crash: what was not synced
+// is lost, kept or torn. Fault wraps another FS and makes chosen calls fail.
+//
+// Names are slash-separated paths. Errors satisfy errors.Is with io/fs's ErrNotExist and ErrExist.
+// Every implementation is safe for concurrent use; whoever writes the same bytes of one file from
+// two goroutines must order that himself.
+package vfs
+
+import (
+	"errors"
+	"io"
+	"syscall"
+)
+
+// FS is a file system. Changes to names (Create, Remove, Rename) survive a crash only after SyncDir
+// of the folder they happened in.
+type FS interface {
+	// Create makes a new empty file, open for reading and writing. It fails with fs.ErrExist when
+	// the name is taken, so that nothing is ever overwritten by accident.
+	Create(name string) (File, error)
+	// OpenRW opens an existing file for reading and writing.
+	OpenRW(name string) (File, error)
+	// OpenRead opens an existing file for reading.
+	OpenRead(name string) (File, error)
+	// Remove takes a file's name away. Handles that are open go on working.
+	Remove(name string) error
+	// Rename gives a file a new name, replacing what had it, in one step: after a crash the file
+	// has the old name or the new one, never both or neither. Durable after SyncDir of both folders.
+	Rename(from, to string) error
+	// List returns the names in a folder, sorted, without the folder's own path.
+	List(dir string) ([]string, error)
+	// MkdirAll makes a folder and its missing parents. The folders are durable when it returns.
+	MkdirAll(dir string) error
+	Stat(name string) (Info, error)
+	// SyncDir makes the names in a folder durable.
+	SyncDir(dir string) error
+	// Lock takes an exclusive lock in the form of a file, to keep a second process out of a data
+	// folder. It never waits: a lock that is held is ErrLocked. Closing releases it; so does the
+	// death of the process.
+	Lock(name string) (io.Closer, error)
+}
+
+// File is an open file.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	// Sync makes the bytes and the size durable (not times and modes: fdatasync where there is
+	// one). After a failed Sync nothing is known about any write since the last good one.
+	Sync() error
+	Truncate(size int64) error
+	Size() (int64, error)
+}
+
+// Info is what Stat tells.
+type Info struct {
+	SizeBytes int64
+	IsDir     bool
+}
+
+// ErrLocked is returned by Lock when another process, or another holder in this one, has the lock.
+var ErrLocked = errors.New("locked by another process")
+
+// IsNoSpace tells whether err says that the disk, or the user's share of it, is full.
+func IsNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
