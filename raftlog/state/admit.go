@@ -1,0 +1,224 @@
+package state
+
+import (
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/wire"
+)
+
+// admit brings an operation in, after checking again what the leader decided: the request is new,
+// the policy still decides, nothing about the extent has changed, every verdict is inside the
+// envelope and what the operation needs is there.
+func (s *State) admit(at moment, c *Admit) Result {
+	a, found, refusal := s.answered(c.Request)
+	switch {
+	case refusal != nil:
+		return Result{Err: refusal}
+	case found && a.Code != 0:
+		return refused(a.Code, "%s", a.Detail)
+	case found:
+		return Result{Op: a.Op, Extent: a.Extent}
+	}
+	res := s.admitNew(at, c)
+	if !res.Stale {
+		s.remember(c.Request, res)
+	}
+	return res
+}
+
+func (s *State) admitNew(at moment, c *Admit) Result {
+	if c.Decision.Epoch != s.PolicyEpoch {
+		return stale("decided under policy epoch %d, now it is %d", c.Decision.Epoch, s.PolicyEpoch)
+	}
+	var open []OpID
+	if c.Extent != 0 {
+		e := s.Extent(c.Extent)
+		if e == nil {
+			return refused(wire.CodeNotFound, "there is no extent %d", c.Extent)
+		}
+		if e.Gen != c.Gen {
+			return stale("decided under generation %d of extent %d, now it is %d", c.Gen, c.Extent, e.Gen)
+		}
+		open = e.Ops
+	} else if n := s.Node(c.Node); n != nil {
+		open = n.Ops
+	}
+	if res := s.checkPossible(c); res.Err != nil {
+		return res
+	}
+	if res := s.checkVerdicts(c, open); res.Err != nil {
+		return res
+	}
+	o := &Op{
+		ID: at.op(), Kind: c.Kind, State: OpQueued, Extent: c.Extent, Node: c.Node, Target: c.Target,
+		Origin: c.Origin, Parent: c.Parent, Decision: c.Decision,
+	}
+	return s.yieldAndQueue(at, c, o)
+}
+
+// checkPossible refuses what could never start in this state.
+func (s *State) checkPossible(c *Admit) Result {
+	e := s.Extent(c.Extent)
+	switch c.Kind {
+	case policies.KindCreate:
+		return s.checkCreate(c)
+	case policies.KindSeal:
+		if e == nil || e.State == ExtentSealed {
+			return refused(wire.CodePrecondition, "extent %d cannot be sealed: it is already", c.Extent)
+		}
+	case policies.KindRepair, policies.KindMove:
+		if e == nil || (e.State != ExtentSealed && e.State != ExtentDeleted) {
+			return refused(wire.CodePrecondition, "extent %d must be sealed before a %s; submit a seal first", c.Extent, c.Kind)
+		}
+	case policies.KindDelete:
+		if e == nil {
+			return refused(wire.CodeInvalid, "a delete needs an extent")
+		}
+	case policies.KindDecommission, policies.KindRecommission:
+		return s.checkNodeOp(c)
+	default:
+		return refused(wire.CodeInvalid, "this version has no operation %s", c.Kind)
+	}
+	if e != nil && e.State == ExtentDeleted {
+		return refused(wire.CodeNotFound, "extent %d is deleted", c.Extent)
+	}
+	return Result{}
+}
+
+func (s *State) checkCreate(c *Admit) Result {
+	if len(c.Class) > policies.ClassBytes {
+		return refused(wire.CodeInvalid, "class %q is longer than %d bytes", c.Class, policies.ClassBytes)
+	}
+	if len(c.Replicas) == 0 || int(c.Want) < len(c.Replicas) {
+		return refused(wire.CodeInvalid, "a create names 1 to %d nodes, not %d", c.Want, len(c.Replicas))
+	}
+	for i, id := range c.Replicas {
+		n := s.Node(id)
+		if n == nil || !n.Takes() {
+			return stale("node %s takes no replicas now", id)
+		}
+		for _, other := range c.Replicas[:i] {
+			if other == id {
+				return refused(wire.CodeInvalid, "node %s is named twice", id)
+			}
+		}
+	}
+	return Result{}
+}
+
+func (s *State) checkNodeOp(c *Admit) Result {
+	n := s.Node(c.Node)
+	if n == nil {
+		return refused(wire.CodeNotFound, "there is no node %s", c.Node)
+	}
+	if c.Kind == policies.KindRecommission {
+		if n.Mode == ModeActive {
+			return refused(wire.CodePrecondition, "node %s is active already", c.Node)
+		}
+		return Result{}
+	}
+	if n.Mode == ModeDecommissioned {
+		return refused(wire.CodePrecondition, "node %s is decommissioned already", c.Node)
+	}
+	for _, other := range s.takers() {
+		if other != c.Node {
+			return Result{}
+		}
+	}
+	return refused(wire.CodePrecondition, "no other node is up to take the replicas of %s; add a node or bring one back", c.Node)
+}
+
+func (s *State) takers() []NodeID {
+	var ids []NodeID
+	s.Nodes(func(n *Node) bool {
+		if n.Takes() {
+			ids = append(ids, n.ID)
+		}
+		return true
+	})
+	return ids
+}
+
+// checkVerdicts holds the recorded verdicts against the envelope and against the operations that
+// are really open. The leader saw the same ones, unless the state has changed since.
+func (s *State) checkVerdicts(c *Admit, open []OpID) Result {
+	if len(c.Decision.Conflicts) != len(open) {
+		return stale("decided against %d open operations, now there are %d", len(c.Decision.Conflicts), len(open))
+	}
+	for i, k := range c.Decision.Conflicts {
+		if k.With != open[i] {
+			return stale("decided against operation %s, now there is %s", k.With, open[i])
+		}
+		existing := s.Op(k.With)
+		safe := policies.Envelope(existing.Kind, c.Kind, existing.Node == c.Node)
+		if !safe.Allowed.Has(k.Final) {
+			return refused(wire.CodeEnvelope, "%s of an incoming %s against %s %s is outside the envelope", k.Final, c.Kind, existing.Kind, k.With)
+		}
+	}
+	return Result{}
+}
+
+// yieldAndQueue carries out the verdicts: the strongest one decides what becomes of o. A reject or
+// merge changes nothing else, so it is looked for first.
+func (s *State) yieldAndQueue(at moment, c *Admit, o *Op) Result {
+	for _, k := range c.Decision.Conflicts {
+		switch k.Final {
+		case policies.Reject:
+			return s.rejectOp(at, o, k)
+		case policies.Merge:
+			return s.mergeOp(at, o, k)
+		}
+	}
+	for _, k := range c.Decision.Conflicts {
+		switch {
+		case k.Final == policies.Supersede && !s.canEnd(k.With), k.Final == policies.Wait:
+			o.Waits = append(o.Waits, k.With)
+		case k.Final == policies.Supersede:
+			s.endOp(at, k.With, OpSuperseded, o.ID, "superseded by "+o.Kind.String()+" "+o.ID.String())
+		}
+	}
+	o.step(at, "admitted: "+c.Decision.Reason)
+	switch {
+	case c.Kind == policies.KindCreate:
+		s.addExtent(at, c, o)
+	case c.Extent != 0:
+		e := s.Extent(c.Extent).clone()
+		e.Gen++
+		e.Ops = append(e.Ops, o.ID)
+		s.putExtent(e)
+	default:
+		n := s.Node(c.Node).clone()
+		n.Ops = append(n.Ops, o.ID)
+		s.nodes.Set(n.ID, n)
+	}
+	s.putOp(o)
+	return Result{Op: o.ID, Extent: o.Extent}
+}
+
+func (s *State) rejectOp(at moment, o *Op, k Conflict) Result {
+	o.State, o.By, o.EndedMicros, o.EndedIndex = OpRejected, k.With, at.now, at.index
+	o.Detail = k.WithKind.String() + " " + k.With.String() + " is in the way: " + k.Reason
+	o.step(at, "rejected")
+	s.putOp(o)
+	err := refuse(wire.CodeConflict, "%s of extent %d is refused: %s (operation %s)", o.Kind, o.Extent, o.Detail, o.ID)
+	return Result{Op: o.ID, Extent: o.Extent, Err: err}
+}
+
+func (s *State) mergeOp(at moment, o *Op, k Conflict) Result {
+	e := s.Op(k.With).clone()
+	e.step(at, "a later "+o.Kind.String()+" was merged into this")
+	s.putOp(e)
+	return Result{Op: e.ID, Extent: e.Extent, Merged: true}
+}
+
+func (s *State) addExtent(at moment, c *Admit, o *Op) {
+	e := &Extent{
+		ID: s.NextExtent, State: ExtentCreating, Class: c.Class, Want: c.Want, Gen: 1,
+		Ops: []OpID{o.ID}, CreatedMicros: at.now,
+	}
+	s.NextExtent++
+	for _, n := range c.Replicas {
+		e.setReplica(n, ReplicaWhole)
+	}
+	o.Extent = e.ID
+	s.putExtent(e)
+}

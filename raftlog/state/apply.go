@@ -1,0 +1,119 @@
+package state
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/datanode/datanode/wire"
+)
+
+// Result is what one command came to. Every replica computes the same one; only the node that
+// proposed the entry looks at it.
+type Result struct {
+	Op      OpID      // of an admit: the operation, or the one that it was merged into
+	Extent  ExtentID  // of an admit
+	Session SessionID // of OpenSession
+	Merged  bool      // the operation became one with Op
+	// Stale says that Err only means that the decision was made under a state or policy that has
+	// changed since. Decide again.
+	Stale bool
+	Err   *wire.Error // nil when the command was carried out
+}
+
+// moment is where in the log, and when, a command applies.
+type moment struct {
+	index Index
+	place int
+	now   Micros
+}
+
+func (m moment) op() OpID { return NewOpID(m.index, m.place) }
+
+// Apply carries out the commands of one entry, in order, and says what each came to. micros is the
+// leader's time; it is clamped so that the cell's time never goes back. index must be above every
+// index applied before.
+func (s *State) Apply(index Index, micros Micros, commands []Command) []Result {
+	if index <= s.Applied {
+		panic(fmt.Sprintf("state: apply of entry %d after %d", index, s.Applied))
+	}
+	s.Applied = index
+	s.NowMicros = max(s.NowMicros, micros)
+	results := make([]Result, len(commands))
+	for i, c := range commands {
+		results[i] = s.apply(moment{index: index, place: i, now: s.NowMicros}, c)
+	}
+	return results
+}
+
+// Skip records that an entry without commands, such as the group's own, has gone by.
+func (s *State) Skip(index Index) { s.Applied = max(s.Applied, index) }
+
+func (s *State) apply(at moment, c Command) Result {
+	switch c := c.(type) {
+	case *Genesis:
+		return s.genesis(c)
+	case *Admit:
+		return s.admit(at, c)
+	case *Start:
+		return s.start(at, c)
+	case *Finish:
+		return s.finish(at, c)
+	case *Cancel:
+		return s.cancel(at, c)
+	case *Gone:
+		return s.gone(at, c)
+	case *Suspect:
+		return s.suspect(c)
+	case *Rescore:
+		return s.rescore(at, c)
+	case *Join:
+		return s.join(at, c)
+	case *SetNodeState:
+		return s.setNodeState(at, c)
+	case *SetVoter:
+		return s.setVoter(c)
+	case *OpenSession:
+		return s.openSession(at, c)
+	case *Set:
+		return s.set(c)
+	case *LoadPolicy:
+		return s.loadPolicy(c)
+	case *ActivatePolicy:
+		return s.activatePolicy(c)
+	case *RollbackPolicy:
+		return s.rollbackPolicy()
+	}
+	panic(fmt.Sprintf("state: command of unknown type %T", c))
+}
+
+func refuse(code wire.Code, format string, args ...any) *wire.Error {
+	return wire.Errorf(wire.OpPropose, code, format, args...)
+}
+
+func refused(code wire.Code, format string, args ...any) Result {
+	return Result{Err: refuse(code, format, args...)}
+}
+
+// stale refuses a command because of what has changed since it was decided.
+func stale(format string, args ...any) Result {
+	return Result{Stale: true, Err: refuse(wire.CodeConflict, format, args...)}
+}
+
+func compare[T cmp.Ordered](a, b T) int { return cmp.Compare(a, b) }
+
+func (s *State) genesis(c *Genesis) Result {
+	if s.Cell != "" {
+		return refused(wire.CodePrecondition, "this log already belongs to cell %s", s.Cell)
+	}
+	s.Cell = c.Cell
+	return Result{}
+}
+
+func (s *State) set(c *Set) Result {
+	next, err := s.Settings.With(c.Key, c.Value)
+	if err != nil {
+		return refused(wire.CodeInvalid, "%s", err.Error())
+	}
+	s.Settings = next
+	return Result{}
+}

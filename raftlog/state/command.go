@@ -1,0 +1,263 @@
+package state
+
+import "github.com/datanode/datanode/policies"
+
+// CommandType tags a command in an entry. Numbered by hand: never reused, only appended.
+type CommandType uint8
+
+const (
+	TypeGenesis        CommandType = 1
+	TypeAdmit          CommandType = 2
+	TypeStart          CommandType = 3
+	TypeFinish         CommandType = 4
+	TypeCancel         CommandType = 5
+	TypeGone           CommandType = 6
+	TypeSuspect        CommandType = 7
+	TypeRescore        CommandType = 8
+	TypeJoin           CommandType = 9
+	TypeNodeState      CommandType = 10
+	TypeVoter          CommandType = 11
+	TypeSession        CommandType = 12
+	TypeSetting        CommandType = 13
+	TypePolicyLoad     CommandType = 14
+	TypePolicyActivate CommandType = 15
+	TypePolicyRollback CommandType = 16
+)
+
+var commandNames = []string{"", "genesis", "admit", "start", "finish", "cancel", "gone", "suspect", "rescore",
+	"node-join", "node-state", "node-voter", "session", "setting", "policy-load", "policy-activate", "policy-rollback"}
+
+func (t CommandType) String() string { return name(commandNames, uint8(t)) }
+
+// Command is one change to the state, as it stands in an entry. The pointer types below are all
+// the implementations.
+type Command interface{ CommandType() CommandType }
+
+// NewCommand returns an empty command of the type to decode into, nil for an unknown type.
+func NewCommand(t CommandType) Command {
+	switch t {
+	case TypeGenesis:
+		return new(Genesis)
+	case TypeAdmit:
+		return new(Admit)
+	case TypeStart:
+		return new(Start)
+	case TypeFinish:
+		return new(Finish)
+	case TypeCancel:
+		return new(Cancel)
+	case TypeGone:
+		return new(Gone)
+	case TypeSuspect:
+		return new(Suspect)
+	case TypeRescore:
+		return new(Rescore)
+	case TypeJoin:
+		return new(Join)
+	case TypeNodeState:
+		return new(SetNodeState)
+	case TypeVoter:
+		return new(SetVoter)
+	case TypeSession:
+		return new(OpenSession)
+	case TypeSetting:
+		return new(Set)
+	case TypePolicyLoad:
+		return new(LoadPolicy)
+	case TypePolicyActivate:
+		return new(ActivatePolicy)
+	case TypePolicyRollback:
+		return new(RollbackPolicy)
+	}
+	return nil
+}
+
+// Genesis names the cell. It is the first command of a log; later ones are refused.
+type Genesis struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Cell string
+}
+
+// Request names a submit of a client session, so that a repeated one is answered, not run, again.
+type Request struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Session SessionID // 0: not idempotent, for the cell's own submits
+	Seq     uint64
+}
+
+// Admit brings an operation into the cell with the decision that was made about it.
+type Admit struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Request Request
+	Kind    policies.Kind
+	Origin  policies.Origin
+	Parent  OpID
+	Extent  ExtentID // 0 for a create and for node operations
+	Node    NodeID
+	Target  NodeID // of a move, where the caller wants it; empty lets the cell choose
+	// Gen is the extent's generation that the decision was made under.
+	Gen      uint64
+	Decision Decision
+
+	// Class, Want and Replicas are those of a create: Replicas[0] becomes the primary.
+	Class    string
+	Want     uint8
+	Replicas []NodeID
+}
+
+// Start lets a queued operation run. Its fence is the index of the entry.
+type Start struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Op       OpID
+	Source   NodeID
+	Target   NodeID
+	Executor NodeID
+	Replaces NodeID
+}
+
+// Outcome is how an attempt ended.
+type Outcome uint8
+
+const (
+	OutcomeDone  Outcome = 1
+	OutcomeRetry Outcome = 2 // try again, after a pause, up to Settings.MaxAttempts
+	OutcomeFail  Outcome = 3 // trying again cannot help
+)
+
+// Finish ends a running attempt. One under an old fence changes nothing.
+type Finish struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Op      OpID
+	Fence   Fence
+	Outcome Outcome
+	Detail  string
+
+	// Of a seal: the agreed length and sum, and the replicas that confirmed them.
+	Length    uint64
+	Sum       uint32
+	Confirmed []NodeID
+}
+
+// Cancel ends an operation that somebody no longer wants.
+type Cancel struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Op   OpID
+	Note string
+}
+
+// Gone confirms that a node holds no file of an extent any more. Durable on that node before sent.
+type Gone struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent ExtentID
+	Node   NodeID
+	// Since is that of the Former that is confirmed: a confirmation that comes late, when the node
+	// has been a replica again, says nothing of the newer file.
+	Since Index
+}
+
+// Suspect says that a replica of a sealed extent was found damaged or missing.
+type Suspect struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent ExtentID
+	Node   NodeID
+	Note   string
+}
+
+// Rescore replaces the priorities of queued operations, after a change of policy or of what the
+// facts rest on.
+type Rescore struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Op       OpID
+	Decision Decision // Conflicts are ignored: verdicts are not taken back
+}
+
+// Join makes a node known, or records its new address and incarnation.
+type Join struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node        NodeID
+	Addr        string
+	Incarnation uint64
+	Voter       bool
+}
+
+// SetNodeState records that a node went down or came up, as the leader sees it.
+type SetNodeState struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node        NodeID
+	State       NodeState
+	Incarnation uint64 // NodeUp of another incarnation than the one known is refused
+}
+
+// SetVoter records what the group's configuration says about a node's vote.
+type SetVoter struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node  NodeID
+	Voter bool
+}
+
+// OpenSession opens a client session. Its ID is the operation ID that the command would have.
+type OpenSession struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Client string // for people who read the log
+}
+
+// Set changes one setting.
+type Set struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Key   string
+	Value string
+}
+
+// LoadPolicy makes a policy known by digest. Its bytes never enter the log.
+type LoadPolicy struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Digest  string
+	Name    string
+	Version string
+	Bytes   uint64
+	Source  NodeID // has the bytes
+}
+
+// ActivatePolicy makes a loaded policy the one that decides.
+type ActivatePolicy struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Digest string
+}
+
+// RollbackPolicy makes the policy that decided before the active one decide again.
+type RollbackPolicy struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+}
+
+func (*Genesis) CommandType() CommandType        { return TypeGenesis }
+func (*Admit) CommandType() CommandType          { return TypeAdmit }
+func (*Start) CommandType() CommandType          { return TypeStart }
+func (*Finish) CommandType() CommandType         { return TypeFinish }
+func (*Cancel) CommandType() CommandType         { return TypeCancel }
+func (*Gone) CommandType() CommandType           { return TypeGone }
+func (*Suspect) CommandType() CommandType        { return TypeSuspect }
+func (*Rescore) CommandType() CommandType        { return TypeRescore }
+func (*Join) CommandType() CommandType           { return TypeJoin }
+func (*SetNodeState) CommandType() CommandType   { return TypeNodeState }
+func (*SetVoter) CommandType() CommandType       { return TypeVoter }
+func (*OpenSession) CommandType() CommandType    { return TypeSession }
+func (*Set) CommandType() CommandType            { return TypeSetting }
+func (*LoadPolicy) CommandType() CommandType     { return TypePolicyLoad }
+func (*ActivatePolicy) CommandType() CommandType { return TypePolicyActivate }
+func (*RollbackPolicy) CommandType() CommandType { return TypePolicyRollback }

@@ -1,0 +1,119 @@
+package state
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/wire"
+)
+
+// deleteExtent is the moment at which a delete takes effect, the same on all replicas. Every node
+// that holds or may hold a file becomes a former holder: the tombstone stays until each has confirmed.
+func (s *State) deleteExtent(at moment, o *Op) {
+	e := s.Extent(o.Extent)
+	for _, id := range slices.Clone(e.Ops) {
+		if id != o.ID && s.canEnd(id) {
+			s.endOp(at, id, OpSuperseded, o.ID, "superseded by delete "+o.ID.String())
+		}
+	}
+	s.buryExtent(at, o.Extent)
+}
+
+// buryExtent turns an extent into a tombstone.
+func (s *State) buryExtent(at moment, id ExtentID) {
+	e := s.Extent(id).clone()
+	e.State = ExtentDeleted
+	e.Gen++
+	for _, r := range slices.Clone(e.Replicas) {
+		e.retire(at, r.Node)
+	}
+	s.putExtent(e)
+	s.settleDelete(at, id)
+}
+
+// gone records that a node has dropped its file.
+func (s *State) gone(at moment, c *Gone) Result {
+	e := s.Extent(c.Extent)
+	if e == nil {
+		return Result{} // forgotten: everybody had confirmed
+	}
+	if since, former := e.FormerSince(c.Node); !former || since != c.Since {
+		return Result{} // a repeated confirmation
+	}
+	e = e.clone()
+	e.dropFormer(c.Node)
+	e.Gen++
+	s.putExtent(e)
+	s.settleDelete(at, c.Extent)
+	return Result{}
+}
+
+// settleDelete ends a delete that every node which is up has confirmed, and forgets the tombstone
+// once every node at all has. A node that is down drops its file before it serves again.
+func (s *State) settleDelete(at moment, id ExtentID) {
+	e := s.Extent(id)
+	if e == nil || e.State != ExtentDeleted {
+		return
+	}
+	for _, f := range e.Former {
+		if node := s.Node(f.Node); node != nil && node.State != NodeDown {
+			return
+		}
+	}
+	note := "every file is gone"
+	if len(e.Former) > 0 {
+		note = "gone from every node that is up; " + formerNames(e) + " will drop it before serving again"
+	}
+	for _, op := range slices.Clone(e.Ops) {
+		if o := s.Op(op); o.Kind == policies.KindDelete && o.State == OpRunning {
+			s.endOp(at, op, OpDone, 0, note)
+		}
+	}
+	if e = s.Extent(id); len(e.Former) == 0 && len(e.Ops) == 0 {
+		s.forgetExtent(e)
+	}
+}
+
+// settleDeletes looks again at the deletes that waited for a node that has gone down.
+func (s *State) settleDeletes(at moment, node NodeID) {
+	var ids []ExtentID
+	s.DropsOn(node, func(e *Extent) bool {
+		if e.State == ExtentDeleted {
+			ids = append(ids, e.ID)
+		}
+		return true
+	})
+	for _, id := range ids {
+		s.settleDelete(at, id)
+	}
+}
+
+// suspect takes a damaged replica out of the count. The last whole one stays: a read that fails is
+// better than none to try.
+func (s *State) suspect(c *Suspect) Result {
+	e := s.Extent(c.Extent)
+	if e == nil || e.State != ExtentSealed {
+		return refused(wire.CodePrecondition, "extent %d is not sealed", c.Extent)
+	}
+	r, ok := e.Replica(c.Node)
+	if !ok || r.State == ReplicaSuspect {
+		return Result{}
+	}
+	if e.Whole() == 1 {
+		return refused(wire.CodePrecondition, "node %s has the last replica of extent %d that is not known to be damaged", c.Node, c.Extent)
+	}
+	e = e.clone()
+	e.setReplica(c.Node, ReplicaSuspect)
+	e.Gen++
+	s.putExtent(e)
+	return Result{}
+}
+
+func formerNames(e *Extent) string {
+	var names []string
+	for _, f := range e.Former {
+		names = append(names, string(f.Node))
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,59 @@
+package state
+
+// NodeState is whether a node takes part. Numbered by hand: part of the snapshot format.
+type NodeState uint8
+
+const (
+	NodeJoining NodeState = 1 // known, still catching up with the log
+	NodeUp      NodeState = 2
+	NodeDown    NodeState = 3
+)
+
+func (s NodeState) String() string { return name([]string{"", "joining", "up", "down"}, uint8(s)) }
+
+// NodeMode is what the cell means to do with a node.
+type NodeMode uint8
+
+const (
+	ModeActive          NodeMode = 1
+	ModeDecommissioning NodeMode = 2 // takes no new replicas, gives its own away
+	ModeDecommissioned  NodeMode = 3 // holds nothing, has no vote: safe to remove
+)
+
+func (m NodeMode) String() string {
+	return name([]string{"", "active", "decommissioning", "decommissioned"}, uint8(m))
+}
+
+// Node is what the cell knows of one node.
+type Node struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	ID          NodeID
+	Addr        string // host:port of its listener
+	Incarnation uint64 // changes at every start of the process
+	Voter       bool   // has a vote in the log's group, as the leader last recorded it
+
+	State       NodeState
+	SinceMicros Micros // when State last changed
+	Mode        NodeMode
+
+	// Decommission is the open or last decommission; 0 when there was none since it became active.
+	Decommission OpID
+	Ops          []OpID // open operations on the node itself
+}
+
+func (n *Node) clone() *Node {
+	c := *n
+	c.Ops = append([]OpID(nil), n.Ops...)
+	return &c
+}
+
+// Takes tells whether the node may be given replicas.
+func (n *Node) Takes() bool { return n.State == NodeUp && n.Mode == ModeActive }
+
+func name(names []string, v uint8) string {
+	if int(v) < len(names) && v > 0 {
+		return names[v]
+	}
+	return "unknown"
+}

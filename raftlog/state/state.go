@@ -1,0 +1,172 @@
+// Package state is the replicated state machine of a cell: which extents, nodes and operations
+// there are, and what each entry of the operation log does to them.
+//
+// It is pure. It has no clock (the leader's time comes in the entry), no I/O, no goroutine and no
+// randomness, and it iterates nothing in an order that could differ between replicas. Applying the
+// same entries gives the same state, on every node.
+//
+// State is written by one goroutine, the one that applies. Everybody else reads a View: a snapshot
+// that costs nothing to take, because the trees behind it copy themselves when they are next
+// written, and that never changes.
+package state
+
+import (
+	"github.com/tidwall/btree"
+)
+
+// holding is an element of the indexes over (node, extent).
+type holding struct {
+	node   NodeID
+	extent ExtentID
+}
+
+func lessHolding(a, b holding) bool {
+	if a.node != b.node {
+		return a.node < b.node
+	}
+	return a.extent < b.extent
+}
+
+// place is an element of the queue: higher priorities first, then older operations.
+type place struct {
+	priority int32
+	op       OpID
+}
+
+func lessPlace(a, b place) bool {
+	if a.priority != b.priority {
+		return a.priority > b.priority
+	}
+	return a.op < b.op
+}
+
+// View is a readable state. Its zero value is not usable; see New and State.View.
+type View struct {
+	Applied     Index  // last entry applied
+	NowMicros   Micros // the cell's time: that of the last entry. Invariant: never goes back
+	Cell        string
+	NextExtent  ExtentID
+	PolicyEpoch uint64 // rises with every change of the active policy
+	Active      string // digest of the policy that decides; empty: the native default
+	Previous    string // what RollbackPolicy goes back to
+	Settings    Settings
+
+	extents  *btree.Map[ExtentID, *Extent]
+	nodes    *btree.Map[NodeID, *Node]
+	ops      *btree.Map[OpID, *Op] // open ones and the newest ended ones
+	sessions *btree.Map[SessionID, *Session]
+	loaded   *btree.Map[string, *LoadPolicy]
+
+	// Indexes, derived from the above.
+	queue    *btree.BTreeG[place]
+	running  *btree.Map[OpID, struct{}]
+	ended    *btree.Map[OpID, struct{}] // Invariant: at most maxEndedOps
+	replicas *btree.BTreeG[holding]
+	held     *btree.Map[NodeID, int]        // how many replicas a node has
+	drops    *btree.BTreeG[holding]         // files that must go
+	lacking  *btree.Map[ExtentID, struct{}] // sealed extents with fewer whole replicas than wanted
+}
+
+// State is the state that entries are applied to. Not safe for concurrent use.
+type State struct {
+	View
+}
+
+// maxEndedOps bounds how many ended operations stay in the state. Older ones are in the log.
+const maxEndedOps = 20_000
+
+// New is the state before the first entry.
+func New() *State {
+	noLocks := btree.Options{NoLocks: true}
+	return &State{View{
+		NextExtent: 1,
+		Settings:   DefaultSettings(),
+		extents:    new(btree.Map[ExtentID, *Extent]),
+		nodes:      new(btree.Map[NodeID, *Node]),
+		ops:        new(btree.Map[OpID, *Op]),
+		sessions:   new(btree.Map[SessionID, *Session]),
+		loaded:     new(btree.Map[string, *LoadPolicy]),
+		queue:      btree.NewBTreeGOptions(lessPlace, noLocks),
+		running:    new(btree.Map[OpID, struct{}]),
+		ended:      new(btree.Map[OpID, struct{}]),
+		held:       new(btree.Map[NodeID, int]),
+		replicas:   btree.NewBTreeGOptions(lessHolding, noLocks),
+		drops:      btree.NewBTreeGOptions(lessHolding, noLocks),
+		lacking:    new(btree.Map[ExtentID, struct{}]),
+	}}
+}
+
+// Snapshot is the state as it is now. It may be read by any goroutine, for ever: the trees are copied
+// lazily, each side copying the nodes that it writes to.
+func (s *State) Snapshot() *View {
+	v := s.View
+	v.extents, v.nodes, v.ops = s.extents.Copy(), s.nodes.Copy(), s.ops.Copy()
+	v.sessions, v.loaded = s.sessions.Copy(), s.loaded.Copy()
+	v.queue, v.running, v.ended, v.held = s.queue.Copy(), s.running.Copy(), s.ended.Copy(), s.held.Copy()
+	v.replicas, v.drops, v.lacking = s.replicas.Copy(), s.drops.Copy(), s.lacking.Copy()
+	return &v
+}
+
+// putExtent stores e and brings the indexes up to date.
+func (s *State) putExtent(e *Extent) {
+	old, _ := s.extents.Set(e.ID, e)
+	s.unindexExtent(old)
+	for _, r := range e.Replicas {
+		s.replicas.Set(holding{r.Node, e.ID})
+		s.addHeld(r.Node, 1)
+	}
+	if e.State == ExtentSealed && e.Whole() < int(e.Want) {
+		s.lacking.Set(e.ID, struct{}{})
+	}
+	for _, f := range e.Former {
+		s.drops.Set(holding{f.Node, e.ID})
+	}
+}
+
+func (s *State) forgetExtent(e *Extent) {
+	s.unindexExtent(e)
+	s.extents.Delete(e.ID)
+}
+
+func (s *State) unindexExtent(e *Extent) {
+	if e == nil {
+		return
+	}
+	for _, r := range e.Replicas {
+		s.replicas.Delete(holding{r.Node, e.ID})
+		s.addHeld(r.Node, -1)
+	}
+	s.lacking.Delete(e.ID)
+	for _, f := range e.Former {
+		s.drops.Delete(holding{f.Node, e.ID})
+	}
+}
+
+func (s *State) addHeld(n NodeID, by int) {
+	count, _ := s.held.Get(n)
+	s.held.Set(n, count+by)
+}
+
+// putOp stores o and brings the indexes up to date.
+func (s *State) putOp(o *Op) {
+	if old, ok := s.ops.Set(o.ID, o); ok {
+		s.queue.Delete(place{old.Decision.Priority, old.ID})
+		s.running.Delete(old.ID)
+	}
+	switch {
+	case o.State == OpQueued:
+		s.queue.Set(place{o.Decision.Priority, o.ID})
+	case o.State == OpRunning:
+		s.running.Set(o.ID, struct{}{})
+	case o.State.Ended():
+		s.ended.Set(o.ID, struct{}{})
+		s.trimEnded()
+	}
+}
+
+func (s *State) trimEnded() {
+	for s.ended.Len() > maxEndedOps {
+		id, _, _ := s.ended.PopMin()
+		s.ops.Delete(id)
+	}
+}
