@@ -1,0 +1,164 @@
+package wire
+
+import (
+	"bytes"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+type oldMessage struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Name  string
+	Count uint32
+}
+
+type newMessage struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Name  string
+	Count uint32
+	Parts []part
+	Next  *part
+	Sizes map[string]int64
+}
+
+type part struct {
+	ID   uint64
+	Data []byte
+	On   bool
+}
+
+func mustMarshal(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestCodecRoundTrip(t *testing.T) {
+	in := newMessage{Name: "a", Count: 70000, Next: &part{ID: 1 << 63}, Sizes: map[string]int64{"x": -5},
+		Parts: []part{{ID: 7, Data: []byte{1, 2}, On: true}, {}}}
+	var out newMessage
+	if err := Unmarshal(mustMarshal(t, &in), &out); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(in, out) {
+		t.Fatalf("got %+v, want %+v", out, in)
+	}
+}
+
+// A struct that has grown at the end is read by old code, and an old one by new code.
+func TestStructsGrow(t *testing.T) {
+	var old oldMessage
+	grown := newMessage{Name: "a", Count: 3, Parts: []part{{ID: 1}}, Sizes: map[string]int64{"x": 1}}
+	if err := Unmarshal(mustMarshal(t, &grown), &old); err != nil {
+		t.Fatal(err)
+	}
+	if old.Name != "a" || old.Count != 3 {
+		t.Fatalf("old reader got %+v", old)
+	}
+	var fresh newMessage
+	if err := Unmarshal(mustMarshal(t, &old), &fresh); err != nil {
+		t.Fatal(err)
+	}
+	if fresh.Name != "a" || fresh.Count != 3 || fresh.Parts != nil || fresh.Next != nil {
+		t.Fatalf("new reader got %+v", fresh)
+	}
+}
+
+func TestErrorCrossesIntact(t *testing.T) {
+	in := Error{Op: OpPut, Code: CodeNoSpace, Outcome: Unknown, Node: "n1", Detail: "no room"}
+	var out Error
+	if err := Unmarshal(mustMarshal(t, &in), &out); err != nil || in != out {
+		t.Fatalf("got %+v, %v", out, err)
+	}
+}
+
+func TestUnmarshalRefuses(t *testing.T) {
+	deep := bytes.Repeat([]byte{0x91}, MaxDepth+1)
+	wide := append([]byte{0x93, 0xa1, 'a', 1, 0xdd, 0, 0, 0xff, 0xff}, bytes.Repeat([]byte{codeNil}, 0xffff)...)
+	cases := []struct {
+		name, want string
+		body       []byte
+		into       any
+	}{
+		{"empty", "middle of a value", nil, new(oldMessage)},
+		{"trailing byte", "after the value", []byte{0x90, 0}, new(oldMessage)},
+		{"deep", "deeper than 16", append(deep, 0), new(oldMessage)},
+		{"huge array", "more elements than bytes", []byte{0xdd, 0xff, 0xff, 0xff, 0xff}, new(oldMessage)},
+		{"huge map", "more elements than bytes", []byte{0xdf, 0x7f, 0xff, 0xff, 0xff, 0}, new(oldMessage)},
+		{"huge string", "middle of a value", []byte{0xdb, 0xff, 0xff, 0xff, 0xff, 'a'}, new(string)},
+		{"extension", "not accepted", []byte{0xd4, 0, 0}, new(oldMessage)},
+		{"integer too large", "does not fit", []byte{0x92, 0xa0, 0xcf, 1, 0, 0, 0, 0, 0, 0, 0}, new(oldMessage)},
+		{"slice of nothing", "too many for a message", wide, new(newWide)},
+		{"interface", "cannot go over the wire", []byte{1}, new(any)},
+		{"not a pointer", "want a pointer", []byte{1}, 1},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			err := Unmarshal(c.body, c.into)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+type newWide struct {
+	Name  string
+	Count uint32
+	Parts []widePart
+}
+
+type widePart struct{ A, B, C, D, E, F, G, H, I, J string }
+
+func TestDepthAtTheLimit(t *testing.T) {
+	b := append(bytes.Repeat([]byte{0x91}, MaxDepth), 0)
+	if err := Scan(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestScanDoesNotAllocate(t *testing.T) {
+	b := mustMarshal(t, &newMessage{Name: "a", Parts: make([]part, 100)})
+	if n := testing.AllocsPerRun(100, func() { _ = Scan(b) }); n != 0 {
+		t.Fatalf("%v allocations, want none", n)
+	}
+}
+
+func FuzzScan(f *testing.F) {
+	f.Add([]byte{0x92, 1, 0xa1, 'x'})
+	f.Add(bytes.Repeat([]byte{0x91}, 40))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var m newMessage
+		if Unmarshal(b, &m) == nil && Scan(b) != nil {
+			t.Fatal("decoded what the scan refuses")
+		}
+	})
+}
+
+func FuzzHello(f *testing.F) {
+	b, err := Marshal(&Hello{Magic: Magic, MinVersion: 1, MaxVersion: 1, Cell: "c", Node: "n1"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var h Hello
+		if Unmarshal(b, &h) != nil {
+			return
+		}
+		again, err := Marshal(&h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var h2 Hello
+		if err := Unmarshal(again, &h2); err != nil || h != h2 {
+			t.Fatalf("%+v became %+v: %v", h, h2, err)
+		}
+	})
+}

@@ -1,0 +1,109 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+)
+
+// The first byte of a plaintext connection tells what follows. A TLS connection starts with
+// PreambleTLS, and its ALPN tells instead.
+const (
+	PreambleFrames byte = 'D'
+	PreambleRaft   byte = 'R'
+	PreambleTLS    byte = 0x16
+)
+
+const (
+	// MaxChunkBytes is the most raw bytes one chunk carries.
+	MaxChunkBytes = 256 << 10
+	// DefaultMaxFrameBytes is the largest frame accepted unless configured otherwise: 1 MiB of
+	// payload and room for what surrounds it.
+	DefaultMaxFrameBytes = 1<<20 + 64<<10
+	// MinMaxFrameBytes is the least a peer may announce as its largest frame.
+	MinMaxFrameBytes = 64 << 10
+	// FrameOverhead is the most a frame adds to its body and raw bytes.
+	FrameOverhead = lengthBytes + MaxHeaderBytes + crcBytes
+
+	lengthBytes = 4
+	crcBytes    = 4
+	// minFrameBytes is the smallest frame: its header has one byte for each element.
+	minFrameBytes = lengthBytes + 1 + headerFields + crcBytes
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Frame is a parsed frame. Body and Raw alias the buffer it was parsed from.
+type Frame struct {
+	Header
+	Body []byte
+	Raw  []byte
+}
+
+// AppendFrame appends a whole frame: h with its BodyLen set to that of body, then body, then raw.
+func AppendFrame(buf []byte, h *Header, body, raw []byte) []byte {
+	start := len(buf)
+	buf = AppendFrameStart(buf, h, body, len(raw))
+	buf = append(buf, raw...)
+	return AppendFrameEnd(buf, buf[start:], nil)
+}
+
+// AppendFrameStart appends a frame's length, header and body, for a frame that goes on with rawLen
+// raw bytes, which the caller writes itself so that they need no copy. The end is made by
+// AppendFrameEnd.
+func AppendFrameStart(buf []byte, h *Header, body []byte, rawLen int) []byte {
+	start := len(buf)
+	h.BodyLen = uint32(len(body))
+	buf = append(buf, 0, 0, 0, 0)
+	buf = AppendHeader(buf, h)
+	buf = append(buf, body...)
+	follows := len(buf) - start - lengthBytes + rawLen + crcBytes
+	binary.LittleEndian.PutUint32(buf[start:], uint32(follows))
+	return buf
+}
+
+// AppendFrameEnd appends the CRC of a frame, given all that precedes it: what AppendFrameStart
+// appended, and the raw bytes.
+func AppendFrameEnd(buf, start, raw []byte) []byte {
+	crc := crc32.Update(0, castagnoli, start)
+	crc = crc32.Update(crc, castagnoli, raw)
+	return binary.LittleEndian.AppendUint32(buf, crc)
+}
+
+// FrameSize is the size of the whole frame that buf starts with, from its first four bytes alone, so
+// that a reader can refuse it before it allocates. It is 0 when buf is too short to tell.
+func FrameSize(buf []byte, maxBytes int) (int, error) {
+	if len(buf) < lengthBytes {
+		return 0, nil
+	}
+	size := uint64(binary.LittleEndian.Uint32(buf)) + lengthBytes
+	if size < minFrameBytes || size > uint64(maxBytes) {
+		return 0, fmt.Errorf("frame of %d bytes: want %d to %d", size, minFrameBytes, maxBytes)
+	}
+	return int(size), nil
+}
+
+// ParseFrame reads the frame that buf starts with, which must be there in full. It allocates only
+// to say what is wrong.
+func ParseFrame(buf []byte) (rest []byte, f Frame, err error) {
+	size, err := FrameSize(buf, len(buf))
+	if err != nil {
+		return nil, Frame{}, err
+	}
+	if size == 0 {
+		return nil, Frame{}, fmt.Errorf("frame of %d bytes: want %d or more", len(buf), minFrameBytes)
+	}
+	content, sum := buf[:size-crcBytes], binary.LittleEndian.Uint32(buf[size-crcBytes:])
+	if crc := crc32.Checksum(content, castagnoli); crc != sum {
+		return nil, Frame{}, fmt.Errorf("frame of %d bytes: CRC is %08x, want %08x as its bytes have", size, sum, crc)
+	}
+	payload, h, err := ParseHeader(content[lengthBytes:])
+	if err != nil {
+		return nil, Frame{}, err
+	}
+	if uint64(h.BodyLen) > uint64(len(payload)) {
+		return nil, Frame{}, fmt.Errorf("%s frame: body of %d bytes, but only %d are left", h.Kind, h.BodyLen, len(payload))
+	}
+	f = Frame{Header: h, Body: payload[:h.BodyLen:h.BodyLen], Raw: payload[h.BodyLen:]}
+	return buf[size:], f, nil
+}

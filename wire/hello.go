@@ -1,0 +1,82 @@
+package wire
+
+import "fmt"
+
+const (
+	// Magic starts every Hello.
+	Magic = "datanode"
+	// Version is the newest protocol version this code speaks, MinVersion the oldest.
+	Version    = 1
+	MinVersion = 1
+	// MaxHelloBytes bounds the first frame, before a limit has been agreed on.
+	MaxHelloBytes = 4 << 10
+	// MinWindowBytes is the least a peer may announce as a window.
+	MinWindowBytes = 4 << 10
+)
+
+// Features are optional parts of the protocol, one bit each. None is defined yet.
+type Features uint64
+
+// Hello is the first frame in each direction. New fields are only ever appended.
+type Hello struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Magic              string
+	MinVersion         uint16
+	MaxVersion         uint16
+	Cell               string // empty: of no cell yet, or a client of any
+	Node               string // empty: a client
+	Incarnation        uint64 // grows each time the node starts
+	Features           Features
+	MaxFrameBytes      uint32 // the largest frame it accepts
+	WindowBytes        uint32 // chunk credit that each call starts with, towards it
+	SessionWindowBytes uint32 // the same for each session
+	MaxInFlight        uint32 // calls it serves at once
+}
+
+// Agreed is what two Hellos have in common.
+type Agreed struct {
+	Version       uint16
+	Features      Features
+	MaxFrameBytes int // no frame is larger, either way
+}
+
+// Negotiate finds what both sides can do, or says with an *Error why they cannot talk. It is
+// symmetric: both sides come to the same result.
+func Negotiate(mine, theirs *Hello) (Agreed, error) {
+	if err := theirs.valid(); err != nil {
+		return Agreed{}, err
+	}
+	version := min(mine.MaxVersion, theirs.MaxVersion)
+	if version < max(mine.MinVersion, theirs.MinVersion) {
+		return Agreed{}, Errorf(0, CodeProtocol, "no common protocol version: peer %q speaks %d to %d, this side %d to %d",
+			theirs.Node, theirs.MinVersion, theirs.MaxVersion, mine.MinVersion, mine.MaxVersion)
+	}
+	if mine.Cell != "" && theirs.Cell != "" && mine.Cell != theirs.Cell {
+		return Agreed{}, Errorf(0, CodeWrongCell, "peer %q is of cell %q, this side of %q", theirs.Node, theirs.Cell, mine.Cell)
+	}
+	return Agreed{
+		Version:       version,
+		Features:      mine.Features & theirs.Features,
+		MaxFrameBytes: int(min(mine.MaxFrameBytes, theirs.MaxFrameBytes)),
+	}, nil
+}
+
+func (h *Hello) valid() error {
+	switch {
+	case h.Magic != Magic:
+		return Errorf(0, CodeProtocol, "hello with magic %q, want %q", h.Magic, Magic)
+	case h.MaxFrameBytes < MinMaxFrameBytes:
+		return Errorf(0, CodeProtocol, "hello with a largest frame of %d bytes, want %d or more", h.MaxFrameBytes, MinMaxFrameBytes)
+	case h.WindowBytes < MinWindowBytes || h.SessionWindowBytes < MinWindowBytes:
+		return Errorf(0, CodeProtocol, "hello with windows of %d and %d bytes, want %d or more",
+			h.WindowBytes, h.SessionWindowBytes, MinWindowBytes)
+	case h.MaxInFlight == 0:
+		return Errorf(0, CodeProtocol, "hello that allows no calls")
+	}
+	return nil
+}
+
+func (h *Hello) String() string {
+	return fmt.Sprintf("node %q of cell %q, incarnation %d, versions %d to %d", h.Node, h.Cell, h.Incarnation, h.MinVersion, h.MaxVersion)
+}
