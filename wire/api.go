@@ -1,0 +1,403 @@
+package wire
+
+// The bodies of requests and replies. Each is a msgpack array of its fields in order; fields are
+// only ever added at the end. The JSON names are those of the command line's -o json. Times are
+// microseconds since 1970, the cell's time where an operation is concerned. Operation IDs are text:
+// "4711" or "4711.3".
+
+// Locator names stored bytes: EXTENT:OFFSET+LENGTH.
+type Locator struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent uint64 `json:"extent"`
+	Offset uint64 `json:"offset"`
+	Length uint64 `json:"length"`
+}
+
+// PutRequest opens a put: the bytes follow as chunks, the reply is a Locator.
+type PutRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Class  string
+	Length int64  // bytes to come, -1 when not known
+	Extent uint64 // 0: the node chooses; otherwise the open extent to append to
+}
+
+// ReadRequest opens a read: the bytes come as chunks, the reply is a ReadReply.
+type ReadRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Locator Locator // Length 0 with Whole: all of a sealed extent
+	Whole   bool
+	Node    string // read this node's replica and no other; empty: any
+}
+
+// ReadReply ends a read.
+type ReadReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Length uint64
+	Node   string // whose replica was read
+}
+
+// SessionRequest opens a client session.
+type SessionRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Client string
+}
+
+// SessionReply names it.
+type SessionReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Session uint64
+}
+
+// Submission asks for one operation.
+type Submission struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Seq      uint64 // rises within the session; the same Seq is never run twice
+	Kind     string // "create", "seal", "repair", "move", "delete", "decommission", "recommission"
+	Extent   uint64
+	Node     string   // of a decommission or recommission; where a move takes from
+	Target   string   // of a move; empty lets the cell choose
+	Class    string   // of a create
+	Want     uint8    // of a create; 0: the cell's setting
+	Replicas []string // of a create; empty lets the cell choose
+	Primary  string   // of a create without Replicas: preferred primary
+}
+
+// SubmitRequest asks for operations. They are decided together, and each succeeds or fails alone.
+type SubmitRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Session uint64
+	Submit  []Submission
+	DryRun  bool
+	Force   bool // admit although the leader's check says that it cannot succeed now
+}
+
+// Submitted answers one submission, in the order asked.
+type Submitted struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Op     string `json:"op"`
+	Extent uint64 `json:"extent,omitempty"`
+	Merged bool   `json:"merged,omitempty"`
+	Plan   string `json:"plan,omitempty"` // of a dry run: what would happen
+	Code   Code   `json:"-"`              // 0: admitted
+	Detail string `json:"error,omitempty"`
+}
+
+// SubmitReply answers a SubmitRequest.
+type SubmitReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Results []Submitted
+}
+
+// CancelRequest ends an operation.
+type CancelRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Op string
+}
+
+// OpsRequest lists operations, oldest first.
+type OpsRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	After  string // operation ID; empty: from the start
+	Open   bool   // only queued and running ones
+	Extent uint64 // only this extent's
+	Limit  int    // 0: the server's
+}
+
+// Conflict is one verdict of a decision.
+type Conflict struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	With      string `json:"with"`
+	Kind      string `json:"kind"`
+	Asked     string `json:"asked"` // what the policy answered
+	Verdict   string `json:"verdict"`
+	Overruled bool   `json:"overruled"`
+	Reason    string `json:"reason"`
+}
+
+// Fact is one fact that a decision was made from.
+type Fact struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Decision is what was decided about an operation.
+type Decision struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Policy    string     `json:"policy"` // name and version, if the node knows them
+	Digest    string     `json:"digest"`
+	Epoch     uint64     `json:"epoch"`
+	Priority  int32      `json:"priority"`
+	Reason    string     `json:"reason"`
+	Cost      uint64     `json:"cost"`
+	Fallback  string     `json:"fallback,omitempty"`
+	Facts     []Fact     `json:"facts,omitempty"` // not in lists
+	Conflicts []Conflict `json:"conflicts,omitempty"`
+}
+
+// Step is one event in the life of an operation.
+type Step struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Index  uint64 `json:"index"`
+	Micros int64  `json:"time_micros"`
+	State  string `json:"state"`
+	Note   string `json:"note"`
+}
+
+// Op describes an operation.
+type Op struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	ID       string   `json:"id"`
+	Kind     string   `json:"kind"`
+	State    string   `json:"state"`
+	Extent   uint64   `json:"extent,omitempty"`
+	Node     string   `json:"node,omitempty"`
+	Origin   string   `json:"origin"`
+	Parent   string   `json:"parent,omitempty"`
+	Fence    uint64   `json:"fence,omitempty"`
+	Source   string   `json:"source,omitempty"`
+	Target   string   `json:"target,omitempty"`
+	Attempts int      `json:"attempts"`
+	Waits    []string `json:"waits,omitempty"`
+	Blocked  string   `json:"blocked,omitempty"` // why it is not starting, while queued
+	By       string   `json:"by,omitempty"`
+	Detail   string   `json:"detail,omitempty"`
+	Admitted int64    `json:"admitted_micros"`
+	Started  int64    `json:"started_micros,omitempty"`
+	Ended    int64    `json:"ended_micros,omitempty"`
+	Decision Decision `json:"decision"`
+	Steps    []Step   `json:"steps,omitempty"` // not in lists
+}
+
+// OpsReply answers an OpsRequest.
+type OpsReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Ops  []Op
+	More bool // ask again after the last one's ID
+}
+
+// ShowOpRequest asks for one operation; the reply is an Op.
+type ShowOpRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Op string
+}
+
+// WaitRequest asks to be answered when all of the operations have ended, or when WaitMicros have
+// gone by. The reply is an OpsReply with where each stands.
+type WaitRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Ops        []string
+	WaitMicros int64
+}
+
+// ExtentsRequest lists extents by ID.
+type ExtentsRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	From  uint64
+	One   bool // only From itself
+	Limit int
+	Node  string // only those with a replica there
+}
+
+// Replica describes one replica.
+type Replica struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node      string `json:"node"`
+	State     string `json:"state"` // "whole", "suspect"
+	NodeState string `json:"node_state"`
+}
+
+// Extent describes an extent.
+type Extent struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	ID       uint64    `json:"id"`
+	State    string    `json:"state"`
+	Class    string    `json:"class,omitempty"`
+	Want     int       `json:"want"`
+	Live     int       `json:"live"`
+	Length   uint64    `json:"length"` // sealed length; 0 while open
+	Sum      string    `json:"sum,omitempty"`
+	Replicas []Replica `json:"replicas"`
+	Dropping []string  `json:"dropping,omitempty"` // nodes that have yet to confirm that their file is gone
+	Ops      []string  `json:"ops,omitempty"`
+	Gen      uint64    `json:"generation"`
+	Epoch    uint64    `json:"epoch"`
+	Created  int64     `json:"created_micros"`
+}
+
+// ExtentsReply answers an ExtentsRequest.
+type ExtentsReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extents []Extent
+	Next    uint64 // ask again from here; 0: that was all
+}
+
+// VerifyRequest asks for replicas to be read in full and held against the log.
+type VerifyRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent uint64
+}
+
+// Verified is what became of one replica.
+type Verified struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent uint64 `json:"extent"`
+	Node   string `json:"node"`
+	OK     bool   `json:"ok"`
+	Length uint64 `json:"length"`
+	Sum    string `json:"sum"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// VerifyReply answers a VerifyRequest.
+type VerifyReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Replicas []Verified
+}
+
+// Node describes a node.
+type Node struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	ID          string `json:"id"`
+	Addr        string `json:"addr"`
+	State       string `json:"state"` // "joining", "up", "down"
+	Mode        string `json:"mode"`  // "active", "decommissioning", "decommissioned"
+	Voter       bool   `json:"voter"`
+	Leader      bool   `json:"leader"`
+	Replicas    int    `json:"replicas"`
+	Dropping    int    `json:"dropping"` // files that must go and are not confirmed gone
+	Incarnation uint64 `json:"incarnation"`
+	Since       int64  `json:"since_micros"`
+	Operation   string `json:"operation,omitempty"` // its open decommission
+	Remaining   int    `json:"remaining,omitempty"` // replicas left to move
+	Blocked     string `json:"blocked,omitempty"`   // what holds the decommission up
+	SafeRemove  bool   `json:"safe_to_remove"`
+}
+
+// NodesReply lists the nodes by ID.
+type NodesReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Nodes []Node
+}
+
+// Status describes the cell as the asked node sees it.
+type Status struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Cell     string `json:"cell"`
+	Node     string `json:"node"`
+	Leader   string `json:"leader"`
+	Term     uint64 `json:"term"`
+	Applied  uint64 `json:"applied"`
+	Commit   uint64 `json:"commit"`
+	Chain    string `json:"chain"` // hex, at Applied
+	Ready    bool   `json:"ready"`
+	Extents  int    `json:"extents"`
+	Replicas int    `json:"replicas"`
+	Nodes    int    `json:"nodes"`
+	Up       int    `json:"nodes_up"`
+	Queued   int    `json:"queued"`
+	Running  int    `json:"running"`
+	Dropping int    `json:"dropping"`
+	Lacking  int    `json:"lacking"` // sealed extents with fewer whole live replicas than wanted
+	Policy   string `json:"policy"`
+	Digest   string `json:"policy_digest"`
+	Epoch    uint64 `json:"policy_epoch"`
+	Version  string `json:"version"`
+}
+
+// Call is a count of calls in flight.
+type Call struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Op      string `json:"op"`
+	Session string `json:"session"`
+	Count   int    `json:"count"`
+}
+
+// Connection describes one connection of a node.
+type Connection struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Peer       string `json:"peer"` // node ID, or "client"
+	Remote     string `json:"remote"`
+	Direction  string `json:"direction"` // "in", "out"
+	Since      int64  `json:"since_micros"`
+	BytesIn    uint64 `json:"bytes_in"`
+	BytesOut   uint64 `json:"bytes_out"`
+	Stalls     uint64 `json:"credit_stalls"`
+	Mismatches uint64 `json:"mismatches"`
+	InFlight   []Call `json:"in_flight"`
+	OldestCall int64  `json:"oldest_call_micros"`
+}
+
+// ConnsReply lists the asked node's connections.
+type ConnsReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node  string
+	Conns []Connection
+}
+
+// SettingRequest changes one setting.
+type SettingRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Key   string
+	Value string
+}
+
+// Setting is one replicated setting.
+type Setting struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	Help  string `json:"help"`
+}
+
+// SettingsReply lists them.
+type SettingsReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Settings []Setting
+}
+
+// InventoryReply lists the extent files on the asked node's disk.
+type InventoryReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node        string   `json:"node"`
+	Extents     []uint64 `json:"extents"`
+	Staging     []uint64 `json:"staging"`
+	Quarantined []string `json:"quarantined"`
+}

@@ -1,0 +1,127 @@
+package wire
+
+// JoinRequest brings a node into the cell, or records where it now listens.
+type JoinRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node        string
+	Addr        string
+	Incarnation uint64
+	// Cell is the cell that the node's folder belongs to, empty for a new folder.
+	Cell string
+}
+
+// JoinReply names the cell.
+type JoinReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Cell string
+}
+
+// Heartbeat is what a node tells the leader, a few times a second.
+type Heartbeat struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node        string
+	Addr        string
+	Incarnation uint64
+	Applied     uint64
+	Ready       bool     // has caught up, its store works
+	Running     []Lease  // attempts that it is working on
+	Compiled    []string // digests of the policies that it could run
+}
+
+// Lease is one attempt that is being worked on.
+type Lease struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Op    uint64
+	Fence uint64
+}
+
+// HeartbeatReply is the leader's answer.
+type HeartbeatReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Leader string
+	Commit uint64 // a node that has applied this has caught up
+	Known  bool   // false: join again, the cell knows another incarnation or address
+}
+
+// ProposeRequest brings encoded commands to the leader: the body of a log entry.
+type ProposeRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Commands []byte
+}
+
+// ProposeReply tells what each came to.
+type ProposeReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Index   uint64
+	Results []ProposeResult
+}
+
+// ProposeResult is one command's result.
+type ProposeResult struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Stale  bool
+	Code   Code // 0: carried out
+	Detail string
+}
+
+// ReplicaCreate asks a replica for a durable empty file. The fence is in the header.
+type ReplicaCreate struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent uint64
+	Op     uint64
+}
+
+// ReplicaAppend carries bytes from the primary to another replica, in the raw part. The fence in
+// the header is the extent's epoch. The reply is empty and means: durable.
+type ReplicaAppend struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent uint64
+	Offset uint64
+}
+
+// ReplicaFence asks a replica to refuse appends from now on and to say how far it got, on behalf of
+// the seal whose fence is in the header.
+type ReplicaFence struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent uint64
+	Op     uint64
+	Seal   bool   // second step: cut to Length and answer its sum
+	Length uint64 // of the second step
+}
+
+// ReplicaLength answers ReplicaFence and ReplicaSum.
+type ReplicaLength struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Length uint64
+	Sum    uint32
+}
+
+// ReplicaRead asks the source of a copy for a range; the bytes come as chunks.
+type ReplicaRead struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent uint64
+	Op     uint64
+	Offset uint64
+	Length uint64
+}
+
+// ReplicaSum asks a node to read its replica up to Length and answer the sum.
+type ReplicaSum struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent uint64
+	Length uint64
+}
