@@ -23,7 +23,7 @@ const (
 	maxFunctionBytes = 1 << 20
 	maxLocals        = 8192     // in one function
 	maxLocalsModule  = 4 << 20  // in all of them
-	maxNesting       = 512      // blocks within blocks, within one function
+	maxNesting       = 4096     // blocks within blocks of one function; Go nests one for each point it can resume at
 	maxLocalBlocks   = 16 << 20 // locals times blocks of one function: what merging control flow costs
 	maxBlockArity    = 1 << 20  // parameters and results of all blocks of a module
 )
