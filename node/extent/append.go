@@ -1,0 +1,100 @@
+package extent
+
+import (
+	"fmt"
+
+	"github.com/datanode/datanode/node/internal/vfs"
+)
+
+const (
+	batchRecords   = 16 // records that are written by one call to the file system
+	batchFileBytes = batchRecords * (recordHeaderBytes + MaxRecordBytes)
+)
+
+// Append adds p to an extent at offset, which must be its length, and returns when p is durable.
+// After CodeNoSpace, CodeWrongOffset and the like nothing was added. After CodeDiskFailed it is
+// unknown whether p will be there when the store is opened again.
+func (s *Store) Append(id ID, fence Fence, offset uint64, p []byte) error {
+	const op = "append"
+	e, err := s.change(op, id)
+	if err != nil {
+		return err
+	}
+	defer s.unchange(e)
+	if err := s.checkFence(op, id, fence); err != nil {
+		return err
+	}
+	st := e.snapshot()
+	if err := st.appendable(op, id, offset); err != nil || len(p) == 0 {
+		return err
+	}
+	h, err := s.files.acquire(s.dir.extent(id), false)
+	if err != nil {
+		return errOpen(op, id, err)
+	}
+	defer s.files.release(h)
+	if err := s.writeRecords(h.file, id, st.idx.endPos, offset, offset, p); err != nil {
+		return s.failure(op, id, undoWrite(h.file, st.idx.endPos, err))
+	}
+	if err := syncFile(h.file); err != nil {
+		return s.failure(op, id, err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.idx.addAll(len(p))
+	e.marked, e.fileBytes = false, e.idx.endPos
+	return nil
+}
+
+func (st *state) appendable(op string, id ID, offset uint64) error {
+	switch {
+	case !st.present:
+		return errNotFound(op, id)
+	case st.broken != nil:
+		return errCorrupt(op, id, 0, st.broken)
+	case st.sealed:
+		return &Error{Op: op, Code: CodeSealed, ID: id, Want: st.idx.end,
+			Detail: fmt.Sprintf("at length %d", st.idx.end)}
+	case offset != st.idx.end:
+		return &Error{Op: op, Code: CodeWrongOffset, ID: id, Want: st.idx.end, Have: offset,
+			Detail: fmt.Sprintf("offset %d, the length is %d", offset, st.idx.end)}
+	case len(st.idx.gaps) > 0:
+		return errCorrupt(op, id, st.idx.gaps[0].from, fmt.Errorf("a damaged replica takes no appends"))
+	}
+	return nil
+}
+
+// writeRecords writes p as records for offset off and after, at pos in the file. floor is what is
+// durable before it.
+func (s *Store) writeRecords(f vfs.File, id ID, pos int64, off, floor uint64, p []byte) error {
+	bufp, _ := s.buffers.Get().(*[]byte)
+	if bufp == nil {
+		bufp = new([]byte)
+	}
+	defer s.buffers.Put(bufp)
+	for len(p) > 0 {
+		buf := (*bufp)[:0]
+		for range batchRecords {
+			k := min(len(p), MaxRecordBytes)
+			if k == 0 {
+				break
+			}
+			buf = AppendRecord(buf, id, Record{Offset: off, Floor: floor, Payload: p[:k]})
+			off, p = off+uint64(k), p[k:]
+		}
+		*bufp = buf
+		if _, err := f.WriteAt(buf, pos); err != nil {
+			return err
+		}
+		pos += int64(len(buf))
+	}
+	return nil
+}
+
+// writeMark writes a record without payload behind all others, to say that off bytes are durable.
+func writeMark(f vfs.File, id ID, pos int64, off uint64) error {
+	if _, err := f.WriteAt(AppendRecord(nil, id, Record{Offset: off, Floor: off}), pos); err != nil {
+		return undoWrite(f, pos, err)
+	}
+	return nil
+}

@@ -1,0 +1,53 @@
+// Package extent is the store of extent replicas on one disk: one file an extent, appended to in
+// checksummed records, recovered by reading it.
+//
+// # Promises
+//
+// What Append acknowledged is on disk, is never lost to a crash, and is never read back as other
+// bytes: every read verifies the checksum of every record that it touches, and a checksum is bound to
+// the extent's ID and the record's offset, so that a misplaced record or file is found too. Bytes that
+// were written but not acknowledged may or may not be there after a crash. A failed sync is never
+// retried into success: the store refuses every later change and goes on reading (Failed). A full
+// disk is not a failed disk: the half-written tail is cut again and the call may be repeated.
+// Whoever holds a fence lower than the highest that was raised for an extent can no longer change it.
+//
+// # Folder
+//
+//	DIR/LOCK                    keeps a second process out
+//	DIR/fences                  the highest fence of each extent, see fences.go
+//	DIR/extents/xx/ID.ext       a replica; ID in decimal, xx its lowest byte in hexadecimal
+//	DIR/staging/ID.part         a replica that is being copied, same format; becomes ID.ext by rename
+//	DIR/staging/ID.cut          the intent of a Seal inside a record, see seal.go
+//	DIR/quarantine/ID.N.ext     moved aside, never deleted; ID.N.why says why
+//
+// # Format
+//
+// A file is a header and records, see format.go. Each record says how much of the extent was durable
+// when it was written (its floor). That is what tells a torn tail from rot after a crash: a page that
+// was never synced can be missing in front of pages that made it to disk, so "an invalid record
+// followed by a valid one" proves nothing by itself. With floor the highest of all floors in a file,
+// what is invalid below it was acknowledged and is rot, kept and reported; what is invalid at or above
+// it was not, and is cut. A mark (a record without payload) is written by Seal and Stage.Commit, to say
+// that all before it is durable.
+//
+// Recovery reads every record header, and the payloads only from the floor on, so that the time to
+// open does not grow with the bytes stored, only with the records. Rot in older payloads is found by
+// reads, Sum and the scrub that the node runs. Options.VerifyAll makes Open read everything.
+//
+// One thing the file alone cannot tell: rot in the very last append of an extent without a mark looks
+// like a torn tail, and is cut. The length then falls short of what the other replicas have.
+//
+// # Concurrency
+//
+// A Store is safe for concurrent use. Locks are taken in this order, each held over I/O unless noted:
+//
+//	Store.life      read-held by every call; Close takes it to wait for them
+//	extent.write    one writer at a time for an extent: Create, Append, Seal, RaiseFence, Commit, Drop
+//	Stage.mu        one call at a time for a stage
+//	extent.use      read-held while a call reads the file; taken to cut, replace or remove it
+//	fences.mu, handles.mu, Store.mu, extent.mu   memory only, never held over I/O; extent.mu may be
+//	                taken under Store.mu, no other two at once
+//
+// Appends to different extents share no lock while they write and sync. Raised fences of different
+// extents share one sync (group commit).
+package extent

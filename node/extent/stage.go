@@ -1,0 +1,365 @@
+package extent
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+
+	"github.com/datanode/datanode/node/internal/vfs"
+)
+
+// stageSyncBytes is how much a stage takes in between syncs, so that Commit is not one long one.
+const stageSyncBytes = 16 << 20
+
+// Stage is a replica that is being copied. It has a file of its own and no part in reads until
+// Commit. An extent has one stage at a time: a newer one, a Drop or a higher fence ends it. Its
+// methods may be called from any goroutine, one at a time.
+type Stage struct {
+	s      *Store
+	e      *extent
+	fence  Fence
+	header fileHeader
+	ended  atomic.Pointer[Error] // set once, when the stage can do no more
+
+	mu      sync.Mutex
+	file    vfs.File // nil once closed
+	idx     index
+	synced  uint64 // durable. Invariant: <= idx.end
+	changes uint64 // counts Append and Truncate
+}
+
+// Stage begins to copy a replica of an extent, or goes on where an earlier stage stopped: Len tells
+// how much is there, all verified. It raises the fence, and ends an earlier stage of the extent. A
+// replica that exists is read on until Commit replaces it.
+func (s *Store) Stage(id ID, fence Fence) (*Stage, error) {
+	const op = "stage"
+	e, err := s.change(op, id)
+	if err != nil {
+		return nil, err
+	}
+	defer s.unchange(e)
+	if err := s.raise(op, id, fence); err != nil {
+		return nil, err
+	}
+	if e.stage != nil {
+		e.stage.end(CodeClosed, fmt.Sprintf("a stage under fence %d took over", fence))
+		e.stage = nil
+	}
+	t := &Stage{s: s, e: e, fence: fence}
+	if err := t.open(); err != nil {
+		return nil, s.failure(op, id, err)
+	}
+	e.stage = t
+	t.note(true)
+	return t, nil
+}
+
+// open resumes the staging file, or makes a new one if there is none to be used.
+func (t *Stage) open() error {
+	name := t.s.dir.part(t.e.id)
+	file, err := t.s.fs.OpenRW(name)
+	if err == nil {
+		if err = t.resume(file); err == nil {
+			return nil
+		}
+		if err = errors.Join(file.Close(), t.s.fs.Remove(name)); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	t.header = fileHeader{id: t.e.id, fence: t.fence}
+	if err := createWith(t.s.fs, name, appendFileHeader(nil, t.header)); err != nil {
+		return err
+	}
+	if err := syncDir(t.s.fs, t.s.dir.staging()); err != nil {
+		return err
+	}
+	t.idx = newIndex()
+	t.file, err = t.s.fs.OpenRW(name)
+	return err
+}
+
+// resume takes what verifies of a staging file and cuts the rest.
+func (t *Stage) resume(file vfs.File) error {
+	h, err := readFileHeader(file, t.e.id)
+	if err != nil {
+		return err
+	}
+	got, err := scan(file, t.e.id, scanStaging)
+	if err != nil {
+		return err
+	}
+	if got.tornBytes > 0 {
+		if err := file.Truncate(got.idx.endPos); err != nil {
+			return err
+		}
+	}
+	t.header, t.idx, t.file = h, got.idx, file
+	return nil
+}
+
+// note tells the extent about the staging file.
+func (t *Stage) note(staged bool) {
+	t.e.mu.Lock()
+	defer t.e.mu.Unlock()
+	t.e.staged, t.e.partBytes = staged, 0
+	if staged {
+		t.e.partBytes = t.idx.endPos
+	}
+}
+
+// end makes every later call fail. Waits for the one that is going on.
+func (t *Stage) end(code Code, detail string) {
+	t.ended.CompareAndSwap(nil, &Error{Op: "stage", Code: code, ID: t.e.id, Detail: detail})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closeLocked()
+}
+
+func (t *Stage) closeLocked() {
+	if t.file != nil {
+		t.file.Close()
+		t.file = nil
+	}
+}
+
+// enter begins a call on the stage alone, leave ends it.
+func (t *Stage) enter(op string) error {
+	if err := t.s.enter(op, t.e.id); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	if err := t.usableLocked(op); err != nil {
+		t.leave()
+		return err
+	}
+	return nil
+}
+
+func (t *Stage) leave() {
+	t.mu.Unlock()
+	t.s.leave()
+}
+
+func (t *Stage) usableLocked(op string) error {
+	if err := t.ended.Load(); err != nil {
+		return err
+	}
+	if err := t.s.Failed(); err != nil {
+		return err
+	}
+	return t.s.checkFence(op, t.e.id, t.fence)
+}
+
+// Len is how many bytes are there.
+func (t *Stage) Len() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.idx.end
+}
+
+// Append adds p. It is durable only after Commit.
+func (t *Stage) Append(p []byte) error {
+	const op = "stage append"
+	if err := t.enter(op); err != nil {
+		return err
+	}
+	defer t.leave()
+	return t.appendLocked(op, p)
+}
+
+func (t *Stage) appendLocked(op string, p []byte) error {
+	t.changes++
+	pos := t.idx.endPos
+	if err := t.s.writeRecords(t.file, t.e.id, pos, t.idx.end, t.synced, p); err != nil {
+		return t.s.failure(op, t.e.id, undoWrite(t.file, pos, err))
+	}
+	t.idx.addAll(len(p))
+	t.note(true)
+	if t.idx.end-t.synced < stageSyncBytes {
+		return nil
+	}
+	if err := syncFile(t.file); err != nil {
+		return t.s.failure(op, t.e.id, err)
+	}
+	t.synced = t.idx.end
+	return nil
+}
+
+// Truncate cuts the stage to n bytes.
+func (t *Stage) Truncate(n uint64) error {
+	const op = "stage truncate"
+	if err := t.enter(op); err != nil {
+		return err
+	}
+	defer t.leave()
+	if n > t.idx.end {
+		return errTooShort(op, t.e.id, n, t.idx.end)
+	}
+	if n == t.idx.end {
+		return nil
+	}
+	t.changes++
+	r := reader{s: t.s, file: t.file, id: t.e.id, find: t.idx.find}
+	last, pos, bad := r.before(op, n)
+	if bad != nil {
+		return bad
+	}
+	if err := t.file.Truncate(pos); err != nil {
+		return t.s.failure(op, t.e.id, distrust(err))
+	}
+	t.idx.cut(last.Offset, pos)
+	t.synced = min(t.synced, last.Offset)
+	return t.appendLocked(op, last.Payload)
+}
+
+// Commit makes the stage the extent's replica, sealed, if it has exactly length bytes and sum is
+// their CRC32C; it verifies all of them. A replica that was there before is replaced, or moved to
+// quarantine if it could not even be told to be this extent's. When Commit returns nil the replica is
+// durable. After an error the stage can be used on, unless the error says otherwise.
+func (t *Stage) Commit(length uint64, sum uint32) error {
+	const op = "commit"
+	changes, err := t.verify(op, length, sum)
+	if err != nil {
+		return err
+	}
+	// The extent's lock comes before the stage's, and is not held while all is read: hence twice.
+	e, err := t.s.change(op, t.e.id)
+	if err != nil {
+		return err
+	}
+	defer t.s.unchange(e)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.usableLocked(op); err != nil {
+		return err
+	}
+	if t.changes != changes {
+		return &Error{Op: op, Code: CodeChanged, ID: e.id, Detail: "the stage changed during the call"}
+	}
+	if err := t.publishLocked(length); err != nil {
+		return t.s.failure(op, e.id, err)
+	}
+	return nil
+}
+
+// verify reads the whole stage and compares it with what it should be.
+func (t *Stage) verify(op string, length uint64, sum uint32) (changes uint64, err error) {
+	if err := t.enter(op); err != nil {
+		return 0, err
+	}
+	defer t.leave()
+	switch {
+	case length > t.idx.end:
+		return 0, errTooShort(op, t.e.id, length, t.idx.end)
+	case length < t.idx.end:
+		return 0, &Error{Op: op, Code: CodeWrongOffset, ID: t.e.id, Want: length, Have: t.idx.end,
+			Detail: fmt.Sprintf("%d bytes staged, %d wanted", t.idx.end, length)}
+	}
+	got, err := t.sumLocked(op)
+	if err != nil {
+		return 0, err
+	}
+	if got != sum {
+		return 0, &Error{Op: op, Code: CodeCorrupt, ID: t.e.id,
+			Detail: fmt.Sprintf("the %d bytes have checksum %#08x, want %#08x", length, got, sum)}
+	}
+	return t.changes, nil
+}
+
+func (t *Stage) sumLocked(op string) (uint32, error) {
+	var sum uint32
+	r := reader{s: t.s, file: t.file, id: t.e.id, find: t.idx.find}
+	buf := make([]byte, min(sumStepBytes, t.idx.end))
+	for off := uint64(0); off < t.idx.end; {
+		if err := t.ended.Load(); err != nil {
+			return 0, err
+		}
+		step := buf[:min(uint64(len(buf)), t.idx.end-off)]
+		if _, bad := r.read(op, step, off); bad != nil {
+			return 0, bad
+		}
+		sum = crc32.Update(sum, castagnoli, step)
+		off += uint64(len(step))
+	}
+	return sum, nil
+}
+
+// publishLocked puts the verified file in the replica's place. The caller holds the extent's write
+// lock too.
+func (t *Stage) publishLocked(length uint64) error {
+	s, e := t.s, t.e
+	if err := writeMark(t.file, e.id, t.idx.endPos, length); err != nil {
+		return err
+	}
+	t.idx.add(length, 0, t.idx.endPos)
+	if err := syncFile(t.file); err != nil {
+		return err
+	}
+	if err := s.ensureFan(s.dir.fan(e.id)); err != nil {
+		return err
+	}
+	e.use.Lock()
+	defer e.use.Unlock()
+	if st := e.snapshot(); st.present && st.broken != nil {
+		if err := s.moveAside(e, "replaced by a repair; was: "+st.broken.Error()); err != nil {
+			return err
+		}
+		e.mu.Lock()
+		e.replaceLocked(state{idx: newIndex()})
+		e.mu.Unlock()
+	}
+	s.files.forget(s.dir.extent(e.id))
+	if err := s.fs.Rename(s.dir.part(e.id), s.dir.extent(e.id)); err != nil {
+		return err
+	}
+	for _, dir := range []string{s.dir.fan(e.id), s.dir.staging()} {
+		if err := syncDir(s.fs, dir); err != nil {
+			return err
+		}
+	}
+	t.ended.Store(&Error{Op: "stage", Code: CodeClosed, ID: e.id, Detail: "it was committed"})
+	t.closeLocked()
+	e.stage = nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.staged, e.partBytes = false, 0
+	e.replaceLocked(state{present: true, sealed: true, marked: true, created: t.header.fence,
+		idx: t.idx, fileBytes: t.idx.endPos})
+	return nil
+}
+
+// Discard ends the stage and removes its file, durably.
+func (t *Stage) Discard() error {
+	const op = "discard"
+	e, err := t.s.change(op, t.e.id)
+	if err != nil {
+		return err
+	}
+	defer t.s.unchange(e)
+	if err := t.ended.Load(); err != nil {
+		return err
+	}
+	t.end(CodeClosed, "it was discarded")
+	e.stage = nil
+	err = removeIfThere(t.s.fs, t.s.dir.part(e.id))
+	if err == nil {
+		err = syncDir(t.s.fs, t.s.dir.staging())
+	}
+	if err != nil {
+		return t.s.failure(op, e.id, err)
+	}
+	t.note(false)
+	return nil
+}
+
+// Close ends the stage and leaves its file, for a later Stage to go on with. It is safe to call at any
+// time, also after Commit and Discard.
+func (t *Stage) Close() error {
+	t.end(CodeClosed, "it was closed")
+	return nil
+}
