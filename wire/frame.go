@@ -17,6 +17,9 @@ const (
 const (
 	// MaxChunkBytes is the most raw bytes one chunk carries.
 	MaxChunkBytes = 256 << 10
+	// ChunkCost is what each chunk takes of the credit besides its raw bytes, so that credit bounds
+	// the receiver's bookkeeping too.
+	ChunkCost = 256
 	// DefaultMaxFrameBytes is the largest frame accepted unless configured otherwise: 1 MiB of
 	// payload and room for what surrounds it.
 	DefaultMaxFrameBytes = 1<<20 + 64<<10

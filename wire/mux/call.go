@@ -1,0 +1,242 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/datanode/datanode/wire"
+)
+
+// Request starts a call.
+type Request struct {
+	Op       wire.OpType
+	Session  wire.Session
+	Fence    uint64
+	MinIndex uint64
+	Body     any    // encoded with wire.Marshal; wire.Encoded goes as it is; nil: none
+	Raw      []byte // not to be changed until Call or Open returns
+	End      bool   // for Open: no chunk will be sent, as after CloseSend
+}
+
+// Reply is a response. The receiver owns its bytes.
+type Reply struct {
+	Body     []byte
+	Raw      []byte
+	Fence    uint64
+	MinIndex uint64
+}
+
+// Decode decodes the body into v.
+func (r Reply) Decode(v any) error { return wire.Unmarshal(r.Body, v) }
+
+type callState uint8
+
+const (
+	callQueued    callState = 1
+	callSent      callState = 2 // in Conn.calls
+	callCancelled callState = 3 // in Conn.calls, for its final frame; nobody waits for it
+	callEnded     callState = 4
+)
+
+// call is a call of the dialing side. Conn.mu owns it until done has its token.
+type call struct {
+	half
+	state callState
+	start time.Time
+	done  chan struct{} // holds one token once ended
+	reply Reply
+	err   error
+}
+
+// callPool keeps unary calls between uses; a call is put back by the goroutine that took its token.
+var callPool = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+
+// Call does one call without chunks and waits for its reply. When ctx ends first the call is cancelled,
+// and the connection stays usable. The error is, or wraps, a *wire.Error.
+func (c *Conn) Call(ctx context.Context, req Request) (Reply, error) {
+	cl := callPool.Get().(*call)
+	written, err := c.submit(ctx, cl, &req, wire.FlagEnd)
+	if err != nil {
+		return Reply{}, err
+	}
+	select {
+	case <-cl.done:
+	case <-ctx.Done():
+		if err = c.abandon(cl, ctx.Err()); err == nil {
+			<-cl.done // it ended just before
+		}
+	}
+	if written != nil {
+		<-written // the writer may still read req.Raw
+	}
+	if err != nil {
+		return Reply{}, err
+	}
+	reply, err := cl.reply, cl.err
+	*cl = call{done: cl.done}
+	callPool.Put(cl)
+	return reply, err
+}
+
+// submit queues the request of cl. When its raw bytes are borrowed, written tells when they no longer are.
+func (c *Conn) submit(ctx context.Context, cl *call, req *Request, flags wire.Flags) (written chan struct{}, err error) {
+	f := outFrame{call: cl, half: &cl.half, hdr: wire.Header{Kind: wire.KindRequest, Op: req.Op, Session: req.Session,
+		Flags: flags, Fence: req.Fence, MinIndex: req.MinIndex}}
+	now := c.cfg.Clock.Now()
+	if err := c.checkRequest(ctx, req); err != nil {
+		return nil, err
+	}
+	if until, ok := ctx.Deadline(); ok {
+		f.hdr.Deadline = uint64(max(until.Sub(now).Microseconds(), 1))
+	}
+	if err := f.fill(req.Body, req.Raw, c.limits.frameBytes); err != nil {
+		return nil, err
+	}
+	written = f.written
+	cl.half = half{c: c, callName: callName{op: req.Op, session: req.Session}, credit: int(c.peer.WindowBytes),
+		sendEnded: flags&wire.FlagEnd != 0, recvEnded: flags&wire.FlagStream == 0}
+	cl.state, cl.start = callQueued, now
+
+	c.mu.Lock()
+	err = c.admitLocked(req.Op)
+	if err == nil {
+		c.unsent++
+		c.pushLocked(f)
+	}
+	c.mu.Unlock()
+	if err != nil {
+		f.drop()
+		return nil, err
+	}
+	return written, nil
+}
+
+func (c *Conn) checkRequest(ctx context.Context, req *Request) error {
+	switch {
+	case !c.dialed:
+		return wire.Errorf(req.Op, wire.CodeInvalid, "calls are started by the side that dialed")
+	case req.Op == 0 || !req.Session.Valid():
+		return wire.Errorf(req.Op, wire.CodeInvalid, "call of %s in %s: want an operation and a session", req.Op, req.Session)
+	case ctx.Err() != nil:
+		return ctxError(req.Op, wire.NotDone, ctx.Err())
+	}
+	return nil
+}
+
+func (c *Conn) admitLocked(op wire.OpType) error {
+	switch {
+	case c.err != nil:
+		return connError(op, wire.NotDone, c.peer.Node, c.err)
+	case c.draining || c.peerDraining:
+		return c.goingAway(op)
+	case c.unsent+len(c.calls) >= c.limits.calls:
+		return wire.Errorf(op, wire.CodeExhausted, "%d calls in flight on the connection with %q, the limit", c.limits.calls, c.peer.Node)
+	}
+	return nil
+}
+
+// fill puts body and raw into f, and checks that it fits a frame.
+func (f *outFrame) fill(body any, raw []byte, maxBytes int) error {
+	room := len(raw)
+	if len(raw) > borrowBytes {
+		room = 0
+	}
+	f.buf = newBuffer(room)
+	if body != nil {
+		b, err := wire.AppendMarshal(f.buf.b, body)
+		if err != nil {
+			f.drop()
+			return wire.Errorf(f.hdr.Op, wire.CodeInvalid, "%v", err)
+		}
+		f.buf.b = b
+	}
+	f.bodyLen = len(f.buf.b)
+	if size := wire.FrameOverhead + f.bodyLen + len(raw); size > maxBytes {
+		f.drop()
+		return wire.Errorf(f.hdr.Op, wire.CodeInvalid, "frame of %d bytes, but the connection takes no more than %d", size, maxBytes)
+	}
+	f.setRaw(raw)
+	return nil
+}
+
+// setRaw copies raw, or borrows it when that is cheaper.
+func (f *outFrame) setRaw(raw []byte) {
+	if len(raw) > borrowBytes {
+		f.raw, f.written = raw, make(chan struct{})
+		return
+	}
+	f.buf.b = append(f.buf.b, raw...)
+}
+
+// abandon gives a call up: unsent, it is taken back; sent, the peer is told. It is nil when the call has
+// ended anyway.
+func (c *Conn) abandon(cl *call, cause error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch cl.state {
+	case callQueued:
+		c.unsent--
+		err := ctxError(cl.op, wire.NotDone, cause)
+		cl.giveUpLocked(callEnded, err)
+		c.checkIdleLocked()
+		return err
+	case callSent:
+		err := ctxError(cl.op, wire.Unknown, cause)
+		cl.giveUpLocked(callCancelled, err)
+		c.pushControlLocked(outFrame{hdr: wire.Header{Kind: wire.KindCancel, ID: cl.id, Op: cl.op, Session: cl.session}})
+		return err
+	}
+	return nil
+}
+
+func (cl *call) giveUpLocked(state callState, err error) {
+	cl.state = state
+	cl.err = err
+	cl.half.endLocked(err)
+	cl.discardLocked()
+	cl.c.unqueueLocked(&cl.half)
+	cl.done <- struct{}{}
+}
+
+// endLocked ends a call with its result. A cancelled call has had its own already.
+func (cl *call) endLocked(reply Reply, err error) {
+	if cl.state == callCancelled || cl.state == callEnded {
+		cl.state = callEnded
+		return
+	}
+	cl.state, cl.reply, cl.err = callEnded, reply, err
+	cl.recvEnded = true
+	if err == nil {
+		err = ErrEnded
+	}
+	cl.half.endLocked(err)
+	cl.done <- struct{}{}
+}
+
+// onFinal ends the call that a response or error names.
+func (c *Conn) onFinal(in *incoming) error {
+	in.own()
+	reply := Reply{Body: in.Body, Raw: in.Raw, Fence: in.Fence, MinIndex: in.MinIndex}
+	var failure error
+	if in.Kind == wire.KindError {
+		e := new(wire.Error)
+		if err := wire.Unmarshal(in.Body, e); err != nil {
+			return faultError{fmt.Errorf("%s: %w", in.Header, err)}
+		}
+		reply, failure = Reply{}, e
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.matchLocked(in); err != nil {
+		return err
+	}
+	cl := c.calls[in.ID]
+	delete(c.calls, in.ID)
+	cl.endLocked(reply, failure)
+	if len(c.calls) == 0 {
+		c.checkIdleLocked()
+	}
+	return nil
+}

@@ -1,0 +1,294 @@
+package mux
+
+import (
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/datanode/datanode/wire"
+)
+
+// session is one class of work on a connection, in both directions. Conn.mu owns it.
+type session struct {
+	credit  int     // cost of chunks that may still be sent
+	waiting []*half // calls that wait for it
+	used    int     // cost received and not granted back. Invariant: used <= window
+	owed    int     // of used: what the application has consumed. Invariant: 0 <= owed <= used
+}
+
+// callName is what every frame of a call must say.
+type callName struct {
+	id      uint64
+	op      wire.OpType
+	session wire.Session
+}
+
+func (n callName) matches(h *wire.Header) bool { return n.op == h.Op && n.session == h.Session }
+
+type chunk struct {
+	buf *buffer
+	raw []byte // within buf
+}
+
+// half is one side's part in a call: its name, and chunks both ways. Conn.mu owns it, but for held.
+type half struct {
+	callName
+	c      *Conn
+	served *ServerCall // on the accepting side
+	over   error       // why no more can be sent; nil while in flight
+
+	credit    int // as in session
+	sendEnded bool
+	sendWake  chan struct{} // made by the first sender that waits
+
+	chunks    []chunk // received, not consumed
+	recvEnded bool    // no more will come
+	recvStop  bool    // nobody wants more
+	used      int     // as in session
+	owed      int
+	recvWake  chan struct{}
+	held      *buffer // of the chunk given out last; the receiving goroutine owns it
+}
+
+var (
+	errRecvStopped = errors.New("mux: receiving was stopped")
+	errSendClosed  = errors.New("mux: send after CloseSend")
+	// ErrEnded is why nothing more can be sent in a call that has its final frame.
+	ErrEnded = errors.New("mux: the call has ended")
+)
+
+// grantParts sets how much is consumed before credit is granted back: a part of the window. More
+// would starve the sender, less would cost more frames.
+const grantParts = 4
+
+func chunkCost(raw int) int { return raw + wire.ChunkCost }
+
+// awaitCreditLocked takes cost from the call's credit and the session's, waiting for both. It
+// releases Conn.mu while it waits.
+func (h *half) awaitCreditLocked(cost int) error {
+	s := &h.c.sessions[h.session]
+	defer s.forget(h)
+	for stalled := false; ; stalled = true {
+		switch {
+		case h.over != nil:
+			return h.over
+		case h.sendEnded:
+			return errSendClosed
+		case h.credit >= cost && s.credit >= cost:
+			h.credit -= cost
+			s.credit -= cost
+			return nil
+		}
+		if !stalled {
+			h.c.counts.stalls.Add(1)
+		}
+		if s.credit < cost && !slices.Contains(s.waiting, h) {
+			s.waiting = append(s.waiting, h)
+		}
+		h.waitLocked(&h.sendWake)
+	}
+}
+
+// waitLocked releases Conn.mu until wake is signalled.
+func (h *half) waitLocked(wake *chan struct{}) {
+	if *wake == nil {
+		*wake = make(chan struct{}, 1)
+	}
+	if h.served != nil {
+		h.served.armLocked()
+	}
+	ch := *wake
+	h.c.mu.Unlock()
+	<-ch
+	h.c.mu.Lock()
+}
+
+func signal(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}: // a nil channel is never ready
+	default:
+	}
+}
+
+// endLocked ends the call's sending with cause, and wakes whoever waits.
+func (h *half) endLocked(cause error) {
+	if h.over == nil {
+		h.over = cause
+	}
+	signal(h.sendWake)
+	signal(h.recvWake)
+}
+
+// refundLocked gives session credit back for chunks that were taken from the queue unsent.
+func (s *session) refundLocked(cost int) {
+	s.credit += cost
+	for _, h := range s.waiting {
+		signal(h.sendWake)
+	}
+}
+
+// forget takes h from those who wait.
+func (s *session) forget(h *half) {
+	if i := slices.Index(s.waiting, h); i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+	}
+}
+
+// receive takes the next chunk, waiting for it: io.EOF when the peer has sent the last one.
+func (h *half) receive() ([]byte, error) {
+	h.held.free()
+	h.held = nil
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	for {
+		switch {
+		case h.recvStop:
+			return nil, errRecvStopped
+		case len(h.chunks) > 0:
+			next := h.chunks[0]
+			h.chunks[0] = chunk{}
+			h.chunks = h.chunks[1:]
+			h.held = next.buf
+			h.consumedLocked(chunkCost(len(next.raw)))
+			return next.raw, nil
+		case h.over != nil && h.over != ErrEnded: //nolint:errorlint // identity is meant
+			return nil, h.over
+		case h.recvEnded:
+			return nil, io.EOF
+		case h.over != nil:
+			return nil, h.over
+		}
+		h.waitLocked(&h.recvWake)
+	}
+}
+
+// stopReceiving makes receive return at once, from now on.
+func (h *half) stopReceiving() {
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	h.recvStop = true
+	signal(h.recvWake)
+}
+
+// consumedLocked grants the peer credit for what the application has consumed, in larger parts.
+func (h *half) consumedLocked(cost int) {
+	h.c.consumedLocked(h.session, cost)
+	if h.over != nil || h.recvEnded {
+		return // no more chunks are due
+	}
+	h.owed += cost
+	if h.owed >= h.c.cfg.WindowBytes/grantParts {
+		h.c.grantLocked(h.callName, h.owed)
+		h.used -= h.owed
+		h.owed = 0
+	}
+}
+
+func (c *Conn) consumedLocked(id wire.Session, cost int) {
+	s := &c.sessions[id]
+	s.owed += cost
+	if s.owed >= c.cfg.SessionWindowBytes/grantParts {
+		c.grantLocked(callName{session: id}, s.owed)
+		s.used -= s.owed
+		s.owed = 0
+	}
+}
+
+func (c *Conn) grantLocked(to callName, amount int) {
+	buf := newBuffer(0)
+	buf.b = wire.AppendUint(buf.b, uint64(amount))
+	c.pushControlLocked(outFrame{
+		hdr: wire.Header{Kind: wire.KindCredit, ID: to.id, Op: to.op, Session: to.session},
+		buf: buf, bodyLen: len(buf.b),
+	})
+}
+
+// discardLocked drops the chunks that nobody will consume.
+func (h *half) discardLocked() {
+	for _, ch := range h.chunks {
+		h.c.consumedLocked(h.session, chunkCost(len(ch.raw)))
+		ch.buf.free()
+	}
+	h.chunks = nil
+}
+
+// onCredit adds what the peer grants. It can never grant more than was used.
+func (c *Conn) onCredit(in *incoming) error {
+	rest, n, ok := wire.ParseUint(in.Body)
+	if !ok || len(rest) != 0 {
+		return fault("credit frame: want one unsigned integer as its body")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := &c.sessions[in.Session]
+	if in.ID == 0 {
+		if n > uint64(int(c.peer.SessionWindowBytes)-s.credit) {
+			return fault("credit of %d for session %s, which had used less", n, in.Session)
+		}
+		s.refundLocked(int(n))
+		return nil
+	}
+	h, err := c.matchLocked(in)
+	if err != nil || h == nil || h.over != nil {
+		return err
+	}
+	if n > uint64(int(c.peer.WindowBytes)-h.credit) {
+		return fault("credit of %d for %s, which had used less", n, in.Header)
+	}
+	h.credit += int(n)
+	signal(h.sendWake)
+	return nil
+}
+
+// onChunk queues a chunk for the application, within the windows.
+func (c *Conn) onChunk(in *incoming) error {
+	if len(in.Body) != 0 {
+		return fault("%s with a body of %d bytes, want none", in.Header, len(in.Body))
+	}
+	last := in.Flags&wire.FlagEnd != 0
+	if len(in.Raw) == 0 && !last {
+		return fault("%s without bytes, which only the last may be", in.Header)
+	}
+	var buf *buffer
+	if len(in.Raw) > 0 {
+		buf = in.keep()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.acceptChunkLocked(in, chunk{buf, in.Raw}, last)
+	if err != nil {
+		buf.free()
+	}
+	return err
+}
+
+func (c *Conn) acceptChunkLocked(in *incoming, ch chunk, last bool) error {
+	h, err := c.matchLocked(in)
+	if err != nil {
+		return err
+	}
+	s, cost := &c.sessions[in.Session], 0
+	if len(ch.raw) > 0 {
+		cost = chunkCost(len(ch.raw))
+	}
+	if s.used += cost; s.used > c.cfg.SessionWindowBytes {
+		return fault("%s exceeds the session's window of %d bytes", in.Header, c.cfg.SessionWindowBytes)
+	}
+	if h == nil || h.over != nil { // answered or cancelled: late, and dropped
+		c.consumedLocked(in.Session, cost)
+		ch.buf.free()
+		return nil
+	}
+	if h.recvEnded {
+		return c.mismatch(in, &h.callName, "chunk after the last one")
+	}
+	if h.used += cost; h.used > c.cfg.WindowBytes {
+		return fault("%s exceeds the call's window of %d bytes", in.Header, c.cfg.WindowBytes)
+	}
+	if cost > 0 {
+		h.chunks = append(h.chunks, ch)
+	}
+	h.recvEnded = last
+	signal(h.recvWake)
+	return nil
+}

@@ -1,0 +1,233 @@
+package mux
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/datanode/datanode/wire"
+)
+
+// Mismatch tells of a frame that named no call in flight, or named it wrongly.
+type Mismatch struct {
+	Peer   string      // the peer's node
+	Remote string      // its address
+	Got    wire.Header // what the frame said
+	Reason string
+	// What the call of that correlation ID is; zero when there is none.
+	WantOp      wire.OpType
+	WantSession wire.Session
+}
+
+func (m *Mismatch) Error() string {
+	if m.WantOp == 0 {
+		return fmt.Sprintf("mismatch: got %s, %s", m.Got, m.Reason)
+	}
+	return fmt.Sprintf("mismatch: got %s, want %s/%s: %s", m.Got, m.WantOp, m.WantSession, m.Reason)
+}
+
+// faultError is any other fault of the peer after which the connection cannot be trusted.
+type faultError struct{ error }
+
+func fault(format string, args ...any) error { return faultError{fmt.Errorf(format, args...)} }
+
+// incoming is a frame just read. Its memory is the read buffer's until kept.
+type incoming struct {
+	wire.Frame
+	buf  *buffer // holds the frame, when it was too large for the read buffer
+	size int     // to discard from the read buffer, when it was not
+}
+
+// keep moves the frame's bytes to a buffer that outlives the next read. The caller owns it.
+func (in *incoming) keep() *buffer {
+	if buf := in.buf; buf != nil {
+		in.buf = nil
+		return buf
+	}
+	n := len(in.Body)
+	buf := newBuffer(n + len(in.Raw))
+	buf.b = append(append(buf.b, in.Body...), in.Raw...)
+	in.Body, in.Raw = buf.b[:n:n], buf.b[n:]
+	return buf
+}
+
+// own is keep for bytes whose end nobody tells: they are left to the garbage collector.
+func (in *incoming) own() {
+	if in.buf != nil {
+		in.buf = nil
+		return
+	}
+	n := len(in.Body)
+	if n+len(in.Raw) == 0 {
+		in.Body, in.Raw = nil, nil
+		return
+	}
+	b := make([]byte, 0, n+len(in.Raw))
+	b = append(append(b, in.Body...), in.Raw...)
+	in.Body, in.Raw = b[:n:n], b[n:]
+}
+
+func (in *incoming) release(c *Conn) {
+	in.buf.free()
+	_, _ = c.rd.Discard(in.size) // these bytes have been peeked at: it cannot fail
+}
+
+// readFrame reads the next frame, whose size it checks before it makes room for it.
+func (c *Conn) readFrame(maxBytes int) (incoming, error) {
+	head, err := c.rd.Peek(4)
+	if err != nil {
+		return incoming{}, readError(len(head), err)
+	}
+	size, err := wire.FrameSize(head, maxBytes)
+	if err != nil {
+		return incoming{}, faultError{err}
+	}
+	in := incoming{size: size}
+	var b []byte
+	if size <= c.rd.Size() {
+		b, err = c.rd.Peek(size)
+	} else {
+		in.buf, in.size = newBuffer(size), 0
+		in.buf.b = in.buf.b[:size]
+		b = in.buf.b
+		_, err = io.ReadFull(c.rd, b)
+	}
+	if err != nil {
+		in.buf.free()
+		return incoming{}, readError(1, err)
+	}
+	if _, in.Frame, err = wire.ParseFrame(b); err != nil {
+		in.buf.free()
+		return incoming{}, faultError{err}
+	}
+	c.counts.framesIn.Add(1)
+	c.counts.bytesIn.Add(uint64(size))
+	return in, nil
+}
+
+func readError(have int, err error) error {
+	if errors.Is(err, io.EOF) && have == 0 {
+		return errors.New("closed by the peer")
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("closed by the peer in the middle of a frame")
+	}
+	return err
+}
+
+func (c *Conn) readLoop() {
+	defer c.wg.Done()
+	for {
+		in, err := c.readFrame(c.limits.frameBytes)
+		if err == nil {
+			err = c.dispatch(&in)
+			in.release(c)
+		}
+		if err != nil {
+			c.readFailed(err)
+			return
+		}
+	}
+}
+
+// readFailed ends the connection. If the peer is at fault it is poisoned, which is logged.
+func (c *Conn) readFailed(err error) {
+	var m *Mismatch
+	var f faultError
+	switch {
+	case errors.As(err, &m):
+		c.counts.mismatches.Add(1)
+		c.cfg.Logger.Error("connection poisoned: mismatch", "peer", m.Peer, "remote", m.Remote, "reason", m.Reason,
+			"got", m.Got.String(), "want_op", m.WantOp.String(), "want_session", m.WantSession.String())
+		if c.cfg.OnMismatch != nil {
+			c.cfg.OnMismatch(*m)
+		}
+	case errors.As(err, &f):
+		c.cfg.Logger.Error("connection poisoned: bad frame", "peer", c.peer.Node, "remote", c.nc.RemoteAddr().String(), "reason", err.Error())
+	}
+	c.fail(err)
+}
+
+func (c *Conn) dispatch(in *incoming) error {
+	switch in.Kind {
+	case wire.KindRequest:
+		if !c.dialed {
+			return c.onRequest(in)
+		}
+	case wire.KindResponse, wire.KindError:
+		if c.dialed {
+			return c.onFinal(in)
+		}
+	case wire.KindChunk:
+		return c.onChunk(in)
+	case wire.KindCredit:
+		return c.onCredit(in)
+	case wire.KindCancel:
+		if !c.dialed {
+			return c.onCancel(in)
+		}
+	case wire.KindPing:
+		c.onPing(in.ID)
+		return nil
+	case wire.KindPong:
+		return c.onPong(in)
+	case wire.KindGoAway:
+		c.onGoAway()
+		return nil
+	}
+	return c.mismatch(in, nil, "this side takes no such frame")
+}
+
+func (c *Conn) mismatch(in *incoming, want *callName, reason string) error {
+	m := &Mismatch{Peer: c.peer.Node, Remote: c.nc.RemoteAddr().String(), Got: in.Header, Reason: reason}
+	if want != nil {
+		m.WantOp, m.WantSession = want.op, want.session
+	}
+	return m
+}
+
+// matchLocked finds the call that a frame is of, by all that it says. It is nil for a late frame of
+// a call that the accepting side has done with.
+func (c *Conn) matchLocked(in *incoming) (*half, error) {
+	var h *half
+	if cl := c.calls[in.ID]; cl != nil {
+		h = &cl.half
+	} else if sc := c.served[in.ID]; sc != nil {
+		h = &sc.half
+	}
+	switch {
+	case h != nil && !h.matches(&in.Header):
+		return nil, c.mismatch(in, &h.callName, "other operation or session")
+	case h != nil:
+		return h, nil
+	case c.dialed && in.ID <= c.lastID:
+		return nil, c.mismatch(in, nil, "that call has ended")
+	case in.ID > c.lastID:
+		return nil, c.mismatch(in, nil, "no such call was started")
+	}
+	if done := &c.finished[in.ID%finishedSlots]; done.id == in.ID && !done.matches(&in.Header) {
+		return nil, c.mismatch(in, done, "other operation or session than the ended call")
+	}
+	return nil, nil
+}
+
+func (c *Conn) onGoAway() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.peerDraining = true
+	unsent := func(f *outFrame) bool { return f.half != nil && f.half.id == 0 }
+	for s := range c.queue.bySession {
+		c.queue.remove(wire.Session(s), unsent, func(f *outFrame) {
+			if f.call != nil {
+				c.unsent--
+				f.call.endLocked(Reply{}, c.goingAway(f.hdr.Op))
+			}
+			c.unqueuedLocked(f)
+		})
+	}
+	c.checkIdleLocked()
+}
+
+func (c *Conn) goingAway(op wire.OpType) error {
+	return wire.Errorf(op, wire.CodeUnavailable, "node %q takes no new calls on this connection", c.peer.Node)
+}

@@ -1,0 +1,156 @@
+package mux
+
+import (
+	"net"
+
+	"github.com/datanode/datanode/wire"
+)
+
+const (
+	// maxBatchBytes and maxBatchFrames bound what one write takes, and so how long a frame that
+	// comes next has to wait: about as long as for one chunk.
+	maxBatchBytes  = 64 << 10
+	maxBatchFrames = 256
+	// borrowBytes is from where raw bytes are written from the caller's memory rather than copied.
+	borrowBytes = 16 << 10
+)
+
+// writeLoop writes what is queued, many small frames at a time.
+func (c *Conn) writeLoop() {
+	defer c.wg.Done()
+	var w batchWriter
+	for {
+		w.frames = c.takeBatch(w.frames[:0])
+		if len(w.frames) == 0 {
+			break
+		}
+		n, err := w.write(c.nc)
+		c.counts.bytesOut.Add(uint64(n))
+		c.counts.framesOut.Add(uint64(len(w.frames)))
+		for i := range w.frames {
+			w.frames[i].drop()
+			w.frames[i] = outFrame{}
+		}
+		if err != nil {
+			c.fail(err)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for f, ok := c.queue.pop(); ok; f, ok = c.queue.pop() {
+		f.drop()
+	}
+}
+
+// takeBatch waits for frames and takes as many as make a batch: none at the end of the connection.
+func (c *Conn) takeBatch(batch []outFrame) []outFrame {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writing = false
+	c.checkIdleLocked()
+	for c.queue.length == 0 && c.err == nil {
+		c.wake.Wait()
+	}
+	if c.err != nil {
+		return nil
+	}
+	c.writing = true
+	for size := 0; size < maxBatchBytes && len(batch) < maxBatchFrames; {
+		f, ok := c.queue.pop()
+		if !ok {
+			break
+		}
+		c.takenLocked(&f)
+		batch = append(batch, f)
+		size += f.size()
+	}
+	return batch
+}
+
+// takenLocked marks that a frame is as good as sent. Correlation IDs are given here, so that they
+// are on the wire in order.
+func (c *Conn) takenLocked(f *outFrame) {
+	switch {
+	case f.call != nil:
+		c.lastID++
+		f.call.id = c.lastID
+		f.call.state = callSent
+		c.unsent--
+		c.calls[c.lastID] = f.call
+		f.hdr.ID = c.lastID
+	case f.half != nil:
+		f.hdr.ID = f.half.id
+	case f.served != nil:
+		c.open--
+		f.served = nil
+	case f.reject:
+		c.rejects--
+	case f.hdr.Kind == wire.KindPong:
+		f.hdr.ID = c.ping.owed
+		c.ping.owed = 0
+	}
+}
+
+// unqueueLocked takes the frames of a call from the queue.
+func (c *Conn) unqueueLocked(h *half) {
+	c.queue.remove(h.session, func(f *outFrame) bool { return f.half == h }, c.unqueuedLocked)
+}
+
+// unqueuedLocked undoes what queueing a frame took.
+func (c *Conn) unqueuedLocked(f *outFrame) {
+	if raw := f.rawLen(); f.hdr.Kind == wire.KindChunk && raw > 0 {
+		c.sessions[f.hdr.Session].refundLocked(chunkCost(raw))
+	}
+	f.drop()
+}
+
+func (f *outFrame) rawLen() int {
+	if f.buf != nil {
+		return len(f.buf.b) - f.bodyLen + len(f.raw)
+	}
+	return len(f.raw)
+}
+
+// batchWriter encodes and writes frames. The writer goroutine owns it.
+type batchWriter struct {
+	frames []outFrame
+	buf    []byte
+	parts  [][]byte
+}
+
+func (w *batchWriter) write(nc net.Conn) (int64, error) {
+	w.buf, w.parts = w.buf[:0], w.parts[:0]
+	from := 0 // of what is in buf but not in parts
+	for i := range w.frames {
+		f := &w.frames[i]
+		var own []byte
+		if f.buf != nil {
+			own = f.buf.b
+		}
+		body, raw := own[:f.bodyLen], own[f.bodyLen:]
+		if f.raw == nil {
+			w.buf = wire.AppendFrame(w.buf, &f.hdr, body, raw)
+			continue
+		}
+		start := len(w.buf)
+		w.buf = wire.AppendFrameStart(w.buf, &f.hdr, body, len(f.raw))
+		end := len(w.buf)
+		w.buf = wire.AppendFrameEnd(w.buf, w.buf[start:], f.raw)
+		w.parts = append(w.parts, w.buf[from:end:end], f.raw)
+		from = end
+	}
+	if len(w.parts) == 0 {
+		n, err := nc.Write(w.buf)
+		return int64(n), err
+	}
+	return w.writeParts(nc, from)
+}
+
+// writeParts writes a batch of which some raw bytes are elsewhere.
+func (w *batchWriter) writeParts(nc net.Conn, from int) (int64, error) {
+	w.parts = append(w.parts, w.buf[from:])
+	buffers := net.Buffers(w.parts)
+	n, err := buffers.WriteTo(nc)
+	clear(w.parts)
+	return n, err
+}

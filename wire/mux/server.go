@@ -1,0 +1,286 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/datanode/datanode/wire"
+)
+
+const (
+	// finishedSlots is how many ended calls' names the accepting side remembers.
+	finishedSlots = 256
+	// maxRejects bounds the refusals queued for a peer that asks but does not listen.
+	maxRejects = 1024
+	// maxIdleHandlers is how many handler goroutines wait for the next call.
+	maxIdleHandlers = 64
+)
+
+// ServerCall is a call, seen by its handler.
+type ServerCall struct {
+	half
+	hdr      wire.Header
+	body     []byte
+	raw      []byte
+	buf      *buffer // holds body and raw
+	start    time.Time
+	deadline time.Time // zero: none
+
+	// Conn.mu owns the rest.
+	answered bool
+	reply    wire.Header // fence and index of the answer
+	ctxErr   error
+	ctxDone  chan struct{} // made when asked for
+	unarm    func() bool   // stops the deadline's timer
+}
+
+// Op is what is to be done.
+func (sc *ServerCall) Op() wire.OpType { return sc.op }
+
+// Session is the class of work.
+func (sc *ServerCall) Session() wire.Session { return sc.session }
+
+// Fence is the fence the caller works under, 0 for none.
+func (sc *ServerCall) Fence() uint64 { return sc.hdr.Fence }
+
+// MinIndex is the log index to have applied before answering.
+func (sc *ServerCall) MinIndex() uint64 { return sc.hdr.MinIndex }
+
+// Body is the request's encoded body.
+func (sc *ServerCall) Body() []byte { return sc.body }
+
+// Raw is what the request carries besides.
+func (sc *ServerCall) Raw() []byte { return sc.raw }
+
+// Streams tells whether the caller takes chunks.
+func (sc *ServerCall) Streams() bool { return sc.hdr.Flags&wire.FlagStream != 0 }
+
+// Decode decodes the request's body into v.
+func (sc *ServerCall) Decode(v any) error {
+	if err := wire.Unmarshal(sc.body, v); err != nil {
+		return wire.Errorf(sc.op, wire.CodeInvalid, "request: %v", err)
+	}
+	return nil
+}
+
+// Peer is the caller's hello.
+func (sc *ServerCall) Peer() wire.Hello { return sc.c.peer }
+
+// Recv is the caller's next chunk, valid until the next Recv; io.EOF after the last.
+func (sc *ServerCall) Recv() ([]byte, error) { return sc.receive() }
+
+// Send sends a chunk to the caller as Stream.Send does.
+func (sc *ServerCall) Send(p []byte) error {
+	if !sc.Streams() {
+		return wire.Errorf(sc.op, wire.CodeInvalid, "the caller takes no chunks")
+	}
+	return sc.sendAll(p)
+}
+
+// SetIndex sets the fence and the applied index that the answer will name.
+func (sc *ServerCall) SetIndex(fence, index uint64) {
+	sc.c.mu.Lock()
+	defer sc.c.mu.Unlock()
+	sc.reply.Fence, sc.reply.MinIndex = fence, index
+}
+
+// Reply answers the call. When it fails for what body or raw is, the call can still be answered.
+func (sc *ServerCall) Reply(body any, raw []byte) error {
+	return sc.answer(wire.KindResponse, body, raw)
+}
+
+// Fail answers the call with err: a *wire.Error in its chain goes as it is, a context's error as
+// cancelled or deadline, all else as internal, with an unknown outcome.
+func (sc *ServerCall) Fail(err error) error {
+	e := wireError(sc.op, err)
+	if e.Node == "" {
+		e.Node = sc.c.cfg.Hello.Node
+	}
+	return sc.answer(wire.KindError, &e, nil)
+}
+
+func wireError(op wire.OpType, err error) wire.Error {
+	e := wire.Error{Op: op, Code: wire.CodeInternal, Outcome: wire.Unknown}
+	var typed *wire.Error
+	switch {
+	case errors.As(err, &typed):
+		e = *typed
+		if e.Op == 0 {
+			e.Op = op
+		}
+		return e
+	case errors.Is(err, context.Canceled):
+		e.Code = wire.CodeCancelled
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Code = wire.CodeDeadline
+	}
+	e.Detail = err.Error()
+	return e
+}
+
+func (sc *ServerCall) answer(kind wire.Kind, body any, raw []byte) error {
+	c := sc.c
+	f := outFrame{served: sc, hdr: wire.Header{Kind: kind, ID: sc.id, Op: sc.op, Session: sc.session}}
+	if err := f.fill(body, raw, c.limits.frameBytes); err != nil {
+		return err
+	}
+	written := f.written
+	c.mu.Lock()
+	var err error
+	switch {
+	case sc.answered:
+		err = ErrEnded
+	case c.err != nil:
+		err = connError(sc.op, wire.Unknown, c.peer.Node, c.err)
+	default:
+		sc.answered = true
+		f.hdr.Fence, f.hdr.MinIndex = sc.reply.Fence, sc.reply.MinIndex
+		sc.endLocked(ErrEnded)
+		c.pushLocked(f)
+	}
+	c.mu.Unlock()
+	if err != nil {
+		f.drop()
+		return err
+	}
+	if written != nil {
+		<-written
+	}
+	return nil
+}
+
+// onRequest admits a request and hands it to a handler goroutine.
+func (c *Conn) onRequest(in *incoming) error {
+	buf := in.keep()
+	now := c.cfg.Clock.Now()
+	sc := &ServerCall{hdr: in.Header, body: in.Body, raw: in.Raw, buf: buf, start: now}
+	sc.half = half{c: c, served: sc, callName: callName{in.ID, in.Op, in.Session}, credit: int(c.peer.WindowBytes),
+		recvEnded: in.Flags&wire.FlagEnd != 0}
+	if in.Deadline > 0 {
+		sc.deadline = now.Add(time.Duration(min(in.Deadline, math.MaxInt64/2000)) * time.Microsecond)
+	}
+	c.mu.Lock()
+	if in.ID <= c.lastID {
+		c.mu.Unlock()
+		buf.free()
+		return c.mismatch(in, nil, "correlation ID used before")
+	}
+	c.lastID = in.ID
+	refusal := c.refusalLocked(sc)
+	if refusal == nil {
+		c.served[in.ID] = sc
+		c.open++
+		c.handlers++
+		c.requestBytes += sc.bytes()
+	}
+	c.mu.Unlock()
+	if refusal != nil {
+		buf.free()
+		return c.reject(sc, refusal)
+	}
+	c.handle(sc)
+	return nil
+}
+
+func (sc *ServerCall) bytes() int { return len(sc.body) + len(sc.raw) }
+
+func (c *Conn) refusalLocked(sc *ServerCall) *wire.Error {
+	switch {
+	case c.cfg.Handler == nil:
+		return wire.Errorf(sc.op, wire.CodeUnavailable, "this side serves no calls")
+	case c.draining:
+		return wire.Errorf(sc.op, wire.CodeUnavailable, "going away: takes no new calls")
+	case c.open >= c.cfg.MaxInFlight || c.handlers >= 2*c.cfg.MaxInFlight:
+		return wire.Errorf(sc.op, wire.CodeExhausted, "%d calls in flight, the limit", c.cfg.MaxInFlight)
+	case c.requestBytes+sc.bytes() > c.cfg.MaxRequestBytes:
+		return wire.Errorf(sc.op, wire.CodeExhausted, "requests of %d bytes held, the limit is %d", c.requestBytes, c.cfg.MaxRequestBytes)
+	}
+	return nil
+}
+
+// reject refuses a request that gets no handler.
+func (c *Conn) reject(sc *ServerCall, refusal *wire.Error) error {
+	refusal.Node = c.cfg.Hello.Node
+	f := outFrame{reject: true, hdr: wire.Header{Kind: wire.KindError, ID: sc.id, Op: sc.op, Session: sc.session}}
+	if err := f.fill(refusal, nil, c.limits.frameBytes); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rejects++
+	c.finished[sc.id%finishedSlots] = sc.callName
+	c.pushLocked(f)
+	if c.rejects > maxRejects {
+		return fault("more than %d requests refused and the peer does not read", maxRejects)
+	}
+	return nil
+}
+
+// handle gives sc to an idle handler goroutine, or starts one. Only the reader calls it.
+func (c *Conn) handle(sc *ServerCall) {
+	select {
+	case c.work <- sc:
+	default:
+		c.wg.Add(1)
+		go c.handleLoop(sc)
+	}
+}
+
+func (c *Conn) handleLoop(sc *ServerCall) {
+	defer c.wg.Done()
+	for {
+		c.serve(sc)
+		if c.idleHandlers.Add(1) > maxIdleHandlers {
+			c.idleHandlers.Add(-1)
+			return
+		}
+		select {
+		case sc = <-c.work:
+			c.idleHandlers.Add(-1)
+		case <-c.done:
+			return
+		}
+	}
+}
+
+func (c *Conn) serve(sc *ServerCall) {
+	c.cfg.Handler.ServeCall((*callContext)(sc), sc)
+	c.mu.Lock()
+	answered, ctxErr := sc.answered, sc.ctxErr
+	c.mu.Unlock()
+	switch {
+	case answered:
+	case ctxErr != nil:
+		_ = sc.Fail(ctxErr) // fails only with the connection
+	default:
+		_ = sc.Fail(errors.New("the handler returned without an answer")) // likewise
+	}
+	c.finish(sc)
+}
+
+// finish forgets a call whose handler has returned.
+func (c *Conn) finish(sc *ServerCall) {
+	c.mu.Lock()
+	sc.cancelLocked(context.Canceled, ErrEnded)
+	sc.discardLocked()
+	delete(c.served, sc.id)
+	c.finished[sc.id%finishedSlots] = sc.callName
+	c.handlers--
+	c.requestBytes -= sc.bytes()
+	c.checkIdleLocked()
+	c.mu.Unlock()
+	sc.held.free()
+	sc.buf.free()
+}
+
+func (c *Conn) onCancel(in *incoming) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h, err := c.matchLocked(in)
+	if err == nil && h != nil {
+		h.served.cancelLocked(context.Canceled, ctxError(h.op, wire.Unknown, context.Canceled))
+	}
+	return err
+}

@@ -1,0 +1,135 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/datanode/datanode/wire"
+)
+
+// Stream is a call with chunks, seen by its caller. One goroutine may send and another receive at the same
+// time. It must be closed.
+type Stream struct {
+	cl   *call
+	stop func() bool // stops watching the context of Open
+}
+
+// Open starts a call with chunks. ctx is for the whole call: when it ends, the call is cancelled.
+func (c *Conn) Open(ctx context.Context, req Request) (*Stream, error) {
+	flags := wire.FlagStream
+	if req.End {
+		flags |= wire.FlagEnd
+	}
+	cl := &call{done: make(chan struct{}, 1)}
+	written, err := c.submit(ctx, cl, &req, flags)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stream{cl: cl}
+	s.stop = context.AfterFunc(ctx, func() { _ = c.abandon(cl, ctx.Err()) }) // its error is in the call
+	if written != nil {
+		<-written
+	}
+	return s, nil
+}
+
+// Send sends p, waiting for credit. Up to a quarter megabyte, or half the peer's window if that is less, it
+// arrives as one chunk; more is split. After it returns p may be changed. ErrEnded says that the peer has
+// answered already: see Reply.
+func (s *Stream) Send(p []byte) error { return s.cl.sendAll(p) }
+
+// CloseSend tells the peer that no chunk follows.
+func (s *Stream) CloseSend() error { return s.cl.closeSend() }
+
+// Recv is the next chunk from the peer, valid until the next Recv or Close; io.EOF once the final reply is there.
+// It is the call's error when it failed.
+func (s *Stream) Recv() ([]byte, error) {
+	p, err := s.cl.receive()
+	if err != nil {
+		s.stop()
+	}
+	return p, err
+}
+
+// Reply waits for the response; chunks not received are dropped.
+func (s *Stream) Reply() (Reply, error) {
+	for {
+		if _, err := s.Recv(); err != nil {
+			if !errors.Is(err, io.EOF) {
+				return Reply{}, err
+			}
+			break
+		}
+	}
+	<-s.cl.done
+	s.cl.done <- struct{}{} // for whoever asks again
+	return s.cl.reply, s.cl.err
+}
+
+// Cancel gives the call up, if it has not ended.
+func (s *Stream) Cancel() { _ = s.cl.c.abandon(s.cl, context.Canceled) } // its error is in the call
+
+// Close ends the use of the stream, and cancels the call if it has not ended. No other method may be running.
+func (s *Stream) Close() {
+	s.stop()
+	s.Cancel()
+	s.cl.release()
+}
+
+// release drops what was received.
+func (h *half) release() {
+	h.held.free()
+	h.held = nil
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	h.discardLocked()
+}
+
+// sendAll sends p in as few chunks as it takes.
+func (h *half) sendAll(p []byte) error {
+	for len(p) > 0 {
+		n := min(len(p), h.c.limits.chunkBytes)
+		if err := h.sendChunk(p[:n]); err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+func (h *half) sendChunk(p []byte) error {
+	f := outFrame{half: h, hdr: wire.Header{Kind: wire.KindChunk, Op: h.op, Session: h.session}}
+	if len(p) <= borrowBytes {
+		f.buf = newBuffer(len(p))
+	}
+	f.setRaw(p)
+	written := f.written
+	h.c.mu.Lock()
+	err := h.awaitCreditLocked(chunkCost(len(p)))
+	if err == nil {
+		h.c.pushLocked(f)
+	}
+	h.c.mu.Unlock()
+	if err != nil {
+		f.drop()
+		return err
+	}
+	if written != nil {
+		<-written // p is the caller's again
+	}
+	return nil
+}
+
+func (h *half) closeSend() error {
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	if h.over != nil {
+		return h.over
+	}
+	if !h.sendEnded {
+		h.sendEnded = true
+		h.c.pushLocked(outFrame{half: h, hdr: wire.Header{Kind: wire.KindChunk, Op: h.op, Session: h.session, Flags: wire.FlagEnd}})
+	}
+	return nil
+}
