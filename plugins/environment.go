@@ -65,14 +65,16 @@ func (e *environment) lastWords() string {
 	return " (" + printable(string(line[:min(len(line), maxDetailBytes)])) + ")"
 }
 
-// configure points WASI at the environment: both clocks stand still at the cell's time, random
-// bytes come from a fixed seed, stdout is discarded, and there is nothing to open.
+// configure points WASI at the environment: the wall clock stands still at the cell's time, random
+// bytes come from a fixed seed, stdout is discarded, and there is nothing to open. The monotonic
+// clock never moves at all: it must not go back between calls, and must not be 0 for Go.
 func (e *environment) configure(c wazero.ModuleConfig) wazero.ModuleConfig {
 	return c.
 		WithWalltime(func() (sec int64, nsec int32) {
-			return e.nowMicros / 1e6, int32(e.nowMicros % 1e6 * 1000)
+			now := max(e.nowMicros, 0)
+			return now / 1e6, int32(now % 1e6 * 1000)
 		}, 1000).
-		WithNanotime(func() int64 { return e.nowMicros * 1000 }, 1000).
+		WithNanotime(func() int64 { return 1 }, 1).
 		WithRandSource(randomReader{e}).
 		WithStdout(io.Discard).
 		WithStderr(stderrWriter{e})
