@@ -1,0 +1,260 @@
+package plugins
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/policies/policytest"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// shortTimeout is for guests that are meant to run into it.
+const shortTimeout = 100 * time.Millisecond
+
+func newHost(t testing.TB, o Options) *Host {
+	t.Helper()
+	h, err := New(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+func compile(t testing.TB, h *Host, module []byte) *Module {
+	t.Helper()
+	m, err := h.Compile(context.Background(), module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+func TestDefaultConforms(t *testing.T) {
+	policytest.Run(t, compile(t, newHost(t, Options{}), Default()))
+}
+
+func TestTinyConforms(t *testing.T) {
+	policytest.Run(t, compile(t, newHost(t, Options{}), tiny(nil)))
+}
+
+func TestDefaultAgreesWithNative(t *testing.T) {
+	n := 1_000_000
+	if testing.Short() {
+		n = 20_000
+	}
+	policytest.Agree(t, policies.Native(), compile(t, newHost(t, Options{}), Default()), n, 20240501)
+}
+
+func TestDefaultDescribesItself(t *testing.T) {
+	info := compile(t, newHost(t, Options{}), Default()).Info()
+	want := policies.Native().Info()
+	if info.Name != want.Name || info.Version != want.Version || strings.Join(info.Reasons, "\n") != strings.Join(want.Reasons, "\n") {
+		t.Errorf("module %+v\nnative %+v", info, want)
+	}
+	if !strings.HasPrefix(info.Digest, "sha256:") || len(info.Digest) != len("sha256:")+64 {
+		t.Errorf("digest %q", info.Digest)
+	}
+	if n := len(Default()); n >= 4096 {
+		t.Errorf("the default policy takes %d bytes, want fewer than 4096", n)
+	}
+}
+
+// badCalls are guests that answer well until the first record says otherwise.
+var badCalls = map[string]struct {
+	change func(*guestParts)
+	cause  CallCause
+	detail string
+}{
+	"unreachable": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x00), returnN) }, Trapped, "unreachable"},
+	"endless loop": {func(g *guestParts) { g.score = cat(whenMagic(0, opLoop, blockEmpty, opBr, 0, opEnd), returnN) },
+		TimedOut, "ended after"},
+	"endless recursion": {func(g *guestParts) {
+		g.score = cat(whenMagic(0, 0x20, 0, 0x20, 1, 0x20, 2, opCall, 3, opDrop), returnN)
+	}, Trapped, "stack overflow"},
+	"out of bounds": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x41, 0x7f, 0x41, 1, 0x36, 2, 0), returnN) },
+		Trapped, "out of bounds"},
+	"one too many": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x20, 1, 0x41, 1, 0x6a, opReturn), returnN) },
+		BadAnswer, "2 answers, want 1"},
+	"none": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x41, 0, opReturn), returnN) }, BadAnswer, "0 answers, want 1"},
+	"dirty padding": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x20, 2, 0x41, 1, 0x3a, 0, 7), returnN) },
+		BadAnswer, "answer 0: score: bytes 6 and 7"},
+	"exit": {func(g *guestParts) {
+		g.imports = [][]byte{importFunc(moduleWASI, "proc_exit", typeExit)}
+		g.score = cat(whenMagic(0, 0x41, 0, opCall, 0), returnN)
+	}, Trapped, "exit_code(0)"},
+	"takes all memory": {func(g *guestParts) {
+		grow := []byte{opLoop, blockEmpty, 0x41, 1, opMemoryGrow, 0, 0x41, 0x7f, 0x47, opBrIf, 0, opEnd, 0x00}
+		g.score = cat(whenMagic(0, grow...), returnN)
+	}, Trapped, "unreachable"},
+	"verdict 9": {func(g *guestParts) {
+		g.conflict = cat(waitAlways, whenMagic(pairPrefixBytes, 0x20, 2, 0x41, 9, 0x3a, 0, 0), returnN)
+	}, BadAnswer, "answer 0: resolution: verdict"},
+}
+
+func TestBadCalls(t *testing.T) {
+	h := newHost(t, Options{Timeout: shortTimeout})
+	for name, c := range badCalls {
+		t.Run(name, func(t *testing.T) {
+			m := compile(t, h, tiny(c.change))
+			for range 3 { // an error leaves nothing behind
+				err := askBoth(m, magicQueued)
+				var call *CallError
+				if !errors.As(err, &call) || call.Cause != c.cause || !strings.Contains(call.Detail, c.detail) {
+					t.Fatalf("%v, want %s: ...%s...", err, c.cause, c.detail)
+				}
+				if call.Policy != "tiny" {
+					t.Errorf("policy %q", call.Policy)
+				}
+				if err := askBoth(m, 1); err != nil {
+					t.Fatalf("the next call: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func askBoth(m *Module, queued uint32) error {
+	f := policies.Facts{Kind: policies.KindRepair, QueuedOps: queued}
+	if _, err := m.Score(context.Background(), []policies.Facts{f}, make([]policies.Score, 1)); err != nil {
+		return err
+	}
+	_, err := m.Conflict(context.Background(), []policies.Pair{{Existing: f, Incoming: f}}, make([]policies.Resolution, 1))
+	return err
+}
+
+// While some callers run into a trap, others get their answers.
+func TestBadAndGoodCallsAtOnce(t *testing.T) {
+	m := compile(t, newHost(t, Options{}), tiny(badCalls["unreachable"].change))
+	var wg sync.WaitGroup
+	for worker := range 2 * maxInstances {
+		wg.Go(func() {
+			for range 50 {
+				if bad := worker%2 == 1; bad != (askBoth(m, uint32(worker%2)*magicQueued) != nil) {
+					t.Errorf("worker %d: bad %v", worker, bad)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestCancelledCall(t *testing.T) {
+	m := compile(t, newHost(t, Options{Timeout: time.Minute}), tiny(badCalls["endless loop"].change))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() {
+		f := []policies.Facts{{QueuedOps: magicQueued}}
+		_, err := m.Score(ctx, f, make([]policies.Score, 1))
+		done <- err
+	}()
+	cancel()
+	var call *CallError
+	if err := <-done; !errors.As(err, &call) || call.Cause != Cancelled {
+		t.Fatalf("%v, want a call that was cancelled", err)
+	}
+	if err := askBoth(m, 1); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCompileCancelled(t *testing.T) {
+	h := newHost(t, Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := h.Compile(ctx, Default()); !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v, want %v", err, context.Canceled)
+	}
+}
+
+func TestClosedModule(t *testing.T) {
+	h := newHost(t, Options{})
+	m, err := h.Compile(context.Background(), tiny(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range maxInstances {
+		wg.Go(func() {
+			for askBoth(m, 1) == nil {
+			}
+		})
+	}
+	if err := m.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	var call *CallError
+	if err := askBoth(m, 1); !errors.As(err, &call) || call.Cause != Closed {
+		t.Fatalf("%v, want closed", err)
+	}
+	if err := m.Close(context.Background()); err != nil {
+		t.Fatalf("closed twice: %v", err)
+	}
+}
+
+func TestLengthsMustMatch(t *testing.T) {
+	m := compile(t, newHost(t, Options{}), tiny(nil))
+	if _, err := m.Score(context.Background(), make([]policies.Facts, 2), make([]policies.Score, 1)); err == nil {
+		t.Error("two facts into one score")
+	}
+	if _, err := m.Conflict(context.Background(), make([]policies.Pair, 1), nil); err == nil {
+		t.Error("one pair into no resolution")
+	}
+}
+
+func TestCacheDir(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 {
+		h := newHost(t, Options{CacheDir: dir})
+		if err := askBoth(compile(t, h, Default()), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for _, o := range []Options{{MemoryPages: 70000}, {Timeout: -1}, {CacheDir: "/dev/null/x"}} {
+		if h, err := New(context.Background(), o); err == nil {
+			h.Close(context.Background())
+			t.Errorf("%+v is accepted", o)
+		}
+	}
+}
+
+func BenchmarkScore(b *testing.B) {
+	ctx := context.Background()
+	m := compile(b, newHost(b, Options{}), Default())
+	for name, n := range map[string]int{"1": 1, "256": 256} {
+		b.Run(name, func(b *testing.B) {
+			g := policytest.NewGenerator(1)
+			facts, out := make([]policies.Facts, n), make([]policies.Score, n)
+			for i := range facts {
+				facts[i] = g.Facts()
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := m.Score(ctx, facts, out); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/record")
+		})
+	}
+}

@@ -1,0 +1,207 @@
+package plugins
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// refusals are modules that must not be accepted, one for each reason and each bound.
+func refusals() map[string]struct {
+	module []byte
+	reason LoadReason
+	detail string
+} {
+	type refusal = struct {
+		module []byte
+		reason LoadReason
+		detail string
+	}
+	types := section(secType, guestTypes...)
+	// oneFunction is a module with a single function of type 0, given by its body.
+	oneFunction := func(code []byte) []byte {
+		return wasm(types, section(secFunction, uleb(0)), rawSection(secCode, cat(uleb(1), code)))
+	}
+	scoreIs := func(code ...byte) []byte {
+		return tiny(func(g *guestParts) { g.score = cat(code, returnN) })
+	}
+	describes := func(text string) []byte { return tiny(func(g *guestParts) { g.describe = text }) }
+	return map[string]refusal{
+		"empty":           {nil, NotWasm, "does not begin with"},
+		"text":            {[]byte("(module (func))"), NotWasm, "not its source"},
+		"component":       {[]byte("\x00asm\x0d\x00\x01\x00"), NotWasm, "not a component"},
+		"too large":       {make([]byte, maxModuleBytes+1), TooLarge, "the most is 8388608"},
+		"cut":             {tiny(nil)[:100], Malformed, "are left"},
+		"sections twice":  {wasm(types, types), Malformed, "twice or out of order"},
+		"unknown section": {wasm(rawSection(14, nil)), Malformed, "unknown"},
+		"bytes too many":  {wasm(rawSection(secType, []byte{0, 0})), Malformed, "1 bytes too many"},
+
+		"types that are not there":     {wasm(rawSection(secType, uleb(uint32(1<<32-1)))), Malformed, "types in 0 bytes"},
+		"functions that are not there": {wasm(types, rawSection(secFunction, uleb(1<<30))), Malformed, "functions in"},
+		"bodies that are not there":    {wasm(types, section(secFunction, uleb(0)), rawSection(secCode, uleb(0))), Malformed, "0 function bodies"},
+		"a number too long":            {wasm(rawSection(secType, bytes.Repeat([]byte{0xff}, 10))), Malformed, "too long"},
+		"a type that is not there":     {wasm(types, section(secFunction, uleb(77))), Malformed, "type 77 of 6"},
+		"many parameters":              {wasm(section(secType, funcType(strings.Repeat(i32, 65), ""))), TooComplex, "65 parameters"},
+		"many results":                 {wasm(section(secType, funcType("", strings.Repeat(i32, 17)))), TooComplex, "17 results"},
+		"a long name":                  {tiny(func(g *guestParts) { g.exports = [][]byte{export(strings.Repeat("x", 300), 0, 0)} }), TooComplex, "300 bytes in a name"},
+
+		// 36 bytes of this kind can take all memory there is.
+		"locals":           {oneFunction(body(vec(cat(uleb(uint32(1<<32-1)), []byte{0x7f})))), TooManyLocals, "4294967295 locals"},
+		"locals in groups": {oneFunction(body(cat(uleb(2), uleb(8000), []byte{0x7f}, uleb(8000), []byte{0x7f}))), TooManyLocals, "16000 locals"},
+		"locals in all":    {manyFunctions(600, body(vec(cat(uleb(8000), []byte{0x7f})))), TooManyLocals, "in all functions"},
+		"locals and blocks": {oneFunction(body(vec(cat(uleb(8000), []byte{0x7f})),
+			bytes.Repeat([]byte{opBlock, blockEmpty, opEnd}, 3000))), TooComplex, "8000 locals and 2098 blocks"},
+		"nesting": {oneFunction(body(noLocals, bytes.Repeat([]byte{opBlock, blockEmpty}, 5000),
+			bytes.Repeat([]byte{opEnd}, 5000))), NestedTooDeep, "deeper than 4096"},
+		"a function too long": {oneFunction(body(noLocals, bytes.Repeat([]byte{1}, maxFunctionBytes))), TooComplex, "a function of"},
+		"values through blocks": {wasm(section(secType, funcType(strings.Repeat(i32, 64), "")), section(secFunction, uleb(0)),
+			section(secCode, body(noLocals, bytes.Repeat([]byte{opBlock, 0, opEnd}, 20_000)))), TooComplex, "blocks pass more than"},
+		"branch targets": {oneFunction(body(noLocals, []byte{opI32Const, 0, opBrTable}, uleb(1<<30))), Malformed, "branch targets in"},
+		"no end":         {oneFunction(sized([]byte{0, opBlock, blockEmpty, opEnd})), Malformed, "are left"},
+		"after the end":  {oneFunction(sized([]byte{0, opEnd, 1})), Malformed, "after the end"},
+
+		"SIMD":           {scoreIs(0xfd, 0x0c), ForbiddenInstruction, "opcode 0xfd"},
+		"threads":        {scoreIs(0xfe, 0x00), ForbiddenInstruction, "opcode 0xfe"},
+		"table.grow":     {scoreIs(0xfc, 15, 0), ForbiddenInstruction, "table.grow"},
+		"unknown bulk":   {scoreIs(0xfc, 99), ForbiddenInstruction, "0xfc 99"},
+		"shared memory":  {tiny(func(g *guestParts) { g.memory = []byte{3, 1, 1} }), ForbiddenInstruction, "no shared"},
+		"code in data":   {wasm(rawSection(secData, []byte{1, 0, opCall, 0, opEnd, 0})), Malformed, "in a constant"},
+		"start":          {tiny(func(g *guestParts) { g.extra = [][]byte{rawSection(secStart, uleb(0))} }), StartSection, "_initialize"},
+		"memory":         {tiny(func(g *guestParts) { g.memory = cat([]byte{0}, uleb(257)) }), MemoryTooLarge, "257 pages"},
+		"two memories":   {wasm(section(secMemory, memory2, memory2)), TooComplex, "2 memories"},
+		"table":          {wasm(section(secTable, cat([]byte{0x70, 0}, uleb(1<<30)))), TableTooLarge, "1073741824 elements"},
+		"import of WASI": {tinyImporting(moduleWASI, "path_open", typeNone), ForbiddenImport, "wasi_snapshot_preview1.path_open"},
+		"import of env":  {tinyImporting("env", "a\x1b[2Jb\n", typeNone), ForbiddenImport, `env.a\x1b[2Jb\n`},
+		"import of memory": {wasm(types, section(secImport, cat(sized([]byte("env")), sized([]byte("memory")),
+			[]byte{externMemory, 0, 1}))), ForbiddenImport, "env.memory"},
+		"import of another type": {tinyImporting(moduleHost, "log", typeNone), WrongSignature,
+			"import datanode.log is () -> (), want (i32, i32) -> ()"},
+
+		"no memory":       {tiny(func(g *guestParts) { g.drop = "memory" }), MissingExport, `"memory"`},
+		"no marker":       {tiny(func(g *guestParts) { g.drop = exportMarker }), MissingExport, "policy_abi_v1: export it as () -> ()"},
+		"no alloc":        {tiny(func(g *guestParts) { g.drop = exportAlloc }), MissingExport, "policy_alloc: export it as (i32) -> (i32)"},
+		"no describe":     {tiny(func(g *guestParts) { g.drop = exportDescribe }), MissingExport, "policy_describe: export it as () -> (i64)"},
+		"no score":        {tiny(func(g *guestParts) { g.drop = exportScore }), MissingExport, "policy_score: export it as (i32, i32, i32) -> (i32)"},
+		"no conflict":     {tiny(func(g *guestParts) { g.drop = exportConflict }), MissingExport, "policy_conflict: export"},
+		"another init":    {tiny(func(g *guestParts) { g.exports = [][]byte{export(exportInit, 0, 0)} }), WrongSignature, "policy_init is () -> (), want (i32, i32) -> ()"},
+		"a global marker": {tiny(func(g *guestParts) { g.drop = exportMarker; g.exports = [][]byte{export(exportMarker, 3, 0)} }), WrongSignature, "is not a function"},
+
+		"types that do not check": {scoreIs(0x6a), NotCompiled, "the compiler says"},
+		"a describe that traps":   {tiny(func(g *guestParts) { g.describe = "" }), DescribeInvalid, "not the JSON"},
+		"describe not JSON":       {describes("tiny 1"), DescribeInvalid, "not the JSON"},
+		"describe without name":   {describes(`{"version":"1","reasons":["unspecified"]}`), DescribeInvalid, `name ""`},
+		"describe a terminal":     {describes(`{"name":"\u001b[2J","version":"1","reasons":["unspecified"]}`), DescribeInvalid, `name "\x1b[2J"`},
+		"describe no reasons":     {describes(`{"name":"a","version":"1"}`), DescribeInvalid, "must begin with"},
+		"describe two lines":      {describes(`{"name":"a","version":"1","reasons":["unspecified","a\nb"]}`), DescribeInvalid, "reason 1 is"},
+
+		"alloc of nothing":   {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 0} }), NotStarted, "policy_alloc: answer: 43032 bytes at 0x0"},
+		"alloc out of bound": {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 0x78} }), NotStarted, "at 0xfffffff8"},
+		"alloc unaligned":    {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 9} }), NotStarted, "at 0x9"},
+		"alloc twice":        {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 8} }), NotStarted, "overlap"},
+		"always traps":       {scoreIs(0x00), SelfTestFailed, "policy_score: trap: wasm error: unreachable"},
+		"never ends":         {scoreIs(opLoop, blockEmpty, opBr, 0, opEnd), SelfTestFailed, "policy_score: timeout"},
+		"answers none":       {tiny(func(g *guestParts) { g.score = []byte{opI32Const, 0} }), SelfTestFailed, "policy_score: answer: 0 answers, want 72"},
+		"no verdict":         {tiny(func(g *guestParts) { g.conflict = returnN }), SelfTestFailed, "resolution: verdict 0, want 1 to 5"},
+		"remembers": {scoreIs(0x20, 2, 0x23, 0, 0x41, 1, 0x6a, 0x24, 0, 0x23, 0, 0x36, 2, 0), SelfTestFailed,
+			"answer from the facts only"},
+	}
+}
+
+func manyFunctions(n int, code []byte) []byte {
+	functions := make([][]byte, n)
+	bodies := make([][]byte, n)
+	for i := range functions {
+		functions[i], bodies[i] = uleb(0), code
+	}
+	return wasm(section(secType, guestTypes...), section(secFunction, functions...), section(secCode, bodies...))
+}
+
+func tinyImporting(module, name string, typ int) []byte {
+	return tiny(func(g *guestParts) { g.imports = [][]byte{importFunc(module, name, typ)} })
+}
+
+func TestEveryRefusal(t *testing.T) {
+	h := newHost(t, Options{Timeout: shortTimeout})
+	seen := map[LoadReason]bool{}
+	for name, want := range refusals() {
+		t.Run(name, func(t *testing.T) {
+			m, err := h.Compile(context.Background(), want.module)
+			if err == nil {
+				m.Close(context.Background())
+				t.Fatal("accepted")
+			}
+			var refused *LoadError
+			if !errors.As(err, &refused) {
+				t.Fatalf("%T %v, want a *LoadError", err, err)
+			}
+			if refused.Reason != want.reason || !strings.Contains(refused.Detail, want.detail) {
+				t.Errorf("%v\nwant %s: ...%s...", refused, want.reason, want.detail)
+			}
+			if strings.ContainsAny(refused.Error(), "\n\x1b") {
+				t.Errorf("not one clean line: %q", refused)
+			}
+			seen[refused.Reason] = true
+		})
+	}
+	for _, reason := range []LoadReason{NotWasm, TooLarge, Malformed, MissingExport, WrongSignature, ForbiddenImport,
+		ForbiddenInstruction, StartSection, MemoryTooLarge, TableTooLarge, TooManyLocals, NestedTooDeep, TooComplex,
+		NotCompiled, NotStarted, DescribeInvalid, SelfTestFailed} {
+		if !seen[reason] {
+			t.Errorf("no module is refused for %s", reason)
+		}
+	}
+}
+
+// What is at a bound is accepted, and the compiler can take it.
+func TestWorstThatPasses(t *testing.T) {
+	h := newHost(t, Options{})
+	deep := cat(bytes.Repeat([]byte{opBlock, blockEmpty}, maxNesting-2), bytes.Repeat([]byte{opEnd}, maxNesting-2))
+	m, err := h.Compile(context.Background(), tiny(func(g *guestParts) { g.score = cat(deep, returnN) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close(context.Background())
+}
+
+func TestCustomSectionsAreLeftAway(t *testing.T) {
+	plain := tiny(nil)
+	liar := rawSection(secCustom, cat(sized([]byte("name")), []byte{1, 5}, uleb(uint32(1<<32-1))))
+	l, err := scan(cat(plain[:8], liar, plain[8:], liar), defaultMemoryPages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(l.code, plain) {
+		t.Errorf("%d bytes are left, want %d", len(l.code), len(plain))
+	}
+}
+
+// Whatever the scan lets through, the compiler must be able to take or refuse.
+func FuzzScan(f *testing.F) {
+	for _, r := range refusals() {
+		if len(r.module) < 1<<16 {
+			f.Add(r.module)
+		}
+	}
+	f.Add(tiny(nil))
+	f.Add(Default())
+	h, err := New(context.Background(), Options{MemoryPages: 16})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { h.Close(context.Background()) })
+	f.Fuzz(func(t *testing.T, module []byte) {
+		l, err := scan(module, 16)
+		if err != nil {
+			if refused := (*LoadError)(nil); !errors.As(err, &refused) {
+				t.Fatalf("%T %v", err, err)
+			}
+			return
+		}
+		compiled, err := h.compile(context.Background(), l.code)
+		if err == nil {
+			compiled.Close(context.Background())
+		}
+	})
+}
