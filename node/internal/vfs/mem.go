@@ -290,3 +290,16 @@ func sortedKeys[V any](m map[string]V) []string {
 	slices.Sort(keys)
 	return keys
 }
+
+// LoseDirty forgets that a file has unsynced pages without making them durable, as some kernels do
+// when a sync fails: the bytes are still read, and no later Sync writes them.
+func (m *Mem) LoseDirty(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	inode, err := m.find("lose", path.Clean(name))
+	if err != nil {
+		return err
+	}
+	clear(inode.dirty)
+	return nil
+}
