@@ -3,7 +3,6 @@ package mux
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/datanode/datanode/wire"
@@ -50,13 +49,15 @@ type call struct {
 	err   error
 }
 
-// callPool keeps unary calls between uses; a call is put back by the goroutine that took its token.
-var callPool = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+func newCall() *call { return &call{done: make(chan struct{}, 1)} }
 
 // Call does one call without chunks and waits for its reply. When ctx ends first the call is cancelled,
 // and the connection stays usable. The error is, or wraps, a *wire.Error.
 func (c *Conn) Call(ctx context.Context, req Request) (Reply, error) {
-	cl := callPool.Get().(*call)
+	cl, ok := c.freeCalls.Get().(*call)
+	if !ok {
+		cl = newCall()
+	}
 	written, err := c.submit(ctx, cl, &req, wire.FlagEnd)
 	if err != nil {
 		return Reply{}, err
@@ -76,7 +77,7 @@ func (c *Conn) Call(ctx context.Context, req Request) (Reply, error) {
 	}
 	reply, err := cl.reply, cl.err
 	*cl = call{done: cl.done}
-	callPool.Put(cl)
+	c.freeCalls.Put(cl)
 	return reply, err
 }
 

@@ -33,6 +33,9 @@ type Conn struct {
 	wg   sync.WaitGroup
 	work chan *ServerCall // to idle handler goroutines
 
+	// freeCalls has *call of ended unary calls, put back by the goroutine that took the token. It is
+	// not shared between connections, since a channel stays within one synctest bubble.
+	freeCalls    sync.Pool
 	idleHandlers atomic.Int32
 	counts       counts
 

@@ -21,7 +21,7 @@ func (c *Conn) Open(ctx context.Context, req Request) (*Stream, error) {
 	if req.End {
 		flags |= wire.FlagEnd
 	}
-	cl := &call{done: make(chan struct{}, 1)}
+	cl := newCall()
 	written, err := c.submit(ctx, cl, &req, flags)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,385 @@
+package mux
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/datanode/datanode/wire"
+)
+
+// rawPeer speaks frames by hand, to say what no Conn would.
+type rawPeer struct {
+	t  *testing.T
+	nc net.Conn
+	rd *bufio.Reader
+}
+
+func (p *rawPeer) read() wire.Frame {
+	p.t.Helper()
+	head, err := p.rd.Peek(4)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	b := make([]byte, 4+binary.LittleEndian.Uint32(head))
+	if _, err := io.ReadFull(p.rd, b); err != nil {
+		p.t.Fatal(err)
+	}
+	_, f, err := wire.ParseFrame(b)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return f
+}
+
+func (p *rawPeer) write(h wire.Header, body, raw []byte) {
+	p.t.Helper()
+	p.writeBytes(wire.AppendFrame(nil, &h, body, raw))
+}
+
+func (p *rawPeer) writeBytes(b []byte) {
+	p.t.Helper()
+	if _, err := p.nc.Write(b); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// answer responds to a request frame as it should be.
+func answer(f wire.Frame) wire.Header {
+	return wire.Header{Kind: wire.KindResponse, ID: f.ID, Op: f.Op, Session: f.Session}
+}
+
+func rawHello(t *testing.T, h wire.Hello) []byte {
+	t.Helper()
+	cfg := Config{Hello: h}.withDefaults()
+	b, err := wire.Marshal(&cfg.Hello)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wire.AppendFrame(nil, &wire.Header{Kind: wire.KindHello}, b, nil)
+}
+
+// dialRaw makes a client Conn whose other end is a rawPeer.
+func dialRaw(t *testing.T, pair func(*testing.T) (net.Conn, net.Conn), cfg Config) (*Conn, *rawPeer) {
+	t.Helper()
+	cnc, snc := pair(t)
+	p := &rawPeer{t: t, nc: snc, rd: bufio.NewReader(snc)}
+	greeted := make(chan struct{})
+	go func() {
+		defer close(greeted)
+		takePreamble(t, snc)
+		p.rd.Reset(snc)
+		if f := p.read(); f.Kind != wire.KindHello {
+			t.Errorf("got %s, want a hello", f.Header)
+		}
+		p.writeBytes(rawHello(t, wire.Hello{Node: "liar"}))
+	}()
+	c, err := Client(context.Background(), cnc, cfg)
+	<-greeted
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Close()
+		snc.Close()
+	})
+	return c, p
+}
+
+// acceptRaw makes a server Conn whose other end is a rawPeer.
+func acceptRaw(t *testing.T, pair func(*testing.T) (net.Conn, net.Conn), cfg Config) (*Conn, *rawPeer) {
+	t.Helper()
+	cnc, snc := pair(t)
+	p := &rawPeer{t: t, nc: cnc, rd: bufio.NewReader(cnc)}
+	greeted := make(chan struct{})
+	go func() {
+		defer close(greeted)
+		p.writeBytes(rawHello(t, wire.Hello{Node: "liar"}))
+		p.read()
+	}()
+	c, err := Server(context.Background(), snc, cfg)
+	<-greeted
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Close()
+		cnc.Close()
+	})
+	return c, p
+}
+
+// Whatever a peer answers wrongly, the caller gets an error, never another's bytes, and the connection
+// is closed.
+func TestMismatchPoisonsClient(t *testing.T) {
+	credit := wire.AppendUint(nil, 1)
+	cases := map[string]func(p *rawPeer, a, b wire.Header){
+		"other operation":   func(p *rawPeer, a, _ wire.Header) { a.Op++; p.write(a, nil, nil) },
+		"other session":     func(p *rawPeer, a, _ wire.Header) { a.Session = wire.SessionRepair; p.write(a, nil, nil) },
+		"id never issued":   func(p *rawPeer, a, _ wire.Header) { a.ID += 100; p.write(a, nil, nil) },
+		"ids swapped":       func(p *rawPeer, a, b wire.Header) { a.ID, b.ID = b.ID, a.ID; p.write(a, nil, nil) },
+		"chunk when unary":  func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindChunk; p.write(a, nil, []byte("x")) },
+		"chunk of no call":  func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindChunk; a.ID = 99; p.write(a, nil, []byte("x")) },
+		"credit of no call": func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCredit; a.ID = 99; p.write(a, credit, nil) },
+		"credit, other op":  func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCredit; a.Op++; p.write(a, credit, nil) },
+		"error, other op":   func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindError; a.Op++; p.write(a, errorBody(p.t), nil) },
+		"request":           func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindRequest; p.write(a, nil, nil) },
+		"cancel":            func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCancel; p.write(a, nil, nil) },
+		"hello again":       func(p *rawPeer, _, _ wire.Header) { p.write(wire.Header{Kind: wire.KindHello}, nil, nil) },
+		"pong without ping": func(p *rawPeer, _, _ wire.Header) { p.write(wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil) },
+		"response said again": func(p *rawPeer, a, _ wire.Header) {
+			p.write(a, nil, []byte("mine"))
+			p.write(a, nil, []byte("mine"))
+		},
+	}
+	for name, lie := range cases {
+		t.Run(name, func(t *testing.T) {
+			seen := make(chan Mismatch, 1)
+			c, p := dialRaw(t, tcpPair, Config{OnMismatch: func(m Mismatch) { seen <- m }})
+			results := make(chan error, 2)
+			call := func(op wire.OpType) {
+				r, err := c.Call(context.Background(), Request{Op: op, Session: wire.SessionClient})
+				if err == nil && string(r.Raw) != "mine" {
+					err = errors.New("answered by the lie")
+				}
+				results <- err
+			}
+			go call(wire.OpRead)
+			first := p.read()
+			go call(wire.OpPut)
+			second := p.read()
+			lie(p, answer(first), answer(second))
+			failed := 0
+			for range 2 {
+				if err := <-results; err == nil {
+					continue
+				} else if wire.CodeOf(err) != wire.CodeConnection || wire.OutcomeOf(err) != wire.Unknown {
+					t.Errorf("got %v (%s), want a connection error with outcome unknown", err, wire.OutcomeOf(err))
+				}
+				failed++
+			}
+			if want := 2 - strings.Count(name, "again")*strings.Count(name, "response"); failed != want {
+				t.Errorf("%d calls failed, want %d", failed, want)
+			}
+			m := <-seen
+			if m.Peer != "liar" || m.Reason == "" {
+				t.Errorf("mismatch says %+v", m)
+			}
+			<-c.Done()
+			if n := c.Stats().Mismatches; n != 1 {
+				t.Errorf("%d mismatches counted, want 1", n)
+			}
+			if _, err := c.Call(context.Background(), Request{Op: 1, Session: 1}); wire.OutcomeOf(err) != wire.NotDone {
+				t.Errorf("call on a poisoned connection: %v, want one that was not done", err)
+			}
+		})
+	}
+}
+
+func errorBody(t *testing.T) []byte {
+	b, err := wire.Marshal(wire.Errorf(1, wire.CodeInternal, "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// What is no frame, or no honest one, ends the connection too.
+func TestBadFramesPoison(t *testing.T) {
+	good := wire.AppendFrame(nil, &wire.Header{Kind: wire.KindPing, ID: 1}, nil, nil)
+	corrupt := append([]byte(nil), good...)
+	corrupt[6] ^= 1
+	cases := map[string]struct {
+		bytes []byte
+		want  string
+	}{
+		"over the limit": {[]byte{0xff, 0xff, 0xff, 0x7f}, "want 18 to"},
+		"too short":      {[]byte{1, 0, 0, 0}, "want 18 to"},
+		"bad crc":        {corrupt, "CRC"},
+		"cut off":        {good[:8], "in the middle of a frame"},
+		"hung up":        {nil, "closed by the peer"},
+		"credit overrun": {wire.AppendFrame(nil, &wire.Header{Kind: wire.KindCredit, Session: 1}, wire.AppendUint(nil, 1), nil), "had used less"},
+	}
+	for name, bad := range cases {
+		t.Run(name, func(t *testing.T) {
+			c, p := dialRaw(t, tcpPair, Config{})
+			result := make(chan error, 1)
+			go func() {
+				_, err := c.Call(context.Background(), Request{Op: wire.OpRead, Session: wire.SessionClient})
+				result <- err
+			}()
+			p.read()
+			p.writeBytes(bad.bytes)
+			if name == "cut off" || name == "hung up" {
+				p.nc.Close()
+			}
+			err := <-result
+			if wire.CodeOf(err) != wire.CodeConnection || wire.OutcomeOf(err) != wire.Unknown || !strings.Contains(err.Error(), bad.want) {
+				t.Fatalf("got %v, want a connection error with %q", err, bad.want)
+			}
+		})
+	}
+}
+
+func TestMismatchPoisonsServer(t *testing.T) {
+	request := wire.Header{Kind: wire.KindRequest, ID: 5, Op: wire.OpPut, Session: wire.SessionAppend, Flags: wire.FlagStream}
+	chunk := wire.Header{Kind: wire.KindChunk, ID: 5, Op: wire.OpPut, Session: wire.SessionAppend}
+	cases := map[string]func(p *rawPeer){
+		"id used before":       func(p *rawPeer) { p.write(request, nil, nil) },
+		"id going back":        func(p *rawPeer) { r := request; r.ID = 4; p.write(r, nil, nil) },
+		"chunk, other op":      func(p *rawPeer) { f := chunk; f.Op++; p.write(f, nil, []byte("x")) },
+		"chunk, other session": func(p *rawPeer) { f := chunk; f.Session = 1; p.write(f, nil, []byte("x")) },
+		"chunk of no call":     func(p *rawPeer) { f := chunk; f.ID = 6; p.write(f, nil, []byte("x")) },
+		"cancel of no call":    func(p *rawPeer) { f := chunk; f.Kind = wire.KindCancel; f.ID = 6; p.write(f, nil, nil) },
+		"response":             func(p *rawPeer) { f := chunk; f.Kind = wire.KindResponse; p.write(f, nil, nil) },
+		"chunk after the end": func(p *rawPeer) {
+			f := chunk
+			f.Flags = wire.FlagEnd
+			p.write(f, nil, nil)
+			p.write(f, nil, []byte("x"))
+		},
+	}
+	for name, lie := range cases {
+		t.Run(name, func(t *testing.T) {
+			seen := make(chan Mismatch, 1)
+			c, p := acceptRaw(t, tcpPair, Config{
+				Handler:    HandlerFunc(func(ctx context.Context, _ *ServerCall) { <-ctx.Done() }),
+				OnMismatch: func(m Mismatch) { seen <- m },
+			})
+			p.write(request, nil, nil)
+			lie(p)
+			<-seen
+			<-c.Done()
+		})
+	}
+}
+
+// After a call was answered its late chunks are dropped, but not when they are of another operation.
+func TestLateChunks(t *testing.T) {
+	c, p := acceptRaw(t, tcpPair, Config{Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) { _ = sc.Reply(nil, nil) })})
+	h := wire.Header{Kind: wire.KindRequest, ID: 1, Op: wire.OpPut, Session: wire.SessionAppend, Flags: wire.FlagStream}
+	p.write(h, nil, nil)
+	if f := p.read(); f.Kind != wire.KindResponse {
+		t.Fatalf("got %s", f.Header)
+	}
+	h.Kind, h.Flags = wire.KindChunk, 0
+	p.write(h, nil, []byte("late"))
+	p.write(wire.Header{Kind: wire.KindPing, ID: 3}, nil, nil)
+	if f := p.read(); f.Kind != wire.KindPong || f.ID != 3 {
+		t.Fatalf("got %s, want the pong", f.Header)
+	}
+	h.Op++
+	p.write(h, nil, []byte("wrong"))
+	<-c.Done()
+}
+
+// A peer that sends more than it was allowed is cut off.
+func TestWindowOverrun(t *testing.T) {
+	c, p := acceptRaw(t, tcpPair, Config{WindowBytes: 8 << 10,
+		Handler: HandlerFunc(func(ctx context.Context, _ *ServerCall) { <-ctx.Done() })})
+	h := wire.Header{Kind: wire.KindRequest, ID: 1, Op: wire.OpPut, Session: wire.SessionAppend, Flags: wire.FlagStream}
+	p.write(h, nil, nil)
+	h.Kind, h.Flags = wire.KindChunk, 0
+	p.write(h, nil, make([]byte, 8<<10-wire.ChunkCost))
+	p.write(h, nil, make([]byte, 1))
+	<-c.Done()
+	if !strings.Contains(c.Err().Error(), "exceeds the call's window") {
+		t.Fatal(c.Err())
+	}
+}
+
+// Of the calls on a connection that dies, those never written were not done.
+func TestOutcomes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := dialRaw(t, pipePair, Config{})
+		outcomes := make(chan wire.Outcome, 2)
+		call := func(ctx context.Context) {
+			_, err := c.Call(ctx, Request{Op: wire.OpRead, Session: wire.SessionClient})
+			outcomes <- wire.OutcomeOf(err)
+		}
+		go call(context.Background())
+		synctest.Wait() // it is being written to a pipe that nobody reads
+		ctx, cancel := context.WithCancel(context.Background())
+		go call(ctx)
+		synctest.Wait()
+		cancel()
+		if o := <-outcomes; o != wire.NotDone {
+			t.Errorf("cancelled before it was written: %s, want not-done", o)
+		}
+		go call(context.Background())
+		synctest.Wait()
+		p.nc.Close()
+		if a, b := <-outcomes, <-outcomes; a+b != wire.NotDone+wire.Unknown {
+			t.Errorf("outcomes %s and %s, want one not-done and one unknown", a, b)
+		}
+	})
+}
+
+func pipePair(*testing.T) (net.Conn, net.Conn) { return net.Pipe() }
+
+// A peer that takes no notice of pings is dead.
+func TestDeadPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := dialRaw(t, pipePair, Config{PingEvery: time.Second, PingTimeout: time.Second})
+		if f := p.read(); f.Kind != wire.KindPing {
+			t.Fatalf("got %s, want a ping", f.Header)
+		} else {
+			p.write(wire.Header{Kind: wire.KindPong, ID: f.ID}, nil, nil)
+		}
+		p.read()
+		<-c.Done()
+		if !strings.Contains(c.Err().Error(), "did not answer a ping within 1s") {
+			t.Fatal(c.Err())
+		}
+	})
+}
+
+func TestNoHello(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, snc := net.Pipe()
+		if _, err := Server(context.Background(), snc, Config{}); wire.CodeOf(err) != wire.CodeDeadline {
+			t.Errorf("server: %v, want a deadline", err)
+		}
+		cnc, _ := net.Pipe()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := Client(ctx, cnc, Config{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("client: %v, want a deadline", err)
+		}
+	})
+}
+
+// One client frame waits for one bulk frame at most.
+func TestFairShare(t *testing.T) {
+	var q sendQueue
+	for range 100 {
+		q.push(outFrame{hdr: wire.Header{Session: wire.SessionRepair}})
+	}
+	if f, _ := q.pop(); f.hdr.Session != wire.SessionRepair {
+		t.Fatal("repair has the sender to itself, and gets nothing")
+	}
+	q.push(outFrame{hdr: wire.Header{Session: wire.SessionClient}})
+	q.pushControl(outFrame{hdr: wire.Header{Kind: wire.KindPong}})
+	if f, _ := q.pop(); f.hdr.Kind != wire.KindPong {
+		t.Fatal("the pong waits")
+	}
+	a, _ := q.pop()
+	b, _ := q.pop()
+	if a.hdr.Session != wire.SessionClient && b.hdr.Session != wire.SessionClient {
+		t.Fatal("the client's frame waits for more than one of repair")
+	}
+	n := 0
+	q.remove(wire.SessionRepair, func(*outFrame) bool { return n%2 == 0 }, func(*outFrame) { n++ })
+	for ok := true; ok; _, ok = q.pop() {
+	}
+	if q.length != 0 {
+		t.Fatalf("%d frames left in an empty queue", q.length)
+	}
+}
