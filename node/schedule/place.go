@@ -11,8 +11,8 @@ import (
 // copyPath fills in where a repair or move reads, where it writes and whose replica gives way.
 func (p *plan) copyPath(o *state.Op, s *state.Start) (why string) {
 	e := p.v.Extent(o.Extent)
-	if e.State != state.ExtentSealed {
-		return fmt.Sprintf("extent %d is %s; only a sealed one is copied", e.ID, e.State)
+	if e == nil || e.State != state.ExtentSealed {
+		return notIn(o.Extent, e, state.ExtentSealed)
 	}
 	if s.Source, why = p.source(o, e); why != "" {
 		return why
@@ -55,67 +55,93 @@ func (p *plan) source(o *state.Op, e *state.Extent) (state.NodeID, string) {
 	return "", "no node with a whole replica is up"
 }
 
-// target is the node that gets the copy: where a suspect replica can be mended in place if there is
-// one, else the emptiest node that holds nothing of the extent. A target of an earlier attempt is
-// kept while it is up, since it resumes.
+// keepTarget is how many attempts go to one target, which resumes where it stopped. After that
+// another gets its chance, if there is one: the trouble may be the target's.
+const keepTarget = 3
+
+const (
+	whyTargetsBusy = "every node that could take the replica takes as many copies as it may (copies-per-target)"
+	whyNoTarget    = "no node that is up can take the replica: each holds one, has yet to drop an old file, or is being decommissioned"
+)
+
+// target is the node that gets the copy: the one asked for or of an earlier attempt while it can
+// take it, else where a suspect replica can be mended in place, else the emptiest.
 func (p *plan) target(o *state.Op, e *state.Extent) (state.NodeID, string) {
-	busy := false
-	free := func(id state.NodeID) bool {
-		if p.writes[id] >= int(p.v.Settings.CopiesPerTarget) {
-			busy = true
-			return false
-		}
-		return true
-	}
-	if o.Kind == policies.KindRepair {
-		for _, r := range e.Replicas {
-			if n := p.v.Node(r.Node); r.State == state.ReplicaSuspect && n != nil && n.Takes() && free(n.ID) {
-				return n.ID, ""
-			}
+	able := p.able(o, e)
+	if slices.Contains(able, o.Target) {
+		switch {
+		case o.Attempts < keepTarget && !p.room(o.Target):
+			return "", fmt.Sprintf("its target %s takes as many copies as it may (copies-per-target)", o.Target)
+		case o.Attempts < keepTarget:
+			return o.Target, ""
+		case len(able) > 1:
+			able = slices.DeleteFunc(able, func(id state.NodeID) bool { return id == o.Target })
 		}
 	}
 	var best state.NodeID
-	for _, id := range Takers(p.v) {
-		if e.MayHoldFile(id) || !free(id) {
-			continue
-		}
-		if id == o.Target {
-			return id, ""
-		}
-		if best == "" || p.load(id) < p.load(best) {
+	for _, id := range able {
+		if p.room(id) && (best == "" || p.closer(e, id, best)) {
 			best = id
 		}
 	}
 	switch {
 	case best != "":
 		return best, ""
-	case busy:
-		return "", "every node that could take the replica takes as many copies as it may (copies-per-target)"
+	case len(able) > 0:
+		return "", whyTargetsBusy
 	}
-	return "", "no node that is up can take the replica: each holds one, has yet to drop an old file, or is being decommissioned"
+	return "", whyNoTarget
+}
+
+// able are the nodes that can take a copy: those that hold nothing of the extent, and for a repair
+// those with a suspect replica.
+func (p *plan) able(o *state.Op, e *state.Extent) []state.NodeID {
+	var ids []state.NodeID
+	for _, id := range p.takers {
+		r, holds := e.Replica(id)
+		inPlace := holds && r.State == state.ReplicaSuspect && o.Kind == policies.KindRepair
+		if inPlace || !e.MayHoldFile(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (p *plan) room(id state.NodeID) bool { return p.writes[id] < int(p.v.Settings.CopiesPerTarget) }
+
+// closer tells whether a is the better target: in place before elsewhere, emptier before fuller.
+func (p *plan) closer(e *state.Extent, a, b state.NodeID) bool {
+	_, inPlaceA := e.Replica(a)
+	_, inPlaceB := e.Replica(b)
+	if inPlaceA != inPlaceB {
+		return inPlaceA
+	}
+	return p.load(a) < p.load(b)
 }
 
 func (p *plan) load(id state.NodeID) int { return p.v.CountReplicas(id) + p.writes[id] }
 
 // replaces is whose replica the new one takes the place of: that of the node which a move empties;
-// for a repair a suspect one, or one on a node that is down. Nobody's when the extent has too few.
+// for a repair a suspect one, or one on a node that is not up. Nobody's when the copy mends a replica
+// in place, or when the extent has too few.
 func (p *plan) replaces(o *state.Op, e *state.Extent, target state.NodeID) state.NodeID {
 	if o.Kind == policies.KindMove {
 		return o.Node
 	}
-	if _, holds := e.Replica(target); holds {
+	if _, holds := e.Replica(target); holds || len(e.Replicas) < int(e.Want) {
 		return ""
 	}
-	var down state.NodeID
+	var away state.NodeID
 	for _, r := range e.Replicas {
 		if r.State == state.ReplicaSuspect {
 			return r.Node
 		}
-		if n := p.v.Node(r.Node); n == nil || n.State == state.NodeDown {
-			down = r.Node
+		// A node that is only restarting gives way after those that are down.
+		if n := p.v.Node(r.Node); n == nil || n.State == state.NodeDown || (n.State != state.NodeUp && away == "") {
+			away = r.Node
 		}
 	}
-	return down
+	return away
 }
 
 // Takers are the nodes that may be given replicas, by ID.
@@ -144,5 +170,5 @@ func Place(v *state.View, want int, primary state.NodeID, skip []state.NodeID) [
 		}
 		return v.CountReplicas(a) - v.CountReplicas(b)
 	})
-	return ids[:min(want, len(ids))]
+	return ids[:min(max(want, 0), len(ids))]
 }

@@ -8,6 +8,7 @@ package schedule
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -28,6 +29,9 @@ func Next(v *state.View) Round {
 	p := newPlan(v)
 	var r Round
 	v.Queued(func(o *state.Op) bool {
+		if o.Copies() && p.crowded() {
+			return true
+		}
 		if o.Copies() && needless(v, o) {
 			r.Needless = append(r.Needless, &state.Cancel{Op: o.ID, Note: "no longer needed: the extent has its replicas"})
 			return len(r.Needless) < MaxStarts
@@ -35,38 +39,64 @@ func Next(v *state.View) Round {
 		if s, why := p.start(o); why == "" {
 			r.Starts = append(r.Starts, s)
 		}
-		return len(r.Starts) < MaxStarts && p.running < int(v.Settings.MaxRunning)
+		return len(r.Starts) < MaxStarts && !p.full()
 	})
 	return r
 }
 
 // Blocked says why a queued operation does not start, "" when it could start now, for people.
+// Whether others come before it is not looked at.
 func Blocked(v *state.View, o *state.Op) string {
+	if o.State != state.OpQueued {
+		return ""
+	}
 	_, why := newPlan(v).start(o)
 	return why
 }
 
+// maxDeletes bounds the running deletes. Those have taken effect and only wait for confirmations:
+// counted among the rest, a storm of deletes and one slow node would hold up everything else.
+const maxDeletes = 10_000
+
 // plan counts what runs, and what this round has added.
 type plan struct {
 	v       *state.View
-	running int
+	takers  []state.NodeID // may be given replicas, by ID
+	running int            // what max-running is about
+	deletes int
 	reads   map[state.NodeID]int
 	writes  map[state.NodeID]int
 }
 
 func newPlan(v *state.View) *plan {
-	p := &plan{v: v, reads: map[state.NodeID]int{}, writes: map[state.NodeID]int{}}
+	p := &plan{v: v, takers: Takers(v), reads: map[state.NodeID]int{}, writes: map[state.NodeID]int{}}
 	v.Running(func(o *state.Op) bool {
-		if o.Kind != policies.KindDecommission { // lasts long and costs nothing by itself
-			p.running++
-		}
-		if o.Copies() {
-			p.reads[o.Source]++
-			p.writes[o.Target]++
-		}
+		p.count(o.Kind, o.Source, o.Target)
 		return true
 	})
 	return p
+}
+
+func (p *plan) count(kind policies.Kind, source, target state.NodeID) {
+	switch kind {
+	case policies.KindDecommission, policies.KindRecommission: // costs nothing by itself
+		return
+	case policies.KindDelete:
+		p.deletes++
+		return
+	case policies.KindRepair, policies.KindMove:
+		p.reads[source]++
+		p.writes[target]++
+	}
+	p.running++
+}
+
+// crowded tells that no node takes one more copy, so that a long queue of them is passed over fast.
+func (p *plan) crowded() bool { return len(p.takers) > 0 && !slices.ContainsFunc(p.takers, p.room) }
+
+// full tells whether nothing of any kind that counts can start any more.
+func (p *plan) full() bool {
+	return p.running >= int(p.v.Settings.MaxRunning) && p.deletes >= maxDeletes
 }
 
 // start is how o would start, or why it cannot.
@@ -86,10 +116,9 @@ func (p *plan) start(o *state.Op) (s *state.Start, why string) {
 	if why != "" {
 		return nil, why
 	}
-	p.running++
-	if o.Copies() {
-		p.reads[s.Source]++
-		p.writes[s.Target]++
+	p.count(o.Kind, s.Source, s.Target)
+	if o.Kind == policies.KindDecommission { // from here on the node takes nothing
+		p.takers = slices.DeleteFunc(p.takers, func(id state.NodeID) bool { return id == o.Node })
 	}
 	return s, ""
 }
@@ -104,14 +133,31 @@ func (p *plan) held(o *state.Op) string {
 	if o.NotBeforeMicros > p.v.NowMicros {
 		return fmt.Sprintf("pauses before attempt %d: %s", o.Attempts+1, o.Detail)
 	}
-	if limit := int(p.v.Settings.MaxRunning); p.running >= limit {
-		return fmt.Sprintf("%d operations are running, the limit (max-running)", limit)
+	return p.limit(o.Kind)
+}
+
+func (p *plan) limit(kind policies.Kind) string {
+	limit := int(p.v.Settings.MaxRunning)
+	switch kind {
+	case policies.KindDecommission, policies.KindRecommission:
+		return ""
+	case policies.KindDelete:
+		if p.deletes >= maxDeletes {
+			return fmt.Sprintf("%d deletes wait for nodes to confirm, the limit", p.deletes)
+		}
+		return ""
+	}
+	if p.running >= limit {
+		return fmt.Sprintf("%d operations are running, the limit (max-running)", p.running)
 	}
 	return ""
 }
 
 func (p *plan) primary(o *state.Op) (state.NodeID, string) {
 	e := p.v.Extent(o.Extent)
+	if e == nil || e.State != state.ExtentCreating {
+		return "", notIn(o.Extent, e, state.ExtentCreating)
+	}
 	n := p.v.Node(e.Primary())
 	if n == nil || n.State != state.NodeUp {
 		return "", fmt.Sprintf("its primary %s is not up", e.Primary())
@@ -122,12 +168,23 @@ func (p *plan) primary(o *state.Op) (state.NodeID, string) {
 // sealer is the node that carries out a seal: the first that is up and has a whole replica.
 func (p *plan) sealer(o *state.Op) (state.NodeID, string) {
 	e := p.v.Extent(o.Extent)
+	if e == nil || e.State != state.ExtentOpen {
+		return "", notIn(o.Extent, e, state.ExtentOpen)
+	}
 	for _, r := range e.Replicas {
 		if n := p.v.Node(r.Node); r.State == state.ReplicaWhole && n != nil && n.State == state.NodeUp {
 			return n.ID, ""
 		}
 	}
 	return "", "no node with a replica is up"
+}
+
+// notIn says that an extent is not in the state that an operation is for.
+func notIn(id state.ExtentID, e *state.Extent, need state.ExtentState) string {
+	if e == nil {
+		return fmt.Sprintf("extent %d is forgotten", id)
+	}
+	return fmt.Sprintf("extent %d is %s, not %s", id, e.State, need)
 }
 
 // needless tells whether a queued copy has nothing left to do.

@@ -1,6 +1,9 @@
 package state
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire"
 )
@@ -13,10 +16,12 @@ func (s *State) admit(at moment, c *Admit) Result {
 	switch {
 	case refusal != nil:
 		return Result{Err: refusal}
-	case found && a.Code != 0:
-		return refused(a.Code, "%s", a.Detail)
 	case found:
-		return Result{Op: a.Op, Extent: a.Extent}
+		res := Result{Op: a.Op, Extent: a.Extent, Merged: a.Merged}
+		if a.Code != 0 {
+			res.Err = refuse(a.Code, "%s", a.Detail)
+		}
+		return res
 	}
 	res := s.admitNew(at, c)
 	if !res.Stale {
@@ -29,18 +34,9 @@ func (s *State) admitNew(at moment, c *Admit) Result {
 	if c.Decision.Epoch != s.PolicyEpoch {
 		return stale("decided under policy epoch %d, now it is %d", c.Decision.Epoch, s.PolicyEpoch)
 	}
-	var open []OpID
-	if c.Extent != 0 {
-		e := s.Extent(c.Extent)
-		if e == nil {
-			return refused(wire.CodeNotFound, "there is no extent %d", c.Extent)
-		}
-		if e.Gen != c.Gen {
-			return stale("decided under generation %d of extent %d, now it is %d", c.Gen, c.Extent, e.Gen)
-		}
-		open = e.Ops
-	} else if n := s.Node(c.Node); n != nil {
-		open = n.Ops
+	open, res := s.openOps(c)
+	if res.Err != nil {
+		return res
 	}
 	if res := s.checkPossible(c); res.Err != nil {
 		return res
@@ -48,45 +44,112 @@ func (s *State) admitNew(at moment, c *Admit) Result {
 	if res := s.checkVerdicts(c, open); res.Err != nil {
 		return res
 	}
+	if len(open) >= maxOpenOps && !joins(c) {
+		return refused(wire.CodeExhausted, "%d operations on it are open already; wait for some to end", len(open))
+	}
 	o := &Op{
 		ID: at.op(), Kind: c.Kind, State: OpQueued, Extent: c.Extent, Node: c.Node, Target: c.Target,
 		Origin: c.Origin, Parent: c.Parent, Decision: c.Decision,
 	}
+	o.Decision.Conflicts = slices.Clone(c.Decision.Conflicts)
 	return s.yieldAndQueue(at, c, o)
 }
 
-// checkPossible refuses what could never start in this state.
-func (s *State) checkPossible(c *Admit) Result {
+// openOps are the open operations that the admit must have been decided against.
+func (s *State) openOps(c *Admit) ([]OpID, Result) {
+	switch c.Kind {
+	case policies.KindCreate:
+		if c.Extent != 0 || c.Node != "" {
+			return nil, refused(wire.CodeInvalid, "a create names neither an extent nor a node; its number is given out")
+		}
+		return nil, Result{}
+	case policies.KindDecommission, policies.KindRecommission:
+		n := s.Node(c.Node)
+		if n == nil || c.Extent != 0 {
+			return nil, refused(wire.CodeNotFound, "a %s needs a node and no extent: there is no node %q", c.Kind, c.Node)
+		}
+		return n.Ops, Result{}
+	}
 	e := s.Extent(c.Extent)
+	if e == nil {
+		return nil, refused(wire.CodeNotFound, "there is no extent %d", c.Extent)
+	}
+	if e.Gen != c.Gen {
+		return nil, stale("decided under generation %d of extent %d, now it is %d", c.Gen, c.Extent, e.Gen)
+	}
+	return e.Ops, Result{}
+}
+
+// maxOpenOps bounds the open operations on one extent or node, however often a policy says wait.
+const maxOpenOps = 64
+
+// joins tells whether the operation becomes part of another, or nothing.
+func joins(c *Admit) bool {
+	return slices.ContainsFunc(c.Decision.Conflicts, func(k Conflict) bool {
+		return k.Final == policies.Merge || k.Final == policies.Reject
+	})
+}
+
+// checkPossible refuses what could never start in this state. openOps has found the extent or node.
+func (s *State) checkPossible(c *Admit) Result {
+	if c.Kind != policies.KindMove && (c.Target != "" || c.Parent != 0) {
+		return refused(wire.CodeInvalid, "only a move has a target and a parent, not a %s", c.Kind)
+	}
 	switch c.Kind {
 	case policies.KindCreate:
 		return s.checkCreate(c)
+	case policies.KindDecommission, policies.KindRecommission:
+		return s.checkNodeOp(c)
+	}
+	e := s.Extent(c.Extent)
+	if e.State == ExtentDeleted {
+		return refused(wire.CodeNotFound, "extent %d is deleted", c.Extent)
+	}
+	switch c.Kind {
 	case policies.KindSeal:
-		if e == nil || e.State == ExtentSealed {
+		if e.State == ExtentSealed {
 			return refused(wire.CodePrecondition, "extent %d cannot be sealed: it is already", c.Extent)
 		}
 	case policies.KindRepair, policies.KindMove:
-		if e == nil || (e.State != ExtentSealed && e.State != ExtentDeleted) {
+		if e.State != ExtentSealed {
 			return refused(wire.CodePrecondition, "extent %d must be sealed before a %s; submit a seal first", c.Extent, c.Kind)
 		}
-	case policies.KindDelete:
-		if e == nil {
-			return refused(wire.CodeInvalid, "a delete needs an extent")
+		if c.Kind == policies.KindMove {
+			return s.checkMove(c, e)
 		}
-	case policies.KindDecommission, policies.KindRecommission:
-		return s.checkNodeOp(c)
+	case policies.KindDelete:
 	default:
 		return refused(wire.CodeInvalid, "this version has no operation %s", c.Kind)
-	}
-	if e != nil && e.State == ExtentDeleted {
-		return refused(wire.CodeNotFound, "extent %d is deleted", c.Extent)
 	}
 	return Result{}
 }
 
+func (s *State) checkMove(c *Admit, e *Extent) Result {
+	if _, holds := e.Replica(c.Node); !holds {
+		return refused(wire.CodePrecondition, "node %q has no replica of extent %d to move", c.Node, c.Extent)
+	}
+	if c.Target != "" && s.Node(c.Target) == nil {
+		return refused(wire.CodeNotFound, "there is no node %s to move extent %d to", c.Target, c.Extent)
+	}
+	if c.Parent == 0 {
+		return Result{}
+	}
+	parent := s.Op(c.Parent)
+	if parent == nil || parent.State.Ended() || parent.Kind != policies.KindDecommission || parent.Node != c.Node {
+		return stale("operation %s is no open decommission of node %s", c.Parent, c.Node)
+	}
+	return Result{}
+}
+
+// maxReplicas bounds the replicas of an extent.
+const maxReplicas = 9
+
 func (s *State) checkCreate(c *Admit) Result {
 	if len(c.Class) > policies.ClassBytes {
 		return refused(wire.CodeInvalid, "class %q is longer than %d bytes", c.Class, policies.ClassBytes)
+	}
+	if c.Want > maxReplicas {
+		return refused(wire.CodeInvalid, "an extent has at most %d replicas, not %d", maxReplicas, c.Want)
 	}
 	if len(c.Replicas) == 0 || int(c.Want) < len(c.Replicas) {
 		return refused(wire.CodeInvalid, "a create names 1 to %d nodes, not %d", c.Want, len(c.Replicas))
@@ -107,11 +170,8 @@ func (s *State) checkCreate(c *Admit) Result {
 
 func (s *State) checkNodeOp(c *Admit) Result {
 	n := s.Node(c.Node)
-	if n == nil {
-		return refused(wire.CodeNotFound, "there is no node %s", c.Node)
-	}
 	if c.Kind == policies.KindRecommission {
-		if n.Mode == ModeActive {
+		if n.Mode == ModeActive && len(n.Ops) == 0 { // a queued decommission can still be taken back
 			return refused(wire.CodePrecondition, "node %s is active already", c.Node)
 		}
 		return Result{}
@@ -196,10 +256,14 @@ func (s *State) yieldAndQueue(at moment, c *Admit, o *Op) Result {
 
 func (s *State) rejectOp(at moment, o *Op, k Conflict) Result {
 	o.State, o.By, o.EndedMicros, o.EndedIndex = OpRejected, k.With, at.now, at.index
-	o.Detail = k.WithKind.String() + " " + k.With.String() + " is in the way: " + k.Reason
+	o.Detail = clip(s.Op(k.With).Kind.String() + " " + k.With.String() + " is in the way: " + k.Reason)
 	o.step(at, "rejected")
 	s.putOp(o)
-	err := refuse(wire.CodeConflict, "%s of extent %d is refused: %s (operation %s)", o.Kind, o.Extent, o.Detail, o.ID)
+	what := "node " + string(o.Node)
+	if o.Extent != 0 {
+		what = fmt.Sprintf("extent %d", o.Extent)
+	}
+	err := refuse(wire.CodeConflict, "%s of %s is refused: %s (operation %s)", o.Kind, what, o.Detail, o.ID)
 	return Result{Op: o.ID, Extent: o.Extent, Err: err}
 }
 

@@ -29,9 +29,12 @@ type moment struct {
 
 func (m moment) op() OpID { return NewOpID(m.index, m.place) }
 
+// MaxCommands bounds the commands of one entry: an operation ID has no room for more places.
+const MaxCommands = 1 << placeBits
+
 // Apply carries out the commands of one entry, in order, and says what each came to. micros is the
 // leader's time; it is clamped so that the cell's time never goes back. index must be above every
-// index applied before.
+// index applied before. Commands are read only; the same ones may be applied to several states.
 func (s *State) Apply(index Index, micros Micros, commands []Command) []Result {
 	if index <= s.Applied {
 		panic(fmt.Sprintf("state: apply of entry %d after %d", index, s.Applied))
@@ -40,6 +43,10 @@ func (s *State) Apply(index Index, micros Micros, commands []Command) []Result {
 	s.NowMicros = max(s.NowMicros, micros)
 	results := make([]Result, len(commands))
 	for i, c := range commands {
+		if i >= MaxCommands {
+			results[i] = refused(wire.CodeInvalid, "an entry carries at most %d commands, not %d", MaxCommands, len(commands))
+			continue
+		}
 		results[i] = s.apply(moment{index: index, place: i, now: s.NowMicros}, c)
 	}
 	return results
@@ -82,8 +89,10 @@ func (s *State) apply(at moment, c Command) Result {
 		return s.activatePolicy(c)
 	case *RollbackPolicy:
 		return s.rollbackPolicy()
+	case *RemoveNode:
+		return s.removeNode(at, c)
 	}
-	panic(fmt.Sprintf("state: command of unknown type %T", c))
+	return refused(wire.CodeInvalid, "this version has no command %T", c)
 }
 
 func refuse(code wire.Code, format string, args ...any) *wire.Error {
@@ -102,6 +111,9 @@ func stale(format string, args ...any) Result {
 func compare[T cmp.Ordered](a, b T) int { return cmp.Compare(a, b) }
 
 func (s *State) genesis(c *Genesis) Result {
+	if c.Cell == "" {
+		return refused(wire.CodeInvalid, "a cell needs a name")
+	}
 	if s.Cell != "" {
 		return refused(wire.CodePrecondition, "this log already belongs to cell %s", s.Cell)
 	}

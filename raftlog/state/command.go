@@ -22,10 +22,12 @@ const (
 	TypePolicyLoad     CommandType = 14
 	TypePolicyActivate CommandType = 15
 	TypePolicyRollback CommandType = 16
+	TypeNodeRemove     CommandType = 17
 )
 
 var commandNames = []string{"", "genesis", "admit", "start", "finish", "cancel", "gone", "suspect", "rescore",
-	"node-join", "node-state", "node-voter", "session", "setting", "policy-load", "policy-activate", "policy-rollback"}
+	"node-join", "node-state", "node-voter", "session", "setting", "policy-load", "policy-activate", "policy-rollback",
+	"node-remove"}
 
 func (t CommandType) String() string { return name(commandNames, uint8(t)) }
 
@@ -68,6 +70,8 @@ func NewCommand(t CommandType) Command {
 		return new(ActivatePolicy)
 	case TypePolicyRollback:
 		return new(RollbackPolicy)
+	case TypeNodeRemove:
+		return new(RemoveNode)
 	}
 	return nil
 }
@@ -233,7 +237,7 @@ type LoadPolicy struct {
 	Source  NodeID // has the bytes
 }
 
-// ActivatePolicy makes a loaded policy the one that decides.
+// ActivatePolicy makes a loaded policy the one that decides. An empty digest is the native default.
 type ActivatePolicy struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
@@ -243,6 +247,14 @@ type ActivatePolicy struct {
 // RollbackPolicy makes the policy that decided before the active one decide again.
 type RollbackPolicy struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+}
+
+// RemoveNode forgets a decommissioned node, and with it the files that it has not confirmed gone:
+// what its disk still holds is unknown to the cell from then on.
+type RemoveNode struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node NodeID
 }
 
 func (*Genesis) CommandType() CommandType        { return TypeGenesis }
@@ -261,3 +273,4 @@ func (*Set) CommandType() CommandType            { return TypeSetting }
 func (*LoadPolicy) CommandType() CommandType     { return TypePolicyLoad }
 func (*ActivatePolicy) CommandType() CommandType { return TypePolicyActivate }
 func (*RollbackPolicy) CommandType() CommandType { return TypePolicyRollback }
+func (*RemoveNode) CommandType() CommandType     { return TypeNodeRemove }

@@ -20,6 +20,17 @@ func (s *State) deleteExtent(at moment, o *Op) {
 	s.buryExtent(at, o.Extent)
 }
 
+// abandonExtent buries an extent whose create did not succeed, and ends what waited for the create:
+// a seal that started later would bring the extent back. A delete may go on; it finds a tombstone.
+func (s *State) abandonExtent(at moment, create *Op) {
+	for _, id := range slices.Clone(s.Extent(create.Extent).Ops) {
+		if s.Op(id).Kind != policies.KindDelete {
+			s.endOp(at, id, OpCancelled, create.ID, "the extent was never made: create "+create.ID.String()+" "+create.State.String())
+		}
+	}
+	s.buryExtent(at, create.Extent)
+}
+
 // buryExtent turns an extent into a tombstone.
 func (s *State) buryExtent(at moment, id ExtentID) {
 	e := s.Extent(id).clone()

@@ -1,5 +1,7 @@
 package state
 
+import "slices"
+
 // Header is the part of a snapshot that is not a record of something.
 type Header struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
@@ -56,6 +58,13 @@ func (v *View) Dump(w Records) error {
 	return err
 }
 
+// restored is a copy that does not share room to append with the state that it was dumped from.
+func (ses *Session) restored() *Session {
+	c := *ses
+	c.Answers = slices.Clip(c.Answers)
+	return &c
+}
+
 // Restore starts a state from a snapshot's header. The records follow, through the methods of the
 // returned loader, in any order.
 func Restore(h Header) (*State, Records) {
@@ -66,7 +75,7 @@ func Restore(h Header) (*State, Records) {
 		Node:    func(n *Node) error { s.nodes.Set(n.ID, n); return nil },
 		Extent:  func(e *Extent) error { s.putExtent(e); return nil },
 		Op:      func(o *Op) error { s.putOp(o); return nil },
-		Session: func(ses *Session) error { s.sessions.Set(ses.ID, ses); return nil },
+		Session: func(ses *Session) error { s.putSession(ses.restored()); return nil },
 		Policy:  func(p *LoadPolicy) error { s.loaded.Set(p.Digest, p); return nil },
 	}
 }

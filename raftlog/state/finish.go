@@ -14,28 +14,35 @@ func (s *State) finish(at moment, c *Finish) Result {
 	if o == nil || o.State != OpRunning || o.Fence != c.Fence {
 		return refused(wire.CodeNotRunning, "operation %s is not running under fence %d", c.Op, c.Fence)
 	}
+	if o.Kind == policies.KindDelete { // it has taken effect: neither fails nor starts over
+		return refused(wire.CodeInvalid, "a delete ends when its files are confirmed gone")
+	}
+	detail := c.Detail
 	switch c.Outcome {
 	case OutcomeDone:
 		return s.finishDone(at, o, c)
 	case OutcomeRetry:
 		if o.Attempts < s.Settings.MaxAttempts {
-			return s.requeue(at, o, c.Detail)
+			return s.requeue(at, o, detail)
 		}
-		c.Detail = fmt.Sprintf("gave up after %d attempts: %s", o.Attempts, c.Detail)
+		detail = fmt.Sprintf("gave up after %d attempts: %s", o.Attempts, detail)
+	case OutcomeFail:
+	default:
+		return refused(wire.CodeInvalid, "an attempt ends done, with a retry or failed, not with outcome %d", c.Outcome)
 	}
-	s.endOp(at, o.ID, OpFailed, 0, c.Detail)
-	return Result{Op: o.ID}
+	s.endOp(at, o.ID, OpFailed, 0, detail)
+	return Result{Op: o.ID, Extent: o.Extent}
 }
 
 // requeue gives an operation another attempt after a pause that doubles each time.
 func (s *State) requeue(at moment, o *Op, why string) Result {
 	o = o.clone()
-	o.State, o.Detail = OpQueued, why
+	o.State, o.Detail = OpQueued, clip(why)
 	pause := s.Settings.BackoffMicros << min(o.Attempts-1, 10)
 	o.NotBeforeMicros = at.now + pause
 	o.step(at, "attempt failed: "+why)
 	s.putOp(o)
-	return Result{Op: o.ID}
+	return Result{Op: o.ID, Extent: o.Extent}
 }
 
 func (s *State) finishDone(at moment, o *Op, c *Finish) Result {
@@ -47,38 +54,62 @@ func (s *State) finishDone(at moment, o *Op, c *Finish) Result {
 		e.Gen++
 		s.putExtent(e)
 	case policies.KindSeal:
-		s.sealExtent(o, c)
+		if res := s.sealExtent(o, c); res.Err != nil {
+			return res
+		}
 		note = fmt.Sprintf("sealed at %d bytes", c.Length)
 	case policies.KindRepair, policies.KindMove:
 		s.placeCopy(at, o)
 		note = "whole replica on " + string(o.Target)
-	case policies.KindDelete:
-		return refused(wire.CodeInvalid, "a delete ends when its files are confirmed gone")
 	case policies.KindDecommission:
-		n := s.Node(o.Node)
-		if held := s.CountReplicas(n.ID); held > 0 || n.Voter {
-			return stale("node %s still has %d replicas, vote %t", n.ID, held, n.Voter)
+		if res := s.emptied(o.Node); res.Err != nil {
+			return res
 		}
-		n = n.clone()
-		n.Mode = ModeDecommissioned
-		s.nodes.Set(n.ID, n)
-		note = "node " + string(n.ID) + " holds nothing and has no vote: safe to remove"
+		note = "node " + string(o.Node) + " holds nothing and has no vote: safe to remove"
 	}
 	s.endOp(at, o.ID, OpDone, 0, note)
 	return Result{Op: o.ID, Extent: o.Extent}
 }
 
-// sealExtent fixes length and sum. Replicas that did not confirm them are suspect until repaired.
-func (s *State) sealExtent(o *Op, c *Finish) {
+// emptied ends a decommission's work, if the node has nothing left and nothing on its way to it.
+func (s *State) emptied(id NodeID) Result {
+	n := s.Node(id)
+	if held := s.CountReplicas(id); held > 0 || n.Voter {
+		return stale("node %s still has %d replicas, vote %t", id, held, n.Voter)
+	}
+	var res Result
+	s.Running(func(o *Op) bool {
+		if o.Copies() && o.Target == id {
+			res = stale("operation %s still copies to node %s", o.ID, id)
+		}
+		return res.Err == nil
+	})
+	if res.Err != nil {
+		return res
+	}
+	n = n.clone()
+	n.Mode = ModeDecommissioned
+	s.nodes.Set(id, n)
+	return Result{}
+}
+
+// sealExtent fixes length and sum. Replicas that did not confirm them are suspect until repaired;
+// at least one must have, or there would be nothing to repair from.
+func (s *State) sealExtent(o *Op, c *Finish) Result {
+	confirmed := func(r Replica) bool { return slices.Contains(c.Confirmed, r.Node) }
 	e := s.Extent(o.Extent).clone()
+	if !slices.ContainsFunc(e.Replicas, confirmed) {
+		return refused(wire.CodeInvalid, "a seal of extent %d must be confirmed by one of its replicas, not by %v", e.ID, c.Confirmed)
+	}
 	e.State, e.Length, e.Sum = ExtentSealed, c.Length, c.Sum
 	e.Gen++
 	for i, r := range e.Replicas {
-		if !slices.Contains(c.Confirmed, r.Node) {
+		if !confirmed(r) {
 			e.Replicas[i].State = ReplicaSuspect
 		}
 	}
 	s.putExtent(e)
+	return Result{}
 }
 
 // placeCopy makes the target of a finished copy a whole replica, in place of another where the
@@ -108,7 +139,7 @@ func (s *State) endOp(at moment, id OpID, st OpState, by OpID, note string) {
 	o := s.Op(id).clone()
 	o.State, o.By, o.EndedMicros, o.EndedIndex = st, by, at.now, at.index
 	if st != OpDone {
-		o.Detail = note
+		o.Detail = clip(note)
 	}
 	o.step(at, note)
 	s.putOp(o)
@@ -139,7 +170,7 @@ func (s *State) undo(at moment, o *Op) {
 			s.retireUnlessHeld(at, o.Extent, o.Target)
 		}
 	case policies.KindCreate:
-		s.buryExtent(at, o.Extent)
+		s.abandonExtent(at, o)
 	case policies.KindDecommission:
 		s.stopDecommission(at, o)
 	}
@@ -151,7 +182,7 @@ func (s *State) retireUnlessHeld(at moment, id ExtentID, node NodeID) {
 	if e == nil {
 		return
 	}
-	if _, holds := e.Replica(node); holds {
+	if _, holds := e.Replica(node); holds || s.Node(node) == nil { // a removed node confirms nothing
 		return
 	}
 	e = e.clone()
@@ -188,8 +219,8 @@ func (s *State) cancel(at moment, c *Cancel) Result {
 		return refused(wire.CodeNotFound, "there is no operation %s", c.Op)
 	case o.State.Ended():
 		return refused(wire.CodePrecondition, "operation %s has ended: %s", c.Op, o.State)
-	case !s.canEnd(c.Op):
-		return refused(wire.CodePrecondition, "a running %s cannot be cancelled: it has taken effect", o.Kind)
+	case !s.canEnd(c.Op), o.Kind == policies.KindSeal && o.Fence != 0:
+		return refused(wire.CodePrecondition, "a %s that has started cannot be cancelled: it has taken effect", o.Kind)
 	}
 	s.endOp(at, c.Op, OpCancelled, 0, c.Note)
 	return Result{Op: c.Op, Extent: o.Extent}

@@ -1,5 +1,7 @@
 package state
 
+import "slices"
+
 // NodeState is whether a node takes part. Numbered by hand: part of the snapshot format.
 type NodeState uint8
 
@@ -44,7 +46,7 @@ type Node struct {
 
 func (n *Node) clone() *Node {
 	c := *n
-	c.Ops = append([]OpID(nil), n.Ops...)
+	c.Ops = slices.Clone(n.Ops)
 	return &c
 }
 

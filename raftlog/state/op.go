@@ -2,6 +2,7 @@ package state
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/datanode/datanode/policies"
 )
@@ -110,7 +111,17 @@ func (o *Op) step(at moment, note string) {
 	if len(o.Steps) >= maxSteps {
 		o.Steps = slices.Delete(o.Steps, 1, 2)
 	}
-	o.Steps = append(o.Steps, Step{Index: at.index, Micros: at.now, State: o.State, Note: note})
+	o.Steps = append(o.Steps, Step{Index: at.index, Micros: at.now, State: o.State, Note: clip(note)})
+}
+
+// maxTextBytes bounds each text that is kept from a command. What is longer is in the log.
+const maxTextBytes = 512
+
+func clip(s string) string {
+	if len(s) <= maxTextBytes {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxTextBytes], "") + "…"
 }
 
 // Copies tells whether the operation copies bytes from a source to a target.

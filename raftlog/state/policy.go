@@ -6,12 +6,13 @@ func (s *State) loadPolicy(c *LoadPolicy) Result {
 	if c.Digest == "" {
 		return refused(wire.CodeInvalid, "a policy needs a digest")
 	}
-	s.loaded.Set(c.Digest, c)
+	p := *c
+	s.loaded.Set(p.Digest, &p)
 	return Result{}
 }
 
 func (s *State) activatePolicy(c *ActivatePolicy) Result {
-	if s.Policy(c.Digest) == nil {
+	if c.Digest != "" && s.Policy(c.Digest) == nil {
 		return refused(wire.CodeNotFound, "no policy %s is loaded", c.Digest)
 	}
 	if c.Digest == s.Active {
@@ -23,7 +24,7 @@ func (s *State) activatePolicy(c *ActivatePolicy) Result {
 }
 
 func (s *State) rollbackPolicy() Result {
-	if s.Previous == s.Active || s.PolicyEpoch < 2 {
+	if s.Previous == s.Active {
 		return refused(wire.CodePrecondition, "no policy was active before this one")
 	}
 	s.Previous, s.Active = s.Active, s.Previous

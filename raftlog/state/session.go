@@ -19,6 +19,7 @@ type Answer struct {
 	Extent ExtentID
 	Code   wire.Code // of a refusal; 0 when it was admitted
 	Detail string
+	Merged bool
 }
 
 // Session remembers what a client asked for, so that asking again gives the same answer.
@@ -40,6 +41,30 @@ const (
 	sessionLife = 24 * time.Hour
 )
 
+// lastUse orders the sessions by when they were last used: the first is the next to go.
+type lastUse struct {
+	micros  Micros
+	session SessionID
+}
+
+func lessLastUse(a, b lastUse) bool {
+	if a.micros != b.micros {
+		return a.micros < b.micros
+	}
+	return a.session < b.session
+}
+
+func (s *State) putSession(ses *Session) {
+	if old, ok := s.sessions.Set(ses.ID, ses); ok {
+		s.idle.Delete(lastUse{old.UsedMicros, old.ID})
+	}
+	s.idle.Set(lastUse{ses.UsedMicros, ses.ID})
+}
+
+func (ses *Session) find(seq uint64) (i int, found bool) {
+	return slices.BinarySearchFunc(ses.Answers, seq, func(a Answer, seq uint64) int { return compare(a.Seq, seq) })
+}
+
 // answered finds what the session answered to a request. found is false when it is a new one.
 // The error is that of a session that cannot say.
 func (s *State) answered(r Request) (a Answer, found bool, refusal *wire.Error) {
@@ -50,13 +75,11 @@ func (s *State) answered(r Request) (a Answer, found bool, refusal *wire.Error) 
 	if !ok {
 		return Answer{}, false, refuse(wire.CodeSession, "client session %d has expired or was never opened; open another and check what was done before asking again", r.Session)
 	}
-	for _, a := range ses.Answers {
-		if a.Seq == r.Seq {
-			return a, true, nil
-		}
+	if i, found := ses.find(r.Seq); found {
+		return ses.Answers[i], true, nil
 	}
 	if r.Seq <= ses.Dropped {
-		return Answer{}, false, refuse(wire.CodeSession, "request %d of client session %d was answered too long ago", r.Seq, ses.ID)
+		return Answer{}, false, refuse(wire.CodeSession, "request %d of client session %d is too old to tell whether it was answered; check what was done before asking again", r.Seq, ses.ID)
 	}
 	return Answer{}, false, nil
 }
@@ -68,40 +91,44 @@ func (s *State) remember(r Request, res Result) {
 	}
 	old, _ := s.sessions.Get(r.Session)
 	ses := *old
-	a := Answer{Seq: r.Seq, Op: res.Op, Extent: res.Extent}
+	a := Answer{Seq: r.Seq, Op: res.Op, Extent: res.Extent, Merged: res.Merged}
 	if res.Err != nil {
-		a.Code, a.Detail = res.Err.Code, res.Err.Detail
+		a.Code, a.Detail = res.Err.Code, clip(res.Err.Detail)
 	}
-	ses.Answers = append(slices.Clone(ses.Answers), a)
-	slices.SortFunc(ses.Answers, func(a, b Answer) int { return compare(a.Seq, b.Seq) })
+	ses.insert(a)
+	ses.UsedMicros = s.NowMicros
+	s.putSession(&ses)
+}
+
+// insert keeps a in order of Seq. The usual case, a rising one, appends in place: older versions of
+// the session share the array but end before the new element.
+func (ses *Session) insert(a Answer) {
+	i, _ := ses.find(a.Seq)
+	if i < len(ses.Answers) {
+		ses.Answers = slices.Clone(ses.Answers)
+	}
+	ses.Answers = slices.Insert(ses.Answers, i, a)
 	for len(ses.Answers) > maxAnswers {
 		ses.Dropped = ses.Answers[0].Seq
 		ses.Answers = ses.Answers[1:]
 	}
-	ses.UsedMicros = s.NowMicros
-	s.sessions.Set(ses.ID, &ses)
 }
 
 func (s *State) openSession(at moment, c *OpenSession) Result {
 	s.expireSessions()
 	id := SessionID(at.op())
-	s.sessions.Set(id, &Session{ID: id, Client: c.Client, UsedMicros: at.now})
+	s.putSession(&Session{ID: id, Client: clip(c.Client), UsedMicros: at.now})
 	return Result{Session: id}
 }
 
-// expireSessions drops the idle ones, and the oldest when there are too many.
+// expireSessions drops the idle ones, and those used longest ago when there are too many.
 func (s *State) expireSessions() {
-	var idle []SessionID
-	s.sessions.Scan(func(id SessionID, ses *Session) bool {
-		if s.NowMicros-ses.UsedMicros > micros(sessionLife) {
-			idle = append(idle, id)
+	for {
+		first, ok := s.idle.Min()
+		if !ok || (s.NowMicros-first.micros <= micros(sessionLife) && s.sessions.Len() < maxSessions) {
+			return
 		}
-		return true
-	})
-	for _, id := range idle {
-		s.sessions.Delete(id)
-	}
-	for s.sessions.Len() >= maxSessions {
-		s.sessions.PopMin()
+		s.idle.Delete(first)
+		s.sessions.Delete(first.session)
 	}
 }

@@ -52,7 +52,7 @@ type setting struct {
 
 func settingTable() []setting {
 	return []setting{
-		number("replicas", "replicas of a new extent", 1, 9, func(s *Settings) *uint8 { return &s.Replicas }),
+		number("replicas", "replicas of a new extent", 1, maxReplicas, func(s *Settings) *uint8 { return &s.Replicas }),
 		duration("repair-delay", "how long a node is down before its extents are repaired elsewhere", func(s *Settings) *Micros { return &s.RepairDelayMicros }),
 		duration("lease", "how long a silent executor keeps its operation", func(s *Settings) *Micros { return &s.LeaseMicros }),
 		duration("backoff", "pause before a second attempt; doubles", func(s *Settings) *Micros { return &s.BackoffMicros }),

@@ -19,13 +19,14 @@ func (s *State) start(at moment, c *Start) Result {
 	if at.now < o.NotBeforeMicros {
 		return stale("operation %s pauses before its next attempt", c.Op)
 	}
-	if o.Copies() {
-		if res := s.checkCopy(o, c); res.Err != nil {
-			return res
-		}
+	if c.Executor != "" && s.Node(c.Executor) == nil {
+		return refused(wire.CodeNotFound, "there is no node %s to carry out operation %s", c.Executor, c.Op)
+	}
+	if res := s.checkStart(o, c); res.Err != nil {
+		return res
 	}
 	o = o.clone()
-	if o.Target != "" && o.Target != c.Target {
+	if o.Fence != 0 && o.Target != "" && o.Target != c.Target {
 		s.retireUnlessHeld(at, o.Extent, o.Target)
 	}
 	o.State, o.Fence, o.Attempts = OpRunning, Fence(at.index), o.Attempts+1
@@ -47,7 +48,27 @@ func startNote(c *Start) string {
 	return "started"
 }
 
-// checkCopy makes sure that a copy reads from a whole replica and does not write over one.
+// checkStart makes sure that the extent is in the state that the operation is for.
+func (s *State) checkStart(o *Op, c *Start) Result {
+	var need ExtentState
+	switch o.Kind {
+	case policies.KindCreate:
+		need = ExtentCreating
+	case policies.KindSeal:
+		need = ExtentOpen
+	case policies.KindRepair, policies.KindMove:
+		return s.checkCopy(o, c)
+	default:
+		return Result{}
+	}
+	if e := s.Extent(o.Extent); e == nil || e.State != need {
+		return stale("extent %d is not %s", o.Extent, need)
+	}
+	return Result{}
+}
+
+// checkCopy makes sure that a copy reads from a whole replica, does not write over one, and takes
+// the place of none that the extent needs.
 func (s *State) checkCopy(o *Op, c *Start) Result {
 	e := s.Extent(o.Extent)
 	if e == nil || e.State != ExtentSealed {
@@ -64,6 +85,32 @@ func (s *State) checkCopy(o *Op, c *Start) Result {
 	}
 	if n := s.Node(c.Target); n == nil || !n.Takes() {
 		return stale("node %s takes no replicas", c.Target)
+	}
+	return s.checkReplaces(o, c, e)
+}
+
+// checkReplaces: a move takes the place of the replica on the node that it empties, on a node that
+// has none. A repair may take the place of one that is suspect or not up, or mend one in place.
+func (s *State) checkReplaces(o *Op, c *Start, e *Extent) Result {
+	_, holds := e.Replica(c.Target)
+	if o.Kind == policies.KindMove && (c.Replaces != o.Node || holds) {
+		return stale("a move of extent %d from node %s replaces that replica with one on a node that has none", e.ID, o.Node)
+	}
+	if c.Replaces == "" {
+		return Result{}
+	}
+	r, ok := e.Replica(c.Replaces)
+	if !ok {
+		return stale("node %s has no replica of extent %d to replace", c.Replaces, e.ID)
+	}
+	if o.Kind == policies.KindMove {
+		return Result{}
+	}
+	if holds {
+		return stale("a repair of extent %d in place on node %s replaces no other replica", e.ID, c.Target)
+	}
+	if n := s.Node(c.Replaces); r.State == ReplicaWhole && n != nil && n.State == NodeUp {
+		return stale("the replica of extent %d on node %s is whole and up", e.ID, c.Replaces)
 	}
 	return Result{}
 }
@@ -99,57 +146,12 @@ func (s *State) rescore(at moment, c *Rescore) Result {
 		return stale("scored under policy epoch %d, now it is %d", c.Decision.Epoch, s.PolicyEpoch)
 	}
 	o = o.clone()
-	conflicts := o.Decision.Conflicts
+	before := o.Decision
 	o.Decision = c.Decision
-	o.Decision.Conflicts = conflicts
-	o.step(at, "scored again: "+c.Decision.Reason)
+	o.Decision.Conflicts = before.Conflicts
+	if before.Priority != c.Decision.Priority { // or scoring often would push out the other steps
+		o.step(at, "scored again: "+c.Decision.Reason)
+	}
 	s.putOp(o)
-	return Result{Op: o.ID}
-}
-
-// join records a node. The leader checks that two nodes do not use one ID.
-func (s *State) join(at moment, c *Join) Result {
-	if c.Node == "" || c.Addr == "" {
-		return refused(wire.CodeInvalid, "a node needs an ID and an address")
-	}
-	n := &Node{ID: c.Node, State: NodeJoining, Mode: ModeActive, SinceMicros: at.now}
-	if old := s.Node(c.Node); old != nil {
-		n = old.clone()
-	}
-	if n.Incarnation != c.Incarnation && n.State == NodeUp {
-		n.State, n.SinceMicros = NodeJoining, at.now
-	}
-	n.Addr, n.Incarnation, n.Voter = c.Addr, c.Incarnation, c.Voter
-	s.nodes.Set(n.ID, n)
-	return Result{}
-}
-
-func (s *State) setNodeState(at moment, c *SetNodeState) Result {
-	n := s.Node(c.Node)
-	switch {
-	case n == nil:
-		return refused(wire.CodeNotFound, "there is no node %s", c.Node)
-	case c.State == NodeUp && n.Incarnation != c.Incarnation:
-		return stale("node %s has restarted", c.Node)
-	case n.State == c.State:
-		return Result{}
-	}
-	n = n.clone()
-	n.State, n.SinceMicros = c.State, at.now
-	s.nodes.Set(n.ID, n)
-	if c.State == NodeDown {
-		s.settleDeletes(at, n.ID)
-	}
-	return Result{}
-}
-
-func (s *State) setVoter(c *SetVoter) Result {
-	n := s.Node(c.Node)
-	if n == nil {
-		return refused(wire.CodeNotFound, "there is no node %s", c.Node)
-	}
-	n = n.clone()
-	n.Voter = c.Voter
-	s.nodes.Set(n.ID, n)
-	return Result{}
+	return Result{Op: o.ID, Extent: o.Extent}
 }

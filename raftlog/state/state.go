@@ -11,6 +11,9 @@
 package state
 
 import (
+	"slices"
+
+	"github.com/datanode/datanode/policies"
 	"github.com/tidwall/btree"
 )
 
@@ -31,6 +34,7 @@ func lessHolding(a, b holding) bool {
 type place struct {
 	priority int32
 	op       OpID
+	record   *Op // saves a lookup for each element that the scheduler looks at
 }
 
 func lessPlace(a, b place) bool {
@@ -39,6 +43,23 @@ func lessPlace(a, b place) bool {
 	}
 	return a.op < b.op
 }
+
+// ending is an element of the index of ended operations: those that ended first come first, so that
+// an operation which took long is not forgotten the moment it ends.
+type ending struct {
+	at Index
+	op OpID
+}
+
+func lessEnding(a, b ending) bool {
+	if a.at != b.at {
+		return a.at < b.at
+	}
+	return a.op < b.op
+}
+
+// maxKind is the highest kind of operation that can be admitted.
+const maxKind = policies.KindRecommission
 
 // View is a readable state. Its zero value is not usable; see New and State.View.
 type View struct {
@@ -59,12 +80,14 @@ type View struct {
 
 	// Indexes, derived from the above.
 	queue    *btree.BTreeG[place]
-	running  *btree.Map[OpID, struct{}]
-	ended    *btree.Map[OpID, struct{}] // Invariant: at most maxEndedOps
+	running  *btree.Map[OpID, *Op]
+	ended    *btree.BTreeG[ending] // Invariant: at most maxEndedOps
 	replicas *btree.BTreeG[holding]
-	held     *btree.Map[NodeID, int]        // how many replicas a node has
+	held     *btree.Map[NodeID, int]        // how many replicas a node has; absent for none
 	drops    *btree.BTreeG[holding]         // files that must go
 	lacking  *btree.Map[ExtentID, struct{}] // sealed extents with fewer whole replicas than wanted
+	idle     *btree.BTreeG[lastUse]         // sessions, the longest unused first
+	busy     [maxKind + 1]uint32            // running operations of each kind
 }
 
 // State is the state that entries are applied to. Not safe for concurrent use.
@@ -87,12 +110,13 @@ func New() *State {
 		sessions:   new(btree.Map[SessionID, *Session]),
 		loaded:     new(btree.Map[string, *LoadPolicy]),
 		queue:      btree.NewBTreeGOptions(lessPlace, noLocks),
-		running:    new(btree.Map[OpID, struct{}]),
-		ended:      new(btree.Map[OpID, struct{}]),
+		running:    new(btree.Map[OpID, *Op]),
+		ended:      btree.NewBTreeGOptions(lessEnding, noLocks),
 		held:       new(btree.Map[NodeID, int]),
 		replicas:   btree.NewBTreeGOptions(lessHolding, noLocks),
 		drops:      btree.NewBTreeGOptions(lessHolding, noLocks),
 		lacking:    new(btree.Map[ExtentID, struct{}]),
+		idle:       btree.NewBTreeGOptions(lessLastUse, noLocks),
 	}}
 }
 
@@ -103,70 +127,99 @@ func (s *State) Snapshot() *View {
 	v.extents, v.nodes, v.ops = s.extents.Copy(), s.nodes.Copy(), s.ops.Copy()
 	v.sessions, v.loaded = s.sessions.Copy(), s.loaded.Copy()
 	v.queue, v.running, v.ended, v.held = s.queue.Copy(), s.running.Copy(), s.ended.Copy(), s.held.Copy()
-	v.replicas, v.drops, v.lacking = s.replicas.Copy(), s.drops.Copy(), s.lacking.Copy()
+	v.replicas, v.drops, v.lacking, v.idle = s.replicas.Copy(), s.drops.Copy(), s.lacking.Copy(), s.idle.Copy()
 	return &v
 }
 
-// putExtent stores e and brings the indexes up to date.
+// putExtent stores e and brings the indexes up to date. Most changes leave the nodes alone, and so
+// the indexes over them.
 func (s *State) putExtent(e *Extent) {
-	old, _ := s.extents.Set(e.ID, e)
-	s.unindexExtent(old)
-	for _, r := range e.Replicas {
-		s.replicas.Set(holding{r.Node, e.ID})
-		s.addHeld(r.Node, 1)
+	old, ok := s.extents.Set(e.ID, e)
+	if !ok {
+		old = &Extent{ID: e.ID}
 	}
-	if e.State == ExtentSealed && e.Whole() < int(e.Want) {
+	s.indexReplicas(old, e.Replicas)
+	s.indexDrops(old, e.Former)
+	switch {
+	case e.State == ExtentSealed && e.Whole() < int(e.Want):
 		s.lacking.Set(e.ID, struct{}{})
-	}
-	for _, f := range e.Former {
-		s.drops.Set(holding{f.Node, e.ID})
+	case old.State == ExtentSealed:
+		s.lacking.Delete(e.ID)
 	}
 }
 
 func (s *State) forgetExtent(e *Extent) {
-	s.unindexExtent(e)
 	s.extents.Delete(e.ID)
+	s.indexReplicas(e, nil)
+	s.indexDrops(e, nil)
+	s.lacking.Delete(e.ID)
 }
 
-func (s *State) unindexExtent(e *Extent) {
-	if e == nil {
+func (s *State) indexReplicas(old *Extent, now []Replica) {
+	if slices.EqualFunc(old.Replicas, now, func(a, b Replica) bool { return a.Node == b.Node }) {
 		return
 	}
-	for _, r := range e.Replicas {
-		s.replicas.Delete(holding{r.Node, e.ID})
+	for _, r := range old.Replicas {
+		s.replicas.Delete(holding{r.Node, old.ID})
 		s.addHeld(r.Node, -1)
 	}
-	s.lacking.Delete(e.ID)
-	for _, f := range e.Former {
-		s.drops.Delete(holding{f.Node, e.ID})
+	for _, r := range now {
+		s.replicas.Set(holding{r.Node, old.ID})
+		s.addHeld(r.Node, 1)
+	}
+}
+
+func (s *State) indexDrops(old *Extent, now []Former) {
+	if slices.EqualFunc(old.Former, now, func(a, b Former) bool { return a.Node == b.Node }) {
+		return
+	}
+	for _, f := range old.Former {
+		s.drops.Delete(holding{f.Node, old.ID})
+	}
+	for _, f := range now {
+		s.drops.Set(holding{f.Node, old.ID})
 	}
 }
 
 func (s *State) addHeld(n NodeID, by int) {
 	count, _ := s.held.Get(n)
-	s.held.Set(n, count+by)
+	if count += by; count == 0 {
+		s.held.Delete(n)
+		return
+	}
+	s.held.Set(n, count)
 }
 
 // putOp stores o and brings the indexes up to date.
 func (s *State) putOp(o *Op) {
 	if old, ok := s.ops.Set(o.ID, o); ok {
-		s.queue.Delete(place{old.Decision.Priority, old.ID})
-		s.running.Delete(old.ID)
+		s.unindexOp(old)
 	}
 	switch {
 	case o.State == OpQueued:
-		s.queue.Set(place{o.Decision.Priority, o.ID})
+		s.queue.Set(place{o.Decision.Priority, o.ID, o})
 	case o.State == OpRunning:
-		s.running.Set(o.ID, struct{}{})
+		s.running.Set(o.ID, o)
+		s.busy[min(o.Kind, maxKind)]++
 	case o.State.Ended():
-		s.ended.Set(o.ID, struct{}{})
+		s.ended.Set(ending{o.EndedIndex, o.ID})
 		s.trimEnded()
+	}
+}
+
+func (s *State) unindexOp(old *Op) {
+	switch old.State {
+	case OpQueued:
+		s.queue.Delete(place{priority: old.Decision.Priority, op: old.ID})
+	case OpRunning:
+		s.running.Delete(old.ID)
+		s.busy[min(old.Kind, maxKind)]--
 	}
 }
 
 func (s *State) trimEnded() {
 	for s.ended.Len() > maxEndedOps {
-		id, _, _ := s.ended.PopMin()
-		s.ops.Delete(id)
+		first, _ := s.ended.PopMin()
+		s.ops.Delete(first.op)
 	}
 }

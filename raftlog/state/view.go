@@ -45,12 +45,12 @@ func (v *View) Ops(from OpID, yield func(*Op) bool) {
 
 // Queued goes through the queued operations, highest priority first.
 func (v *View) Queued(yield func(*Op) bool) {
-	v.queue.Scan(func(p place) bool { return yield(v.Op(p.op)) })
+	v.queue.Scan(func(p place) bool { return yield(p.record) })
 }
 
 // Running goes through the running operations in the order of their IDs.
 func (v *View) Running(yield func(*Op) bool) {
-	v.running.Scan(func(id OpID, _ struct{}) bool { return yield(v.Op(id)) })
+	v.running.Scan(func(_ OpID, o *Op) bool { return yield(o) })
 }
 
 // Policies goes through the loaded policies by digest.
@@ -118,16 +118,11 @@ func (v *View) Facts(o *Op, phase policies.Phase) policies.Facts {
 		Kind: o.Kind, Phase: phase, Origin: o.Origin, Attempts: o.Attempts, Extent: uint64(o.Extent),
 		NowMicros: int64(v.NowMicros),
 		QueuedOps: uint32(v.queue.Len()), RunningOps: uint32(v.running.Len()),
+		RunningSame: v.busy[min(o.Kind, maxKind)],
 	}
 	if len(o.Steps) > 0 {
 		f.WaitingMicros = int64(v.NowMicros - o.Steps[0].Micros)
 	}
-	v.Running(func(r *Op) bool {
-		if r.Kind == o.Kind {
-			f.RunningSame++
-		}
-		return true
-	})
 	if e := v.Extent(o.Extent); e != nil {
 		f.ExtentOpen = e.State == ExtentOpen || e.State == ExtentCreating
 		copy(f.Class[:], e.Class)

@@ -1,0 +1,78 @@
+package state
+
+import "github.com/datanode/datanode/wire"
+
+// join records a node. The leader checks that two nodes do not use one ID.
+func (s *State) join(at moment, c *Join) Result {
+	if c.Node == "" || c.Addr == "" {
+		return refused(wire.CodeInvalid, "a node needs an ID and an address")
+	}
+	n := &Node{ID: c.Node, State: NodeJoining, Mode: ModeActive, SinceMicros: at.now}
+	if old := s.Node(c.Node); old != nil {
+		n = old.clone()
+	}
+	if n.Incarnation != c.Incarnation && n.State == NodeUp {
+		n.State, n.SinceMicros = NodeJoining, at.now
+	}
+	n.Addr, n.Incarnation, n.Voter = c.Addr, c.Incarnation, c.Voter
+	s.nodes.Set(n.ID, n)
+	return Result{}
+}
+
+func (s *State) setNodeState(at moment, c *SetNodeState) Result {
+	n := s.Node(c.Node)
+	switch {
+	case n == nil:
+		return refused(wire.CodeNotFound, "there is no node %s", c.Node)
+	case c.State < NodeJoining || c.State > NodeDown:
+		return refused(wire.CodeInvalid, "a node is joining, up or down, not %d", c.State)
+	case c.State == NodeUp && n.Incarnation != c.Incarnation:
+		return stale("node %s has restarted", c.Node)
+	case n.State == c.State:
+		return Result{}
+	}
+	n = n.clone()
+	n.State, n.SinceMicros = c.State, at.now
+	s.nodes.Set(n.ID, n)
+	if c.State == NodeDown {
+		s.settleDeletes(at, n.ID)
+	}
+	return Result{}
+}
+
+func (s *State) setVoter(c *SetVoter) Result {
+	n := s.Node(c.Node)
+	if n == nil {
+		return refused(wire.CodeNotFound, "there is no node %s", c.Node)
+	}
+	n = n.clone()
+	n.Voter = c.Voter
+	s.nodes.Set(n.ID, n)
+	return Result{}
+}
+
+// removeNode forgets a node that holds nothing. Were it remembered for ever, so would be the
+// tombstones of all the files that it never confirmed gone.
+func (s *State) removeNode(at moment, c *RemoveNode) Result {
+	n := s.Node(c.Node)
+	switch {
+	case n == nil:
+		return refused(wire.CodeNotFound, "there is no node %s", c.Node)
+	case n.Mode != ModeDecommissioned || n.Voter || len(n.Ops) > 0:
+		return refused(wire.CodePrecondition, "node %s is %s with %d open operations, vote %t; only a decommissioned one is removed",
+			c.Node, n.Mode, len(n.Ops), n.Voter)
+	}
+	s.nodes.Delete(c.Node)
+	var drops []*Extent
+	s.DropsOn(c.Node, func(e *Extent) bool {
+		drops = append(drops, e)
+		return true
+	})
+	for _, e := range drops {
+		e = e.clone()
+		e.dropFormer(c.Node)
+		s.putExtent(e)
+		s.settleDelete(at, e.ID)
+	}
+	return Result{}
+}
