@@ -1,0 +1,14 @@
+//go:build wasip1
+
+package raftlog
+
+import (
+	"errors"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// diskStores is not to be had here: the simulation brings MemoryStores.
+func diskStores(string, hclog.Logger) (*Stores, error) {
+	return nil, errors.New("this platform has no disk stores; set Config.Stores")
+}

@@ -1,0 +1,263 @@
+package raftlog
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/datanode/datanode/raftlog/state"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testNet is a network of pipes in memory, on which nodes can be cut off.
+type testNet struct {
+	mu     sync.Mutex
+	layers map[string]*testLayer
+	cut    map[string]bool
+	conns  map[net.Conn][2]string
+}
+
+func newTestNet() *testNet {
+	return &testNet{layers: make(map[string]*testLayer), cut: make(map[string]bool), conns: make(map[net.Conn][2]string)}
+}
+
+type testLayer struct {
+	net    *testNet
+	addr   string
+	accept chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (n *testNet) listen(addr string) *testLayer {
+	l := &testLayer{net: n, addr: addr, accept: make(chan net.Conn), closed: make(chan struct{})}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.layers[addr] = l
+	return l
+}
+
+// isolate cuts a node off from all others, or joins it again.
+func (n *testNet) isolate(addr string, cut bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[addr] = cut
+	for c, ends := range n.conns {
+		if cut && (ends[0] == addr || ends[1] == addr) {
+			_ = c.Close()
+			delete(n.conns, c)
+		}
+	}
+}
+
+func (l *testLayer) Addr() net.Addr { return address(l.addr) }
+
+func (l *testLayer) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *testLayer) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.accept:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *testLayer) Dial(addr string, timeout time.Duration) (net.Conn, error) {
+	l.net.mu.Lock()
+	to := l.net.layers[addr]
+	cut := l.net.cut[addr] || l.net.cut[l.addr]
+	l.net.mu.Unlock()
+	if to == nil || cut {
+		return nil, fmt.Errorf("no way from %s to %s", l.addr, addr)
+	}
+	here, there := net.Pipe()
+	select {
+	case to.accept <- there:
+	case <-to.closed:
+		return nil, net.ErrClosed
+	}
+	l.net.mu.Lock()
+	defer l.net.mu.Unlock()
+	if l.net.cut[addr] || l.net.cut[l.addr] {
+		_ = here.Close()
+		return nil, net.ErrClosed
+	}
+	l.net.conns[here] = [2]string{l.addr, addr}
+	return here, nil
+}
+
+// testCell is a cell of nodes in one process, each with a directory of its own.
+type testCell struct {
+	t       *testing.T
+	net     *testNet
+	dir     string
+	servers []Server
+	groups  map[state.NodeID]*Group
+	adjust  func(*Config)
+}
+
+func shortTiming() Timing {
+	return Timing{
+		Heartbeat: 150 * time.Millisecond, Election: 150 * time.Millisecond, LeaderLease: 100 * time.Millisecond,
+		Commit: 2 * time.Millisecond, Snapshot: time.Hour,
+	}
+}
+
+func testAddr(id state.NodeID) string { return string(id) + ":1" }
+
+// newCell bootstraps a cell of n1 to nN. adjust, which may be nil, changes each node's config.
+func newCell(t *testing.T, n int, adjust func(*Config)) *testCell {
+	t.Helper()
+	c := &testCell{t: t, net: newTestNet(), dir: t.TempDir(), groups: make(map[state.NodeID]*Group), adjust: adjust}
+	for i := range n {
+		id := state.NodeID(fmt.Sprintf("n%d", i+1))
+		c.servers = append(c.servers, Server{ID: id, Addr: testAddr(id)})
+	}
+	t.Cleanup(c.close)
+	for _, s := range c.servers {
+		c.start(s.ID, c.servers)
+	}
+	return c
+}
+
+func (c *testCell) config(id state.NodeID, bootstrap []Server) Config {
+	cfg := Config{
+		Dir: filepath.Join(c.dir, string(id)), ID: id, Cell: "test", Advertise: testAddr(id),
+		Layer: c.net.listen(testAddr(id)), Bootstrap: bootstrap, Timing: shortTiming(),
+	}
+	if c.adjust != nil {
+		c.adjust(&cfg)
+	}
+	return cfg
+}
+
+func (c *testCell) start(id state.NodeID, bootstrap []Server) *Group {
+	c.t.Helper()
+	g, err := Open(c.config(id, bootstrap))
+	if err != nil {
+		c.t.Fatalf("open %s: %v", id, err)
+	}
+	c.groups[id] = g
+	return g
+}
+
+func (c *testCell) stop(id state.NodeID) {
+	c.t.Helper()
+	if err := c.groups[id].Close(); err != nil {
+		c.t.Errorf("close %s: %v", id, err)
+	}
+	delete(c.groups, id)
+}
+
+func (c *testCell) close() {
+	for id := range c.groups {
+		c.stop(id)
+	}
+}
+
+func testContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// leader waits until a node leads and has applied all that came before.
+func (c *testCell) leader() *Group {
+	c.t.Helper()
+	ctx := testContext(c.t)
+	for {
+		for _, g := range c.groups {
+			if g.IsLeader() && g.Barrier(ctx) == nil {
+				return g
+			}
+		}
+		c.awaitLeader(ctx)
+	}
+}
+
+// awaitLeader waits until any node's idea of the leader changes.
+func (c *testCell) awaitLeader(ctx context.Context) {
+	c.t.Helper()
+	wake := make(chan struct{}, len(c.groups))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, g := range c.groups {
+		changed := g.LeaderChanged()
+		if g.IsLeader() {
+			wake <- struct{}{}
+		}
+		wg.Go(func() {
+			select {
+			case <-changed:
+				wake <- struct{}{}
+			case <-stop:
+			}
+		})
+	}
+	select {
+	case <-wake:
+	case <-ctx.Done():
+		c.t.Error("no leader")
+	}
+	close(stop)
+	wg.Wait()
+	if ctx.Err() != nil {
+		c.t.FailNow()
+	}
+}
+
+// settle waits until all nodes have applied what the leader has, and answers that index.
+func (c *testCell) settle() state.Index {
+	c.t.Helper()
+	at := c.leader().AppliedIndex()
+	for id, g := range c.groups {
+		if err := g.WaitApplied(testContext(c.t), at); err != nil {
+			c.t.Fatalf("%s: %v", id, err)
+		}
+	}
+	return at
+}
+
+// join is a command whose effect names who proposed it.
+func join(id string) state.Command {
+	return &state.Join{Node: state.NodeID(id), Addr: id + ":9", Incarnation: 1}
+}
+
+// dump is the whole state as bytes: the snapshot of it.
+func dump(t *testing.T, g *Group) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	chain, _ := g.machine.chainState()
+	if err := (&snapshot{view: g.View(), chain: chain}).write(&buf); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// checkEqual compares the states and chains of all nodes, which must be settled.
+func (c *testCell) checkEqual() {
+	c.t.Helper()
+	first := c.groups["n1"]
+	want := dump(c.t, first)
+	for id, g := range c.groups {
+		if g.Chain() != first.Chain() {
+			c.t.Errorf("chain of %s is %s, of n1 %s", id, g.Chain(), first.Chain())
+		}
+		if !bytes.Equal(dump(c.t, g), want) {
+			c.t.Errorf("state of %s differs from that of n1", id)
+		}
+	}
+}

@@ -1,0 +1,279 @@
+package raftlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+)
+
+// Group is this node's part in the cell's raft group.
+type Group struct {
+	cfg     Config
+	stores  *Stores
+	net     *transport
+	machine *machine
+	raft    *raft.Raft
+
+	proposals chan *proposal // Invariant: len <= maxWaiting
+	inflight  chan flight
+	calls     sync.WaitGroup // committer, completer, and calls that wait for the engine
+	watching  sync.WaitGroup // the watcher
+
+	closing   chan struct{} // closed by Close
+	closeOnce sync.Once
+	closeErr  error // valid once closeOnce is done
+
+	failOnce sync.Once
+	failed   chan struct{}
+	failErr  error // valid once failed is closed
+
+	mu            sync.Mutex
+	leaderChanged chan struct{} // under mu
+	closed        bool          // under mu; no more calls
+}
+
+const (
+	logCacheEntries = 512
+	// drainTimeout is how long Close waits for proposals under way, on top of the leader lease.
+	drainTimeout = 5 * time.Second
+)
+
+// Open opens the log and takes part in the group. A new log that is not bootstrapped waits to be added.
+func Open(cfg Config) (*Group, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.valid(); err != nil {
+		return nil, err
+	}
+	g := &Group{
+		cfg:           cfg,
+		stores:        cfg.Stores,
+		proposals:     make(chan *proposal, maxWaiting),
+		inflight:      make(chan flight, maxInFlight-1),
+		closing:       make(chan struct{}),
+		failed:        make(chan struct{}),
+		leaderChanged: make(chan struct{}),
+	}
+	logger := newEngineLogger(cfg.Logger)
+	if g.stores == nil {
+		var err error
+		if g.stores, err = diskStores(cfg.Dir, logger); err != nil {
+			return nil, err
+		}
+	}
+	g.net = newTransport(cfg.Layer, cfg.Advertise, logger)
+	g.machine = newMachine(cfg.Cell, g.fail)
+	conf := cfg.engine()
+	conf.Logger = logger
+	if err := g.startEngine(conf); err != nil {
+		g.net.cut()
+		return nil, errors.Join(err, g.stores.close())
+	}
+	g.calls.Add(2)
+	go g.commit()
+	go g.complete()
+	g.watching.Add(1)
+	go g.watch()
+	return g, nil
+}
+
+func (g *Group) startEngine(conf *raft.Config) error {
+	store := &guard{log: g.stores.log, stable: g.stores.stable, timeout: g.cfg.Timing.StoreWrite, fail: g.fail}
+	if err := g.bootstrap(conf, store); err != nil {
+		return err
+	}
+	cache, err := raft.NewLogCache(logCacheEntries, store)
+	if err != nil {
+		return err
+	}
+	g.raft, err = raft.NewRaft(conf, g.machine, cache, store, g.stores.snapshots, g.net)
+	if err != nil {
+		if g.machine.restoreErr != nil {
+			err = g.machine.restoreErr
+		}
+		return fmt.Errorf("open the log in %s: %w", g.cfg.Dir, err)
+	}
+	if err := g.Err(); err != nil {
+		return errors.Join(err, g.raft.Shutdown().Error())
+	}
+	return nil
+}
+
+// bootstrap writes the first configuration into a new log.
+func (g *Group) bootstrap(conf *raft.Config, store *guard) error {
+	if len(g.cfg.Bootstrap) == 0 {
+		return nil
+	}
+	old, err := raft.HasExistingState(store, store, g.stores.snapshots)
+	if err != nil || old {
+		return err
+	}
+	var servers raft.Configuration
+	for _, s := range g.cfg.Bootstrap {
+		servers.Servers = append(servers.Servers, raft.Server{
+			Suffrage: raft.Voter, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.Addr),
+		})
+	}
+	return raft.BootstrapCluster(conf, store, store, g.stores.snapshots, g.net, servers)
+}
+
+// fail cuts this node off from the group, for good, because of err. It does not wait.
+func (g *Group) fail(err error) {
+	g.failOnce.Do(func() {
+		g.failErr = err
+		g.cfg.Logger.Error("the operation log has stopped on this node", "err", err)
+		g.net.cut()
+		close(g.failed)
+	})
+}
+
+// Failed is closed when this node can no longer take part, for the reason that Err then gives. The
+// node must stop: its state is no longer brought up to date.
+func (g *Group) Failed() <-chan struct{} { return g.failed }
+
+// Err is why the group has failed on this node, nil while it has not.
+func (g *Group) Err() error {
+	select {
+	case <-g.failed:
+		return g.failErr
+	default:
+		return nil
+	}
+}
+
+// Close leaves the group, waits for everything to end and closes the stores. Proposals that wait
+// are answered NotDone. Those under way may still succeed, for as long as the leader lease.
+func (g *Group) Close() error {
+	g.closeOnce.Do(func() { g.closeErr = g.close() })
+	return g.closeErr
+}
+
+func (g *Group) close() error {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	close(g.closing)
+	// The engine forgets futures that it is just applying when it shuts down, so they must end before.
+	drained := make(chan struct{})
+	go func() { g.calls.Wait(); close(drained) }()
+	limit := time.NewTimer(g.cfg.Timing.LeaderLease + drainTimeout)
+	defer limit.Stop()
+	select {
+	case <-drained:
+	case <-g.failed:
+	case <-limit.C:
+		g.cfg.Logger.Warn("closing the log under proposals that do not end")
+	}
+	g.net.cut()
+	if err := g.Err(); errors.Is(err, errHung) {
+		return err // the engine would wait for the disk
+	}
+	err := g.raft.Shutdown().Error()
+	g.watching.Wait()
+	return errors.Join(err, g.stores.close())
+}
+
+// begin counts a call in that waits for the engine, unless the group is closed.
+func (g *Group) begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.calls.Add(1)
+	return true
+}
+
+// await waits for a call to the engine, which cannot be interrupted, for as long as the context lasts.
+func (g *Group) await(ctx context.Context, call func() error) error {
+	if err := g.Err(); err != nil {
+		return unavailable(wire.NotDone, "%s", err.Error())
+	}
+	if !g.begin() {
+		return unavailable(wire.NotDone, "%s", errClosed.Error())
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer g.calls.Done()
+		done <- call()
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			return g.fromRaft(err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fromContext(ctx, wire.Unknown)
+	case <-g.failed:
+		return unavailable(wire.Unknown, "%s", g.failErr.Error())
+	}
+}
+
+// View is the state as far as it is applied here. It never changes, and costs next to nothing.
+func (g *Group) View() *state.View { return g.machine.read() }
+
+// Changed is closed when the next entries are applied. Take it before the View that it is to be
+// news for.
+func (g *Group) Changed() <-chan struct{} {
+	_, ch := g.machine.progress()
+	return ch
+}
+
+// WaitApplied waits until the entry at index is applied here.
+func (g *Group) WaitApplied(ctx context.Context, index state.Index) error {
+	for {
+		at, changed := g.machine.progress()
+		if at >= index {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("entry %d is not applied here yet, %d is: %w", index, at, fromContext(ctx, wire.NotDone))
+		case <-g.failed:
+			return unavailable(wire.NotDone, "%s", g.failErr.Error())
+		case <-g.closing:
+			return unavailable(wire.NotDone, "%s", errClosed.Error())
+		}
+	}
+}
+
+// CommitIndex is the last entry that this node knows to be agreed on.
+func (g *Group) CommitIndex() state.Index { return state.Index(g.raft.CommitIndex()) }
+
+// AppliedIndex is that of View. The engine's own entry at the start of a leadership is passed only
+// with the next entry, which the new leader adds at once.
+func (g *Group) AppliedIndex() state.Index {
+	at, _ := g.machine.progress()
+	return at
+}
+
+// LastIndex is the last entry in this node's log, agreed on or not.
+func (g *Group) LastIndex() state.Index { return state.Index(g.raft.LastIndex()) }
+
+// Term is the election term that this node is in.
+func (g *Group) Term() uint64 { return g.raft.CurrentTerm() }
+
+// Chain is the chain at the applied index.
+func (g *Group) Chain() ChainPoint {
+	chain, _ := g.machine.chainState()
+	return chain
+}
+
+// Snapshot takes a snapshot now and cuts the log behind it. Nothing new to put in one is no error.
+func (g *Group) Snapshot(ctx context.Context) error {
+	return g.await(ctx, func() error {
+		err := g.raft.Snapshot().Error()
+		if errors.Is(err, raft.ErrNothingNewToSnapshot) {
+			return nil
+		}
+		return err
+	})
+}

@@ -1,0 +1,206 @@
+package raftlog
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+)
+
+const (
+	// maxWaiting is how many proposals may wait for the committer; further callers block.
+	maxWaiting = 1024
+	// maxInFlight is how many entries are under way at once. A second one lets the disk work while
+	// the first is on the network; more would only make the entries smaller.
+	maxInFlight = 2
+	// An entry is closed at whichever comes first.
+	maxEntryCommands = 4096
+	maxEntryBytes    = 512 << 10
+	// enqueueTimeout is how long the engine's main loop may take to accept an entry.
+	enqueueTimeout = 10 * time.Second
+)
+
+// proposal is one caller's commands on their way into an entry.
+type proposal struct {
+	count   int
+	encoded []byte // count elements of a body
+	taken   atomic.Bool
+	done    chan outcome // one value, buffered
+}
+
+// take decides, once, whether the proposal goes into an entry or its caller gives up.
+func (p *proposal) take() bool { return p.taken.CompareAndSwap(false, true) }
+
+type outcome struct {
+	results []state.Result
+	index   state.Index
+	err     error
+}
+
+// flight is an entry under way.
+type flight struct {
+	future    raft.ApplyFuture
+	proposals []*proposal
+}
+
+// Propose puts commands into the log, in one entry and in order, and answers what each came to once
+// the entry is applied here. The entry, whose index it answers, may hold other callers' commands
+// too: those that came while an earlier one was under way share one. Only the leader can propose.
+// Errors are of type *wire.Error; their Outcome says whether the commands may have been carried out.
+func (g *Group) Propose(ctx context.Context, commands ...state.Command) ([]state.Result, state.Index, error) {
+	p := &proposal{count: len(commands), done: make(chan outcome, 1)}
+	for _, c := range commands {
+		var err error
+		if p.encoded, err = appendCommand(p.encoded, c); err != nil {
+			return nil, 0, wire.Errorf(wire.OpPropose, wire.CodeInternal, "%s", err.Error())
+		}
+	}
+	if p.count > maxEntryCommands || len(p.encoded) > maxEntryBytes {
+		return nil, 0, wire.Errorf(wire.OpPropose, wire.CodeInvalid, "%d commands of %d bytes do not fit an entry, which takes %d and %d",
+			p.count, len(p.encoded), maxEntryCommands, maxEntryBytes)
+	}
+	if err := g.Err(); err != nil {
+		return nil, 0, unavailable(wire.NotDone, "%s", err.Error())
+	}
+	if !g.IsLeader() {
+		return nil, 0, g.notLeader()
+	}
+	o := g.submit(ctx, p)
+	return o.results, o.index, o.err
+}
+
+// Barrier waits until every entry that was agreed on before the call is applied here. It also
+// proves that this node is still the leader.
+func (g *Group) Barrier(ctx context.Context) error {
+	_, _, err := g.Propose(ctx)
+	return err
+}
+
+func (g *Group) submit(ctx context.Context, p *proposal) outcome {
+	select {
+	case g.proposals <- p:
+	case <-ctx.Done():
+		return outcome{err: fromContext(ctx, wire.NotDone)}
+	case <-g.closing:
+		return outcome{err: unavailable(wire.NotDone, "%s", errClosed.Error())}
+	case <-g.failed:
+		return outcome{err: unavailable(wire.NotDone, "%s", g.failErr.Error())}
+	}
+	select {
+	case o := <-p.done:
+		return o
+	case <-ctx.Done():
+		return outcome{err: fromContext(ctx, g.giveUp(p))}
+	case <-g.failed:
+		return outcome{err: unavailable(g.giveUp(p), "%s", g.failErr.Error())}
+	case <-g.closing:
+	}
+	if p.take() {
+		return outcome{err: unavailable(wire.NotDone, "%s", errClosed.Error())}
+	}
+	return <-p.done // Close waits for it, or for fail
+}
+
+// giveUp says what is known of a proposal whose caller does not wait any longer.
+func (g *Group) giveUp(p *proposal) wire.Outcome {
+	if p.take() {
+		return wire.NotDone
+	}
+	return wire.Unknown
+}
+
+// commit is the committer: it makes entries of what waits and hands them to the engine.
+func (g *Group) commit() {
+	defer g.calls.Done()
+	defer close(g.inflight)
+	var next *proposal // taken, but did not fit the last entry
+	for {
+		if next == nil {
+			select {
+			case next = <-g.proposals:
+			case <-g.closing:
+				return
+			}
+			if !next.take() {
+				next = nil
+				continue
+			}
+		}
+		var batch []*proposal
+		batch, next = g.gather(next)
+		g.inflight <- flight{g.raft.Apply(g.entryOf(batch), enqueueTimeout), batch}
+	}
+}
+
+// gather takes what waits, as far as it fits one entry with first. over was taken and did not fit.
+func (g *Group) gather(first *proposal) (batch []*proposal, over *proposal) {
+	batch = []*proposal{first}
+	count, bytes := first.count, len(first.encoded)
+	for {
+		select {
+		case p := <-g.proposals:
+			if !p.take() {
+				continue
+			}
+			count, bytes = count+p.count, bytes+len(p.encoded)
+			if count > maxEntryCommands || bytes > maxEntryBytes {
+				return batch, p
+			}
+			batch = append(batch, p)
+		default:
+			return batch, nil
+		}
+	}
+}
+
+func (g *Group) entryOf(batch []*proposal) []byte {
+	count, bytes := 0, 0
+	for _, p := range batch {
+		count, bytes = count+p.count, bytes+len(p.encoded)
+	}
+	body := appendBodyHead(make([]byte, 0, bytes+8), count)
+	for _, p := range batch {
+		body = append(body, p.encoded...)
+	}
+	return AppendEntry(make([]byte, 0, len(body)+entryHeadBytes+entryTailBytes), Entry{
+		Type: EntryCommands, Group: cellGroup, Micros: state.Micros(g.cfg.Now().UnixMicro()), Body: body,
+	})
+}
+
+// complete is the completer: it waits for entries and gives each proposer its own results.
+func (g *Group) complete() {
+	defer g.calls.Done()
+	for f := range g.inflight {
+		results, err := g.resultsOf(f.future)
+		var index state.Index
+		if err == nil {
+			index = state.Index(f.future.Index())
+		}
+		for _, p := range f.proposals {
+			o := outcome{index: index, err: err}
+			if err == nil {
+				o.results, results = results[:p.count:p.count], results[p.count:]
+			}
+			p.done <- o
+		}
+	}
+}
+
+// resultsOf hides that an entry which the state machine cannot read comes back as a response.
+func (g *Group) resultsOf(f raft.ApplyFuture) ([]state.Result, error) {
+	if err := f.Error(); err != nil {
+		return nil, g.fromRaft(err)
+	}
+	switch r := f.Response().(type) {
+	case applied:
+		return r.results, nil
+	case error:
+		return nil, unavailable(wire.Unknown, "%s", r.Error())
+	default:
+		return nil, unavailable(wire.Unknown, "the state machine answered a %T", r)
+	}
+}

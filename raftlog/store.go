@@ -1,0 +1,106 @@
+package raftlog
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Stores is where a group keeps its log, its votes and its snapshots. It belongs to one group at a time;
+// Close of the group closes it.
+type Stores struct {
+	log       raft.LogStore
+	stable    raft.StableStore
+	snapshots raft.SnapshotStore
+	close     func() error
+}
+
+// MemoryStores keeps everything in memory, for simulations. A group that is closed can be opened
+// again on them, as on a disk.
+func MemoryStores() *Stores {
+	m := raft.NewInmemStore()
+	return &Stores{log: m, stable: m, snapshots: raft.NewInmemSnapshotStore(), close: func() error { return nil }}
+}
+
+// guard stands between the engine and its store. The engine trusts its store to answer in time, and
+// panics where a term cannot be written or an entry not be read; guard instead calls fail, which
+// cuts the node off from its peers. From then on nothing that the engine believes can reach anybody,
+// so that it may be told what keeps it quiet until the node exits.
+type guard struct {
+	log     raft.LogStore
+	stable  raft.StableStore
+	timeout time.Duration // for one write
+	fail    func(error)
+}
+
+// watch stops the node if a write does not return in time.
+func (s *guard) watch(what string) (done func() bool) {
+	t := time.AfterFunc(s.timeout, func() {
+		s.fail(fmt.Errorf("%w: %s has taken over %s", errHung, what, s.timeout))
+	})
+	return t.Stop
+}
+
+// wrote judges the error of a write. A full disk is the engine's to bear: it steps down and tries
+// again. After any other, what is on disk is not known: it is not tried again.
+func (s *guard) wrote(what string, err error) error {
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
+		s.fail(fmt.Errorf("%s: %w", what, err))
+	}
+	return err
+}
+
+func (s *guard) FirstIndex() (uint64, error) { return s.log.FirstIndex() }
+func (s *guard) LastIndex() (uint64, error)  { return s.log.LastIndex() }
+
+// IsMonotonic makes the engine drop the old log once it has installed a snapshot, rather than leave
+// entries before a gap which may never have been agreed on.
+func (s *guard) IsMonotonic() bool { return true }
+
+// GetLog gives the engine an empty entry in place of one that cannot be read.
+func (s *guard) GetLog(index uint64, l *raft.Log) error {
+	err := s.log.GetLog(index, l)
+	if err == nil || errors.Is(err, raft.ErrLogNotFound) {
+		return err
+	}
+	s.fail(fmt.Errorf("read log entry %d: %w", index, err))
+	*l = raft.Log{Index: index, Type: raft.LogNoop}
+	return nil
+}
+
+func (s *guard) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+
+func (s *guard) StoreLogs(logs []*raft.Log) error {
+	defer s.watch("appending to the log")()
+	return s.wrote("append to the log", s.log.StoreLogs(logs))
+}
+
+func (s *guard) DeleteRange(low, high uint64) error {
+	defer s.watch("cutting the log")()
+	return s.wrote("cut the log", s.log.DeleteRange(low, high))
+}
+
+func (s *guard) Get(key []byte) ([]byte, error)       { return s.stable.Get(key) }
+func (s *guard) GetUint64(key []byte) (uint64, error) { return s.stable.GetUint64(key) }
+
+func (s *guard) Set(key, value []byte) error {
+	defer s.watch("writing the vote")()
+	return s.quiet(s.stable.Set(key, value))
+}
+
+func (s *guard) SetUint64(key []byte, value uint64) error {
+	defer s.watch("writing the term")()
+	return s.quiet(s.stable.SetUint64(key, value))
+}
+
+// quiet stops the node if a term or vote could not be written, whatever the reason, and keeps the
+// error from the engine, which would panic.
+func (s *guard) quiet(err error) error {
+	if err != nil {
+		s.fail(fmt.Errorf("write term and vote: %w", err))
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package raftlog
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// StreamLayer gives the group its connections to other nodes. Close makes Accept return an error;
+// connections already handed out are closed by their user.
+type StreamLayer interface {
+	net.Listener
+	// Dial connects to the raft side of the node at address.
+	Dial(address string, timeout time.Duration) (net.Conn, error)
+}
+
+const (
+	rpcTimeout   = 10 * time.Second
+	maxIdleConns = 3 // per peer
+)
+
+// transport is the engine's, without the heartbeat fast path: handling heartbeats beside the main
+// loop races with it.
+type transport struct {
+	*raft.NetworkTransport
+	streams *streams
+}
+
+func newTransport(layer StreamLayer, advertise string, logger hclog.Logger) *transport {
+	s := &streams{layer: layer, addr: address(advertise), conns: make(map[*trackedConn]struct{})}
+	return &transport{
+		streams: s,
+		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Logger: logger, Stream: s, MaxPool: maxIdleConns, Timeout: rpcTimeout,
+		}),
+	}
+}
+
+// SetHeartbeatHandler does nothing, so that heartbeats go through the main loop like all else.
+func (t *transport) SetHeartbeatHandler(func(raft.RPC)) {}
+
+// cut closes every connection and lets no new one come about. After it nothing leaves this node.
+func (t *transport) cut() {
+	_ = t.NetworkTransport.Close() // never fails; closes streams too
+	_ = t.streams.Close()
+}
+
+// address is what other nodes know this one by, which may differ from where it listens.
+type address string
+
+func (a address) Network() string { return "raft" }
+func (a address) String() string  { return string(a) }
+
+// streams adapts a StreamLayer and keeps track of connections: the engine leaves those that it has
+// accepted open when it closes.
+type streams struct {
+	layer StreamLayer
+	addr  address
+
+	mu     sync.Mutex
+	closed bool                      // under mu
+	conns  map[*trackedConn]struct{} // under mu
+}
+
+func (s *streams) Addr() net.Addr { return s.addr }
+
+func (s *streams) Accept() (net.Conn, error) {
+	c, err := s.layer.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return s.track(c)
+}
+
+func (s *streams) Dial(a raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return nil, net.ErrClosed
+	}
+	c, err := s.layer.Dial(string(a), timeout)
+	if err != nil {
+		return nil, err
+	}
+	return s.track(c)
+}
+
+func (s *streams) track(c net.Conn) (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		_ = c.Close()
+		return nil, net.ErrClosed
+	}
+	t := &trackedConn{Conn: c, of: s}
+	s.conns[t] = struct{}{}
+	return t, nil
+}
+
+// Close closes the layer and every connection.
+func (s *streams) Close() error {
+	s.mu.Lock()
+	conns, again := s.conns, s.closed
+	s.closed, s.conns = true, nil
+	s.mu.Unlock()
+	if again {
+		return nil
+	}
+	for c := range conns {
+		_ = c.Conn.Close()
+	}
+	return s.layer.Close()
+}
+
+type trackedConn struct {
+	net.Conn
+	of *streams
+}
+
+func (c *trackedConn) Close() error {
+	c.of.mu.Lock()
+	delete(c.of.conns, c)
+	c.of.mu.Unlock()
+	return c.Conn.Close()
+}
