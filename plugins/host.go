@@ -100,9 +100,9 @@ func New(ctx context.Context, o Options) (*Host, error) {
 	return h, nil
 }
 
-// runtimeConfig: closing on a finished context makes every loop head look for it, which makes a call
-// several times slower (see BenchmarkScore). It is the only thing that ends an endless loop until
-// modules count their own work, see meter.
+// runtimeConfig: closing on a finished context makes every loop head look for it. That costs about
+// half of a call (BenchmarkScore: 19 µs instead of 11 for 256 records, 4.1 instead of 1.6 for one),
+// and is the only thing that ends an endless loop until modules count their own work, see meter.
 func (h *Host) runtimeConfig() wazero.RuntimeConfig {
 	return wazero.NewRuntimeConfig().
 		WithCompilationCache(h.cache).

@@ -28,13 +28,14 @@ type instance struct {
 	in     uint32 // where the guest reads batches, inBytes long
 	out    uint32 // where it writes answers, outBytes long
 	env    environment
-	batch  []byte // reused from call to call
+	batch  []byte                  // reused from call to call
+	funcs  map[string]api.Function // by export; each has a stack of its own that is reused
 }
 
 // start makes an instance: WASI's reactor start, policy_init with the configuration, and room for
 // one batch and its answers, which is kept for the life of the instance.
 func (m *Module) start(ctx context.Context) (*instance, error) {
-	inst := &instance{module: m, batch: make([]byte, 0, inBytes)}
+	inst := &instance{module: m, batch: make([]byte, 0, inBytes), funcs: map[string]api.Function{}}
 	if err := inst.run(ctx); err != nil {
 		inst.close(ctx)
 		return nil, err
@@ -163,7 +164,7 @@ func (i *instance) ask(ctx context.Context, export string, n int, nowMicros int6
 func (i *instance) call(ctx context.Context, limit time.Duration, export string, args ...uint64) (uint64, error) {
 	running, cancel := context.WithTimeout(context.WithValue(ctx, instanceKey{}, i), limit)
 	defer cancel()
-	results, err := i.guest.ExportedFunction(export).Call(running, args...)
+	results, err := i.function(export).Call(running, args...)
 	if err != nil {
 		return 0, i.failure(ctx, export, err)
 	}
@@ -171,6 +172,15 @@ func (i *instance) call(ctx context.Context, limit time.Duration, export string,
 		return 0, nil
 	}
 	return results[0], nil
+}
+
+func (i *instance) function(export string) api.Function {
+	f, ok := i.funcs[export]
+	if !ok {
+		f = i.guest.ExportedFunction(export)
+		i.funcs[export] = f
+	}
+	return f
 }
 
 func (i *instance) failure(ctx context.Context, export string, err error) *CallError {

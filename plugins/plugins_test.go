@@ -16,7 +16,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // shortTimeout is for guests that are meant to run into it.
-const shortTimeout = 100 * time.Millisecond
+const shortTimeout = 200 * time.Millisecond
 
 func newHost(t testing.TB, o Options) *Host {
 	t.Helper()
@@ -109,7 +109,7 @@ var badCalls = map[string]struct {
 }
 
 func TestBadCalls(t *testing.T) {
-	h := newHost(t, Options{Timeout: shortTimeout})
+	h := newHost(t, Options{Timeout: shortTimeout, MemoryPages: 8})
 	for name, c := range badCalls {
 		t.Run(name, func(t *testing.T) {
 			m := compile(t, h, tiny(c.change))
