@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 )
 
 // The first byte of a plaintext connection tells what follows. A TLS connection starts with
@@ -89,12 +90,12 @@ func FrameSize(buf []byte, maxBytes int) (int, error) {
 // ParseFrame reads the frame that buf starts with, which must be there in full. It allocates only
 // to say what is wrong.
 func ParseFrame(buf []byte) (rest []byte, f Frame, err error) {
-	size, err := FrameSize(buf, len(buf))
+	size, err := FrameSize(buf, math.MaxInt32)
 	if err != nil {
 		return nil, Frame{}, err
 	}
-	if size == 0 {
-		return nil, Frame{}, fmt.Errorf("frame of %d bytes: want %d or more", len(buf), minFrameBytes)
+	if size == 0 || size > len(buf) {
+		return nil, Frame{}, fmt.Errorf("frame of %d bytes, of which only %d are there", size, len(buf))
 	}
 	content, sum := buf[:size-crcBytes], binary.LittleEndian.Uint32(buf[size-crcBytes:])
 	if crc := crc32.Checksum(content, castagnoli); crc != sum {

@@ -71,8 +71,11 @@ const (
 	MaxHeaderBytes = 1 + 2 + 3 + 9 + 2 + 2 + 9 + 9 + 9 + 5
 )
 
-var errHeaderArray = errors.New("frame header: want a msgpack array of 9 to 15 elements")
-var errHeaderField = errors.New("frame header: want an unsigned integer in each element")
+var (
+	errHeaderArray = errors.New("frame header: want a msgpack array of 9 to 15 elements")
+	errHeaderField = errors.New("frame header: want an unsigned integer in each element")
+	errHeaderRange = errors.New("frame header: an element is larger than its field")
+)
 
 // AppendHeader appends h as msgpack.
 func AppendHeader(buf []byte, h *Header) []byte {
@@ -105,7 +108,7 @@ func ParseHeader(buf []byte) (rest []byte, h Header, err error) {
 	h = Header{Kind: Kind(v[0]), Op: OpType(v[1]), ID: v[2], Session: Session(v[3]), Flags: Flags(v[4]),
 		Deadline: v[5], Fence: v[6], MinIndex: v[7], BodyLen: uint32(v[8])}
 	if v[0] > 0xff || v[1] > 0xffff || v[3] > 0xff || v[4] > 0xff || v[8] > 0xffff_ffff {
-		return nil, Header{}, fmt.Errorf("frame header: an element is out of range: %v", v[:headerFields])
+		return nil, Header{}, errHeaderRange
 	}
 	return rest, h, h.valid()
 }
