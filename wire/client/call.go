@@ -1,0 +1,47 @@
+package client
+
+import (
+	"context"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// nothing is the reply of calls whose answer is only that it was done.
+type nothing struct{}
+
+// call makes one call without chunks and decodes its reply.
+func call[R any](ctx context.Context, c *Client, to route, safe safety, op wire.OpType, body any) (R, error) {
+	var reply R
+	err := c.run(ctx, op, to, safe, func(conn *mux.Conn) error {
+		answer, err := conn.Call(ctx, c.request(op, to, body))
+		if err != nil {
+			return err
+		}
+		return decode(op, answer, &reply)
+	})
+	return reply, err
+}
+
+// request is one in the session for control calls, so that no put or read holds it up.
+func (c *Client) request(op wire.OpType, to route, body any) mux.Request {
+	r := mux.Request{Op: op, Session: wire.SessionControl, Body: body}
+	switch op {
+	case wire.OpPut, wire.OpRead:
+		r.Session = wire.SessionClient
+	}
+	if to.latest {
+		r.MinIndex = c.seen.Load()
+	}
+	return r
+}
+
+func decode[R any](op wire.OpType, answer mux.Reply, reply *R) error {
+	if _, none := any(reply).(*nothing); none {
+		return nil
+	}
+	if err := answer.Decode(reply); err != nil {
+		return &wire.Error{Op: op, Code: wire.CodeProtocol, Outcome: wire.Done, Detail: "the reply cannot be understood: " + err.Error()}
+	}
+	return nil
+}

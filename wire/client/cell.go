@@ -1,0 +1,89 @@
+package client
+
+import (
+	"context"
+	"iter"
+
+	"github.com/datanode/datanode/wire"
+)
+
+// Extents goes through extents by rising ID. req.Limit is the size of a page; it does not end the
+// listing. After an error there is nothing more.
+func (c *Client) Extents(ctx context.Context, req wire.ExtentsRequest) iter.Seq2[wire.Extent, error] {
+	return func(yield func(wire.Extent, error) bool) {
+		for {
+			reply, err := call[wire.ExtentsReply](ctx, c, route{latest: true}, repeatable, wire.OpExtents, &req)
+			if err != nil {
+				yield(wire.Extent{}, err)
+				return
+			}
+			for _, e := range reply.Extents {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if req.One || reply.Next <= req.From {
+				return
+			}
+			req.From = reply.Next
+		}
+	}
+}
+
+// Extent describes one extent; CodeNotFound if there is none.
+func (c *Client) Extent(ctx context.Context, id uint64) (wire.Extent, error) {
+	req := wire.ExtentsRequest{From: id, One: true}
+	reply, err := call[wire.ExtentsReply](ctx, c, route{latest: true}, repeatable, wire.OpExtents, &req)
+	if err != nil {
+		return wire.Extent{}, err
+	}
+	for _, e := range reply.Extents {
+		if e.ID == id {
+			return e, nil
+		}
+	}
+	return wire.Extent{}, wire.Errorf(wire.OpExtents, wire.CodeNotFound, "there is no extent %d", id)
+}
+
+// Verify has every replica of an extent read in full and held against the log. Corruption is in the
+// answer, it is not an error.
+func (c *Client) Verify(ctx context.Context, extent uint64) ([]wire.Verified, error) {
+	reply, err := call[wire.VerifyReply](ctx, c, route{latest: true}, repeatable, wire.OpVerify, &wire.VerifyRequest{Extent: extent})
+	return reply.Replicas, err
+}
+
+// Nodes lists the nodes of the cell by ID.
+func (c *Client) Nodes(ctx context.Context) ([]wire.Node, error) {
+	reply, err := call[wire.NodesReply](ctx, c, route{latest: true}, repeatable, wire.OpNodes, nil)
+	return reply.Nodes, err
+}
+
+// Status describes the cell as some node sees it.
+func (c *Client) Status(ctx context.Context) (wire.Status, error) { return c.StatusOf(ctx, "") }
+
+// StatusOf describes the cell as the node at addr sees it.
+func (c *Client) StatusOf(ctx context.Context, addr string) (wire.Status, error) {
+	return call[wire.Status](ctx, c, route{addr: addr}, repeatable, wire.OpStatus, nil)
+}
+
+// Conns lists the connections of the node at addr; empty: of the node that answers.
+func (c *Client) Conns(ctx context.Context, addr string) (wire.ConnsReply, error) {
+	return call[wire.ConnsReply](ctx, c, route{addr: addr}, repeatable, wire.OpConns, nil)
+}
+
+// Inventory lists the extent files on the disk of the node at addr; empty: of the node that answers.
+func (c *Client) Inventory(ctx context.Context, addr string) (wire.InventoryReply, error) {
+	return call[wire.InventoryReply](ctx, c, route{addr: addr}, repeatable, wire.OpInventory, nil)
+}
+
+// Settings lists the cell's settings.
+func (c *Client) Settings(ctx context.Context) ([]wire.Setting, error) {
+	reply, err := call[wire.SettingsReply](ctx, c, route{}, repeatable, wire.OpSettings, nil)
+	return reply.Settings, err
+}
+
+// SetSetting changes one setting for the whole cell.
+func (c *Client) SetSetting(ctx context.Context, key, value string) error {
+	_, err := call[nothing](ctx, c, route{}, repeatable, wire.OpSetting, &wire.SettingRequest{Key: key, Value: value})
+	return err
+}

@@ -1,0 +1,54 @@
+package client
+
+import (
+	"context"
+	"iter"
+
+	"github.com/datanode/datanode/wire"
+)
+
+// LogEntries is one page of a node's log: entries req.From to req.To, or the newest when From is 0.
+func (c *Client) LogEntries(ctx context.Context, req wire.LogRequest) (wire.LogReply, error) {
+	return call[wire.LogReply](ctx, c, route{}, repeatable, wire.OpLogList, &req)
+}
+
+// LogRange goes through the entries from to to of a node's log; to 0 is the last one that the node
+// had when it was first asked. An empty node is whichever answers. After an error there is nothing more.
+func (c *Client) LogRange(ctx context.Context, node string, from, to uint64) iter.Seq2[wire.LogEntry, error] {
+	return func(yield func(wire.LogEntry, error) bool) {
+		req := wire.LogRequest{Node: node, From: max(from, 1), To: to}
+		for req.To == 0 || req.From <= req.To {
+			reply, err := c.LogEntries(ctx, req)
+			if err != nil {
+				yield(wire.LogEntry{}, err)
+				return
+			}
+			if req.To == 0 {
+				req.To = reply.Last
+			}
+			req.Node = reply.Node // the next page from the same log
+			next := req.From
+			for _, e := range reply.Entries {
+				if !yield(e, nil) {
+					return
+				}
+				next = max(next, e.Index+1)
+			}
+			if next == req.From {
+				return
+			}
+			req.From = next
+		}
+	}
+}
+
+// LogVerify has a node read its stored log again and check it. What is wrong with the log is in the
+// answer, it is not an error. An empty node is whichever answers.
+func (c *Client) LogVerify(ctx context.Context, node string) (wire.LogVerifyReply, error) {
+	return call[wire.LogVerifyReply](ctx, c, route{}, repeatable, wire.OpLogVerify, &wire.LogVerifyRequest{Node: node})
+}
+
+// LogChain is a node's chain hash at an index, 0: where it stands. An empty node is whichever answers.
+func (c *Client) LogChain(ctx context.Context, node string, index uint64) (wire.LogChainReply, error) {
+	return call[wire.LogChainReply](ctx, c, route{}, repeatable, wire.OpLogChain, &wire.LogChainRequest{Node: node, Index: index})
+}

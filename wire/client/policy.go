@@ -1,0 +1,54 @@
+package client
+
+import (
+	"context"
+	"errors"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// PolicyLoad brings a module into the cell. It decides nothing until it is activated. Loading the
+// same module again changes nothing.
+func (c *Client) PolicyLoad(ctx context.Context, module []byte) (wire.Policy, error) {
+	var loaded wire.Policy
+	req := wire.PolicyLoadRequest{Length: uint64(len(module))}
+	err := c.run(ctx, wire.OpPolicyLoad, route{}, repeatable, func(conn *mux.Conn) error {
+		s, err := conn.Open(ctx, c.request(wire.OpPolicyLoad, route{}, &req))
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		err = s.Send(module)
+		if err == nil {
+			err = s.CloseSend()
+		}
+		if err != nil && !errors.Is(err, mux.ErrEnded) {
+			return err
+		}
+		answer, err := s.Reply()
+		if err != nil {
+			return err
+		}
+		return decode(wire.OpPolicyLoad, answer, &loaded)
+	})
+	return loaded, err
+}
+
+// PolicyActivate lets a loaded policy decide from now on. Any unique prefix of the digest's hex
+// digits names it.
+func (c *Client) PolicyActivate(ctx context.Context, digest string) error {
+	_, err := call[nothing](ctx, c, route{}, repeatable, wire.OpPolicyActivate, &wire.PolicyRequest{Digest: digest})
+	return err
+}
+
+// PolicyRollback lets the policy decide again that did before the active one.
+func (c *Client) PolicyRollback(ctx context.Context) error {
+	_, err := call[nothing](ctx, c, route{}, onlyUndone, wire.OpPolicyRollback, nil)
+	return err
+}
+
+// Policies lists the loaded policies.
+func (c *Client) Policies(ctx context.Context) (wire.PoliciesReply, error) {
+	return call[wire.PoliciesReply](ctx, c, route{}, repeatable, wire.OpPolicies, nil)
+}

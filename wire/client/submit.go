@@ -1,0 +1,134 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// submitAtOnce is how many operations one request asks for. It is well below the number of answers
+// that the cell keeps for a session, so that a request whose reply was lost can always be repeated.
+const submitAtOnce = 64
+
+// SubmitOptions qualify a Submit.
+type SubmitOptions struct {
+	DryRun bool // only say what would happen
+	Force  bool // admit although the leader's check says that it cannot succeed now
+}
+
+// session is this client's session in the cell.
+type session struct {
+	id   uint64 // 0: not open
+	last uint64 // number of the newest submission
+}
+
+// Submit asks for operations. Their Seq is set here: each is run once, however often the request has
+// to be repeated. Answers are in the order asked; each succeeds or fails alone, see Refusal. With an
+// error come the answers that were had before it.
+//
+// When the cell has forgotten the session, as it does after a day without use, another is opened; but
+// if an earlier attempt may have been carried out, the error is CodeSession and says so.
+func (c *Client) Submit(ctx context.Context, ops []wire.Submission, o SubmitOptions) ([]wire.Submitted, error) {
+	select {
+	case c.submitting <- struct{}{}:
+	case <-ctx.Done():
+		return nil, &wire.Error{Op: wire.OpSubmit, Code: wire.CodeCancelled, Outcome: wire.NotDone, Detail: ctx.Err().Error()}
+	}
+	defer func() { <-c.submitting }()
+	answers := make([]wire.Submitted, 0, len(ops))
+	for batch := range slices.Chunk(ops, submitAtOnce) {
+		some, err := c.submitBatch(ctx, batch, o)
+		if err != nil {
+			return answers, err
+		}
+		answers = append(answers, some...)
+	}
+	return answers, nil
+}
+
+// submitBatch is Submit for one request. The caller holds submitting.
+func (c *Client) submitBatch(ctx context.Context, ops []wire.Submission, o SubmitOptions) ([]wire.Submitted, error) {
+	for attempt := 0; ; attempt++ {
+		req := wire.SubmitRequest{Submit: slices.Clone(ops), DryRun: o.DryRun, Force: o.Force}
+		if !o.DryRun {
+			if err := c.number(ctx, &req); err != nil {
+				return nil, err
+			}
+		}
+		results, doubt, err := c.submitOnce(ctx, &req)
+		expired := wire.CodeOf(err) == wire.CodeSession || slices.ContainsFunc(results, sessionExpired)
+		if !expired || o.DryRun {
+			return results, err
+		}
+		c.session = session{}
+		all := err != nil || !slices.ContainsFunc(results, func(s wire.Submitted) bool { return !sessionExpired(s) })
+		if doubt || !all || attempt > 0 {
+			return nil, &wire.Error{Op: wire.OpSubmit, Code: wire.CodeSession, Outcome: wire.Unknown,
+				Detail: "the client's session expired while it was asking: the operations may have been admitted; look with op ls before asking again"}
+		}
+	}
+}
+
+func sessionExpired(s wire.Submitted) bool { return s.Code == wire.CodeSession }
+
+// number opens the session if need be, and gives each submission the next number in it.
+func (c *Client) number(ctx context.Context, req *wire.SubmitRequest) error {
+	if c.session.id == 0 {
+		reply, err := call[wire.SessionReply](ctx, c, route{}, repeatable, wire.OpSession, &wire.SessionRequest{Client: c.opts.Name})
+		if err != nil {
+			return err
+		}
+		c.session = session{id: reply.Session}
+	}
+	req.Session = c.session.id
+	for i := range req.Submit {
+		c.session.last++
+		req.Submit[i].Seq = c.session.last
+	}
+	return nil
+}
+
+// submitOnce sends one request until it is answered. doubt tells whether an attempt before the last
+// may have been carried out.
+func (c *Client) submitOnce(ctx context.Context, req *wire.SubmitRequest) (results []wire.Submitted, doubt bool, err error) {
+	var reply wire.SubmitReply
+	err = c.run(ctx, wire.OpSubmit, route{}, repeatable, func(conn *mux.Conn) error {
+		answer, err := conn.Call(ctx, c.request(wire.OpSubmit, route{}, req))
+		if err != nil {
+			doubt = doubt || wire.OutcomeOf(err) == wire.Unknown
+			return err
+		}
+		return decode(wire.OpSubmit, answer, &reply)
+	})
+	if err != nil {
+		return nil, doubt, err
+	}
+	if len(reply.Results) != len(req.Submit) {
+		return nil, doubt, &wire.Error{Op: wire.OpSubmit, Code: wire.CodeProtocol, Outcome: wire.Unknown,
+			Detail: "the number of answers is " + strconv.Itoa(len(reply.Results)) + ", want one for each of " + strconv.Itoa(len(req.Submit))}
+	}
+	for _, s := range reply.Results {
+		c.sawOp(s.Op)
+	}
+	return reply.Results, doubt, nil
+}
+
+// sawOp remembers the log index of the entry that admitted an operation.
+func (c *Client) sawOp(id string) {
+	head, _, _ := strings.Cut(id, ".")
+	if index, err := strconv.ParseUint(head, 10, 48); err == nil {
+		c.sawIndex(index)
+	}
+}
+
+// Refusal is why an operation was not admitted, as an error; nil when it was.
+func Refusal(s wire.Submitted) error {
+	if s.Code == 0 {
+		return nil
+	}
+	return wire.Errorf(wire.OpSubmit, s.Code, "%s", s.Detail)
+}
