@@ -78,11 +78,11 @@ type span struct {
 }
 
 // find returns a span that leads to the record holding off, which must be below x.end. ok is false
-// if off is in a gap.
+// if off is in a gap, which then begins at the span's off and pos.
 func (x *index) find(off uint64) (s span, ok bool) {
 	for _, g := range x.gaps {
 		if g.from <= off && off < g.to {
-			return span{off: g.from}, false
+			return span{off: g.from, pos: g.pos}, false
 		}
 	}
 	i := sort.Search(len(x.entries), func(i int) bool { return x.entries[i].off > off }) - 1

@@ -283,6 +283,9 @@ func (r *recovery) settle(f vfs.File, id ID, got scanned) error {
 // may hold pages that are not on the disk, say so to no later sync, and show them to this process:
 // only pages that are written again are sure to be written back.
 func rewrite(f vfs.File, pos, end int64) error {
+	if pos >= end {
+		return nil // all that was written under the last floor was torn
+	}
 	buf := make([]byte, min(end-pos, readWindowBytes))
 	for pos < end {
 		n := int(min(int64(len(buf)), end-pos))

@@ -105,6 +105,45 @@ func TestRotAtTheEndOfSealed(t *testing.T) {
 	wantCode(t, s.Append(1, 1, uint64(len(data)), []byte("x")), CodeCorrupt)
 }
 
+// Rot in an open extent, in what was acknowledged before its last append, is kept and reported.
+func TestRotInOpenIsNotTorn(t *testing.T) {
+	for _, in := range []int{3, 40} {
+		fs := vfs.NewMem()
+		s, _ := open(t, fs)
+		must(t, s.Create(1, 1))
+		p := pattern(1, 3*MaxRecordBytes)
+		must(t, s.Append(1, 1, 0, p))
+		must(t, s.Append(1, 1, uint64(len(p)), p))
+		must(t, s.Close())
+		flip(t, fs, s.dir.extent(1), fileHeaderBytes+recordHeaderBytes+MaxRecordBytes+int64(in))
+		s, report, err := Open(fs, "/data", Options{VerifyAll: true})
+		must(t, err)
+		if got := report.String(); got != "extents: 1\ndamaged: extent 1 from 65536 to 131072\n" {
+			t.Errorf("byte %d: report:\n%s", in, got)
+		}
+		must(t, s.Seal(1, MaxRecordBytes))
+		wantBytes(t, s, 1, p[:MaxRecordBytes])
+	}
+}
+
+// A torn append whose first record is missing and whose later ones are there is cut as a whole.
+func TestTornInFront(t *testing.T) {
+	fs := vfs.NewMem()
+	s, _ := open(t, fs)
+	must(t, s.Create(1, 1))
+	p := pattern(1, 1000)
+	must(t, s.Append(1, 1, 0, p))
+	must(t, s.Append(1, 1, 1000, pattern(2, 4*MaxRecordBytes)))
+	must(t, s.Close())
+	flip(t, fs, s.dir.extent(1), fileHeaderBytes+recordHeaderBytes+1000+3)
+	s, report := open(t, fs)
+	if len(report.Torn) != 1 || len(report.Damaged) > 0 {
+		t.Errorf("report:\n%s", report)
+	}
+	wantBytes(t, s, 1, p)
+	must(t, s.Append(1, 1, 1000, p))
+}
+
 // Two records of one length that changed places: both are valid by themselves, neither is read.
 func TestSwappedRecords(t *testing.T) {
 	for _, reopened := range []bool{false, true} {

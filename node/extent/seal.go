@@ -191,6 +191,9 @@ func (s *Store) carryOut(c cutIntent, f vfs.File) error {
 // The part is empty if the record begins there.
 func (r *reader) before(op string, end uint64) (Record, int64, *Error) {
 	sp, ok := r.find(end)
+	if !ok && sp.off == end {
+		return Record{Offset: end}, sp.pos, nil // damage begins there: it is cut off
+	}
 	if !ok {
 		return Record{}, 0, errCorrupt(op, r.id, sp.off, fmt.Errorf("no valid record is there"))
 	}
