@@ -1,0 +1,181 @@
+package state
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// String is the replica's node, marked when it cannot be trusted: "n1", "n2?".
+func (r Replica) String() string {
+	if r.State == ReplicaSuspect {
+		return string(r.Node) + "?"
+	}
+	return string(r.Node)
+}
+
+// String is the node and the entry since which its file must go: "n1@17".
+func (f Former) String() string { return fmt.Sprintf("%s@%d", f.Node, f.Since) }
+
+// String is one line about the extent, for people and tests.
+func (e *Extent) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "extent %d %s gen=%d", e.ID, e.State, e.Gen)
+	if e.State == ExtentSealed {
+		fmt.Fprintf(&b, " length=%d sum=%08x", e.Length, e.Sum)
+	}
+	if e.State != ExtentDeleted {
+		fmt.Fprintf(&b, " replicas=%s want=%d", list(e.Replicas), e.Want)
+	}
+	if e.Class != "" {
+		fmt.Fprintf(&b, " class=%s", e.Class)
+	}
+	if len(e.Former) > 0 {
+		fmt.Fprintf(&b, " drop=%s", list(e.Former))
+	}
+	if len(e.Ops) > 0 {
+		fmt.Fprintf(&b, " ops=%s", list(e.Ops))
+	}
+	return b.String()
+}
+
+// String is one line about the node.
+func (n *Node) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "node %s %s %s incarnation=%d", n.ID, n.State, n.Mode, n.Incarnation)
+	if n.Voter {
+		b.WriteString(" voter")
+	}
+	if n.Decommission != 0 {
+		fmt.Fprintf(&b, " decommission=%s", n.Decommission)
+	}
+	if len(n.Ops) > 0 {
+		fmt.Fprintf(&b, " ops=%s", list(n.Ops))
+	}
+	return b.String()
+}
+
+// String is one line about the operation; Describe tells all of it.
+func (o *Op) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "op %s %s %s", o.ID, o.Kind, o.State)
+	if o.Extent != 0 {
+		fmt.Fprintf(&b, " extent=%d", o.Extent)
+	}
+	if o.Node != "" {
+		fmt.Fprintf(&b, " node=%s", o.Node)
+	}
+	if !o.State.Ended() {
+		fmt.Fprintf(&b, " priority=%d", o.Decision.Priority)
+		o.describePath(&b)
+	}
+	if o.Parent != 0 {
+		fmt.Fprintf(&b, " parent=%s", o.Parent)
+	}
+	if o.By != 0 {
+		fmt.Fprintf(&b, " by=%s", o.By)
+	}
+	if o.Detail != "" {
+		fmt.Fprintf(&b, " (%s)", o.Detail)
+	}
+	return b.String()
+}
+
+// describePath is what an open operation waits for, and who works on it.
+func (o *Op) describePath(b *strings.Builder) {
+	if len(o.Waits) > 0 && o.State == OpQueued {
+		fmt.Fprintf(b, " waits=%s", list(o.Waits))
+	}
+	if o.Fence != 0 {
+		fmt.Fprintf(b, " fence=%d attempt=%d", o.Fence, o.Attempts)
+	}
+	for _, f := range []struct {
+		key  string
+		node NodeID
+	}{{"source", o.Source}, {"target", o.Target}, {"replaces", o.Replaces}, {"executor", o.Executor}} {
+		if f.node != "" {
+			fmt.Fprintf(b, " %s=%s", f.key, f.node)
+		}
+	}
+}
+
+// Describe tells the operation's whole life, a line a step.
+func (o *Op) Describe(w io.Writer) {
+	fmt.Fprintln(w, o)
+	for _, k := range o.Decision.Conflicts {
+		fmt.Fprintf(w, "  against %s %s: %s", k.WithKind, k.With, k.Final)
+		if k.Asked != k.Final {
+			fmt.Fprintf(w, ", asked %s", k.Asked)
+		}
+		if k.Reason != "" {
+			fmt.Fprintf(w, " (%s)", k.Reason)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, s := range o.Steps {
+		fmt.Fprintf(w, "  at %d %s: %s\n", s.Index, s.State, s.Note)
+	}
+}
+
+// String is one line about the session.
+func (ses *Session) String() string {
+	return fmt.Sprintf("session %s answers=%d dropped=%d", OpID(ses.ID), len(ses.Answers), ses.Dropped)
+}
+
+// Describe prints nodes, extents and open operations, a line each, by rising ID.
+func (v *View) Describe(w io.Writer) {
+	v.Nodes(func(n *Node) bool {
+		fmt.Fprintln(w, n)
+		return true
+	})
+	v.Extents(0, func(e *Extent) bool {
+		fmt.Fprintln(w, e)
+		return true
+	})
+	var open []*Op
+	keep := func(o *Op) bool {
+		open = append(open, o)
+		return true
+	}
+	v.Queued(keep)
+	v.Running(keep)
+	slices.SortFunc(open, func(a, b *Op) int { return compare(a.ID, b.ID) })
+	for _, o := range open {
+		fmt.Fprintln(w, o)
+	}
+}
+
+// String says what a command came to, in a line.
+func (r Result) String() string {
+	var b strings.Builder
+	switch {
+	case r.Stale:
+		fmt.Fprintf(&b, "stale: %s", r.Err.Detail)
+	case r.Err != nil:
+		fmt.Fprintf(&b, "refused, %s: %s", r.Err.Code, r.Err.Detail)
+	default:
+		b.WriteString("ok")
+	}
+	if r.Merged {
+		b.WriteString(" merged")
+	}
+	if r.Op != 0 && r.Err == nil {
+		fmt.Fprintf(&b, " op=%s", r.Op)
+	}
+	if r.Extent != 0 && r.Err == nil {
+		fmt.Fprintf(&b, " extent=%d", r.Extent)
+	}
+	if r.Session != 0 {
+		fmt.Fprintf(&b, " session=%s", OpID(r.Session))
+	}
+	return b.String()
+}
+
+func list[T fmt.Stringer](items []T) string {
+	texts := make([]string, len(items))
+	for i, item := range items {
+		texts[i] = item.String()
+	}
+	return strings.Join(texts, ",")
+}

@@ -1,0 +1,85 @@
+package state_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/raftlog/state/statetest"
+)
+
+// TestLessons runs the cases under testdata. Each file starts with an empty cell; "do" applies lines
+// as entries (see statetest), "state" prints nodes, extents and open operations, "op" tells the life
+// of one. The invariants are checked after every entry.
+func TestLessons(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		cell := statetest.New()
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			switch d.Cmd {
+			case "do":
+				return do(t, cell, d)
+			case "state":
+				return describe(cell, d)
+			case "op":
+				return lives(t, cell, d)
+			case "settings":
+				var b strings.Builder
+				cell.State.Settings.Each(func(key, value, _ string) { fmt.Fprintf(&b, "%s %s\n", key, value) })
+				return b.String()
+			case "queue":
+				var b strings.Builder
+				cell.State.Queued(func(o *state.Op) bool { fmt.Fprintln(&b, o); return true })
+				return b.String()
+			}
+			d.Fatalf(t, "there is no directive %s", d.Cmd)
+			return ""
+		})
+	})
+}
+
+func do(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
+	var b strings.Builder
+	for line := range strings.Lines(d.Input) {
+		fmt.Fprintln(&b, cell.Run(strings.TrimSpace(line)))
+		if err := state.CheckInvariants(&cell.State.View); err != nil {
+			d.Fatalf(t, "after %q: %v", line, err)
+		}
+	}
+	return b.String()
+}
+
+// describe prints the lines that start with one of the words given, all without.
+func describe(cell *statetest.Cell, d *datadriven.TestData) string {
+	var all, b strings.Builder
+	cell.State.Describe(&all)
+	for line := range strings.Lines(all.String()) {
+		for _, a := range d.CmdArgs {
+			if strings.HasPrefix(line, a.Key) {
+				b.WriteString(line)
+			}
+		}
+	}
+	if len(d.CmdArgs) == 0 {
+		return all.String()
+	}
+	return b.String()
+}
+
+func lives(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
+	var b strings.Builder
+	for _, a := range d.CmdArgs {
+		id, err := state.ParseOpID(a.Key)
+		if err != nil {
+			d.Fatalf(t, "%v", err)
+		}
+		if o := cell.State.Op(id); o != nil {
+			o.Describe(&b)
+		} else {
+			fmt.Fprintf(&b, "op %s is not known\n", id)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,258 @@
+// Package statetest drives a state by lines of text, so that tests of the state and of what is built
+// on it can be read. Each line is one entry of the log:
+//
+//	join n1 n2 n3 [voter]               nodes join and are up        set KEY VALUE
+//	down n1 | up n1 | remove n1                                      session
+//	create on=n1,n2,n3 [want=3]         admits; see admit.go         load D | activate [D] | rollback
+//	start 7 [executor=] [source= target= replaces=]                  clock 10s
+//	finish 7 done|retry|fail [fence=] [detail=] [length= sum= confirmed=n1,n2]
+//	cancel 7 | rescore 7 priority=5 | gone 1 n2 [since=] | suspect 1 n2
+//
+// A Cell is used by one goroutine.
+package statetest
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/datanode/datanode/raftlog/state"
+)
+
+// Cell is a state and what it takes to write its next entry.
+type Cell struct {
+	State *state.State
+	Now   state.Micros
+}
+
+// New is a cell before its first entry, at the moment 0.
+func New() *Cell { return &Cell{State: state.New()} }
+
+// Apply applies the commands as the next entry.
+func (c *Cell) Apply(cmds ...state.Command) []state.Result {
+	return c.State.Apply(c.State.Applied+1, c.Now, cmds)
+}
+
+// Run applies a line and says what it came to: the entry's index, the line's first word, the result.
+func (c *Cell) Run(line string) string {
+	l, err := parse(line)
+	if err != nil {
+		return err.Error()
+	}
+	if l.word == "clock" {
+		return c.advance(l)
+	}
+	cmds, err := c.commands(l)
+	if err != nil {
+		return line + ": " + err.Error()
+	}
+	results := c.Apply(cmds...)
+	return fmt.Sprintf("%d %s %s", c.State.Applied, l.word, results[len(results)-1])
+}
+
+// RunAll runs the lines of a text.
+func (c *Cell) RunAll(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			fmt.Fprintln(&b, c.Run(line))
+		}
+	}
+	return b.String()
+}
+
+func (c *Cell) advance(l *line) string {
+	d, err := time.ParseDuration(l.arg(0))
+	if err != nil {
+		return err.Error()
+	}
+	c.Now += state.Micros(d.Microseconds())
+	return "it is " + c.Now.Duration().String()
+}
+
+// commands are those of a line.
+func (c *Cell) commands(l *line) ([]state.Command, error) {
+	if a, ok := l.admit(); ok {
+		if l.err == nil {
+			c.Decide(a, l.overrides())
+		}
+		return []state.Command{a}, l.err
+	}
+	if l.word == "join" {
+		return l.joins(), l.err
+	}
+	cmd := c.other(l)
+	if cmd == nil && l.err == nil {
+		l.err = fmt.Errorf("there is no command %q", l.word)
+	}
+	return []state.Command{cmd}, l.err
+}
+
+func (l *line) joins() (cmds []state.Command) {
+	incarnation := l.number("incarnation", 1)
+	for _, name := range l.args {
+		if name == "voter" {
+			continue
+		}
+		id := state.NodeID(name)
+		cmds = append(cmds, &state.Join{Node: id, Addr: name + ":7400", Incarnation: incarnation, Voter: l.has("voter")})
+		if !l.has("joining") {
+			cmds = append(cmds, &state.SetNodeState{Node: id, State: state.NodeUp, Incarnation: incarnation})
+		}
+	}
+	return cmds
+}
+
+func (c *Cell) other(l *line) state.Command {
+	node := state.NodeID(l.arg(0))
+	switch l.word {
+	case "genesis":
+		return &state.Genesis{Cell: l.arg(0)}
+	case "down":
+		return &state.SetNodeState{Node: node, State: state.NodeDown}
+	case "up":
+		return &state.SetNodeState{Node: node, State: state.NodeUp, Incarnation: l.number("incarnation", 1)}
+	case "voter":
+		return &state.SetVoter{Node: node, Voter: l.arg(1) == "yes"}
+	case "remove":
+		return &state.RemoveNode{Node: node}
+	case "session":
+		return &state.OpenSession{Client: l.arg(0)}
+	case "set":
+		return &state.Set{Key: l.arg(0), Value: l.arg(1)}
+	case "load":
+		return &state.LoadPolicy{Digest: l.arg(0), Name: l.arg(0)}
+	case "activate":
+		return &state.ActivatePolicy{Digest: l.arg(0)}
+	case "rollback":
+		return &state.RollbackPolicy{}
+	case "gone":
+		return c.gone(l)
+	case "suspect":
+		return &state.Suspect{Extent: l.extent(), Node: state.NodeID(l.arg(1))}
+	}
+	return c.onOp(l)
+}
+
+// gone confirms what is asked of the node, unless the line says since when.
+func (c *Cell) gone(l *line) state.Command {
+	g := &state.Gone{Extent: l.extent(), Node: state.NodeID(l.arg(1))}
+	if e := c.State.Extent(g.Extent); e != nil {
+		g.Since, _ = e.FormerSince(g.Node)
+	}
+	g.Since = state.Index(l.number("since", uint64(g.Since)))
+	return g
+}
+
+func (c *Cell) onOp(l *line) state.Command {
+	switch l.word {
+	case "start":
+		return &state.Start{Op: l.op(), Source: l.node("source"), Target: l.node("target"),
+			Executor: l.node("executor"), Replaces: l.node("replaces")}
+	case "finish":
+		return c.finish(l)
+	case "cancel":
+		return &state.Cancel{Op: l.op(), Note: "cancelled"}
+	case "rescore":
+		d := state.Decision{Policy: "test", Reason: "test", Epoch: l.number("epoch", c.State.PolicyEpoch), Priority: l.priority()}
+		return &state.Rescore{Op: l.op(), Decision: d}
+	}
+	return nil
+}
+
+func (c *Cell) finish(l *line) state.Command {
+	outcomes := map[string]state.Outcome{"done": state.OutcomeDone, "retry": state.OutcomeRetry, "fail": state.OutcomeFail}
+	f := &state.Finish{
+		Op: l.op(), Outcome: outcomes[l.arg(1)], Detail: l.keys["detail"],
+		Length: l.number("length", 0), Sum: uint32(l.number("sum", 0)), Confirmed: l.nodes("confirmed"),
+	}
+	if o := c.State.Op(f.Op); o != nil {
+		f.Fence = o.Fence
+	}
+	f.Fence = state.Fence(l.number("fence", uint64(f.Fence)))
+	return f
+}
+
+// line is a line of text: a word, arguments and key=value pairs. The first thing wrong is kept.
+type line struct {
+	word string
+	args []string
+	keys map[string]string
+	err  error
+}
+
+func parse(text string) (*line, error) {
+	fields := strings.Fields(text)
+	if len(fields) == 0 {
+		return nil, fmt.Errorf("an empty line is no command")
+	}
+	l := &line{word: fields[0], keys: map[string]string{}}
+	for _, f := range fields[1:] {
+		if key, value, ok := strings.Cut(f, "="); ok {
+			l.keys[key] = value
+		} else {
+			l.args = append(l.args, f)
+		}
+	}
+	return l, nil
+}
+
+func (l *line) arg(i int) string {
+	if i < len(l.args) {
+		return l.args[i]
+	}
+	return ""
+}
+
+func (l *line) has(word string) bool {
+	for _, a := range l.args {
+		if a == word {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *line) number(key string, otherwise uint64) uint64 {
+	text, ok := l.keys[key]
+	if !ok {
+		return otherwise
+	}
+	return l.parsed(text)
+}
+
+func (l *line) parsed(text string) uint64 {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil && l.err == nil {
+		l.err = err
+	}
+	return n
+}
+
+func (l *line) priority() int32 {
+	n, err := strconv.ParseInt(l.keys["priority"], 10, 32)
+	if err != nil && l.err == nil {
+		l.err = err
+	}
+	return int32(n)
+}
+
+func (l *line) extent() state.ExtentID { return state.ExtentID(l.parsed(l.arg(0))) }
+
+func (l *line) op() state.OpID {
+	id, err := state.ParseOpID(l.arg(0))
+	if err != nil && l.err == nil {
+		l.err = err
+	}
+	return id
+}
+
+func (l *line) node(key string) state.NodeID { return state.NodeID(l.keys[key]) }
+
+func (l *line) nodes(key string) (ids []state.NodeID) {
+	for _, name := range strings.FieldsFunc(l.keys[key], func(r rune) bool { return r == ',' }) {
+		ids = append(ids, state.NodeID(name))
+	}
+	return ids
+}
