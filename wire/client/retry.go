@@ -151,10 +151,16 @@ func (t *trial) ended(ctx context.Context) error {
 	case err == nil:
 		return ErrClosed
 	case errors.Is(err, context.Canceled):
-		return &wire.Error{Op: t.op, Code: wire.CodeCancelled, Outcome: t.outcome(), Detail: "given up by the caller; last, " + t.answers()}
+		return &givenUp{&wire.Error{Op: t.op, Code: wire.CodeCancelled, Outcome: t.outcome(), Detail: "given up by the caller; last, " + t.answers()}, err}
 	}
 	return t.unavailable()
 }
+
+// givenUp is a wire error whose cause is the caller's own context.
+type givenUp struct{ e, cause error }
+
+func (g *givenUp) Error() string   { return g.e.Error() }
+func (g *givenUp) Unwrap() []error { return []error{g.e, g.cause} }
 
 func (t *trial) outcome() wire.Outcome {
 	if t.unknown {
