@@ -71,7 +71,7 @@ func describe(cell *statetest.Cell, d *datadriven.TestData) string {
 func lives(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
 	var b strings.Builder
 	for _, a := range d.CmdArgs {
-		id, err := state.ParseOpID(a.Key)
+		id, err := cell.Op(a.Key)
 		if err != nil {
 			d.Fatalf(t, "%v", err)
 		}

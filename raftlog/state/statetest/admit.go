@@ -39,11 +39,11 @@ func (l *line) admit() (a *state.Admit, ok bool) {
 	default:
 		a.Extent, a.Node, a.Target = l.extent(), l.node("from"), l.node("to")
 		if text, ok := l.keys["parent"]; ok {
-			a.Parent, l.err = state.ParseOpID(text)
+			a.Parent, l.err = l.cell.Op(text)
 		}
 	}
 	if text, ok := l.keys["session"]; ok {
-		id, err := state.ParseOpID(text)
+		id, err := l.cell.Op(text)
 		a.Request, l.err = state.Request{Session: state.SessionID(id), Seq: l.number("seq", 1)}, err
 	}
 	return a, true

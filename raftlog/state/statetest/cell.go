@@ -8,6 +8,8 @@
 //	finish 7 done|retry|fail [fence=] [detail=] [length= sum= confirmed=n1,n2]
 //	cancel 7 | rescore 7 priority=5 | gone 1 n2 [since=] | suspect 1 n2
 //
+// An operation is named by its ID, or by a kind, which means the newest operation of that kind.
+//
 // A Cell is used by one goroutine.
 package statetest
 
@@ -24,10 +26,12 @@ import (
 type Cell struct {
 	State *state.State
 	Now   state.Micros
+
+	last map[string]state.OpID // newest operation of each kind, and "session"
 }
 
 // New is a cell before its first entry, at the moment 0.
-func New() *Cell { return &Cell{State: state.New()} }
+func New() *Cell { return &Cell{State: state.New(), last: map[string]state.OpID{}} }
 
 // Apply applies the commands as the next entry.
 func (c *Cell) Apply(cmds ...state.Command) []state.Result {
@@ -36,7 +40,7 @@ func (c *Cell) Apply(cmds ...state.Command) []state.Result {
 
 // Run applies a line and says what it came to: the entry's index, the line's first word, the result.
 func (c *Cell) Run(line string) string {
-	l, err := parse(line)
+	l, err := c.parse(line)
 	if err != nil {
 		return err.Error()
 	}
@@ -48,7 +52,14 @@ func (c *Cell) Run(line string) string {
 		return line + ": " + err.Error()
 	}
 	results := c.Apply(cmds...)
-	return fmt.Sprintf("%d %s %s", c.State.Applied, l.word, results[len(results)-1])
+	res := results[len(results)-1]
+	switch {
+	case res.Session != 0:
+		c.last["session"] = state.OpID(res.Session)
+	case res.Op != 0:
+		c.last[l.word] = res.Op
+	}
+	return fmt.Sprintf("%d %s %s", c.State.Applied, l.word, res)
 }
 
 // RunAll runs the lines of a text.
@@ -174,20 +185,29 @@ func (c *Cell) finish(l *line) state.Command {
 	return f
 }
 
+// Op is the operation that a word means: "4711", or the newest of a kind, such as "repair".
+func (c *Cell) Op(word string) (state.OpID, error) {
+	if id, ok := c.last[word]; ok {
+		return id, nil
+	}
+	return state.ParseOpID(word)
+}
+
 // line is a line of text: a word, arguments and key=value pairs. The first thing wrong is kept.
 type line struct {
+	cell *Cell
 	word string
 	args []string
 	keys map[string]string
 	err  error
 }
 
-func parse(text string) (*line, error) {
+func (c *Cell) parse(text string) (*line, error) {
 	fields := strings.Fields(text)
 	if len(fields) == 0 {
 		return nil, fmt.Errorf("an empty line is no command")
 	}
-	l := &line{word: fields[0], keys: map[string]string{}}
+	l := &line{cell: c, word: fields[0], keys: map[string]string{}}
 	for _, f := range fields[1:] {
 		if key, value, ok := strings.Cut(f, "="); ok {
 			l.keys[key] = value
@@ -241,7 +261,7 @@ func (l *line) priority() int32 {
 func (l *line) extent() state.ExtentID { return state.ExtentID(l.parsed(l.arg(0))) }
 
 func (l *line) op() state.OpID {
-	id, err := state.ParseOpID(l.arg(0))
+	id, err := l.cell.Op(l.arg(0))
 	if err != nil && l.err == nil {
 		l.err = err
 	}
