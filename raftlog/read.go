@@ -261,3 +261,12 @@ func (rep *VerifyReport) check(r *reader, i state.Index, l *raft.Log, err error)
 		rep.Bad = &BadEntry{From: r.points.lastBefore(i) + 1, To: i, Detail: "the chain is " + rep.Chain.String() + ", want " + want.String()}
 	}
 }
+
+// FirstIndex is the oldest entry that this node still has.
+func (g *Group) FirstIndex() (state.Index, error) {
+	r, err := g.reader()
+	if err != nil {
+		return 0, err
+	}
+	return r.first, nil
+}

@@ -81,6 +81,18 @@ func (s *scanner) peek(pos int64, n int) ([]byte, error) {
 	return s.window[at : at+n], nil
 }
 
+// ahead returns what the window holds from pos on, and fills it again only when that is next to
+// nothing: bytes that imitate records must not make the search read every window many times.
+func (s *scanner) ahead(pos int64) ([]byte, error) {
+	end := s.winPos + int64(len(s.window))
+	if pos < s.winPos || pos+recordHeaderBytes > end {
+		if err := s.load(pos, resyncWindowBytes); err != nil {
+			return nil, err
+		}
+	}
+	return s.window[pos-s.winPos:], nil
+}
+
 func (s *scanner) load(pos int64, n int) error {
 	n = int(min(int64(n), s.size-pos))
 	if cap(s.window) < n {
@@ -128,7 +140,7 @@ func (s *scanner) headers(out *scanned) error {
 func (s *scanner) resync(off uint64, pos int64) (h recordHeader, at int64, found bool, err error) {
 	magic := binary.LittleEndian.AppendUint32(nil, recordMagic)
 	for at = pos + 1; at+recordHeaderBytes <= s.size; {
-		buf, err := s.peek(at, resyncWindowBytes)
+		buf, err := s.ahead(at)
 		if err != nil {
 			return h, 0, false, err
 		}

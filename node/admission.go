@@ -1,0 +1,291 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+)
+
+const (
+	maxWaiting     = 4096 // submissions waiting to be decided; more are refused
+	decideAtOnce   = 256
+	decideAttempts = 8 // of one submission, while the state changes under it
+)
+
+// admission decides about submissions on the leader: is it possible, what are the facts, what does
+// the policy say. Submissions that wait while a batch is proposed are decided together in the next.
+// What changes between the decision and its entry is found by state.Apply, which refuses the entry
+// as stale; then the submission is decided again.
+type admission struct {
+	n     *Node
+	queue chan *submission
+}
+
+// submission is one operation that somebody asks for.
+type submission struct {
+	wire.Submission
+	session state.SessionID
+	origin  policies.Origin
+	parent  state.OpID
+	force   bool
+
+	done chan admitted // buffered, one
+}
+
+type admitted struct {
+	res wire.Submitted
+	err error // of the proposal: nothing is known of the result
+}
+
+func newAdmission(n *Node) *admission {
+	return &admission{n: n, queue: make(chan *submission, maxWaiting)}
+}
+
+// submit waits for the results of submissions that are decided here, on the leader.
+func (a *admission) submit(ctx context.Context, subs []*submission) ([]wire.Submitted, error) {
+	for _, s := range subs {
+		s.done = make(chan admitted, 1)
+		select {
+		case a.queue <- s:
+		default:
+			s.done <- admitted{err: wire.Errorf(wire.OpSubmit, wire.CodeExhausted, "%d submissions are waiting already; try again", maxWaiting)}
+		}
+	}
+	results := make([]wire.Submitted, len(subs))
+	for i, s := range subs {
+		select {
+		case got := <-s.done:
+			if got.err != nil {
+				return nil, got.err
+			}
+			results[i] = got.res
+		case <-ctx.Done():
+			return nil, &wire.Error{Op: wire.OpSubmit, Code: wire.CodeDeadline, Outcome: wire.Unknown, Detail: "not decided in time"}
+		}
+	}
+	return results, nil
+}
+
+// run decides batch after batch.
+func (a *admission) run(ctx context.Context) {
+	for {
+		var batch []*submission
+		select {
+		case s := <-a.queue:
+			batch = append(batch, s)
+		case <-ctx.Done():
+			return
+		}
+		for len(batch) < decideAtOnce && len(a.queue) > 0 {
+			batch = append(batch, <-a.queue)
+		}
+		for range decideAttempts {
+			if batch = a.round(ctx, batch); len(batch) == 0 {
+				break
+			}
+		}
+		for _, s := range batch {
+			s.done <- admitted{err: wire.Errorf(wire.OpSubmit, wire.CodeConflict, "the extent changed %d times while this was being decided; try again", decideAttempts)}
+		}
+	}
+}
+
+// round decides and proposes once, and returns what must be decided again.
+func (a *admission) round(ctx context.Context, batch []*submission) (again []*submission) {
+	if !a.n.log.IsLeader() {
+		a.failAll(batch, wire.Errorf(wire.OpSubmit, wire.CodeUnavailable, "%s is not the leader", a.n.id))
+		return nil
+	}
+	view := a.n.log.View()
+	drafts := a.n.draft(view, batch)
+	a.n.decide(ctx, view, drafts)
+	var cmds []state.Command
+	var asked []*submission
+	for _, d := range drafts {
+		if d.refusal != nil {
+			d.sub.done <- admitted{res: refusal(d.refusal)}
+			continue
+		}
+		cmds, asked = append(cmds, d.admit), append(asked, d.sub)
+	}
+	if len(cmds) == 0 {
+		return nil
+	}
+	results, _, err := a.n.log.Propose(ctx, cmds...)
+	if err != nil {
+		a.failAll(asked, err)
+		return nil
+	}
+	for i, res := range results {
+		if res.Stale {
+			again = append(again, asked[i])
+			continue
+		}
+		asked[i].done <- admitted{res: submitted(res)}
+	}
+	return again
+}
+
+func (a *admission) failAll(batch []*submission, err error) {
+	for _, s := range batch {
+		s.done <- admitted{err: err}
+	}
+}
+
+func submitted(res state.Result) wire.Submitted {
+	out := wire.Submitted{Extent: uint64(res.Extent), Merged: res.Merged}
+	if res.Op != 0 {
+		out.Op = res.Op.String()
+	}
+	if res.Err != nil {
+		out.Code, out.Detail = res.Err.Code, res.Err.Detail
+	}
+	return out
+}
+
+func refusal(err *wire.Error) wire.Submitted {
+	return wire.Submitted{Code: err.Code, Detail: err.Detail}
+}
+
+// draft is a submission on its way to becoming an entry.
+type draft struct {
+	sub     *submission
+	admit   *state.Admit
+	refusal *wire.Error // why it goes no further; admit is nil then
+	open    []state.OpID
+}
+
+// draft makes admits of submissions, refusing those that cannot be carried out now.
+func (n *Node) draft(view *state.View, batch []*submission) []*draft {
+	drafts := make([]*draft, len(batch))
+	placed := map[state.NodeID]int{}
+	for i, s := range batch {
+		d := &draft{sub: s}
+		var err error
+		if d.admit, d.open, err = n.draftOne(view, s, placed); err != nil {
+			if !errors.As(err, &d.refusal) {
+				d.refusal = wire.Errorf(wire.OpSubmit, wire.CodeInternal, "%v", err)
+			}
+		}
+		drafts[i] = d
+	}
+	return drafts
+}
+
+func (n *Node) draftOne(view *state.View, s *submission, placed map[state.NodeID]int) (*state.Admit, []state.OpID, error) {
+	kind, ok := policies.ParseKind(s.Kind)
+	if !ok {
+		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeInvalid, "there is no operation %q", s.Kind)
+	}
+	admit := &state.Admit{
+		Request: state.Request{Session: s.session, Seq: s.Seq}, Kind: kind, Origin: s.origin, Parent: s.parent,
+		Extent: state.ExtentID(s.Extent), Node: state.NodeID(s.Node), Target: state.NodeID(s.Target),
+	}
+	switch kind {
+	case policies.KindCreate:
+		admit.Extent = 0
+		return admit, nil, n.draftCreate(view, s, admit, placed)
+	case policies.KindDecommission, policies.KindRecommission:
+		admit.Extent = 0
+		return n.draftNodeOp(view, s, admit)
+	}
+	e := view.Extent(admit.Extent)
+	if e == nil {
+		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeNotFound, "there is no extent %d", s.Extent)
+	}
+	if kind == policies.KindMove {
+		if _, holds := e.Replica(admit.Node); !holds {
+			return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodePrecondition, "node %q has no replica of extent %d to move away; name one of its nodes", s.Node, s.Extent)
+		}
+	} else {
+		admit.Node = ""
+	}
+	admit.Gen = e.Gen
+	return admit, e.Ops, nil
+}
+
+// draftCreate chooses the nodes of a new extent, unless the caller did. placed counts what this
+// batch has given to each node already, which the view cannot know.
+func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, placed map[state.NodeID]int) error {
+	admit.Class, admit.Want = s.Class, s.Want
+	if admit.Want == 0 {
+		admit.Want = view.Settings.Replicas
+	}
+	for _, id := range s.Replicas {
+		admit.Replicas = append(admit.Replicas, state.NodeID(id))
+	}
+	if len(admit.Replicas) == 0 {
+		admit.Replicas = place(view, int(admit.Want), state.NodeID(s.Primary), placed)
+	}
+	if len(admit.Replicas) == 0 {
+		return wire.Errorf(wire.OpSubmit, wire.CodeUnavailable, "no node takes new extents now; see node ls")
+	}
+	for _, id := range admit.Replicas {
+		placed[id]++
+	}
+	return nil
+}
+
+// place prefers the primary, then the nodes that hold the fewest replicas.
+func place(view *state.View, want int, primary state.NodeID, placed map[state.NodeID]int) []state.NodeID {
+	var ids []state.NodeID
+	view.Nodes(func(node *state.Node) bool {
+		if node.Takes() {
+			ids = append(ids, node.ID)
+		}
+		return true
+	})
+	load := func(id state.NodeID) int {
+		if id == primary {
+			return -1
+		}
+		return view.CountReplicas(id) + placed[id]
+	}
+	slices.SortStableFunc(ids, func(a, b state.NodeID) int { return load(a) - load(b) })
+	return ids[:min(want, len(ids))]
+}
+
+func (n *Node) draftNodeOp(view *state.View, s *submission, admit *state.Admit) (*state.Admit, []state.OpID, error) {
+	node := view.Node(admit.Node)
+	if node == nil {
+		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeNotFound, "there is no node %q; see node ls", s.Node)
+	}
+	if admit.Kind == policies.KindDecommission && !s.force {
+		if err := checkRoom(view, node); err != nil {
+			return nil, nil, err
+		}
+	}
+	return admit, node.Ops, nil
+}
+
+// checkRoom refuses a decommission that could not end: an extent on the node already has a replica
+// on every other node that takes any.
+func checkRoom(view *state.View, node *state.Node) error {
+	var takers []state.NodeID
+	view.Nodes(func(other *state.Node) bool {
+		if other.Takes() && other.ID != node.ID {
+			takers = append(takers, other.ID)
+		}
+		return true
+	})
+	var stuck *state.Extent
+	count := 0
+	view.ReplicasOn(node.ID, func(e *state.Extent) bool {
+		room := slices.ContainsFunc(takers, func(id state.NodeID) bool { _, holds := e.Replica(id); return !holds })
+		if !room {
+			stuck = e
+			count++
+		}
+		return true
+	})
+	if stuck == nil {
+		return nil
+	}
+	return wire.Errorf(wire.OpSubmit, wire.CodePrecondition,
+		"%s cannot be emptied: no other node can take its replicas of %d extents (extent %d, for one, has a replica on every node that is up); add a node, delete extents, or start all the same with --force and add a node later",
+		node.ID, count, stuck.ID)
+}

@@ -1,0 +1,314 @@
+package node
+
+import (
+	"context"
+	"slices"
+
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// route says who serves a kind of call, and when.
+type route struct {
+	serve  func(context.Context, *mux.ServerCall) error
+	leader bool // only the leader: other nodes pass the call on
+	early  bool // also before this node has caught up with the log
+}
+
+func (n *Node) route(op wire.OpType) (route, bool) {
+	switch op {
+	case wire.OpPut, wire.OpAppend:
+		return route{serve: n.servePut}, true
+	case wire.OpRead:
+		return route{serve: n.serveRead}, true
+	case wire.OpVerify:
+		return route{serve: n.serveVerify}, true
+	case wire.OpReplicaCreate:
+		return route{serve: n.serveReplicaCreate}, true
+	case wire.OpReplicaAppend:
+		return route{serve: n.serveReplicaAppend}, true
+	case wire.OpReplicaFence:
+		return route{serve: n.serveReplicaFence}, true
+	case wire.OpReplicaRead:
+		return route{serve: n.serveReplicaRead}, true
+	case wire.OpReplicaSum:
+		return route{serve: n.serveReplicaSum}, true
+	case wire.OpInventory:
+		return route{serve: n.serveInventory, early: true}, true
+	}
+	if r, ok := n.routeControl(op); ok {
+		return r, true
+	}
+	return n.routeLooks(op)
+}
+
+// routeControl are the calls that change something through the log.
+func (n *Node) routeControl(op wire.OpType) (route, bool) {
+	switch op {
+	case wire.OpSession:
+		return route{serve: n.serveSession, leader: true}, true
+	case wire.OpSubmit:
+		return route{serve: n.serveSubmit, leader: true}, true
+	case wire.OpCancel:
+		return route{serve: n.serveCancel, leader: true}, true
+	case wire.OpSetting:
+		return route{serve: n.serveSetting, leader: true}, true
+	case wire.OpPolicyLoad:
+		return route{serve: n.servePolicyLoad, leader: true}, true
+	case wire.OpPolicyActivate:
+		return route{serve: n.servePolicyActivate, leader: true}, true
+	case wire.OpPolicyRollback:
+		return route{serve: n.servePolicyRollback, leader: true}, true
+	case wire.OpPolicies:
+		return route{serve: n.servePolicies, leader: true}, true // it knows who has compiled what
+	case wire.OpPropose:
+		return route{serve: n.servePropose, leader: true, early: true}, true
+	case wire.OpJoin:
+		return route{serve: n.serveJoin, leader: true, early: true}, true
+	case wire.OpHeartbeat:
+		return route{serve: n.serveHeartbeat, early: true}, true
+	}
+	return route{}, false
+}
+
+// routeLooks are the calls that only look. They answer from this node's state, which may be behind.
+func (n *Node) routeLooks(op wire.OpType) (route, bool) {
+	var serve func(context.Context, *mux.ServerCall) error
+	switch op {
+	case wire.OpOps:
+		serve = n.serveOps
+	case wire.OpShowOp:
+		serve = n.serveShowOp
+	case wire.OpWait:
+		serve = n.serveWait
+	case wire.OpExtents:
+		serve = n.serveExtents
+	case wire.OpNodes:
+		serve = n.serveNodes
+	case wire.OpStatus:
+		serve = n.serveStatus
+	case wire.OpConns:
+		serve = n.serveConns
+	case wire.OpSettings:
+		serve = n.serveSettings
+	case wire.OpPolicyFetch:
+		serve = n.servePolicyFetch
+	case wire.OpLogList:
+		serve = n.serveLogList
+	case wire.OpLogVerify:
+		serve = n.serveLogVerify
+	case wire.OpLogChain:
+		serve = n.serveLogChain
+	}
+	return route{serve: serve, early: true}, serve != nil
+}
+
+// serveCall answers one call, whoever it is from. An error becomes the typed reply.
+func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall) {
+	if err := n.dispatch(ctx, c); err != nil {
+		typed := n.typed(c.Op(), err)
+		if typed.Code == wire.CodeInternal {
+			n.logger.Error("call failed", "op", c.Op().String(), "error", err)
+		}
+		if err := c.Fail(typed); err != nil {
+			n.logger.Debug("failure not delivered", "op", c.Op().String(), "error", err)
+		}
+	}
+}
+
+func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall) error {
+	r, ok := n.route(c.Op())
+	switch {
+	case !ok:
+		return wire.Errorf(c.Op(), wire.CodeProtocol, "this version does not serve %s", c.Op())
+	case n.draining.Load():
+		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is stopping; ask another node", n.id)
+	case r.leader && !n.log.IsLeader():
+		return n.relayToLeader(ctx, c)
+	case !r.early && !n.ready.Load():
+		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is catching up with the log; ask another node, or again in a moment", n.id)
+	}
+	return r.serve(ctx, c)
+}
+
+// relayToLeader passes a client's call on. One that a node has passed on already is not passed on
+// again: two nodes that disagree about the leader would send it round.
+func (n *Node) relayToLeader(ctx context.Context, c *mux.ServerCall) error {
+	if c.Peer().Node != "" && c.Op() != wire.OpJoin && c.Op() != wire.OpSubmit {
+		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is not the leader", n.id)
+	}
+	conn, err := n.toLeader(ctx)
+	if err != nil {
+		return err
+	}
+	return mux.Relay(ctx, c, conn)
+}
+
+func (n *Node) relayTo(ctx context.Context, c *mux.ServerCall, id state.NodeID) error {
+	if c.Peer().Node != "" {
+		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is not %s", n.id, id)
+	}
+	conn, err := n.toNode(ctx, id)
+	if err != nil {
+		return err
+	}
+	return mux.Relay(ctx, c, conn)
+}
+
+// atNode passes a call on that names another node to look at. It tells whether it has.
+func (n *Node) atNode(ctx context.Context, c *mux.ServerCall, node string) (relayed bool, err error) {
+	if node == "" || node == string(n.id) {
+		return false, nil
+	}
+	return true, n.relayTo(ctx, c, state.NodeID(node))
+}
+
+func (n *Node) serveSession(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.SessionRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	results, _, err := n.log.Propose(ctx, &state.OpenSession{Client: clip(req.Client, 64)})
+	if err != nil {
+		return err
+	}
+	return c.Reply(&wire.SessionReply{Session: uint64(results[0].Session)}, nil)
+}
+
+func clip(s string, limit int) string { return s[:min(len(s), limit)] }
+
+// maxSubmissions bounds one submit.
+const maxSubmissions = 1024
+
+func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.SubmitRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	if len(req.Submit) > maxSubmissions {
+		return wire.Errorf(c.Op(), wire.CodeInvalid, "%d submissions at once; at most %d", len(req.Submit), maxSubmissions)
+	}
+	origin := policies.OriginUser
+	if c.Peer().Node != "" {
+		origin = policies.OriginCell
+	}
+	subs := make([]*submission, len(req.Submit))
+	for i, s := range req.Submit {
+		subs[i] = &submission{Submission: s, session: state.SessionID(req.Session), origin: origin, force: req.Force}
+	}
+	reply := wire.SubmitReply{}
+	var err error
+	if req.DryRun {
+		reply.Results = n.dryRun(ctx, subs)
+	} else if reply.Results, err = n.admit.submit(ctx, subs); err != nil {
+		return err
+	}
+	return c.Reply(&reply, nil)
+}
+
+// submitAnywhere submits one operation of the cell's own, here or at the leader.
+func (n *Node) submitAnywhere(ctx context.Context, s wire.Submission) (wire.Submitted, error) {
+	var results []wire.Submitted
+	if n.log.IsLeader() {
+		var err error
+		if results, err = n.admit.submit(ctx, []*submission{{Submission: s, origin: policies.OriginCell}}); err != nil {
+			return wire.Submitted{}, err
+		}
+	} else {
+		conn, err := n.toLeader(ctx)
+		if err != nil {
+			return wire.Submitted{}, err
+		}
+		answer, err := conn.Call(ctx, mux.Request{
+			Op: wire.OpSubmit, Session: wire.SessionControl, Body: &wire.SubmitRequest{Submit: []wire.Submission{s}},
+		})
+		if err != nil {
+			return wire.Submitted{}, err
+		}
+		var reply wire.SubmitReply
+		if err := answer.Decode(&reply); err != nil {
+			return wire.Submitted{}, err
+		}
+		results = reply.Results
+	}
+	if len(results) != 1 {
+		return wire.Submitted{}, wire.Errorf(wire.OpSubmit, wire.CodeProtocol, "%d results for one submission", len(results))
+	}
+	if results[0].Code != 0 {
+		return results[0], wire.Errorf(wire.OpSubmit, results[0].Code, "%s", results[0].Detail)
+	}
+	return results[0], nil
+}
+
+func (n *Node) serveCancel(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.CancelRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	id, err := parseOp(req.Op)
+	if err != nil {
+		return err
+	}
+	if err := n.proposeOne(ctx, &state.Cancel{Op: id, Note: "cancelled by a client"}); err != nil {
+		return err
+	}
+	return n.replyOp(ctx, c, id)
+}
+
+func (n *Node) serveSetting(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.SettingRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	if err := n.proposeOne(ctx, &state.Set{Key: req.Key, Value: req.Value}); err != nil {
+		return err
+	}
+	return c.Reply(nil, nil)
+}
+
+// proposeOne proposes a command on the leader and makes its refusal the error.
+func (n *Node) proposeOne(ctx context.Context, cmd state.Command) error {
+	results, _, err := n.log.Propose(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	if results[0].Err != nil {
+		return results[0].Err
+	}
+	return nil
+}
+
+func parseOp(s string) (state.OpID, error) {
+	id, err := state.ParseOpID(s)
+	if err != nil {
+		return 0, wire.Errorf(0, wire.CodeInvalid, "%v", err)
+	}
+	return id, nil
+}
+
+// dryRun says what would be decided, without proposing it.
+func (n *Node) dryRun(ctx context.Context, subs []*submission) []wire.Submitted {
+	view := n.log.View()
+	drafts := n.draft(view, subs)
+	n.decide(ctx, view, drafts)
+	out := make([]wire.Submitted, len(drafts))
+	for i, d := range drafts {
+		if d.refusal != nil {
+			out[i] = refusal(d.refusal)
+			continue
+		}
+		out[i] = wire.Submitted{Extent: uint64(d.admit.Extent), Plan: describePlan(view, d.admit)}
+	}
+	return out
+}
+
+func replicaNodes(e *state.Extent) []string {
+	var ids []string
+	for _, r := range e.Replicas {
+		ids = append(ids, string(r.Node))
+	}
+	slices.Sort(ids)
+	return ids
+}

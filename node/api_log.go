@@ -1,0 +1,178 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/datanode/datanode/raftlog"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// logPage bounds the entries of one answer.
+const logPage = 500
+
+func (n *Node) serveLogList(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.LogRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	if relayed, err := n.atNode(ctx, c, req.Node); relayed {
+		return err
+	}
+	limit := uint64(logPage)
+	if req.Limit > 0 {
+		limit = min(limit, uint64(req.Limit))
+	}
+	last := uint64(n.log.AppliedIndex())
+	to := last
+	if req.To != 0 {
+		to = min(to, req.To)
+	}
+	from := req.From
+	if from == 0 {
+		from = to - min(to, limit) + 1
+	}
+	to = min(to, from+limit-1)
+	reply := wire.LogReply{Node: string(n.id), Last: last}
+	first, err := n.log.FirstIndex()
+	if err != nil {
+		return err
+	}
+	reply.First = uint64(first)
+	from = max(from, reply.First)
+	if from > to {
+		return c.Reply(&reply, nil)
+	}
+	err = n.log.Entries(state.Index(from), state.Index(to), func(e raftlog.EntryInfo) bool {
+		reply.Entries = append(reply.Entries, describeEntry(e))
+		return true
+	})
+	if err != nil {
+		return wire.Errorf(c.Op(), wire.CodeCorrupt, "read the log of %s: %v", n.id, err)
+	}
+	return c.Reply(&reply, nil)
+}
+
+func describeEntry(e raftlog.EntryInfo) wire.LogEntry {
+	out := wire.LogEntry{
+		Index: uint64(e.Index), Term: e.Term, Micros: int64(e.Micros), Type: e.Kind, Bytes: e.Bytes, Commands: []wire.LogCommand{},
+	}
+	if e.Err != nil {
+		out.Type = "unreadable: " + e.Err.Error()
+	}
+	for i, cmd := range e.Commands {
+		raw, err := json.Marshal(cmd)
+		if err != nil {
+			raw = []byte(`"` + err.Error() + `"`)
+		}
+		out.Commands = append(out.Commands, wire.LogCommand{
+			Type: cmd.CommandType().String(), Text: describeCommand(state.NewOpID(e.Index, i), cmd), JSON: raw,
+		})
+	}
+	return out
+}
+
+// describeCommand is one line that says what a command does. id is the operation it would admit.
+func describeCommand(id state.OpID, cmd state.Command) string {
+	switch c := cmd.(type) {
+	case *state.Genesis:
+		return "cell " + c.Cell
+	case *state.Admit:
+		return describeAdmit(id, c)
+	case *state.Start:
+		if c.Source != "" {
+			return fmt.Sprintf("op=%s from=%s to=%s", c.Op, c.Source, c.Target)
+		}
+		return fmt.Sprintf("op=%s on=%s", c.Op, c.Executor)
+	case *state.Finish:
+		outcome := map[state.Outcome]string{state.OutcomeDone: "done", state.OutcomeRetry: "retry", state.OutcomeFail: "failed"}[c.Outcome]
+		return fmt.Sprintf("op=%s fence=%d %s %s", c.Op, c.Fence, outcome, c.Detail)
+	case *state.Cancel:
+		return fmt.Sprintf("op=%s %s", c.Op, c.Note)
+	case *state.Gone:
+		return fmt.Sprintf("extent=%d node=%s", c.Extent, c.Node)
+	case *state.Suspect:
+		return fmt.Sprintf("extent=%d node=%s %s", c.Extent, c.Node, c.Note)
+	case *state.Rescore:
+		return fmt.Sprintf("op=%s priority=%d %s", c.Op, c.Decision.Priority, c.Decision.Reason)
+	case *state.Join:
+		return fmt.Sprintf("node=%s addr=%s voter=%t", c.Node, c.Addr, c.Voter)
+	case *state.SetNodeState:
+		return fmt.Sprintf("node=%s %s", c.Node, c.State)
+	case *state.SetVoter:
+		return fmt.Sprintf("node=%s voter=%t", c.Node, c.Voter)
+	case *state.OpenSession:
+		return fmt.Sprintf("session=%d client=%s", id, c.Client)
+	case *state.Set:
+		return fmt.Sprintf("%s=%s", c.Key, c.Value)
+	case *state.LoadPolicy:
+		return fmt.Sprintf("%s %s %s", c.Name, c.Version, c.Digest)
+	case *state.ActivatePolicy:
+		return c.Digest
+	}
+	return ""
+}
+
+func describeAdmit(id state.OpID, c *state.Admit) string {
+	s := fmt.Sprintf("op=%s %s", id, c.Kind)
+	if c.Extent != 0 {
+		s += fmt.Sprintf(" extent=%d", c.Extent)
+	}
+	if c.Node != "" {
+		s += " node=" + string(c.Node)
+	}
+	s += fmt.Sprintf(" priority=%d reason=%q", c.Decision.Priority, c.Decision.Reason)
+	for _, k := range c.Decision.Conflicts {
+		s += fmt.Sprintf(" %s=%s", k.Final, k.With)
+	}
+	return s
+}
+
+func (n *Node) serveLogVerify(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.LogVerifyRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	if relayed, err := n.atNode(ctx, c, req.Node); relayed {
+		return err
+	}
+	report, err := n.log.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	out := wire.LogVerifyReply{
+		Node: string(n.id), OK: report.Bad == nil, First: uint64(report.First), Last: uint64(report.Last),
+		Entries: int(report.Entries), Chain: fmt.Sprintf("%x", report.Chain.Hash),
+	}
+	if report.Bad != nil {
+		out.Detail = fmt.Sprintf("entries %d to %d: %s", report.Bad.From, report.Bad.To, report.Bad.Detail)
+	}
+	return c.Reply(&out, nil)
+}
+
+func (n *Node) serveLogChain(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.LogChainRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	if relayed, err := n.atNode(ctx, c, req.Node); relayed {
+		return err
+	}
+	point := n.log.Chain()
+	if req.Index != 0 && state.Index(req.Index) != point.Index {
+		var err error
+		if point, err = n.log.ChainAt(state.Index(req.Index)); err != nil {
+			return err
+		}
+	}
+	first, err := n.log.FirstIndex()
+	if err != nil {
+		return err
+	}
+	return c.Reply(&wire.LogChainReply{
+		Node: string(n.id), Index: uint64(point.Index), First: uint64(first), Chain: fmt.Sprintf("%x", point.Hash),
+	}, nil)
+}

@@ -1,0 +1,198 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+func (n *Node) serveExtents(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.ExtentsRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	if req.One {
+		e, err := n.freshExtent(ctx, state.ExtentID(req.From))
+		if err != nil {
+			return err
+		}
+		return c.Reply(&wire.ExtentsReply{Extents: []wire.Extent{describeExtent(n.log.View(), e)}}, nil)
+	}
+	view, limit := n.log.View(), pageLimit(req.Limit)
+	var reply wire.ExtentsReply
+	view.Extents(state.ExtentID(req.From), func(e *state.Extent) bool {
+		if _, holds := e.Replica(state.NodeID(req.Node)); req.Node != "" && !holds {
+			return true
+		}
+		if len(reply.Extents) == limit {
+			reply.Next = uint64(e.ID)
+			return false
+		}
+		reply.Extents = append(reply.Extents, describeExtent(view, e))
+		return true
+	})
+	return c.Reply(&reply, nil)
+}
+
+func describeExtent(view *state.View, e *state.Extent) wire.Extent {
+	out := wire.Extent{
+		ID: uint64(e.ID), State: e.State.String(), Class: e.Class, Want: int(e.Want), Live: view.Live(e), Length: e.Length,
+		Gen: e.Gen, Epoch: uint64(e.Epoch), Created: int64(e.CreatedMicros), Replicas: []wire.Replica{},
+	}
+	if e.State == state.ExtentSealed {
+		out.Sum = sumText(e.Sum)
+	}
+	for _, r := range e.Replicas {
+		nodeState := "unknown"
+		if node := view.Node(r.Node); node != nil {
+			nodeState = node.State.String()
+		}
+		out.Replicas = append(out.Replicas, wire.Replica{Node: string(r.Node), State: r.State.String(), NodeState: nodeState})
+	}
+	for _, f := range e.Former {
+		out.Dropping = append(out.Dropping, string(f.Node))
+	}
+	for _, id := range e.Ops {
+		out.Ops = append(out.Ops, id.String())
+	}
+	return out
+}
+
+func sumText(sum uint32) string { return fmt.Sprintf("crc32c:%08x", sum) }
+
+func (n *Node) serveNodes(ctx context.Context, c *mux.ServerCall) error {
+	view := n.log.View()
+	leader, _ := n.log.Leader()
+	var reply wire.NodesReply
+	view.Nodes(func(node *state.Node) bool {
+		reply.Nodes = append(reply.Nodes, describeNode(view, node, leader))
+		return true
+	})
+	return c.Reply(&reply, nil)
+}
+
+func describeNode(view *state.View, node *state.Node, leader state.NodeID) wire.Node {
+	out := wire.Node{
+		ID: string(node.ID), Addr: node.Addr, State: node.State.String(), Mode: node.Mode.String(), Voter: node.Voter,
+		Leader: node.ID == leader, Replicas: view.CountReplicas(node.ID), Incarnation: node.Incarnation, Since: int64(node.SinceMicros),
+		SafeRemove: node.Mode == state.ModeDecommissioned,
+	}
+	view.DropsOn(node.ID, func(*state.Extent) bool { out.Dropping++; return true })
+	if node.Mode == state.ModeDecommissioning {
+		out.Operation, out.Remaining = node.Decommission.String(), out.Replicas
+		out.Blocked = decommissionBlocked(view, node)
+	}
+	return out
+}
+
+// decommissionBlocked says what the first replica that is not being moved waits for.
+func decommissionBlocked(view *state.View, node *state.Node) string {
+	why := ""
+	view.ReplicasOn(node.ID, func(e *state.Extent) bool {
+		for _, id := range e.Ops {
+			o := view.Op(id)
+			if o.State == state.OpRunning {
+				return true // this one is under way
+			}
+			if o.Kind == policies.KindMove {
+				why = blockedText(view, e, o)
+			}
+		}
+		return why == ""
+	})
+	if why == "" && view.CountReplicas(node.ID) == 0 && node.Voter {
+		why = "its vote is still to be moved"
+	}
+	return why
+}
+
+func (n *Node) serveStatus(ctx context.Context, c *mux.ServerCall) error {
+	view := n.log.View()
+	leader, _ := n.log.Leader()
+	counts, chain := view.Counts(), n.log.Chain()
+	out := wire.Status{
+		Cell: view.Cell, Node: string(n.id), Leader: string(leader), Term: n.log.Term(), Applied: uint64(n.log.AppliedIndex()),
+		Commit: uint64(n.log.CommitIndex()), Chain: fmt.Sprintf("%x", chain.Hash), Ready: n.ready.Load(),
+		Extents: counts.Extents, Replicas: counts.Replicas, Nodes: counts.Nodes, Queued: counts.Queued, Running: counts.Running,
+		Dropping: counts.Drops, Policy: policyName(view, view.Active), Digest: view.Active, Epoch: view.PolicyEpoch, Version: n.cfg.Version,
+	}
+	view.Nodes(func(node *state.Node) bool {
+		if node.State == state.NodeUp {
+			out.Up++
+		}
+		return true
+	})
+	out.Lacking = lacking(view)
+	return c.Reply(&out, nil)
+}
+
+// lacking counts the sealed extents with fewer whole replicas on nodes that are up than they want.
+func lacking(view *state.View) int {
+	short := map[state.ExtentID]bool{}
+	note := func(e *state.Extent) bool {
+		if e.State == state.ExtentSealed && view.Live(e) < int(e.Want) {
+			short[e.ID] = true
+		}
+		return true
+	}
+	view.Lacking(note)
+	view.Nodes(func(node *state.Node) bool {
+		if node.State != state.NodeUp {
+			view.ReplicasOn(node.ID, note)
+		}
+		return true
+	})
+	return len(short)
+}
+
+func (n *Node) serveConns(ctx context.Context, c *mux.ServerCall) error {
+	reply := wire.ConnsReply{Node: string(n.id)}
+	for _, conn := range n.inbound.all() {
+		reply.Conns = append(reply.Conns, describeConn(conn, "in"))
+	}
+	for _, conn := range n.peers.all() {
+		reply.Conns = append(reply.Conns, describeConn(conn, "out"))
+	}
+	slices.SortFunc(reply.Conns, func(a, b wire.Connection) int {
+		return strings.Compare(a.Direction+a.Peer+a.Remote, b.Direction+b.Peer+b.Remote)
+	})
+	return c.Reply(&reply, nil)
+}
+
+func describeConn(conn *mux.Conn, direction string) wire.Connection {
+	s := conn.Stats()
+	peer := conn.Peer().Node
+	if peer == "" {
+		peer = "client"
+	}
+	out := wire.Connection{
+		Peer: peer, Remote: s.Remote, Direction: direction, Since: s.Since.UnixMicro(), BytesIn: s.BytesIn, BytesOut: s.BytesOut,
+		Stalls: s.CreditStalls, Mismatches: s.Mismatches, OldestCall: s.InFlight.OldestAge.Microseconds(), InFlight: []wire.Call{},
+	}
+	for op, count := range s.InFlight.ByOp {
+		out.InFlight = append(out.InFlight, wire.Call{Op: op.String(), Count: count})
+	}
+	slices.SortFunc(out.InFlight, func(a, b wire.Call) int { return strings.Compare(a.Op, b.Op) })
+	return out
+}
+
+func (n *Node) serveSettings(ctx context.Context, c *mux.ServerCall) error {
+	var reply wire.SettingsReply
+	n.log.View().Settings.Each(func(key, value, help string) {
+		reply.Settings = append(reply.Settings, wire.Setting{Key: key, Value: value, Help: help})
+	})
+	return c.Reply(&reply, nil)
+}
+
+func blockedText(view *state.View, e *state.Extent, o *state.Op) string {
+	if why := scheduleBlocked(view, o); why != "" {
+		return fmt.Sprintf("the move of extent %d (%s): %s", e.ID, o.ID, why)
+	}
+	return ""
+}

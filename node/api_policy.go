@@ -1,0 +1,177 @@
+package node
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// compileWait is how long an activation waits for a majority of the voters to compile the policy.
+const compileWait = 15 * time.Second
+
+// servePolicyLoad takes a module's bytes, puts them through the gate and makes the policy known. The
+// other nodes fetch it from here.
+func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.PolicyLoadRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	module, err := collect(c.Recv, MaxModuleBytes)
+	if err != nil {
+		return err
+	}
+	p, err := n.policies.add(ctx, module)
+	if err != nil {
+		return err
+	}
+	info := p.Info()
+	if n.log.View().Policy(info.Digest) == nil {
+		err = n.proposeOne(ctx, &state.LoadPolicy{
+			Digest: info.Digest, Name: info.Name, Version: info.Version, Bytes: uint64(len(module)), Source: n.id,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	view := n.log.View()
+	out := n.describePolicy(view, view.Policy(info.Digest))
+	return c.Reply(&out, nil)
+}
+
+func (n *Node) servePolicyActivate(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.PolicyRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	p, err := findPolicy(n.log.View(), req.Digest)
+	if err != nil {
+		return err
+	}
+	if err := n.waitCompiled(ctx, p.Digest); err != nil {
+		return err
+	}
+	if err := n.proposeOne(ctx, &state.ActivatePolicy{Digest: p.Digest}); err != nil {
+		return err
+	}
+	out := n.describePolicy(n.log.View(), p)
+	return c.Reply(&out, nil)
+}
+
+// findPolicy finds a loaded policy by digest, a prefix of its hex digits, or name.
+func findPolicy(view *state.View, want string) (*state.LoadPolicy, error) {
+	var found []*state.LoadPolicy
+	hexDigits := strings.TrimPrefix(want, "sha256:")
+	view.Policies(func(p *state.LoadPolicy) bool {
+		if hexDigits != "" && (strings.HasPrefix(strings.TrimPrefix(p.Digest, "sha256:"), hexDigits) || p.Name == want) {
+			found = append(found, p)
+		}
+		return true
+	})
+	switch len(found) {
+	case 0:
+		return nil, wire.Errorf(wire.OpPolicies, wire.CodeNotFound, "no loaded policy is called %q; see policy ls, or load it first", want)
+	case 1:
+		return found[0], nil
+	}
+	return nil, wire.Errorf(wire.OpPolicies, wire.CodeInvalid, "%q means %d loaded policies; give more of the digest", want, len(found))
+}
+
+// waitCompiled waits until a majority of the voters could run a policy: the next leader must not
+// have to fall back to the native default.
+func (n *Node) waitCompiled(ctx context.Context, digest string) error {
+	deadline := time.After(compileWait)
+	tick := time.NewTicker(n.time.tick)
+	defer tick.Stop()
+	for {
+		have, voters := n.votersWith(digest)
+		if 2*have > voters {
+			return nil
+		}
+		select {
+		case <-tick.C: // heartbeats tell; they change nothing in the log
+		case <-deadline:
+			return wire.Errorf(wire.OpPolicyActivate, wire.CodePrecondition, "only %d of %d voters have compiled the policy; a majority must", have, voters)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (n *Node) votersWith(digest string) (have, voters int) {
+	compiled := map[string]bool{}
+	for _, id := range n.watch.compiledOn(digest) {
+		compiled[id] = true
+	}
+	n.log.View().Nodes(func(node *state.Node) bool {
+		if node.Voter {
+			voters++
+			if compiled[string(node.ID)] {
+				have++
+			}
+		}
+		return true
+	})
+	return have, voters
+}
+
+func (n *Node) servePolicyRollback(ctx context.Context, c *mux.ServerCall) error {
+	if err := n.proposeOne(ctx, &state.RollbackPolicy{}); err != nil {
+		return err
+	}
+	view := n.log.View()
+	out := wire.Policy{Name: "native default", Digest: "native", State: "active"}
+	if p := view.Policy(view.Active); p != nil {
+		out = n.describePolicy(view, p)
+	}
+	return c.Reply(&out, nil)
+}
+
+func (n *Node) servePolicies(ctx context.Context, c *mux.ServerCall) error {
+	view := n.log.View()
+	reply := wire.PoliciesReply{Epoch: view.PolicyEpoch}
+	view.Policies(func(p *state.LoadPolicy) bool {
+		reply.Policies = append(reply.Policies, n.describePolicy(view, p))
+		return true
+	})
+	return c.Reply(&reply, nil)
+}
+
+func (n *Node) describePolicy(view *state.View, p *state.LoadPolicy) wire.Policy {
+	out := wire.Policy{
+		Digest: p.Digest, Name: p.Name, Version: p.Version, Bytes: p.Bytes, State: "loaded", Compiled: n.watch.compiledOn(p.Digest),
+	}
+	switch p.Digest {
+	case view.Active:
+		out.State = "active"
+	case view.Previous:
+		out.State = "previous"
+	}
+	if compiled := n.policies.get(p.Digest); compiled != nil {
+		out.Reasons = compiled.Info().Reasons
+	}
+	return out
+}
+
+// servePolicyFetch sends a module's bytes to a node that lacks them.
+func (n *Node) servePolicyFetch(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.PolicyRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	if n.policies.get(req.Digest) == nil {
+		return wire.Errorf(c.Op(), wire.CodeNotFound, "%s does not have policy %s", n.id, req.Digest)
+	}
+	module, err := os.ReadFile(n.policies.path(req.Digest))
+	if err != nil {
+		return err
+	}
+	if err := c.Send(module); err != nil {
+		return err
+	}
+	return c.Reply(nil, nil)
+}

@@ -1,0 +1,101 @@
+package node
+
+import (
+	"context"
+	"slices"
+
+	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/node/schedule"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+func scheduleBlocked(view *state.View, o *state.Op) string { return schedule.Blocked(view, o) }
+
+// serveVerify has every replica of an extent read in full and holds it against the log.
+func (n *Node) serveVerify(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.VerifyRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	e, err := n.freshExtent(ctx, state.ExtentID(req.Extent))
+	if err != nil {
+		return err
+	}
+	if e.State != state.ExtentSealed {
+		return wire.Errorf(c.Op(), wire.CodePrecondition, "extent %d is %s: only a sealed extent has a sum to hold its replicas against", e.ID, e.State)
+	}
+	found := make(chan wire.Verified, len(e.Replicas))
+	n.onReplicas(e, func(node state.NodeID) error {
+		found <- n.verifyReplica(ctx, e, node)
+		return nil
+	})
+	close(found)
+	var reply wire.VerifyReply
+	for v := range found {
+		reply.Replicas = append(reply.Replicas, v)
+	}
+	slices.SortFunc(reply.Replicas, func(a, b wire.Verified) int { return slices.Compare([]string{a.Node}, []string{b.Node}) })
+	return c.Reply(&reply, nil)
+}
+
+func (n *Node) verifyReplica(ctx context.Context, e *state.Extent, node state.NodeID) wire.Verified {
+	out := wire.Verified{Extent: uint64(e.ID), Node: string(node)}
+	got, err := n.sumAt(ctx, e, node)
+	switch {
+	case err != nil:
+		out.Detail = err.Error()
+		code := n.typed(wire.OpVerify, err).Code
+		if code == wire.CodeCorrupt || code == wire.CodeNotFound {
+			n.noteSuspect(e.ID, node, err.Error())
+		}
+	case got.Length != e.Length || got.Sum != e.Sum:
+		out.Detail = "length or sum differ from the log's: " + sumText(e.Sum)
+		n.noteSuspect(e.ID, node, out.Detail)
+	default:
+		out.OK = true
+	}
+	if err == nil {
+		out.Length, out.Sum = got.Length, sumText(got.Sum)
+	}
+	return out
+}
+
+func (n *Node) sumAt(ctx context.Context, e *state.Extent, node state.NodeID) (wire.ReplicaLength, error) {
+	if node == n.id {
+		sum, err := n.store.Sum(extent.ID(e.ID), e.Length)
+		return wire.ReplicaLength{Length: e.Length, Sum: sum}, err
+	}
+	var out wire.ReplicaLength
+	reply, err := n.step(ctx, node, mux.Request{
+		Op: wire.OpReplicaSum, Session: wire.SessionRepair, Body: &wire.ReplicaSum{Extent: uint64(e.ID), Length: e.Length},
+	})
+	if err != nil {
+		return out, err
+	}
+	return out, reply.Decode(&out)
+}
+
+func (n *Node) serveReplicaSum(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.ReplicaSum
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	sum, err := n.store.Sum(extent.ID(req.Extent), req.Length)
+	if err != nil {
+		return err
+	}
+	return c.Reply(&wire.ReplicaLength{Length: req.Length, Sum: sum}, nil)
+}
+
+func (n *Node) serveInventory(ctx context.Context, c *mux.ServerCall) error {
+	out := wire.InventoryReply{Node: string(n.id), Extents: []uint64{}, Staging: []uint64{}, Quarantined: []string{}}
+	for _, id := range n.store.IDs() {
+		out.Extents = append(out.Extents, uint64(id))
+	}
+	for _, id := range n.store.Staged() {
+		out.Staging = append(out.Staging, uint64(id))
+	}
+	return c.Reply(&out, nil)
+}

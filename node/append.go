@@ -1,0 +1,282 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+const (
+	openPerClass   = 4        // open extents that this node fills for each class, and so appends in parallel
+	sealAtBytes    = 64 << 20 // an extent that has grown past this takes no more puts
+	appendPiece    = 1 << 20  // one append; also the largest put that shares an extent
+	maxOpenExtents = 1024     // that this node is the primary of
+)
+
+// appenders are the open extents that this node is the primary of and appends to.
+type appenders struct {
+	n *Node
+
+	wanted chan asked // Invariant: sends never block
+
+	mu      sync.Mutex
+	byID    map[state.ExtentID]*appender // Guarded by mu.
+	byClass map[string][]*appender       // Guarded by mu. Those that puts share; at most openPerClass each.
+}
+
+// appender appends to one open extent. Its lock makes appends to the extent follow each other.
+type appender struct {
+	extent *state.Extent // as it was when this node began to append; the epoch never changes
+	turn   chan struct{} // holds one token: who has it, appends
+
+	offset uint64 // Owned by the holder of turn. Invariant: every byte below is durable on all replicas.
+	broken error  // Owned by the holder of turn. Why nothing more may be appended.
+}
+
+func newAppenders(n *Node) *appenders {
+	return &appenders{n: n, wanted: make(chan asked, 2*maxOpenExtents), byID: map[state.ExtentID]*appender{}, byClass: map[string][]*appender{}}
+}
+
+// shared is an appender for a small put: one whose turn it has, or a new extent.
+func (a *appenders) shared(ctx context.Context, class string) (*appender, error) {
+	a.mu.Lock()
+	list := a.byClass[class]
+	for _, ap := range list {
+		select {
+		case <-ap.turn:
+			a.mu.Unlock()
+			return ap, nil
+		default:
+		}
+	}
+	if len(list) >= openPerClass {
+		ap := list[0]
+		a.byClass[class] = append(append([]*appender(nil), list[1:]...), ap) // the next one waits for another
+		a.mu.Unlock()
+		return ap, ap.take(ctx)
+	}
+	a.mu.Unlock()
+	ap, err := a.create(ctx, class)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.byClass[class]) < openPerClass {
+		a.byClass[class] = append(a.byClass[class], ap)
+	}
+	return ap, nil
+}
+
+// create makes a new extent with this node as its primary, and takes its turn.
+func (a *appenders) create(ctx context.Context, class string) (*appender, error) {
+	e, err := a.n.createExtent(ctx, class)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.byID) >= maxOpenExtents {
+		return nil, wire.Errorf(wire.OpPut, wire.CodeExhausted, "%s has %d open extents already", a.n.id, maxOpenExtents)
+	}
+	ap := &appender{extent: e, turn: make(chan struct{}, 1)}
+	a.byID[e.ID] = ap
+	return ap, nil
+}
+
+// named is the appender of an extent that the caller names, with its turn taken.
+func (a *appenders) named(ctx context.Context, e *state.Extent) (*appender, error) {
+	a.mu.Lock()
+	ap := a.byID[e.ID]
+	if ap == nil {
+		info, err := a.n.store.Stat(extent.ID(e.ID))
+		if err != nil {
+			a.mu.Unlock()
+			return nil, err
+		}
+		if info.Length > 0 {
+			a.mu.Unlock()
+			return nil, wire.Errorf(wire.OpAppend, wire.CodePrecondition, "extent %d was open when %s restarted and is being sealed; append to another", e.ID, a.n.id)
+		}
+		ap = &appender{extent: e, turn: make(chan struct{}, 1)}
+		ap.turn <- struct{}{}
+		a.byID[e.ID] = ap
+	}
+	a.mu.Unlock()
+	return ap, ap.take(ctx)
+}
+
+// take waits for the appender's turn.
+func (ap *appender) take(ctx context.Context) error {
+	select {
+	case <-ap.turn:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// release gives the turn back, and retires the extent if it is full or broken.
+func (a *appenders) release(ctx context.Context, ap *appender, full bool) {
+	if full || ap.broken != nil || ap.offset >= sealAtBytes {
+		if ap.broken == nil {
+			ap.broken = wire.Errorf(wire.OpAppend, wire.CodePrecondition, "extent %d is full and being sealed", ap.extent.ID)
+		}
+		a.retire(ap)
+		a.ask(policies.KindSeal, ap.extent.ID)
+	}
+	ap.turn <- struct{}{}
+}
+
+func (a *appenders) retire(ap *appender) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.byID, ap.extent.ID)
+	var rest []*appender
+	for _, other := range a.byClass[ap.extent.Class] {
+		if other != ap {
+			rest = append(rest, other)
+		}
+	}
+	a.byClass[ap.extent.Class] = rest
+}
+
+// has tells whether this node appends to the extent.
+func (a *appenders) has(id state.ExtentID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.byID[id] != nil
+}
+
+// append makes p durable on all replicas, or breaks the appender: after a failure nobody knows what
+// the replicas hold beyond offset, and only a seal finds out. The caller has the turn.
+func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint64, err error) {
+	if ap.broken != nil {
+		return 0, ap.broken
+	}
+	if e := n.log.View().Extent(ap.extent.ID); e == nil || e.State != state.ExtentOpen {
+		ap.broken = wire.Errorf(wire.OpAppend, wire.CodePrecondition, "extent %d is no longer open", ap.extent.ID)
+		return 0, ap.broken
+	}
+	// An append that has begun is not cut short when its caller goes away: that would break the
+	// extent for everybody else.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.time.stepLimit)
+	defer cancel()
+	epoch := ap.extent.Epoch
+	errs := n.onReplicas(ap.extent, func(node state.NodeID) error {
+		if node == n.id {
+			return n.store.Append(extent.ID(ap.extent.ID), extent.Fence(epoch), ap.offset, p)
+		}
+		_, err := n.step(ctx, node, mux.Request{
+			Op: wire.OpReplicaAppend, Session: wire.SessionAppend, Fence: uint64(epoch), MinIndex: uint64(epoch),
+			Body: &wire.ReplicaAppend{Extent: uint64(ap.extent.ID), Offset: ap.offset}, Raw: p,
+		})
+		return err
+	})
+	for node, err := range errs {
+		if err != nil {
+			ap.broken = wire.Errorf(wire.OpAppend, wire.CodeUnavailable, "append to extent %d on %s: %v", ap.extent.ID, node, err)
+			return 0, ap.broken
+		}
+	}
+	offset = ap.offset
+	ap.offset += uint64(len(p))
+	return offset, nil
+}
+
+// createExtent runs a create through the log and waits for it.
+func (n *Node) createExtent(ctx context.Context, class string) (*state.Extent, error) {
+	res, err := n.submitAnywhere(ctx, wire.Submission{Kind: policies.KindCreate.String(), Class: class, Primary: string(n.id)})
+	if err != nil {
+		return nil, err
+	}
+	id, err := state.ParseOpID(res.Op)
+	if err != nil {
+		return nil, err
+	}
+	o, err := n.waitEnded(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	e := n.log.View().Extent(o.Extent)
+	if o.State != state.OpDone || e == nil {
+		return nil, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent to write to: create %s %s: %s", o.ID, o.State, o.Detail)
+	}
+	if e.Primary() != n.id {
+		return nil, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "%s takes no new extents now; ask another node", n.id)
+	}
+	return e, nil
+}
+
+// waitEnded waits until this node has applied the end of an operation.
+func (n *Node) waitEnded(ctx context.Context, id state.OpID) (*state.Op, error) {
+	if err := n.log.WaitApplied(ctx, id.Index()); err != nil {
+		return nil, err
+	}
+	for {
+		changed := n.log.Changed()
+		o := n.log.View().Op(id)
+		switch {
+		case o == nil:
+			return nil, wire.Errorf(wire.OpWait, wire.CodeNotFound, "operation %s is unknown, or ended long ago; see log ls", id)
+		case o.State.Ended():
+			return o, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("operation %s is still %s: %w", id, o.State, ctx.Err())
+		}
+	}
+}
+
+// asked is an operation that an appender wants of the cell.
+type asked struct {
+	kind   policies.Kind
+	extent state.ExtentID
+}
+
+// ask wants a seal or a delete in the background.
+func (a *appenders) ask(kind policies.Kind, id state.ExtentID) {
+	select {
+	case a.wanted <- asked{kind, id}:
+	default: // as many as can be open wait already: the extent stays as it is until the node restarts
+		a.n.logger.Warn("too many operations wait to be asked for", "kind", kind.String(), "extent", uint64(id))
+	}
+}
+
+// run asks the cell for what is wanted, each again until it is admitted or no longer possible.
+func (a *appenders) run(ctx context.Context) {
+	for {
+		select {
+		case w := <-a.wanted:
+			a.submit(ctx, w)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (a *appenders) submit(ctx context.Context, w asked) {
+	for ctx.Err() == nil {
+		limited, cancel := context.WithTimeout(ctx, a.n.time.stepLimit)
+		_, err := a.n.submitAnywhere(limited, wire.Submission{Kind: w.kind.String(), Extent: uint64(w.extent)})
+		cancel()
+		switch wire.CodeOf(err) {
+		case wire.CodeUnavailable, wire.CodeConnection, wire.CodeDeadline, wire.CodeExhausted:
+		default:
+			return // admitted, or no longer possible: somebody else has sealed or deleted it
+		}
+		select {
+		case <-time.After(reportPause):
+		case <-ctx.Done():
+		}
+	}
+}

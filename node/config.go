@@ -1,0 +1,118 @@
+// Package node assembles a datanode: one listener for clients, peers and raft; the replicated log;
+// the extent store; and, around them, the four jobs of a node.
+//
+//   - It serves: puts, reads, listings, and the steps that peers ask for (api.go, put.go, read.go,
+//     replica.go).
+//   - It executes what the log tells it to: creates, seals, copies, drops (execute.go and exec_*.go).
+//   - While it leads, it admits operations (admission.go), starts them (lead.go), plans repairs and
+//     decommissions (plan.go) and watches the nodes (watch.go).
+//   - It keeps itself in the cell: identity, join, heartbeat, policies.
+//
+// Everything that decides something goes through the log. Executors are level-triggered: they look
+// at what the state says should be running here and at what is, and make the second like the first.
+// No message can be lost by them, because there is none.
+//
+// Each file's type says which goroutine or lock owns what. Close stops all goroutines and waits.
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/datanode/datanode/policies"
+)
+
+// Peer is a node by ID and address.
+type Peer struct {
+	ID   string
+	Addr string // host:port
+}
+
+// PolicyHost compiles policy modules. It is how the plugins come in without being imported.
+type PolicyHost interface {
+	// Compile checks and compiles a module. The error is for the person who loads it: one line.
+	Compile(ctx context.Context, module []byte) (policies.Policy, error)
+}
+
+// Config says what a node is. ID, Dir and one of Listen and Listener are needed, and for a new
+// folder one of Bootstrap and Join.
+type Config struct {
+	ID        string
+	Dir       string
+	Listen    string            // host:port of the one listener
+	Listener  net.Listener      // instead of Listen
+	Advertise string            // what others dial; empty: the listener's address
+	HTTP      string            // host:port for health and metrics; empty: none
+	Bootstrap []Peer            // the voters of a new cell, this node among them
+	Join      []string          // addresses of a cell to join
+	Insecure  bool              // allow plaintext beyond loopback
+	Settings  map[string]string // of a new cell, where they differ from the default
+
+	Policies      PolicyHost // nil: the native default decides everything
+	DefaultModule []byte     // loaded and activated in a new cell; needs Policies
+
+	Logger  *slog.Logger // nil: none
+	Version string
+	Fast    bool // shorter timings, for cells in one process
+}
+
+// timing is how often and how long. All are wall-clock durations.
+type timing struct {
+	heartbeat  time.Duration // node to leader
+	downAfter  time.Duration // silence after which the leader calls a node down
+	tick       time.Duration // how often loops look even when nothing has changed
+	stepLimit  time.Duration // one step of an executor, one append to a replica
+	dialLimit  time.Duration
+	firstByte  time.Duration // from accept to the first byte of a connection
+	drainLimit time.Duration
+}
+
+func (c Config) timing() timing {
+	t := timing{
+		heartbeat: time.Second, downAfter: 6 * time.Second, tick: time.Second,
+		stepLimit: 30 * time.Second, dialLimit: 3 * time.Second, firstByte: 5 * time.Second,
+		drainLimit: 10 * time.Second,
+	}
+	if c.Fast {
+		t.heartbeat, t.downAfter, t.tick = 200*time.Millisecond, 3*time.Second, 100*time.Millisecond
+	}
+	return t
+}
+
+func (c Config) valid() error {
+	switch {
+	case c.ID == "" || len(c.ID) > 64:
+		return fmt.Errorf("a node needs an ID of 1 to 64 bytes, such as n1")
+	case c.Dir == "":
+		return fmt.Errorf("a node needs a data folder")
+	case c.Listen == "" && c.Listener == nil:
+		return fmt.Errorf("a node needs an address to listen on")
+	case len(c.Bootstrap) > 0 && len(c.Join) > 0:
+		return fmt.Errorf("a node either bootstraps a cell or joins one, not both")
+	}
+	for _, p := range c.Bootstrap {
+		if p.ID == c.ID {
+			return nil
+		}
+	}
+	if len(c.Bootstrap) > 0 {
+		return fmt.Errorf("the bootstrap list does not name this node, %s", c.ID)
+	}
+	return nil
+}
+
+// loopback tells whether an address is reached from this machine only.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,95 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// executeCopy makes a whole replica here, from the source that the start names. It goes on where an
+// earlier attempt stopped, and ends only when length and sum of the whole are those in the log.
+func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, error) {
+	e := n.log.View().Extent(o.Extent)
+	if e == nil || e.State != state.ExtentSealed {
+		return nil, fmt.Errorf("extent %d is not sealed", o.Extent)
+	}
+	stage, err := n.store.Stage(extent.ID(e.ID), extent.Fence(o.Fence))
+	if err != nil {
+		return nil, err
+	}
+	defer stage.Close()
+	if stage.Len() > e.Length {
+		if err := stage.Truncate(e.Length); err != nil {
+			return nil, err
+		}
+	}
+	if err := n.fill(ctx, o, e, stage); err != nil {
+		n.suspectSource(o, err)
+		return nil, err
+	}
+	if !runningUnder(n.log.View(), o.ID, o.Fence) {
+		return nil, fmt.Errorf("operation %s is no longer running under fence %d", o.ID, o.Fence)
+	}
+	if err := stage.Commit(e.Length, e.Sum); err != nil {
+		// What is staged is not what the log says, so nothing of it can be trusted for a resume.
+		return nil, errors.Join(fmt.Errorf("copy of extent %d from %s: %w", e.ID, o.Source, err), stage.Discard())
+	}
+	return &state.Finish{Outcome: state.OutcomeDone}, nil
+}
+
+// fill reads the missing rest from the source.
+func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *extent.Stage) error {
+	if stage.Len() == e.Length {
+		return nil
+	}
+	conn, err := n.toNode(ctx, o.Source)
+	if err != nil {
+		return err
+	}
+	stream, err := conn.Open(ctx, mux.Request{
+		Op: wire.OpReplicaRead, Session: wire.SessionRepair, Fence: uint64(o.Fence), MinIndex: uint64(o.Fence),
+		Body: &wire.ReplicaRead{Extent: uint64(e.ID), Op: uint64(o.ID), Offset: stage.Len(), Length: e.Length - stage.Len()},
+	})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for {
+		p, err := stream.Recv()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if stage.Len()+uint64(len(p)) > e.Length {
+			return fmt.Errorf("%s sent more of extent %d than its %d bytes", o.Source, e.ID, e.Length)
+		}
+		if err := stage.Append(p); err != nil {
+			return err
+		}
+	}
+	if stage.Len() != e.Length {
+		return fmt.Errorf("%s sent extent %d up to byte %d of %d", o.Source, e.ID, stage.Len(), e.Length)
+	}
+	return nil
+}
+
+// suspectSource tells the cell when a copy failed because the source is damaged.
+func (n *Node) suspectSource(o *state.Op, err error) {
+	if code := wire.CodeOf(err); code == wire.CodeCorrupt || code == wire.CodeNotFound {
+		n.noteSuspect(o.Extent, o.Source, err.Error())
+	}
+}
+
+// noteSuspect tells the cell that a replica cannot be read. If that is lost, the next read finds it again.
+func (n *Node) noteSuspect(id state.ExtentID, node state.NodeID, why string) {
+	n.logger.Warn("replica is damaged", "extent", uint64(id), "replica", string(node), "why", why)
+	n.report.note(&state.Suspect{Extent: id, Node: node, Note: why})
+}

@@ -1,0 +1,240 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+)
+
+// attempt is one start of one operation.
+type attempt struct {
+	op    state.OpID
+	fence state.Fence
+}
+
+// executor makes what runs on this node equal to what the state says should. It never acts on a
+// message, only on the applied state, so it needs none to arrive.
+type executor struct {
+	n  *Node
+	wg sync.WaitGroup
+
+	mu    sync.Mutex
+	tasks map[attempt]*task // Guarded by mu.
+	ended chan struct{}     // Guarded by mu. Closed and replaced whenever a task ends.
+}
+
+// task is an attempt being worked on here.
+type task struct {
+	extent state.ExtentID
+	cancel context.CancelFunc
+}
+
+func newExecutor(n *Node) *executor {
+	return &executor{n: n, tasks: map[attempt]*task{}, ended: make(chan struct{})}
+}
+
+// run reconciles at every change of the state, and drops files beside it.
+func (x *executor) run(ctx context.Context) {
+	x.wg.Add(1)
+	go x.dropFiles(ctx)
+	for {
+		changed := x.n.log.Changed()
+		if x.n.ready.Load() {
+			x.reconcile(ctx, x.n.log.View())
+		}
+		select {
+		case <-changed:
+		case <-time.After(x.n.time.tick): // becoming ready is no change of the state
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (x *executor) wait() { x.wg.Wait() }
+
+// reconcile starts what should run and is not, and stops what runs and should not.
+func (x *executor) reconcile(ctx context.Context, view *state.View) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for a, t := range x.tasks {
+		if !runningUnder(view, a.op, a.fence) {
+			t.cancel()
+		}
+	}
+	view.Running(func(o *state.Op) bool {
+		a := attempt{o.ID, o.Fence}
+		if o.Executor != x.n.id || x.tasks[a] != nil {
+			return true
+		}
+		taskCtx, cancel := context.WithCancel(ctx)
+		x.tasks[a] = &task{extent: o.Extent, cancel: cancel}
+		x.wg.Add(1)
+		go x.work(taskCtx, a, o)
+		return true
+	})
+}
+
+// runningUnder is the execution check: the operation runs, under this very fence.
+func runningUnder(view *state.View, op state.OpID, fence state.Fence) bool {
+	o := view.Op(op)
+	return o != nil && o.State == state.OpRunning && o.Fence == fence
+}
+
+// work carries out one attempt and reports how it ended.
+func (x *executor) work(ctx context.Context, a attempt, o *state.Op) {
+	defer x.wg.Done()
+	defer x.forget(a)
+	finish, err := x.execute(ctx, o)
+	if ctx.Err() != nil {
+		return // the operation was ended by the log, or the node stops: the next attempt is another's
+	}
+	if err != nil {
+		finish = &state.Finish{Outcome: state.OutcomeRetry, Detail: err.Error()}
+		var final *finalError
+		if errors.As(err, &final) {
+			finish.Outcome = state.OutcomeFail
+		}
+		x.n.logger.Warn("attempt failed", "op", o.ID.String(), "kind", o.Kind.String(), "extent", uint64(o.Extent), "fence", uint64(o.Fence), "error", err)
+	}
+	finish.Op, finish.Fence = o.ID, o.Fence
+	if res, err := x.n.report.propose(ctx, finish); err != nil {
+		x.n.logger.Warn("finish not reported", "op", o.ID.String(), "error", err)
+	} else if res.Code != 0 {
+		x.n.logger.Info("finish refused", "op", o.ID.String(), "why", res.Detail)
+	}
+}
+
+// finalError is an error that another attempt cannot mend.
+type finalError struct{ error }
+
+func (x *executor) execute(ctx context.Context, o *state.Op) (*state.Finish, error) {
+	switch o.Kind {
+	case policies.KindCreate:
+		return x.n.executeCreate(ctx, o)
+	case policies.KindSeal:
+		return x.n.executeSeal(ctx, o)
+	case policies.KindRepair, policies.KindMove:
+		return x.n.executeCopy(ctx, o)
+	}
+	return nil, &finalError{fmt.Errorf("this version cannot execute %s", o.Kind)}
+}
+
+func (x *executor) forget(a attempt) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.tasks[a].cancel()
+	delete(x.tasks, a)
+	close(x.ended)
+	x.ended = make(chan struct{})
+}
+
+// leases are the attempts that are worked on here, for the heartbeat.
+func (x *executor) leases() []wire.Lease {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	leases := make([]wire.Lease, 0, len(x.tasks))
+	for a := range x.tasks {
+		leases = append(leases, wire.Lease{Op: uint64(a.op), Fence: uint64(a.fence)})
+	}
+	return leases
+}
+
+// idle returns when no task works on the extent. Its operations must have ended, or this waits long.
+func (x *executor) idle(ctx context.Context, id state.ExtentID) error {
+	for {
+		x.mu.Lock()
+		ended, busy := x.ended, false
+		for a, t := range x.tasks {
+			if t.extent == id {
+				busy = true
+				if !runningUnder(x.n.log.View(), a.op, a.fence) {
+					t.cancel()
+				}
+			}
+		}
+		x.mu.Unlock()
+		if !busy {
+			return nil
+		}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// dropsAtOnce bounds the drops whose confirmations are reported together.
+const dropsAtOnce = 256
+
+// dropFiles removes the files that must go, and confirms each once that is durable.
+func (x *executor) dropFiles(ctx context.Context) {
+	defer x.wg.Done()
+	for ctx.Err() == nil {
+		changed := x.n.log.Changed()
+		dropped := 0
+		if x.n.ready.Load() {
+			dropped = x.dropBatch(ctx, x.n.log.View())
+		}
+		if dropped > 0 {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-time.After(x.n.time.tick):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// dropBatch drops what the view names, up to dropsAtOnce, and answers how many were confirmed.
+func (x *executor) dropBatch(ctx context.Context, view *state.View) int {
+	var drops []*state.Gone
+	view.DropsOn(x.n.id, func(e *state.Extent) bool {
+		since, _ := e.FormerSince(x.n.id)
+		drops = append(drops, &state.Gone{Extent: e.ID, Node: x.n.id, Since: since})
+		return len(drops) < dropsAtOnce
+	})
+	var confirmed []*state.Gone
+	for _, g := range drops {
+		if err := x.drop(ctx, g); err != nil {
+			if ctx.Err() == nil {
+				x.n.logger.Error("file not dropped", "extent", uint64(g.Extent), "error", err)
+			}
+			continue
+		}
+		confirmed = append(confirmed, g)
+	}
+	var wg sync.WaitGroup
+	for _, g := range confirmed {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if _, err := x.n.report.propose(ctx, g); err != nil && ctx.Err() == nil {
+				x.n.logger.Warn("drop not confirmed yet", "extent", uint64(g.Extent), "error", err)
+			}
+		}()
+	}
+	wg.Wait()
+	return len(confirmed)
+}
+
+// drop waits for work on the extent to end, fences off what might still come, and removes the file.
+func (x *executor) drop(ctx context.Context, g *state.Gone) error {
+	if err := x.idle(ctx, g.Extent); err != nil {
+		return err
+	}
+	id := extent.ID(g.Extent)
+	if err := x.n.store.RaiseFence(id, extent.Fence(g.Since)); err != nil && extent.CodeOf(err) != extent.CodeStaleFence {
+		return err
+	}
+	return x.n.store.Drop(id)
+}

@@ -1,0 +1,104 @@
+package extent
+
+import "slices"
+
+// Range is the bytes [From, To) of an extent.
+type Range struct{ From, To uint64 }
+
+// Info is what Stat tells.
+type Info struct {
+	ID            ID
+	Present       bool   // there is a replica; false if there is only a staging file
+	Length        uint64 // durable
+	Sealed        bool   // by Seal or Commit since Open
+	Staging       bool   // there is a staging file
+	PhysicalBytes int64  // of the replica's file
+	StagingBytes  int64
+	Created       Fence   // of the file: by Create, or by the Stage it came from
+	Highest       Fence   // of the extent
+	Damaged       []Range // found damaged by Open
+	Broken        string  // why the whole file cannot be used; empty if it can
+}
+
+// Usage is what a store holds.
+type Usage struct {
+	Extents       int
+	LogicalBytes  uint64
+	PhysicalBytes int64
+	StagingFiles  int
+	StagingBytes  int64
+}
+
+// Stat tells what is known of an extent. CodeNotFound if there is neither a replica nor a staging file.
+func (s *Store) Stat(id ID) (Info, error) {
+	const op = "stat"
+	if err := s.enter(op, id); err != nil {
+		return Info{}, err
+	}
+	defer s.leave()
+	e := s.pin(id)
+	defer s.unpin(e)
+	st := e.snapshot()
+	if !st.present && !st.staged {
+		return Info{}, errNotFound(op, id)
+	}
+	info := Info{ID: id, Present: st.present, Length: st.idx.end, Sealed: st.sealed, Staging: st.staged,
+		PhysicalBytes: st.fileBytes, StagingBytes: st.partBytes, Created: st.created, Highest: s.fences.get(id)}
+	for _, g := range st.idx.gaps {
+		info.Damaged = append(info.Damaged, Range{g.from, g.to})
+	}
+	if st.broken != nil {
+		info.Broken = st.broken.Error()
+	}
+	return info, nil
+}
+
+// IDs lists the extents that have a replica, ascending.
+func (s *Store) IDs() []ID {
+	return s.list(func(st *state) bool { return st.present })
+}
+
+// Staged lists the extents that have a staging file, ascending.
+func (s *Store) Staged() []ID {
+	return s.list(func(st *state) bool { return st.staged })
+}
+
+func (s *Store) list(want func(*state) bool) []ID {
+	ids := []ID{}
+	for _, e := range s.all() {
+		if st := e.snapshot(); want(&st) {
+			ids = append(ids, e.id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (s *Store) all() []*extent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*extent, 0, len(s.extents))
+	for _, e := range s.extents {
+		all = append(all, e)
+	}
+	return all
+}
+
+// Usage adds up what the store holds.
+func (s *Store) Usage() Usage {
+	var u Usage
+	for _, e := range s.all() {
+		st := e.snapshot()
+		if st.present {
+			u.Extents++
+			u.LogicalBytes += st.idx.end
+			u.PhysicalBytes += st.fileBytes
+		}
+		if st.staged {
+			u.StagingFiles++
+			u.StagingBytes += st.partBytes
+		}
+	}
+	return u
+}
+

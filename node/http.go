@@ -1,0 +1,105 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// readyLimit bounds one readiness check.
+const readyLimit = 3 * time.Second
+
+// openHTTP serves health, metrics and profiles, if the node is told where.
+func (n *Node) openHTTP() error {
+	if n.cfg.HTTP == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", n.cfg.HTTP)
+	if err != nil {
+		return fmt.Errorf("cannot serve HTTP on %s: %w; choose another --http", n.cfg.HTTP, err)
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(newCollector(n))
+	mux := http.NewServeMux()
+	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/readyz", n.serveReady)
+	mux.Handle("/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	if loopback(n.cfg.HTTP) {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	n.httpAddr = l.Addr().String()
+	n.httpd = &http.Server{Handler: mux, ReadHeaderTimeout: n.time.firstByte}
+	n.wg.Add(1)
+	go func() {
+		defer n.wg.Done()
+		if err := n.httpd.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			n.logger.Error("HTTP ends", "error", err)
+		}
+	}()
+	return nil
+}
+
+// check is one condition of readiness.
+type check struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"`
+}
+
+func (n *Node) checks(ctx context.Context) []check {
+	say := func(name string, err error) check {
+		if err != nil {
+			return check{Name: name, Detail: err.Error()}
+		}
+		return check{Name: name, OK: true}
+	}
+	var leader error
+	if id, _ := n.log.Leader(); id == "" {
+		leader = errors.New("no leader is known")
+	}
+	var caughtUp error
+	if !n.ready.Load() {
+		caughtUp = errors.New("catching up with the log")
+	}
+	return []check{
+		say("leader", leader),
+		say("consistent-read", n.catchUp(ctx)),
+		say("caught-up", caughtUp),
+		say("store", n.store.Failed()),
+		say("log", n.log.Err()),
+	}
+}
+
+// serveReady answers 200 when a leader is known, a consistent read works and the node serves;
+// ?verbose names each check.
+func (n *Node) serveReady(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyLimit)
+	defer cancel()
+	checks := n.checks(ctx)
+	status := http.StatusOK
+	for _, c := range checks {
+		if !c.OK {
+			status = http.StatusServiceUnavailable
+		}
+	}
+	w.WriteHeader(status)
+	if !r.URL.Query().Has("verbose") {
+		fmt.Fprintln(w, http.StatusText(status))
+		return
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(checks); err != nil {
+		n.logger.Debug("readiness not delivered", "error", err)
+	}
+}

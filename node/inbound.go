@@ -1,0 +1,68 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// inbound are the connections that this node has accepted.
+type inbound struct {
+	mu     sync.Mutex
+	closed bool                   // Guarded by mu.
+	conns  map[*mux.Conn]struct{} // Guarded by mu.
+}
+
+func newInbound() *inbound { return &inbound{conns: map[*mux.Conn]struct{}{}} }
+
+func (in *inbound) add(c *mux.Conn) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.conns[c] = struct{}{}
+	if in.closed {
+		go c.Close()
+	}
+}
+
+func (in *inbound) remove(c *mux.Conn) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.conns, c)
+}
+
+func (in *inbound) all() []*mux.Conn {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	conns := make([]*mux.Conn, 0, len(in.conns))
+	for c := range in.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// drain lets the calls of every connection end.
+func (in *inbound) drain(ctx context.Context) error {
+	conns := in.all()
+	errs := make([]error, len(conns))
+	var wg sync.WaitGroup
+	for i, c := range conns {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			errs[i] = c.Drain(ctx)
+		}()
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (in *inbound) close() {
+	in.mu.Lock()
+	in.closed = true
+	in.mu.Unlock()
+	for _, c := range in.all() {
+		c.Close()
+	}
+}

@@ -1,0 +1,95 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"time"
+
+	"github.com/datanode/datanode/node/schedule"
+	"github.com/datanode/datanode/raftlog/state"
+)
+
+// lead is the leader's loop: it starts what may start, again at every change of the state. On other
+// nodes it does nothing but wait to become the leader.
+func (n *Node) lead(ctx context.Context) {
+	for {
+		changed, elected := n.log.Changed(), n.log.LeaderChanged()
+		if n.log.IsLeader() && n.log.Barrier(ctx) == nil {
+			n.foundCell(ctx)
+			n.startRound(ctx)
+		}
+		select {
+		case <-changed:
+		case <-elected:
+		case <-time.After(n.time.tick): // a pause between attempts ends without a change
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// foundCell makes the first entries of a new cell: its name, its settings, its policy.
+func (n *Node) foundCell(ctx context.Context) {
+	if n.log.View().Cell != "" {
+		return
+	}
+	name := make([]byte, 8)
+	if _, err := rand.Read(name); err != nil {
+		n.fail(err)
+		return
+	}
+	cmds := []state.Command{&state.Genesis{Cell: "c-" + hex.EncodeToString(name)}}
+	for key, value := range n.cfg.Settings {
+		cmds = append(cmds, &state.Set{Key: key, Value: value})
+	}
+	for _, p := range n.cfg.Bootstrap {
+		cmds = append(cmds, &state.Join{Node: state.NodeID(p.ID), Addr: p.Addr, Voter: true})
+	}
+	cmds = append(cmds, n.policies.seed()...)
+	results, _, err := n.log.Propose(ctx, cmds...)
+	if err != nil {
+		n.logger.Info("cell not founded yet", "error", err)
+		return
+	}
+	for i, res := range results {
+		if res.Err != nil {
+			n.logger.Error("founding entry refused", "command", cmds[i].CommandType().String(), "error", res.Err)
+		}
+	}
+}
+
+// startRound proposes the starts and the needless copies of one look at the queue.
+func (n *Node) startRound(ctx context.Context) {
+	view := atTime(n.log.View(), time.Now())
+	n.rescore(ctx, view)
+	round := schedule.Next(view)
+	var cmds []state.Command
+	for _, c := range round.Needless {
+		cmds = append(cmds, c)
+	}
+	for _, s := range round.Starts {
+		cmds = append(cmds, s)
+	}
+	if len(cmds) == 0 {
+		return
+	}
+	results, _, err := n.log.Propose(ctx, cmds...)
+	if err != nil {
+		n.logger.Info("starts not proposed", "error", err)
+		return
+	}
+	for i, res := range results {
+		if res.Err != nil && !res.Stale {
+			n.logger.Error("start refused", "command", cmds[i].CommandType().String(), "error", res.Err)
+		}
+	}
+}
+
+// atTime is the view with the leader's clock in place of the last entry's time: pauses end although
+// nothing happens.
+func atTime(view *state.View, now time.Time) *state.View {
+	v := *view
+	v.NowMicros = max(v.NowMicros, state.Micros(now.UnixMicro()))
+	return &v
+}

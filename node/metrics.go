@@ -1,0 +1,88 @@
+package node
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// collector makes the metrics from what the node knows anyway, at the moment they are asked for.
+type collector struct {
+	n     *Node
+	descs map[string]*prometheus.Desc
+}
+
+func newCollector(n *Node) *collector {
+	c := &collector{n: n, descs: map[string]*prometheus.Desc{}}
+	for name, help := range map[string]string{
+		"datanode_log_applied_index":     "Last log entry applied.",
+		"datanode_log_commit_index":      "Last log entry committed, as far as this node knows.",
+		"datanode_leader":                "1 on the leader.",
+		"datanode_ready":                 "1 once the node has caught up with the log and serves.",
+		"datanode_extents":               "Extents of the cell, tombstones included.",
+		"datanode_replicas":              "Replicas of the cell.",
+		"datanode_operations_queued":     "Queued operations.",
+		"datanode_operations_running":    "Running operations.",
+		"datanode_drops_pending":         "Files that must go and are not confirmed gone.",
+		"datanode_extents_lacking":       "Sealed extents with fewer whole live replicas than wanted.",
+		"datanode_connections":           "Open connections of this node.",
+		"datanode_wire_received_bytes":   "Bytes received on the open connections.",
+		"datanode_wire_sent_bytes":       "Bytes sent on the open connections.",
+		"datanode_wire_calls_in_flight":  "Calls in flight on the open connections.",
+		"datanode_wire_mismatches_total": "Frames that matched no call in flight; each has closed its connection.",
+		"datanode_policy_epoch":          "Rises with every change of the active policy.",
+		"datanode_store_failed":          "1 once a sync has failed: the node does not serve this disk any more.",
+	} {
+		c.descs[name] = prometheus.NewDesc(name, help, nil, nil)
+	}
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	n := c.n
+	gauge := func(name string, v float64) {
+		ch <- prometheus.MustNewConstMetric(c.descs[name], prometheus.GaugeValue, v)
+	}
+	view := n.log.View()
+	counts := view.Counts()
+	gauge("datanode_log_applied_index", float64(n.log.AppliedIndex()))
+	gauge("datanode_log_commit_index", float64(n.log.CommitIndex()))
+	gauge("datanode_leader", flag(n.log.IsLeader()))
+	gauge("datanode_ready", flag(n.ready.Load()))
+	gauge("datanode_extents", float64(counts.Extents))
+	gauge("datanode_replicas", float64(counts.Replicas))
+	gauge("datanode_operations_queued", float64(counts.Queued))
+	gauge("datanode_operations_running", float64(counts.Running))
+	gauge("datanode_drops_pending", float64(counts.Drops))
+	gauge("datanode_extents_lacking", float64(lacking(view)))
+	gauge("datanode_policy_epoch", float64(view.PolicyEpoch))
+	gauge("datanode_store_failed", flag(n.store.Failed() != nil))
+	var sum mux.Stats
+	conns := append(n.inbound.all(), n.peers.all()...)
+	for _, conn := range conns {
+		s := conn.Stats()
+		sum.BytesIn += s.BytesIn
+		sum.BytesOut += s.BytesOut
+		sum.InFlight.Calls += s.InFlight.Calls
+	}
+	gauge("datanode_connections", float64(len(conns)))
+	gauge("datanode_wire_received_bytes", float64(sum.BytesIn))
+	gauge("datanode_wire_sent_bytes", float64(sum.BytesOut))
+	gauge("datanode_wire_calls_in_flight", float64(sum.InFlight.Calls))
+	ch <- prometheus.MustNewConstMetric(c.descs["datanode_wire_mismatches_total"], prometheus.CounterValue, float64(n.mismatches.Load()))
+}
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

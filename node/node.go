@@ -1,0 +1,312 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/node/internal/vfs"
+	"github.com/datanode/datanode/raftlog"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// Node is one running datanode. Its methods may be called from any goroutine.
+type Node struct {
+	cfg         Config
+	id          state.NodeID
+	addr        string // what others dial
+	incarnation uint64
+	time        timing
+	logger      *slog.Logger
+
+	listener *listener
+	log      *raftlog.Group
+	store    *extent.Store
+	peers    *peers
+	policies *registry
+	exec     *executor
+	admit    *admission
+	report   *reporter
+	watch    *watch
+	appends  *appenders
+	inbound  *inbound
+	httpd    *http.Server
+	httpAddr string
+
+	identityMu sync.Mutex
+	identity   identity // Guarded by identityMu.
+
+	mismatches atomic.Uint64 // frames that matched no call, over all connections
+
+	ready    atomic.Bool   // has caught up with the log since it started
+	readyCh  chan struct{} // closed when ready
+	draining atomic.Bool
+	ctx      context.Context // ends when the node stops; handed to its goroutines
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup // the node's own loops
+
+	doneOnce sync.Once
+	done     chan struct{} // closed when the node has stopped, or must
+	err      error         // why it stopped; set before done is closed
+	closed   sync.Once
+}
+
+// Start opens the data folder, listens, and lets the node join its cell in the background: Ready is
+// closed when it serves. The errors are for the person who started it.
+func Start(ctx context.Context, cfg Config) (*Node, error) {
+	if err := cfg.valid(); err != nil {
+		return nil, err
+	}
+	id, isNew, err := claim(cfg.Dir, cfg.ID)
+	if err != nil {
+		return nil, err
+	}
+	if isNew && len(cfg.Bootstrap) == 0 && len(cfg.Join) == 0 {
+		return nil, fmt.Errorf("data folder %s is new: say --bootstrap to make a cell or --join to enter one", cfg.Dir)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	l, err := listen(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	n := newNode(cfg, id, l)
+	if err := n.open(); err != nil {
+		n.stop(nil)
+		return nil, err
+	}
+	n.run()
+	return n, nil
+}
+
+func newNode(cfg Config, id identity, l net.Listener) *Node {
+	n := &Node{
+		cfg: cfg, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), identity: id,
+		incarnation: uint64(time.Now().UnixMicro()),
+		logger:      cfg.Logger.With("node", cfg.ID),
+		readyCh:     make(chan struct{}), done: make(chan struct{}),
+	}
+	if n.addr == "" {
+		n.addr = l.Addr().String()
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.listener = newListener(l, n.time.firstByte)
+	n.listener.hello = func() streamHello { return streamHello{cell: n.cell(), node: cfg.ID} }
+	n.listener.frames = n.serveConn
+	n.peers = newPeers(n.time.dialLimit, n.peerConfig)
+	n.inbound = newInbound()
+	n.policies = newRegistry(n)
+	n.exec = newExecutor(n)
+	n.admit = newAdmission(n)
+	n.report = newReporter(n)
+	n.watch = newWatch(n)
+	n.appends = newAppenders(n)
+	return n
+}
+
+// open opens what is on disk. The listener is not served yet.
+func (n *Node) open() error {
+	var err error
+	var found extent.Report
+	n.store, found, err = extent.Open(vfs.OS{}, filepath.Join(n.cfg.Dir, "store"), extent.Options{})
+	if err != nil {
+		return fmt.Errorf("data folder %s: %w", n.cfg.Dir, err)
+	}
+	n.logger.Info("store opened", "found", fmt.Sprintf("%+v", found))
+	var servers []raftlog.Server
+	for _, p := range n.cfg.Bootstrap {
+		servers = append(servers, raftlog.Server{ID: state.NodeID(p.ID), Addr: p.Addr})
+	}
+	n.log, err = raftlog.Open(raftlog.Config{
+		Dir: filepath.Join(n.cfg.Dir, "log"), ID: n.id, Advertise: n.addr, Layer: n.listener,
+		Bootstrap: servers, Logger: n.logger,
+	})
+	if err != nil {
+		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)
+	}
+	if err := n.policies.open(n.ctx); err != nil {
+		return err
+	}
+	return n.openHTTP()
+}
+
+// run starts the node's goroutines.
+func (n *Node) run() {
+	n.listener.run()
+	for _, loop := range []func(context.Context){
+		n.exec.run, n.admit.run, n.report.run, n.watch.run, n.policies.run, n.appends.run,
+		n.lead, n.plan, n.heartbeats, n.watchLog,
+	} {
+		n.wg.Add(1)
+		go func() {
+			defer n.wg.Done()
+			loop(n.ctx)
+		}()
+	}
+}
+
+// watchLog stops the node when its log can no longer be trusted, and learns the cell from it.
+func (n *Node) watchLog(ctx context.Context) {
+	for {
+		changed := n.log.Changed()
+		if err := n.learnCell(n.log.View().Cell); err != nil {
+			n.fail(err)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.log.Failed():
+			n.fail(fmt.Errorf("operation log: %w", n.log.Err()))
+			return
+		case <-changed:
+		}
+	}
+}
+
+func (n *Node) cell() string {
+	n.identityMu.Lock()
+	defer n.identityMu.Unlock()
+	return n.identity.Cell
+}
+
+// learnCell records which cell this folder belongs to, once, and refuses another.
+func (n *Node) learnCell(cell string) error {
+	n.identityMu.Lock()
+	defer n.identityMu.Unlock()
+	switch {
+	case cell == "" || cell == n.identity.Cell:
+		return nil
+	case n.identity.Cell != "":
+		return fmt.Errorf("data folder %s belongs to cell %s, not %s; give this node its own --dir", n.cfg.Dir, n.identity.Cell, cell)
+	}
+	n.identity.Cell = cell
+	return n.identity.write(n.cfg.Dir)
+}
+
+// muxHello is what this node says of itself on a connection.
+func (n *Node) muxHello() wire.Hello {
+	return wire.Hello{Cell: n.cell(), Node: n.cfg.ID, Incarnation: n.incarnation}
+}
+
+func (n *Node) peerConfig(node string) mux.Config {
+	return mux.Config{Hello: n.muxHello(), ExpectNode: node, Logger: n.logger, OnMismatch: n.countMismatch}
+}
+
+func (n *Node) countMismatch(mux.Mismatch) { n.mismatches.Add(1) }
+
+// serveConn serves one accepted connection until it ends.
+func (n *Node) serveConn(nc net.Conn) {
+	conn, err := mux.Server(n.ctx, nc, mux.Config{
+		Hello: n.muxHello(), Handler: mux.HandlerFunc(n.serveCall), Logger: n.logger, OnMismatch: n.countMismatch,
+	})
+	if err != nil {
+		n.logger.Info("connection refused", "remote", nc.RemoteAddr().String(), "error", err)
+		return
+	}
+	n.inbound.add(conn)
+	defer n.inbound.remove(conn)
+	<-conn.Done()
+	conn.Close()
+}
+
+// Addr is the address that others dial.
+func (n *Node) Addr() string { return n.addr }
+
+// HTTPAddr is where health and metrics are, empty if nowhere.
+func (n *Node) HTTPAddr() string { return n.httpAddr }
+
+// ID is the node's ID.
+func (n *Node) ID() string { return n.cfg.ID }
+
+// Ready is closed when the node has caught up with its cell and serves.
+func (n *Node) Ready() <-chan struct{} { return n.readyCh }
+
+// Done is closed when the node has stopped.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Err is why the node stopped by itself. Only meaningful after Done.
+func (n *Node) Err() error {
+	select {
+	case <-n.done:
+		return n.err
+	default:
+		return nil
+	}
+}
+
+// fail stops the node from inside.
+func (n *Node) fail(err error) {
+	n.logger.Error("node stops", "error", err)
+	go n.stop(err)
+}
+
+// Drain lets the calls that run here end, hands leadership on, and stops. It returns when the node
+// has stopped; when ctx ends first, what still runs is cut off.
+func (n *Node) Drain(ctx context.Context) error {
+	n.draining.Store(true)
+	ctx, cancel := context.WithTimeout(ctx, n.time.drainLimit)
+	defer cancel()
+	if n.log.IsLeader() {
+		if err := n.log.TransferLeadership(ctx); err != nil {
+			n.logger.Info("leadership not handed on", "error", err)
+		}
+	}
+	err := n.inbound.drain(ctx)
+	n.stop(nil)
+	return err
+}
+
+// Close stops the node now, in order.
+func (n *Node) Close() error {
+	n.stop(nil)
+	return n.Err()
+}
+
+// Kill stops the node without a word to anybody, as a crash would: connections break, nothing is
+// handed on. What was acknowledged is on disk.
+func (n *Node) Kill() {
+	n.listener.Close()
+	n.inbound.close()
+	n.stop(nil)
+}
+
+// stop is how every way of stopping ends. It waits for all goroutines.
+func (n *Node) stop(why error) {
+	n.closed.Do(func() {
+		n.cancel()
+		n.listener.Close()
+		n.inbound.close()
+		n.peers.close()
+		if n.httpd != nil {
+			n.httpd.Close()
+		}
+		n.wg.Wait()
+		n.exec.wait()
+		n.listener.wait()
+		var errs []error
+		if n.log != nil {
+			errs = append(errs, n.log.Close())
+		}
+		if n.store != nil {
+			errs = append(errs, n.store.Close())
+		}
+		n.err = why
+		if err := errors.Join(errs...); err != nil && n.err == nil {
+			n.err = err
+		}
+		n.doneOnce.Do(func() { close(n.done) })
+	})
+	<-n.done
+}

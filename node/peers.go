@@ -1,0 +1,144 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// peers are the connections that this node has dialed, one to each address. A broken one is
+// forgotten; the next call dials again. There is no pool: a connection carries all calls at once,
+// and one that is in doubt is never used again.
+type peers struct {
+	config    func(node string) mux.Config
+	dialLimit time.Duration
+
+	mu     sync.Mutex
+	closed bool                 // Guarded by mu.
+	byAddr map[string]*peerConn // Guarded by mu.
+}
+
+// peerConn is a connection, or the dial of one.
+type peerConn struct {
+	ready chan struct{} // closed when conn and err are set
+	conn  *mux.Conn
+	err   error
+}
+
+func newPeers(dialLimit time.Duration, config func(node string) mux.Config) *peers {
+	return &peers{config: config, dialLimit: dialLimit, byAddr: map[string]*peerConn{}}
+}
+
+// conn is a working connection to the node at addr. An empty node is not checked.
+func (p *peers) conn(ctx context.Context, node, addr string) (*mux.Conn, error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, wire.Errorf(0, wire.CodeUnavailable, "this node is stopping")
+	}
+	c := p.byAddr[addr]
+	if c == nil {
+		c = &peerConn{ready: make(chan struct{})}
+		p.byAddr[addr] = c
+		go p.dial(c, node, addr)
+	}
+	p.mu.Unlock()
+	select {
+	case <-c.ready:
+		return c.conn, c.err
+	case <-ctx.Done():
+		return nil, wire.Errorf(0, wire.CodeDeadline, "no connection to %s at %s in time", node, addr)
+	}
+}
+
+// dial runs until the connection ends, then forgets it.
+func (p *peers) dial(c *peerConn, node, addr string) {
+	ctx, cancel := context.WithTimeout(context.Background(), p.dialLimit)
+	defer cancel()
+	c.conn, c.err = p.connect(ctx, node, addr)
+	close(c.ready)
+	if c.err == nil {
+		<-c.conn.Done()
+	}
+	p.mu.Lock()
+	if p.byAddr[addr] == c {
+		delete(p.byAddr, addr)
+	}
+	p.mu.Unlock()
+	if c.err == nil {
+		c.conn.Close()
+	}
+}
+
+func (p *peers) connect(ctx context.Context, node, addr string) (*mux.Conn, error) {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, wire.Errorf(0, wire.CodeUnavailable, "cannot reach %s at %s: %v", node, addr, err)
+	}
+	conn, err := mux.Client(ctx, nc, p.config(node))
+	if err != nil {
+		return nil, fmt.Errorf("%s at %s: %w", node, addr, err)
+	}
+	return conn, nil
+}
+
+// all are the connections that work now.
+func (p *peers) all() []*mux.Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var conns []*mux.Conn
+	for _, c := range p.byAddr {
+		select {
+		case <-c.ready:
+			if c.err == nil {
+				conns = append(conns, c.conn)
+			}
+		default:
+		}
+	}
+	return conns
+}
+
+func (p *peers) close() {
+	p.mu.Lock()
+	p.closed = true
+	waiting := make([]*peerConn, 0, len(p.byAddr))
+	for _, c := range p.byAddr {
+		waiting = append(waiting, c)
+	}
+	p.mu.Unlock()
+	for _, c := range waiting {
+		<-c.ready
+		if c.err == nil {
+			c.conn.Close()
+		}
+	}
+}
+
+// toNode is a connection to a node of the cell.
+func (n *Node) toNode(ctx context.Context, id state.NodeID) (*mux.Conn, error) {
+	node := n.log.View().Node(id)
+	if node == nil {
+		return nil, wire.Errorf(0, wire.CodeNotFound, "there is no node %s", id)
+	}
+	return n.peers.conn(ctx, string(id), node.Addr)
+}
+
+// toLeader is a connection to the leader, which is another node.
+func (n *Node) toLeader(ctx context.Context) (*mux.Conn, error) {
+	id, addr := n.log.Leader()
+	switch {
+	case id == "" || addr == "":
+		return nil, wire.Errorf(0, wire.CodeUnavailable, "the cell has no leader now; a majority of the voters must be up")
+	case id == n.id:
+		return nil, wire.Errorf(0, wire.CodeUnavailable, "%s has just become the leader; try again", id)
+	}
+	return n.peers.conn(ctx, string(id), addr)
+}

@@ -1,0 +1,176 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// putAttempts bounds how many extents a small put is tried on. One more than a replica that fails
+// can break while it is not yet known to be down.
+const putAttempts = openPerClass + 2
+
+// servePut stores the caller's bytes on all replicas and answers where they are. What fits one
+// append shares an extent with other puts; what does not gets an extent of its own.
+func (n *Node) servePut(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.PutRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	if len(req.Class) > policies.ClassBytes {
+		return wire.Errorf(c.Op(), wire.CodeInvalid, "class %q is longer than %d bytes", req.Class, policies.ClassBytes)
+	}
+	if req.Extent != 0 {
+		return n.serveAppend(ctx, c, req)
+	}
+	r := &pieces{recv: c.Recv}
+	first, last, err := r.next()
+	if err != nil {
+		return err
+	}
+	var loc wire.Locator
+	if last {
+		loc, err = n.putSmall(ctx, req.Class, first)
+	} else {
+		loc, err = n.putLarge(ctx, req.Class, first, r)
+	}
+	if err != nil {
+		return err
+	}
+	return c.Reply(&loc, nil)
+}
+
+// putSmall appends to a shared extent, and to another one when that fails.
+func (n *Node) putSmall(ctx context.Context, class string, p []byte) (wire.Locator, error) {
+	var errs []error
+	for range putAttempts {
+		ap, err := n.appends.shared(ctx, class)
+		if err != nil {
+			return wire.Locator{}, errors.Join(append(errs, err)...)
+		}
+		offset, err := n.append(ctx, ap, p)
+		n.appends.release(ctx, ap, false)
+		if err == nil {
+			return wire.Locator{Extent: uint64(ap.extent.ID), Offset: offset, Length: uint64(len(p))}, nil
+		}
+		errs = append(errs, err)
+	}
+	return wire.Locator{}, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent took the bytes: %v", errors.Join(errs...))
+}
+
+// putLarge fills an extent of its own and has it sealed. When it fails, the extent is deleted and
+// the caller may put again: nothing was acknowledged.
+func (n *Node) putLarge(ctx context.Context, class string, first []byte, rest *pieces) (wire.Locator, error) {
+	ap, err := n.appends.create(ctx, class)
+	if err != nil {
+		return wire.Locator{}, err
+	}
+	defer n.appends.release(ctx, ap, true)
+	if err := n.appendAll(ctx, ap, first, rest); err != nil {
+		ap.broken = err
+		n.appends.ask(policies.KindDelete, ap.extent.ID)
+		return wire.Locator{}, err
+	}
+	return wire.Locator{Extent: uint64(ap.extent.ID), Offset: 0, Length: ap.offset}, nil
+}
+
+func (n *Node) appendAll(ctx context.Context, ap *appender, first []byte, rest *pieces) error {
+	p, last := first, false
+	for {
+		if len(p) > 0 {
+			if _, err := n.append(ctx, ap, p); err != nil {
+				return err
+			}
+		}
+		if last {
+			return nil
+		}
+		var err error
+		if p, last, err = rest.next(); err != nil {
+			return err
+		}
+	}
+}
+
+// serveAppend appends to the extent that the caller names, at its primary. The bytes stay together.
+func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutRequest) error {
+	e, err := n.freshExtent(ctx, state.ExtentID(req.Extent))
+	if err != nil {
+		return err
+	}
+	if e.State != state.ExtentOpen {
+		return wire.Errorf(c.Op(), wire.CodePrecondition, "extent %d is %s; append to an open one", e.ID, e.State)
+	}
+	if e.Primary() != n.id {
+		return n.relayTo(ctx, c, e.Primary())
+	}
+	ap, err := n.appends.named(ctx, e)
+	if err != nil {
+		return err
+	}
+	defer n.appends.release(ctx, ap, false)
+	start := ap.offset
+	r := &pieces{recv: c.Recv}
+	if err := n.appendAll(ctx, ap, nil, r); err != nil {
+		return err
+	}
+	return c.Reply(&wire.Locator{Extent: req.Extent, Offset: start, Length: ap.offset - start}, nil)
+}
+
+// pieces gathers chunks to appends of appendPiece bytes.
+type pieces struct {
+	recv func() ([]byte, error)
+	rest []byte // what was received beyond the last piece
+	buf  []byte
+	end  bool
+}
+
+// next is the next piece, valid until the following call. last tells that no byte follows it.
+func (r *pieces) next() (p []byte, last bool, err error) {
+	if r.buf == nil {
+		r.buf = make([]byte, 0, appendPiece)
+	}
+	r.buf = append(r.buf[:0], r.rest...)
+	r.rest = nil
+	for !r.end && len(r.buf) <= appendPiece {
+		chunk, err := r.recv()
+		if errors.Is(err, io.EOF) {
+			r.end = true
+			break
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		room := appendPiece - len(r.buf)
+		if len(chunk) > room {
+			r.buf = append(r.buf, chunk[:room]...)
+			r.rest = append([]byte(nil), chunk[room:]...)
+			return r.buf, false, nil
+		}
+		r.buf = append(r.buf, chunk...)
+	}
+	return r.buf, true, nil
+}
+
+// collect reads chunks to the end, up to limit bytes.
+func collect(recv func() ([]byte, error), limit int) ([]byte, error) {
+	var all []byte
+	for {
+		p, err := recv()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(all)+len(p) > limit {
+			return nil, wire.Errorf(0, wire.CodeInvalid, "more than %d bytes", limit)
+		}
+		all = append(all, p...)
+	}
+}

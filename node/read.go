@@ -1,0 +1,211 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// serveRead sends a range of an extent. Any whole replica will do: this node's own first, else
+// another's, and when one cannot be read to the end the next goes on where it stopped.
+func (n *Node) serveRead(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.ReadRequest
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	if req.Node != "" && req.Node != string(n.id) {
+		return n.relayTo(ctx, c, state.NodeID(req.Node))
+	}
+	e, err := n.freshExtent(ctx, state.ExtentID(req.Locator.Extent))
+	if err != nil {
+		return err
+	}
+	offset, length, err := readRange(e, req)
+	if err != nil {
+		return err
+	}
+	r := &rangeReader{n: n, e: e, c: c, offset: offset, end: offset + length}
+	if req.Node != "" {
+		if err := r.local(ctx); err != nil {
+			return err
+		}
+		return c.Reply(&wire.ReadReply{Length: length, Node: string(n.id)}, nil)
+	}
+	from, err := r.anywhere(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Reply(&wire.ReadReply{Length: length, Node: string(from)}, nil)
+}
+
+// readRange is the range that a request means, if the extent can have it.
+func readRange(e *state.Extent, req wire.ReadRequest) (offset, length uint64, err error) {
+	loc := req.Locator
+	if req.Whole {
+		if e.State != state.ExtentSealed {
+			return 0, 0, wire.Errorf(wire.OpRead, wire.CodePrecondition, "extent %d is %s: its length is not final; seal it or name a range", e.ID, e.State)
+		}
+		return 0, e.Length, nil
+	}
+	if loc.Offset+loc.Length < loc.Offset {
+		return 0, 0, wire.Errorf(wire.OpRead, wire.CodeInvalid, "offset %d and length %d are more than an extent can have", loc.Offset, loc.Length)
+	}
+	if e.State == state.ExtentSealed && loc.Offset+loc.Length > e.Length {
+		return 0, 0, wire.Errorf(wire.OpRead, wire.CodeNotFound, "extent %d has %d bytes, the locator ends at %d", e.ID, e.Length, loc.Offset+loc.Length)
+	}
+	return loc.Offset, loc.Length, nil
+}
+
+// rangeReader sends a range from one replica after the other. Invariant: what was sent ends at offset.
+type rangeReader struct {
+	n           *Node
+	e           *state.Extent
+	c           *mux.ServerCall
+	offset, end uint64
+}
+
+func (r *rangeReader) send(p []byte) error {
+	if err := r.c.Send(p); err != nil {
+		return err
+	}
+	r.offset += uint64(len(p))
+	return nil
+}
+
+// local reads this node's replica.
+func (r *rangeReader) local(ctx context.Context) error {
+	if _, holds := r.e.Replica(r.n.id); !holds {
+		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "%s has no replica of extent %d", r.n.id, r.e.ID)
+	}
+	return r.n.eachPiece(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.send)
+}
+
+// anywhere reads whichever replica can be read, and answers which one was read last.
+func (r *rangeReader) anywhere(ctx context.Context) (state.NodeID, error) {
+	var errs []error
+	for _, id := range r.order() {
+		err := r.from(ctx, id)
+		if err == nil {
+			return id, nil
+		}
+		var gone *sendError
+		if ctx.Err() != nil || errors.As(err, &gone) {
+			return "", err // it is the caller who cannot be reached
+		}
+		if code := r.n.typed(wire.OpRead, err).Code; r.e.State == state.ExtentSealed && (code == wire.CodeCorrupt || code == wire.CodeNotFound) {
+			r.n.noteSuspect(r.e.ID, id, err.Error())
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", id, err))
+	}
+	if len(errs) == 0 {
+		return "", wire.Errorf(wire.OpRead, wire.CodeUnavailable, "no node with a replica of extent %d is up", r.e.ID)
+	}
+	out := r.n.typed(wire.OpRead, errs[0])
+	out.Detail = fmt.Sprintf("extent %d cannot be read from any replica: %v", r.e.ID, errors.Join(errs...))
+	return "", out
+}
+
+// order is the replicas to try: this node's own first; suspect ones and those on nodes that are not
+// up, never.
+func (r *rangeReader) order() []state.NodeID {
+	view := r.n.log.View()
+	var ids []state.NodeID
+	for _, rep := range r.e.Replicas {
+		node := view.Node(rep.Node)
+		switch {
+		case rep.State != state.ReplicaWhole || node == nil:
+		case rep.Node == r.n.id:
+			ids = append([]state.NodeID{rep.Node}, ids...)
+		case node.State == state.NodeUp:
+			ids = append(ids, rep.Node)
+		}
+	}
+	return ids
+}
+
+func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
+	if id == r.n.id {
+		return r.local(ctx)
+	}
+	conn, err := r.n.toNode(ctx, id)
+	if err != nil {
+		return err
+	}
+	stream, err := conn.Open(ctx, mux.Request{
+		Op: wire.OpRead, Session: wire.SessionClient,
+		Body: &wire.ReadRequest{
+			Locator: wire.Locator{Extent: uint64(r.e.ID), Offset: r.offset, Length: r.end - r.offset}, Node: string(id),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for {
+		p, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if r.offset+uint64(len(p)) > r.end {
+			return wire.Errorf(wire.OpRead, wire.CodeProtocol, "%s sent more than was asked for", id)
+		}
+		if err := r.send(p); err != nil {
+			return &sendError{err}
+		}
+	}
+	if r.offset != r.end {
+		return wire.Errorf(wire.OpRead, wire.CodeProtocol, "%s ended at byte %d of %d", id, r.offset, r.end)
+	}
+	return nil
+}
+
+// freshExtent is what the cell knows of an extent now. A node that follows the log from behind may
+// not have heard of it yet: then it asks the leader how far the log goes, and waits for that.
+func (n *Node) freshExtent(ctx context.Context, id state.ExtentID) (*state.Extent, error) {
+	e := n.log.View().Extent(id)
+	if e == nil || e.State == state.ExtentCreating {
+		if err := n.catchUp(ctx); err != nil {
+			return nil, err
+		}
+		e = n.log.View().Extent(id)
+	}
+	switch {
+	case e == nil && id != 0 && id < n.log.View().NextExtent:
+		return nil, wire.Errorf(wire.OpRead, wire.CodeNotFound, "extent %d was deleted", id)
+	case e == nil:
+		return nil, wire.Errorf(wire.OpRead, wire.CodeNotFound, "there is no extent %d", id)
+	case e.State == state.ExtentDeleted:
+		return nil, wire.Errorf(wire.OpRead, wire.CodeNotFound, "extent %d is deleted", id)
+	}
+	return e, nil
+}
+
+// catchUp waits until this node has applied all that the leader had committed when it was asked.
+func (n *Node) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, n.time.stepLimit)
+	defer cancel()
+	if n.log.IsLeader() {
+		return n.log.Barrier(ctx)
+	}
+	conn, err := n.toLeader(ctx)
+	if err != nil {
+		return err
+	}
+	answer, err := conn.Call(ctx, mux.Request{Op: wire.OpHeartbeat, Session: wire.SessionControl, Body: n.beat()})
+	if err != nil {
+		return err
+	}
+	var reply wire.HeartbeatReply
+	if err := answer.Decode(&reply); err != nil {
+		return err
+	}
+	return n.log.WaitApplied(ctx, state.Index(reply.Commit))
+}

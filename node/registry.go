@@ -1,0 +1,210 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// MaxModuleBytes bounds a policy module.
+const MaxModuleBytes = 16 << 20
+
+// registry keeps the policies that the log names: their bytes on disk, by digest, and each of them
+// compiled. A module that is not here yet is fetched from a node that has it.
+type registry struct {
+	n   *Node
+	dir string
+
+	mu       sync.Mutex
+	compiled map[string]policies.Policy // Guarded by mu. By digest.
+	failed   map[string]string          // Guarded by mu. Why a module could not be compiled.
+}
+
+func newRegistry(n *Node) *registry {
+	return &registry{
+		n: n, dir: filepath.Join(n.cfg.Dir, "policies"),
+		compiled: map[string]policies.Policy{}, failed: map[string]string{},
+	}
+}
+
+func (r *registry) open(ctx context.Context) error {
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return fmt.Errorf("policy folder: %w", err)
+	}
+	if r.n.cfg.Policies == nil || len(r.n.cfg.DefaultModule) == 0 {
+		return nil
+	}
+	if _, err := r.add(ctx, r.n.cfg.DefaultModule); err != nil {
+		return fmt.Errorf("default policy: %w", err)
+	}
+	return nil
+}
+
+func digestOf(module []byte) string {
+	sum := sha256.Sum256(module)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// add compiles a module and keeps its bytes.
+func (r *registry) add(ctx context.Context, module []byte) (policies.Policy, error) {
+	digest := digestOf(module)
+	if p := r.get(digest); p != nil {
+		return p, nil
+	}
+	if r.n.cfg.Policies == nil {
+		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodePrecondition, "this node runs without a policy host")
+	}
+	p, err := r.n.cfg.Policies.Compile(ctx, module)
+	if err != nil {
+		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "module refused: %v", err)
+	}
+	path := r.path(digest)
+	if err := errors.Join(os.WriteFile(path+".new", module, 0o600), os.Rename(path+".new", path)); err != nil {
+		return nil, fmt.Errorf("keep policy %s: %w", digest, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.compiled[digest] = p
+	return p, nil
+}
+
+func (r *registry) path(digest string) string {
+	return filepath.Join(r.dir, strings.TrimPrefix(digest, "sha256:")+".wasm")
+}
+
+func (r *registry) get(digest string) policies.Policy {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.compiled[digest]
+}
+
+// digests are those of the policies that this node could run.
+func (r *registry) digests() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for d := range r.compiled {
+		out = append(out, d)
+	}
+	return out
+}
+
+// active is the policy that decides, or the native default and why it stands in.
+func (r *registry) active(view *state.View) (p policies.Policy, fallback string) {
+	if view.Active == "" {
+		return policies.Native(), ""
+	}
+	if p := r.get(view.Active); p != nil {
+		return p, ""
+	}
+	return policies.Native(), "policy " + view.Active + " is not compiled on " + string(r.n.id)
+}
+
+// run fetches and compiles what the log names.
+func (r *registry) run(ctx context.Context) {
+	for {
+		changed := r.n.log.Changed()
+		r.n.log.View().Policies(func(p *state.LoadPolicy) bool {
+			r.ensure(ctx, p)
+			return ctx.Err() == nil
+		})
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ensure gets a policy compiled here. What fails for a reason that may pass is tried again at the
+// next change of the state.
+func (r *registry) ensure(ctx context.Context, p *state.LoadPolicy) {
+	r.mu.Lock()
+	_, failed := r.failed[p.Digest]
+	_, have := r.compiled[p.Digest]
+	r.mu.Unlock()
+	if have || failed || r.n.cfg.Policies == nil {
+		return
+	}
+	module, err := os.ReadFile(r.path(p.Digest))
+	if err != nil || digestOf(module) != p.Digest {
+		if module, err = r.fetch(ctx, p); err != nil {
+			r.n.logger.Warn("policy not fetched", "policy", p.Digest, "error", err)
+			return
+		}
+	}
+	if _, err := r.add(ctx, module); err != nil && ctx.Err() == nil {
+		r.n.logger.Error("policy not usable here", "policy", p.Digest, "error", err)
+		r.mu.Lock()
+		r.failed[p.Digest] = err.Error()
+		r.mu.Unlock()
+	}
+}
+
+// fetch asks the node that the log names, then all others, for a module's bytes.
+func (r *registry) fetch(ctx context.Context, p *state.LoadPolicy) ([]byte, error) {
+	from := []state.NodeID{p.Source}
+	r.n.log.View().Nodes(func(n *state.Node) bool {
+		if n.ID != r.n.id && n.ID != p.Source {
+			from = append(from, n.ID)
+		}
+		return true
+	})
+	var errs []error
+	for _, id := range from {
+		module, err := r.fetchFrom(ctx, id, p.Digest)
+		if err == nil {
+			return module, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (r *registry) fetchFrom(ctx context.Context, id state.NodeID, digest string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.n.time.stepLimit)
+	defer cancel()
+	conn, err := r.n.toNode(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := conn.Open(ctx, mux.Request{
+		Op: wire.OpPolicyFetch, Session: wire.SessionControl, Body: &wire.PolicyRequest{Digest: digest},
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	module, err := collect(stream.Recv, MaxModuleBytes)
+	if err != nil {
+		return nil, err
+	}
+	if got := digestOf(module); got != digest {
+		return nil, fmt.Errorf("%s sent a module with digest %s for %s", id, got, digest)
+	}
+	return module, nil
+}
+
+// seed brings the default policy into a new cell.
+func (r *registry) seed() []state.Command {
+	if r.n.cfg.Policies == nil || len(r.n.cfg.DefaultModule) == 0 {
+		return nil
+	}
+	digest := digestOf(r.n.cfg.DefaultModule)
+	info := r.get(digest).Info()
+	return []state.Command{
+		&state.LoadPolicy{Digest: digest, Name: info.Name, Version: info.Version, Bytes: uint64(len(r.n.cfg.DefaultModule)), Source: r.n.id},
+		&state.ActivatePolicy{Digest: digest},
+	}
+}

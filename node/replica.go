@@ -1,0 +1,188 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// readPiece is how much is read, checked and sent at once.
+const readPiece = 256 << 10
+
+// allow is the execution check of a step that a peer asks for: this node waits until it has applied
+// the start, then makes sure that the operation runs under this very fence.
+func (n *Node) allow(ctx context.Context, c *mux.ServerCall, op uint64) (*state.Op, error) {
+	if err := n.log.WaitApplied(ctx, state.Index(c.MinIndex())); err != nil {
+		return nil, wire.Errorf(c.Op(), wire.CodeUnavailable, "%s has not applied entry %d yet", n.id, c.MinIndex())
+	}
+	view := n.log.View()
+	if !runningUnder(view, state.OpID(op), state.Fence(c.Fence())) {
+		return nil, wire.Errorf(c.Op(), wire.CodeNotRunning, "operation %s is not running under fence %d", state.OpID(op), c.Fence())
+	}
+	return view.Op(state.OpID(op)), nil
+}
+
+func (n *Node) serveReplicaCreate(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.ReplicaCreate
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	if _, err := n.allow(ctx, c, req.Op); err != nil {
+		return err
+	}
+	if err := n.store.Create(extent.ID(req.Extent), extent.Fence(c.Fence())); err != nil {
+		return err
+	}
+	return c.Reply(nil, nil)
+}
+
+// serveReplicaAppend makes bytes of the primary durable here. Only the primary of an open extent,
+// under the extent's epoch, may append; a seal has raised the store's fence above that epoch.
+func (n *Node) serveReplicaAppend(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.ReplicaAppend
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	if err := n.log.WaitApplied(ctx, state.Index(c.MinIndex())); err != nil {
+		return err
+	}
+	e := n.log.View().Extent(state.ExtentID(req.Extent))
+	switch {
+	case e == nil || e.State == state.ExtentDeleted:
+		return wire.Errorf(c.Op(), wire.CodeNotFound, "extent %d is deleted", req.Extent)
+	case e.State == state.ExtentSealed || e.Epoch != state.Fence(c.Fence()):
+		return wire.Errorf(c.Op(), wire.CodeStaleFence, "extent %d is %s at epoch %d, the append is of %d", req.Extent, e.State, e.Epoch, c.Fence())
+	case c.Peer().Node != string(e.Primary()):
+		return wire.Errorf(c.Op(), wire.CodeStaleFence, "%s is not the primary of extent %d", c.Peer().Node, req.Extent)
+	}
+	if err := n.store.Append(extent.ID(req.Extent), extent.Fence(c.Fence()), req.Offset, c.Raw()); err != nil {
+		return err
+	}
+	return c.Reply(nil, nil)
+}
+
+func (n *Node) serveReplicaFence(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.ReplicaFence
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	o, err := n.allow(ctx, c, req.Op)
+	if err != nil {
+		return err
+	}
+	reply, err := n.fenceReplica(req, o.Fence)
+	if err != nil {
+		return err
+	}
+	return c.Reply(&reply, nil)
+}
+
+// fenceReplica is one replica's part in a seal.
+func (n *Node) fenceReplica(req wire.ReplicaFence, fence state.Fence) (wire.ReplicaLength, error) {
+	id := extent.ID(req.Extent)
+	if err := n.store.RaiseFence(id, extent.Fence(fence)); err != nil {
+		return wire.ReplicaLength{}, err
+	}
+	if !req.Seal {
+		info, err := n.store.Stat(id)
+		return wire.ReplicaLength{Length: info.Length}, err
+	}
+	if err := n.store.Seal(id, req.Length); err != nil {
+		return wire.ReplicaLength{}, err
+	}
+	sum, err := n.store.Sum(id, req.Length)
+	return wire.ReplicaLength{Length: req.Length, Sum: sum}, err
+}
+
+// serveReplicaRead sends a range to the target of a copy.
+func (n *Node) serveReplicaRead(ctx context.Context, c *mux.ServerCall) error {
+	var req wire.ReplicaRead
+	if err := c.Decode(&req); err != nil {
+		return err
+	}
+	o, err := n.allow(ctx, c, req.Op)
+	if err != nil {
+		return err
+	}
+	if o.Source != n.id || o.Extent != state.ExtentID(req.Extent) || string(o.Target) != c.Peer().Node {
+		return wire.Errorf(c.Op(), wire.CodeNotRunning, "operation %s copies extent %d from %s to %s, not what %s asks %s for",
+			o.ID, o.Extent, o.Source, o.Target, c.Peer().Node, n.id)
+	}
+	if err := n.sendLocal(ctx, c, req.Extent, req.Offset, req.Length); err != nil {
+		return err
+	}
+	return c.Reply(nil, nil)
+}
+
+// sendLocal sends a range of this node's file as chunks, each checked before it leaves.
+func (n *Node) sendLocal(ctx context.Context, c *mux.ServerCall, id, offset, length uint64) error {
+	return n.eachPiece(ctx, id, offset, length, c.Send)
+}
+
+func (n *Node) eachPiece(ctx context.Context, id, offset, length uint64, send func([]byte) error) error {
+	buf := make([]byte, min(length, readPiece))
+	for length > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p := buf[:min(length, readPiece)]
+		got, err := n.store.ReadAt(extent.ID(id), p, offset)
+		if err != nil && !(errors.Is(err, io.EOF) && got == len(p)) {
+			return n.localError(id, err)
+		}
+		if err := send(p); err != nil {
+			return &sendError{err}
+		}
+		offset, length = offset+uint64(len(p)), length-uint64(len(p))
+	}
+	return nil
+}
+
+// sendError is a failure to reach the caller, as opposed to one to read.
+type sendError struct{ error }
+
+func (e *sendError) Unwrap() error { return e.error }
+
+// localError says which extent could not be read here.
+func (n *Node) localError(id uint64, err error) error {
+	return fmt.Errorf("read extent %d on %s: %w", id, n.id, err)
+}
+
+// storeCodes says what the store's errors are called on the wire.
+var storeCodes = map[extent.Code]wire.Code{
+	extent.CodeNotFound: wire.CodeNotFound, extent.CodeExists: wire.CodeConflict, extent.CodeStaleFence: wire.CodeStaleFence,
+	extent.CodeWrongOffset: wire.CodeConflict, extent.CodeCorrupt: wire.CodeCorrupt, extent.CodeNoSpace: wire.CodeNoSpace,
+	extent.CodeDiskFailed: wire.CodeDiskFailed, extent.CodeSealed: wire.CodePrecondition, extent.CodeTooShort: wire.CodeCorrupt,
+	extent.CodeClosed: wire.CodeUnavailable,
+}
+
+// typed makes any error of this node one that crosses the wire.
+func (n *Node) typed(op wire.OpType, err error) *wire.Error {
+	var w *wire.Error
+	if errors.As(err, &w) {
+		out := *w
+		out.Op = op
+		if out.Node == "" {
+			out.Node = string(n.id)
+		}
+		return &out
+	}
+	out := wire.Errorf(op, wire.CodeInternal, "%v", err)
+	out.Node = string(n.id)
+	var s *extent.Error
+	switch {
+	case errors.As(err, &s):
+		out.Code = storeCodes[s.Code]
+	case errors.Is(err, context.DeadlineExceeded):
+		out.Code, out.Outcome = wire.CodeDeadline, wire.Unknown
+	case errors.Is(err, context.Canceled):
+		out.Code, out.Outcome = wire.CodeCancelled, wire.Unknown
+	}
+	return out
+}

@@ -1,0 +1,205 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// watch is what the leader knows of the other nodes from their heartbeats: who is there, what they
+// work on, which policies they could run. It is not replicated. A new leader gives every node and
+// every attempt the full time again.
+type watch struct {
+	n *Node
+
+	mu    sync.Mutex
+	since time.Time              // Guarded by mu. When this node began to lead; zero while it does not.
+	seen  map[state.NodeID]*seen // Guarded by mu.
+	lease map[attempt]time.Time  // Guarded by mu. When an attempt was last heard of.
+}
+
+type seen struct {
+	at   time.Time
+	beat wire.Heartbeat
+}
+
+func newWatch(n *Node) *watch { return &watch{n: n} }
+
+// run proposes the changes of node states and ends attempts that nobody works on.
+func (w *watch) run(ctx context.Context) {
+	tick := time.NewTicker(w.n.time.heartbeat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if !w.lead(w.n.log.IsLeader()) {
+			continue
+		}
+		view := w.n.log.View()
+		cmds := append(w.nodeStates(view), w.expired(view)...)
+		if len(cmds) == 0 {
+			continue
+		}
+		if _, _, err := w.n.log.Propose(ctx, cmds...); err != nil {
+			w.n.logger.Info("node states not proposed", "error", err)
+		}
+	}
+}
+
+// lead notes whether this node leads, and starts afresh when that begins.
+func (w *watch) lead(is bool) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case !is:
+		w.since = time.Time{}
+	case w.since.IsZero():
+		w.since = time.Now()
+		w.seen, w.lease = map[state.NodeID]*seen{}, map[attempt]time.Time{}
+	}
+	return is
+}
+
+// heard records a heartbeat.
+func (w *watch) heard(b *wire.Heartbeat) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.since.IsZero() {
+		return
+	}
+	now := time.Now()
+	w.seen[state.NodeID(b.Node)] = &seen{at: now, beat: *b}
+	for _, l := range b.Running {
+		w.lease[attempt{state.OpID(l.Op), state.Fence(l.Fence)}] = now
+	}
+}
+
+// nodeStates compares the heartbeats with the state.
+func (w *watch) nodeStates(view *state.View) []state.Command {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	var cmds []state.Command
+	view.Nodes(func(node *state.Node) bool {
+		last, s := w.since, w.seen[node.ID]
+		if s != nil {
+			last = s.at
+		}
+		silent := now.Sub(last) > w.n.time.downAfter
+		switch {
+		case node.ID == w.n.id && node.State != state.NodeUp && w.n.ready.Load() && node.Incarnation == w.n.incarnation:
+			cmds = append(cmds, &state.SetNodeState{Node: node.ID, State: state.NodeUp, Incarnation: node.Incarnation})
+		case node.ID == w.n.id:
+		case silent && node.State != state.NodeDown:
+			cmds = append(cmds, &state.SetNodeState{Node: node.ID, State: state.NodeDown})
+		case !silent && s != nil && s.beat.Ready && s.beat.Incarnation == node.Incarnation && node.State != state.NodeUp:
+			cmds = append(cmds, &state.SetNodeState{Node: node.ID, State: state.NodeUp, Incarnation: node.Incarnation})
+		}
+		return true
+	})
+	return cmds
+}
+
+// expired ends the attempts whose executor is down or has not mentioned them for a lease. Another
+// attempt gets a new fence, so the old executor can do no harm should it come back.
+func (w *watch) expired(view *state.View) []state.Command {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	lease := view.Settings.LeaseMicros.Duration()
+	running := map[attempt]bool{}
+	var cmds []state.Command
+	view.Running(func(o *state.Op) bool {
+		if o.Executor == "" {
+			return true
+		}
+		a := attempt{o.ID, o.Fence}
+		running[a] = true
+		if _, known := w.lease[a]; !known {
+			w.lease[a] = now
+		}
+		node := view.Node(o.Executor)
+		why := ""
+		switch {
+		case node == nil || node.State == state.NodeDown:
+			why = fmt.Sprintf("%s went down", o.Executor)
+		case w.restarted(node, o):
+			why = fmt.Sprintf("%s restarted", o.Executor)
+		case now.Sub(w.lease[a]) > lease:
+			why = fmt.Sprintf("%s did not work on it for %s", o.Executor, lease)
+		case w.endpointDown(view, o):
+			why = fmt.Sprintf("%s went down", o.Source)
+		}
+		if why != "" {
+			cmds = append(cmds, &state.Finish{Op: o.ID, Fence: o.Fence, Outcome: expiry(o), Detail: why})
+		}
+		return true
+	})
+	for a := range w.lease {
+		if !running[a] {
+			delete(w.lease, a)
+		}
+	}
+	return cmds
+}
+
+// restarted tells whether the executor has started anew since the attempt began.
+func (w *watch) restarted(node *state.Node, o *state.Op) bool {
+	return node.State == state.NodeJoining && len(o.Steps) > 0 && node.SinceMicros > o.Steps[len(o.Steps)-1].Micros
+}
+
+func (w *watch) endpointDown(view *state.View, o *state.Op) bool {
+	source := view.Node(o.Source)
+	return o.Copies() && (source == nil || source.State == state.NodeDown)
+}
+
+// expiry is how an expired attempt ends. A create whose primary is lost is of no use to the put that
+// asked for it.
+func expiry(o *state.Op) state.Outcome {
+	if o.Kind == policies.KindCreate {
+		return state.OutcomeFail
+	}
+	return state.OutcomeRetry
+}
+
+// compiledOn are the nodes that have said that they could run a policy.
+func (w *watch) compiledOn(digest string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var ids []string
+	if w.n.policies.get(digest) != nil {
+		ids = append(ids, string(w.n.id))
+	}
+	for id, s := range w.seen {
+		if id != w.n.id && slices.Contains(s.beat.Compiled, digest) {
+			ids = append(ids, string(id))
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// serveHeartbeat answers a node's heartbeat, on the leader.
+func (n *Node) serveHeartbeat(ctx context.Context, c *mux.ServerCall) error {
+	if !n.log.IsLeader() {
+		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is not the leader", n.id)
+	}
+	var beat wire.Heartbeat
+	if err := c.Decode(&beat); err != nil {
+		return err
+	}
+	n.watch.heard(&beat)
+	node := n.log.View().Node(state.NodeID(beat.Node))
+	known := node != nil && node.Incarnation == beat.Incarnation && node.Addr == beat.Addr
+	return c.Reply(&wire.HeartbeatReply{Leader: string(n.id), Commit: uint64(n.log.CommitIndex()), Known: known}, nil)
+}
