@@ -464,7 +464,7 @@ func TestCancelledCall(t *testing.T) {
 // Close ends a dial that hangs, and what is asked afterwards.
 func TestCloseEndsDial(t *testing.T) {
 	dialing := make(chan struct{})
-	c := New(Options{Dial: func(ctx context.Context, _ string) (net.Conn, error) {
+	c := New(Options{DialTimeout: time.Hour, Dial: func(ctx context.Context, _ string) (net.Conn, error) {
 		close(dialing)
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -71,10 +71,9 @@ func openOnes(ops []wire.Op) []string {
 	return slices.Compact(open)
 }
 
-// Cancel ends an operation that has not ended.
-func (c *Client) Cancel(ctx context.Context, id string) error {
-	_, err := call[nothing](ctx, c, route{}, onlyUndone, wire.OpCancel, &wire.CancelRequest{Op: id})
-	return err
+// Cancel ends an operation that has not ended, and returns what is left of it.
+func (c *Client) Cancel(ctx context.Context, id string) (wire.Op, error) {
+	return call[wire.Op](ctx, c, route{}, onlyUndone, wire.OpCancel, &wire.CancelRequest{Op: id})
 }
 
 // Op describes one operation, with its facts and steps.

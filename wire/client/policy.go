@@ -36,16 +36,14 @@ func (c *Client) PolicyLoad(ctx context.Context, module []byte) (wire.Policy, er
 }
 
 // PolicyActivate lets a loaded policy decide from now on. Any unique prefix of the digest's hex
-// digits names it.
-func (c *Client) PolicyActivate(ctx context.Context, digest string) error {
-	_, err := call[nothing](ctx, c, route{}, repeatable, wire.OpPolicyActivate, &wire.PolicyRequest{Digest: digest})
-	return err
+// digits names it, and so does its name while only one is called that.
+func (c *Client) PolicyActivate(ctx context.Context, digest string) (wire.Policy, error) {
+	return call[wire.Policy](ctx, c, route{}, repeatable, wire.OpPolicyActivate, &wire.PolicyRequest{Digest: digest})
 }
 
-// PolicyRollback lets the policy decide again that did before the active one.
-func (c *Client) PolicyRollback(ctx context.Context) error {
-	_, err := call[nothing](ctx, c, route{}, onlyUndone, wire.OpPolicyRollback, nil)
-	return err
+// PolicyRollback lets the policy decide again that did before the active one, and returns it.
+func (c *Client) PolicyRollback(ctx context.Context) (wire.Policy, error) {
+	return call[wire.Policy](ctx, c, route{}, onlyUndone, wire.OpPolicyRollback, nil)
 }
 
 // Policies lists the loaded policies.
