@@ -116,4 +116,3 @@ func (s *Store) ensureFan(dir string) error {
 	s.mu.Unlock()
 	return nil
 }
-

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -216,5 +218,54 @@ func TestFences(t *testing.T) {
 	_, report := open(t, mem)
 	if report.LostFences != 1 {
 		t.Errorf("lost fences: %d, want 1", report.LostFences)
+	}
+}
+
+// Fences that are raised while a sync is going on share the next one.
+func TestFencesShareASync(t *testing.T) {
+	_, fault, s := faulty(t)
+	const together = 20
+	waiting := func() bool {
+		s.fences.mu.Lock()
+		defer s.fences.mu.Unlock()
+		return s.fences.next != nil && len(s.fences.next.raised) == together
+	}
+	syncs, first := 0, make(chan struct{})
+	fault.Set(func(c vfs.Call) error {
+		if c.Op != vfs.OpSync {
+			return nil
+		}
+		if syncs++; syncs == 1 {
+			close(first)
+			for !waiting() {
+				runtime.Gosched()
+			}
+		}
+		return nil
+	})
+	var wg sync.WaitGroup
+	raise := func(id ID) {
+		wg.Go(func() {
+			if err := s.RaiseFence(id, 7); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	raise(1)
+	<-first
+	for i := range together {
+		raise(ID(i + 2))
+	}
+	wg.Wait()
+	fault.Set(nil)
+	if syncs != 2 {
+		t.Errorf("%d syncs for 1 and %d fences, want 2", syncs, together)
+	}
+	must(t, s.Close())
+	s, _ = open(t, fault)
+	for id := range ID(together + 1) {
+		if s.Fence(id+1) != 7 {
+			t.Errorf("extent %d: fence %d, want 7", id+1, s.Fence(id+1))
+		}
 	}
 }

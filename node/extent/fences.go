@@ -71,6 +71,7 @@ type fences struct {
 // fenceBatch is what shares one sync.
 type fenceBatch struct {
 	raised []fenceRecord
+	lead   chan struct{} // holds one token once a caller of this batch is to write it
 	done   chan struct{}
 	err    error // valid once done is closed
 }
@@ -81,25 +82,31 @@ func (f *fences) get(id ID) Fence {
 	return f.highest[id]
 }
 
-// put makes a fence durable; 0 forgets the extent. The caller keeps calls for one extent apart. The
-// first to come writes for all who come while it writes.
+// put makes a fence durable; 0 forgets the extent. The caller keeps calls for one extent apart. Who
+// comes while a batch is written waits in the next one, which one of them then writes for all.
 func (f *fences) put(id ID, fence Fence) error {
 	f.mu.Lock()
 	if f.next == nil {
-		f.next = &fenceBatch{done: make(chan struct{})}
+		f.next = &fenceBatch{lead: make(chan struct{}, 1), done: make(chan struct{})}
 	}
 	batch := f.next
 	batch.raised = append(batch.raised, fenceRecord{id: id, fence: fence})
 	if f.writing {
 		f.mu.Unlock()
-		<-batch.done
-		return batch.err
+		select {
+		case <-batch.done:
+			return batch.err
+		case <-batch.lead:
+		}
+		f.mu.Lock()
 	}
 	f.writing = true
-	for f.next != nil { // bounded: each round serves callers who wait, and they come back only by a new call
-		f.commitLocked()
+	f.commitLocked()
+	if f.next != nil {
+		f.next.lead <- struct{}{} // and writing stays true
+	} else {
+		f.writing = false
 	}
-	f.writing = false
 	f.mu.Unlock()
 	return batch.err
 }

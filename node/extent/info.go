@@ -101,4 +101,3 @@ func (s *Store) Usage() Usage {
 	}
 	return u
 }
-
