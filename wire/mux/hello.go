@@ -57,7 +57,9 @@ func (c *Conn) writeHello() error {
 		buf = append(buf, wire.PreambleFrames)
 	}
 	buf = wire.AppendFrame(buf, &wire.Header{Kind: wire.KindHello}, body, nil)
-	_, err = c.nc.Write(buf)
+	n, err := c.nc.Write(buf)
+	c.counts.bytesOut.Add(uint64(n))
+	c.counts.framesOut.Add(1)
 	return err
 }
 

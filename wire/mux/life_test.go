@@ -55,7 +55,7 @@ func TestCancelMidStream(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := c.Drain(t.Context()); err != nil {
+		if err := errors.Join(c.Drain(t.Context()), server.Drain(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 		// All that was taken of the session's credit has been given back.
@@ -89,6 +89,7 @@ func TestDeadline(t *testing.T) {
 		if d := <-seen; d != time.Second {
 			t.Errorf("the handler had %s, want 1s", d)
 		}
+		<-ctx.Done() // the handler's error may have come at the very same time
 		if _, err := c.Call(ctx, unaryRequest); wire.OutcomeOf(err) != wire.NotDone || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("call after its deadline: %v, want not done", err)
 		}

@@ -295,6 +295,67 @@ func TestWindowOverrun(t *testing.T) {
 	}
 }
 
+// The windows of two calls together may exceed that of their session, which holds all the same.
+func TestSessionWindowOverrun(t *testing.T) {
+	c, p := acceptRaw(t, tcpPair, Config{WindowBytes: 8 << 10, SessionWindowBytes: 8 << 10,
+		Handler: HandlerFunc(func(ctx context.Context, _ *ServerCall) { <-ctx.Done() })})
+	h := wire.Header{Kind: wire.KindRequest, Op: wire.OpPut, Session: wire.SessionAppend, Flags: wire.FlagStream}
+	for id := range uint64(2) {
+		h.ID, h.Kind, h.Flags = id+1, wire.KindRequest, wire.FlagStream
+		p.write(h, nil, nil)
+		h.Kind, h.Flags = wire.KindChunk, 0
+		p.write(h, nil, make([]byte, 6<<10))
+	}
+	<-c.Done()
+	if !strings.Contains(c.Err().Error(), "exceeds the session's window") {
+		t.Fatal(c.Err())
+	}
+}
+
+// A request that crosses the goaway is refused, as not done.
+func TestRequestAfterGoAway(t *testing.T) {
+	c, p := acceptRaw(t, tcpPair, Config{Handler: HandlerFunc(echo)})
+	if err := c.Drain(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if f := p.read(); f.Kind != wire.KindGoAway {
+		t.Fatalf("got %s, want a goaway", f.Header)
+	}
+	p.write(wire.Header{Kind: wire.KindRequest, ID: 1, Op: 1, Session: 1, Flags: wire.FlagEnd}, nil, nil)
+	f := p.read()
+	var e wire.Error
+	if err := wire.Unmarshal(f.Body, &e); err != nil || e.Code != wire.CodeUnavailable || e.Outcome != wire.NotDone {
+		t.Fatalf("got %s with %+v, %v, want unavailable, not done", f.Header, e, err)
+	}
+}
+
+// A peer may answer before it has read the request. The caller gets its bytes back only when they are
+// no longer being written.
+func TestAnswerBeforeTheRequestIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := dialRaw(t, pipePair, Config{PingEvery: -1})
+		raw := make([]byte, 1<<20)
+		returned := make(chan error, 1)
+		go func() {
+			_, err := c.Call(context.Background(), Request{Op: 1, Session: 1, Raw: raw})
+			clear(raw) // a race, if the writer still reads it
+			returned <- err
+		}()
+		if _, err := p.rd.Peek(1); err != nil {
+			t.Fatal(err)
+		}
+		p.write(wire.Header{Kind: wire.KindResponse, ID: 1, Op: 1, Session: 1}, nil, nil)
+		synctest.Wait()
+		if len(returned) > 0 {
+			t.Error("the call returned while its bytes were being written")
+		}
+		p.read()
+		if err := <-returned; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Of the calls on a connection that dies, those never written were not done.
 func TestOutcomes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

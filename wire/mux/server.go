@@ -162,10 +162,10 @@ func (c *Conn) onRequest(in *incoming) error {
 		sc.deadline = now.Add(time.Duration(min(in.Deadline, math.MaxInt64/2000)) * time.Microsecond)
 	}
 	c.mu.Lock()
-	if in.ID <= c.lastID {
+	if err := c.startableLocked(in); err != nil {
 		c.mu.Unlock()
 		buf.free()
-		return c.mismatch(in, nil, "correlation ID used before")
+		return err
 	}
 	c.lastID = in.ID
 	refusal := c.refusalLocked(sc)
@@ -181,6 +181,18 @@ func (c *Conn) onRequest(in *incoming) error {
 		return c.reject(sc, refusal)
 	}
 	c.handle(sc)
+	return nil
+}
+
+// startableLocked tells whether a request may start a call on this connection at all. After the
+// connection's end nobody would tell the handler of it.
+func (c *Conn) startableLocked(in *incoming) error {
+	if c.err != nil {
+		return c.err
+	}
+	if in.ID <= c.lastID {
+		return c.mismatch(in, nil, "correlation ID used before")
+	}
 	return nil
 }
 
