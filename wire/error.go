@@ -71,6 +71,9 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	if e.Op == 0 { // of the connection, not of a call
+		return e.Detail
+	}
 	if e.Node != "" {
 		return fmt.Sprintf("%s on %s: %s", e.Op, e.Node, e.Detail)
 	}

