@@ -25,7 +25,10 @@ const (
 	maxLocalsModule  = 4 << 20  // in all of them
 	maxNesting       = 4096     // blocks within blocks of one function; Go nests one for each point it can resume at
 	maxLocalBlocks   = 16 << 20 // locals times blocks of one function: what merging control flow costs
-	maxBlockArity    = 1 << 20  // parameters and results of all blocks of a module
+	maxBlockArity    = 1 << 18  // parameters and results of all blocks of a module
+	maxBranches      = 8192     // blocks and jumps of one function; the largest of a Go guest has 1300
+	maxEffort        = 1 << 27  // squares of them, summed over a module; a Go guest comes to 12 million
+	maxTargets       = 1 << 16  // of one branch table; the largest of a Go guest has 900
 )
 
 // Section numbers of the WebAssembly core specification 2.0, §5.5.2.
@@ -69,6 +72,7 @@ type layout struct {
 
 	locals int // declared in all functions
 	arity  int // of all blocks
+	effort int // that compiling takes: it grows with the square of the branches of a function
 
 	// code is the module without its custom sections. They carry names and line tables, which a
 	// compiler parses with less care than it parses code.
