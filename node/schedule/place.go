@@ -1,7 +1,7 @@
 package schedule
 
 import (
-	"fmt"
+	"cmp"
 	"slices"
 
 	"github.com/datanode/datanode/policies"
@@ -67,44 +67,40 @@ const (
 // target is the node that gets the copy: the one asked for or of an earlier attempt while it can
 // take it, else where a suspect replica can be mended in place, else the emptiest.
 func (p *plan) target(o *state.Op, e *state.Extent) (state.NodeID, string) {
-	able := p.able(o, e)
-	if slices.Contains(able, o.Target) {
-		switch {
-		case o.Attempts < keepTarget && !p.room(o.Target):
-			return "", fmt.Sprintf("its target %s takes as many copies as it may (copies-per-target)", o.Target)
-		case o.Attempts < keepTarget:
-			return o.Target, ""
-		case len(able) > 1:
-			able = slices.DeleteFunc(able, func(id state.NodeID) bool { return id == o.Target })
+	if o.Attempts < keepTarget && p.able(o, e, o.Target) && slices.Contains(p.takers, o.Target) {
+		if !p.room(o.Target) {
+			return "", "its target " + string(o.Target) + " takes as many copies as it may (copies-per-target)"
 		}
+		return o.Target, ""
 	}
-	var best state.NodeID
-	for _, id := range able {
-		if p.room(id) && (best == "" || p.closer(e, id, best)) {
+	var best, second state.NodeID // second is the target that has failed: better than none
+	why := whyNoTarget
+	for _, id := range p.takers {
+		switch {
+		case !p.able(o, e, id):
+		case !p.room(id):
+			why = whyTargetsBusy
+		case id == o.Target && o.Attempts >= keepTarget:
+			second = id
+		case best == "" || p.closer(e, id, best):
 			best = id
 		}
 	}
-	switch {
-	case best != "":
-		return best, ""
-	case len(able) > 0:
-		return "", whyTargetsBusy
+	if best = cmp.Or(best, second); best == "" {
+		return "", why
 	}
-	return "", whyNoTarget
+	return best, ""
 }
 
-// able are the nodes that can take a copy: those that hold nothing of the extent, and for a repair
-// those with a suspect replica.
-func (p *plan) able(o *state.Op, e *state.Extent) []state.NodeID {
-	var ids []state.NodeID
-	for _, id := range p.takers {
-		r, holds := e.Replica(id)
-		inPlace := holds && r.State == state.ReplicaSuspect && o.Kind == policies.KindRepair
-		if inPlace || !e.MayHoldFile(id) {
-			ids = append(ids, id)
-		}
+// able tells whether a node that takes replicas can take a copy: when it holds nothing of the extent,
+// and for a repair when its replica is suspect.
+func (p *plan) able(o *state.Op, e *state.Extent, id state.NodeID) bool {
+	r, holds := e.Replica(id)
+	if holds {
+		return r.State == state.ReplicaSuspect && o.Kind == policies.KindRepair
 	}
-	return ids
+	_, former := e.FormerSince(id)
+	return !former
 }
 
 func (p *plan) room(id state.NodeID) bool { return p.writes[id] < int(p.v.Settings.CopiesPerTarget) }

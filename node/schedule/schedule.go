@@ -22,22 +22,33 @@ type Round struct {
 	Starts []*state.Start
 	// Needless are queued repairs and moves that have nothing left to do.
 	Needless []*state.Cancel
+	// Wake is when the first pause of those looked at ends, 0 when none pauses: look again then.
+	Wake state.Micros
 }
 
-// Next is the next round. It reads only v.
-func Next(v *state.View) Round {
+// Next is the next round at the time of the last entry.
+func Next(v *state.View) Round { return NextAt(v, v.NowMicros) }
+
+// NextAt is the next round. now is the leader's time: that of the view stands still while no entries
+// come, and an operation that pauses would never start in a cell with nothing else to do.
+func NextAt(v *state.View, now state.Micros) Round {
 	p := newPlan(v)
+	p.now = max(now, v.NowMicros)
 	var r Round
 	v.Queued(func(o *state.Op) bool {
 		if o.Copies() && p.crowded() {
-			return true
+			return true // one that pauses is woken by the end of a copy, if not before
 		}
 		if o.Copies() && needless(v, o) {
 			r.Needless = append(r.Needless, &state.Cancel{Op: o.ID, Note: "no longer needed: the extent has its replicas"})
 			return len(r.Needless) < MaxStarts
 		}
-		if s, why := p.start(o); why == "" {
+		s, why := p.start(o)
+		switch {
+		case why == "":
 			r.Starts = append(r.Starts, s)
+		case o.NotBeforeMicros > p.now && (r.Wake == 0 || o.NotBeforeMicros < r.Wake):
+			r.Wake = o.NotBeforeMicros
 		}
 		return len(r.Starts) < MaxStarts && !p.full()
 	})
@@ -61,6 +72,7 @@ const maxDeletes = 10_000
 // plan counts what runs, and what this round has added.
 type plan struct {
 	v       *state.View
+	now     state.Micros
 	takers  []state.NodeID // may be given replicas, by ID
 	running int            // what max-running is about
 	deletes int
@@ -69,7 +81,7 @@ type plan struct {
 }
 
 func newPlan(v *state.View) *plan {
-	p := &plan{v: v, takers: Takers(v), reads: map[state.NodeID]int{}, writes: map[state.NodeID]int{}}
+	p := &plan{v: v, now: v.NowMicros, takers: Takers(v), reads: map[state.NodeID]int{}, writes: map[state.NodeID]int{}}
 	v.Running(func(o *state.Op) bool {
 		p.count(o.Kind, o.Source, o.Target)
 		return true
@@ -130,7 +142,7 @@ func (p *plan) held(o *state.Op) string {
 			return fmt.Sprintf("waits for %s %s, which is %s", other.Kind, other.ID, other.State)
 		}
 	}
-	if o.NotBeforeMicros > p.v.NowMicros {
+	if o.NotBeforeMicros > p.now {
 		return fmt.Sprintf("pauses before attempt %d: %s", o.Attempts+1, o.Detail)
 	}
 	return p.limit(o.Kind)

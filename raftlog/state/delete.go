@@ -8,18 +8,6 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// deleteExtent is the moment at which a delete takes effect, the same on all replicas. Every node
-// that holds or may hold a file becomes a former holder: the tombstone stays until each has confirmed.
-func (s *State) deleteExtent(at moment, o *Op) {
-	e := s.Extent(o.Extent)
-	for _, id := range slices.Clone(e.Ops) {
-		if id != o.ID && s.canEnd(id) {
-			s.endOp(at, id, OpSuperseded, o.ID, "superseded by delete "+o.ID.String())
-		}
-	}
-	s.buryExtent(at, o.Extent)
-}
-
 // abandonExtent buries an extent whose create did not succeed, and ends what waited for the create:
 // a seal that started later would bring the extent back. A delete may go on; it finds a tombstone.
 func (s *State) abandonExtent(at moment, create *Op) {
@@ -31,7 +19,10 @@ func (s *State) abandonExtent(at moment, create *Op) {
 	s.buryExtent(at, create.Extent)
 }
 
-// buryExtent turns an extent into a tombstone.
+// buryExtent turns an extent into a tombstone. For a delete that is the moment at which it takes
+// effect, the same on all replicas. Every node that holds or may hold a file becomes a former holder:
+// the tombstone stays until each has confirmed. Nothing else is open on the extent then: the delete
+// has waited for, or ended, what came before it, and nothing is admitted after it.
 func (s *State) buryExtent(at moment, id ExtentID) {
 	e := s.Extent(id).clone()
 	e.State = ExtentDeleted

@@ -170,8 +170,8 @@ func restored(v *View) (*State, error) {
 	return s, v.Dump(into)
 }
 
-// dumped is everything a snapshot of v holds, as text.
-func dumped(v *View) string {
+// Dumped is everything a snapshot of v holds, as text.
+func Dumped(v *View) string {
 	text := fmt.Sprintf("%+v\n", v.Header())
 	err := v.Dump(Records{
 		Node:    func(n *Node) error { text += fmt.Sprintf("%+v\n", *n); return nil },

@@ -73,13 +73,13 @@ func (s *State) answered(r Request) (a Answer, found bool, refusal *wire.Error) 
 	}
 	ses, ok := s.sessions.Get(r.Session)
 	if !ok {
-		return Answer{}, false, refuse(wire.CodeSession, "client session %d has expired or was never opened; open another and check what was done before asking again", r.Session)
+		return Answer{}, false, refuse(wire.CodeSession, "client session %s has expired or was never opened; open another and check what was done before asking again", OpID(r.Session))
 	}
 	if i, found := ses.find(r.Seq); found {
 		return ses.Answers[i], true, nil
 	}
 	if r.Seq <= ses.Dropped {
-		return Answer{}, false, refuse(wire.CodeSession, "request %d of client session %d is too old to tell whether it was answered; check what was done before asking again", r.Seq, ses.ID)
+		return Answer{}, false, refuse(wire.CodeSession, "request %d of client session %s is too old to tell whether it was answered; check what was done before asking again", r.Seq, OpID(ses.ID))
 	}
 	return Answer{}, false, nil
 }

@@ -123,7 +123,7 @@ func (s *State) begin(at moment, o *Op) {
 		e.Epoch = o.Fence
 		s.putExtent(e)
 	case policies.KindDelete:
-		s.deleteExtent(at, o)
+		s.buryExtent(at, o.Extent)
 	case policies.KindDecommission:
 		n := s.Node(o.Node).clone()
 		n.Mode, n.Decommission = ModeDecommissioning, o.ID

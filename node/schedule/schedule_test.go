@@ -1,0 +1,212 @@
+package schedule_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+	"pgregory.net/rapid"
+
+	"github.com/datanode/datanode/node/schedule"
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/raftlog/state/statetest"
+)
+
+// TestLessons runs the cases under testdata. "do" applies lines as entries (see statetest), "state"
+// prints the state, "next" the next round, which it applies too when told to, "blocked" says why
+// operations do not start, "place" where a new extent would go.
+func TestLessons(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		cell := statetest.New()
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			var b strings.Builder
+			switch d.Cmd {
+			case "do":
+				return cell.RunAll(d.Input)
+			case "state":
+				cell.State.Describe(&b)
+				return b.String()
+			case "next":
+				return next(t, cell, d)
+			case "blocked":
+				cell.State.Queued(func(o *state.Op) bool {
+					fmt.Fprintf(&b, "%s %s: %s\n", o.ID, o.Kind, schedule.Blocked(&cell.State.View, o))
+					return true
+				})
+				return b.String()
+			case "place":
+				return place(t, cell, d)
+			}
+			d.Fatalf(t, "there is no directive %s", d.Cmd)
+			return ""
+		})
+	})
+}
+
+func next(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
+	var b strings.Builder
+	round := schedule.NextAt(&cell.State.View, cell.Now)
+	for _, c := range round.Needless {
+		fmt.Fprintf(&b, "cancel %s: %s\n", c.Op, c.Note)
+	}
+	for _, s := range round.Starts {
+		fmt.Fprintf(&b, "start %s %s", s.Op, cell.State.Op(s.Op).Kind)
+		for _, f := range [][2]string{{"source", string(s.Source)}, {"target", string(s.Target)}, {"replaces", string(s.Replaces)}, {"executor", string(s.Executor)}} {
+			if f[1] != "" {
+				fmt.Fprintf(&b, " %s=%s", f[0], f[1])
+			}
+		}
+		fmt.Fprintln(&b)
+	}
+	if round.Wake != 0 {
+		fmt.Fprintf(&b, "look again at %s\n", round.Wake.Duration())
+	}
+	if d.HasArg("apply") {
+		for _, res := range apply(cell, round) {
+			if res.Err != nil {
+				d.Fatalf(t, "the state refuses it: %s", res)
+			}
+		}
+	}
+	return b.String()
+}
+
+func apply(cell *statetest.Cell, round schedule.Round) []state.Result {
+	var cmds []state.Command
+	for _, c := range round.Needless {
+		cmds = append(cmds, c)
+	}
+	for _, s := range round.Starts {
+		cmds = append(cmds, s)
+	}
+	return cell.Apply(cmds...)
+}
+
+func place(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
+	var want int
+	var primary, skip string
+	d.ScanArgs(t, "want", &want)
+	d.MaybeScanArgs(t, "primary", &primary)
+	d.MaybeScanArgs(t, "skip", &skip)
+	return fmt.Sprintln(schedule.Place(&cell.State.View, want, state.NodeID(primary), []state.NodeID{state.NodeID(skip)}))
+}
+
+// TestNextIsAccepted grows a random cell by what the scheduler says, and by failures. Whatever it
+// says, the state accepts; limits are kept; no round starts what another has started.
+func TestNextIsAccepted(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cell := statetest.New()
+		cell.RunAll("join n1 n2 n3 n4 n5\nset copies-per-source 1\nset copies-per-target 2\nset max-running 6\nset backoff 1ms")
+		for range rapid.IntRange(10, 60).Draw(t, "rounds") {
+			for range rapid.IntRange(0, 4).Draw(t, "events") {
+				cell.Run(event(t, cell))
+			}
+			cell.Now += 1e6
+			round := schedule.NextAt(&cell.State.View, cell.Now)
+			for i, res := range apply(cell, round) {
+				if res.Err != nil {
+					t.Fatalf("result %d of %+v: %s", i, round, res)
+				}
+			}
+			if err := limits(&cell.State.View); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func limits(v *state.View) error {
+	running, reads, writes := 0, map[state.NodeID]int{}, map[state.NodeID]int{}
+	v.Running(func(o *state.Op) bool {
+		if o.Kind != policies.KindDelete && o.Kind != policies.KindDecommission {
+			running++
+		}
+		if o.Copies() {
+			reads[o.Source]++
+			writes[o.Target]++
+		}
+		return true
+	})
+	for id := range reads {
+		if reads[id] > int(v.Settings.CopiesPerSource) {
+			return fmt.Errorf("node %s serves %d copies", id, reads[id])
+		}
+	}
+	for id := range writes {
+		if writes[id] > int(v.Settings.CopiesPerTarget) {
+			return fmt.Errorf("node %s takes %d copies", id, writes[id])
+		}
+	}
+	if running > int(v.Settings.MaxRunning) {
+		return fmt.Errorf("%d operations run", running)
+	}
+	return nil
+}
+
+// event is a line of what clients, nodes and operators do.
+func event(t *rapid.T, cell *statetest.Cell) string {
+	node := rapid.SampledFrom([]string{"n1", "n2", "n3", "n4", "n5"}).Draw(t, "node")
+	extent := rapid.Uint64Range(1, uint64(cell.State.NextExtent)).Draw(t, "extent")
+	switch rapid.IntRange(0, 15).Draw(t, "event") {
+	case 0, 1:
+		want := rapid.IntRange(1, 3).Draw(t, "want")
+		on := schedule.Place(&cell.State.View, want, state.NodeID(node), nil)
+		return fmt.Sprintf("create on=%s want=%d", strings.ReplaceAll(strings.Trim(fmt.Sprint(on), "[]"), " ", ","), want)
+	case 2, 3:
+		return fmt.Sprintf("seal %d", extent)
+	case 4, 5:
+		return fmt.Sprintf("repair %d", extent)
+	case 6:
+		return fmt.Sprintf("move %d from=%s", extent, node)
+	case 7:
+		return fmt.Sprintf("delete %d", extent)
+	case 8:
+		return fmt.Sprintf("%s %s", rapid.SampledFrom([]string{"down", "up", "up"}).Draw(t, "state"), node)
+	case 9:
+		return fmt.Sprintf("%s %s", rapid.SampledFrom([]string{"decommission", "recommission"}).Draw(t, "mode"), node)
+	case 10:
+		return fmt.Sprintf("suspect %d %s", extent, node)
+	case 11, 12:
+		return fmt.Sprintf("gone %d %s", extent, node)
+	}
+	var running []state.OpID
+	cell.State.Running(func(o *state.Op) bool { running = append(running, o.ID); return true })
+	if len(running) == 0 {
+		return "gone 1 n1"
+	}
+	op := rapid.SampledFrom(running).Draw(t, "op")
+	outcome := rapid.SampledFrom([]string{"done", "done", "retry", "fail"}).Draw(t, "outcome")
+	return fmt.Sprintf("finish %s %s confirmed=n1,n3,n5", op, outcome)
+}
+
+func TestTakersAreInOrder(t *testing.T) {
+	cell := statetest.New()
+	cell.RunAll("join n3 n1 n2 n4\ndown n2\njoin n5 joining")
+	if got, want := schedule.Takers(&cell.State.View), []state.NodeID{"n1", "n3", "n4"}; !slices.Equal(got, want) {
+		t.Errorf("takers are %v, want %v", got, want)
+	}
+}
+
+// BenchmarkNext is a round over a long queue of moves that nobody has room for.
+func BenchmarkNext(b *testing.B) {
+	const queued = 100_000
+	cell := statetest.New()
+	cell.RunAll("join n1 n2 n3 n4\nset copies-per-target 1")
+	for i := 1; i <= queued; i++ {
+		cell.Run("create on=n1,n2,n3")
+		cell.Run("start create executor=n1")
+		cell.Run("finish create done")
+		cell.Run(fmt.Sprintf("seal %d", i))
+		cell.Run("start seal executor=n1")
+		cell.Run("finish seal done confirmed=n1,n2,n3")
+		cell.Run(fmt.Sprintf("move %d from=n1", i))
+	}
+	apply(cell, schedule.Next(&cell.State.View))
+	b.ReportAllocs()
+	for b.Loop() {
+		schedule.Next(&cell.State.View)
+	}
+}
