@@ -2,7 +2,7 @@
  * datanode_policy.h - policies for datanode in C, ABI v1. Nothing but this header is needed:
  *
  *   clang --target=wasm32 -O2 -nostdlib -fvisibility=hidden -I. \
- *     -Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=16384 -o mine.wasm mine.c
+ *     -Wl,--no-entry,--strip-all,--stack-first,-z,stack-size=16384 -o mine.wasm mine.c
  *
  * A policy defines dn_score and dn_conflict, and names itself with DN_POLICY(json). Both functions
  * must answer from their arguments alone. See docs/policy-abi.md for what the host checks.
