@@ -43,5 +43,17 @@ func diskStores(dir string, logger hclog.Logger) (*Stores, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if err := errors.Join(syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	return &Stores{log: db, stable: db, snapshots: snapshots, close: db.Close}, nil
+}
+
+// syncDir makes new names in dir durable: a log that vanished in a crash would let the node vote twice.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }

@@ -23,10 +23,11 @@ type testNet struct {
 	layers map[string]*testLayer
 	cut    map[string]bool
 	conns  map[net.Conn][2]string
+	deaf   map[string]bool // hears no answer to what it sends
 }
 
 func newTestNet() *testNet {
-	return &testNet{layers: make(map[string]*testLayer), cut: make(map[string]bool), conns: make(map[net.Conn][2]string)}
+	return &testNet{layers: make(map[string]*testLayer), cut: make(map[string]bool), conns: make(map[net.Conn][2]string), deaf: make(map[string]bool)}
 }
 
 type testLayer struct {
@@ -95,12 +96,45 @@ func (l *testLayer) Dial(addr string, timeout time.Duration) (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 	l.net.conns[here] = [2]string{l.addr, addr}
-	return here, nil
+	return &askingConn{Conn: here, from: l}, nil
+}
+
+// askingConn is the side of a connection that asks and reads answers.
+type askingConn struct {
+	net.Conn
+	from *testLayer
+}
+
+// Read loses answers while the node is deaf.
+func (c *askingConn) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		c.from.net.mu.Lock()
+		deaf := c.from.net.deaf[c.from.addr]
+		c.from.net.mu.Unlock()
+		if err != nil || !deaf {
+			return n, err
+		}
+	}
+}
+
+// deafen makes a node lose all answers. When it hears again its connections are new: those that lost
+// something are of no use.
+func (n *testNet) deafen(addr string, deaf bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.deaf[addr] = deaf
+	for c, ends := range n.conns {
+		if !deaf && ends[0] == addr {
+			_ = c.Close()
+			delete(n.conns, c)
+		}
+	}
 }
 
 // testCell is a cell of nodes in one process, each with a directory of its own.
 type testCell struct {
-	t       *testing.T
+	t       testing.TB
 	net     *testNet
 	dir     string
 	servers []Server
@@ -118,7 +152,7 @@ func shortTiming() Timing {
 func testAddr(id state.NodeID) string { return string(id) + ":1" }
 
 // newCell bootstraps a cell of n1 to nN. adjust, which may be nil, changes each node's config.
-func newCell(t *testing.T, n int, adjust func(*Config)) *testCell {
+func newCell(t testing.TB, n int, adjust func(*Config)) *testCell {
 	t.Helper()
 	c := &testCell{t: t, net: newTestNet(), dir: t.TempDir(), groups: make(map[state.NodeID]*Group), adjust: adjust}
 	for i := range n {
@@ -167,7 +201,7 @@ func (c *testCell) close() {
 	}
 }
 
-func testContext(t *testing.T) context.Context {
+func testContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
@@ -237,7 +271,7 @@ func join(id string) state.Command {
 }
 
 // dump is the whole state as bytes: the snapshot of it.
-func dump(t *testing.T, g *Group) []byte {
+func dump(t testing.TB, g *Group) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	chain, _ := g.machine.chainState()

@@ -53,6 +53,25 @@ func TestAcknowledgedProposalsSurviveLeaderChanges(t *testing.T) {
 	}
 }
 
+// TestLostLeadershipSaysNothing: a leader whose followers have the entry, but which hears nothing of
+// that, must not say that it was not done: it is.
+func TestLostLeadershipSaysNothing(t *testing.T) {
+	c := newCell(t, 3, nil)
+	old := c.leader()
+	c.settle()
+	c.net.deafen(testAddr(old.cfg.ID), true)
+	_, _, err := old.Propose(testContext(t), join("unheard"))
+	if wire.OutcomeOf(err) != wire.Unknown || wire.CodeOf(err) != wire.CodeUnavailable {
+		t.Errorf("proposal of a leader that hears nothing: %v, outcome %s", err, wire.OutcomeOf(err))
+	}
+	c.net.deafen(testAddr(old.cfg.ID), false)
+	c.settle()
+	if old.View().Node("unheard") == nil {
+		t.Log("no follower had the entry in time")
+	}
+	c.checkEqual()
+}
+
 // testLoad proposes from many goroutines, each to whichever node leads.
 type testLoad struct {
 	groups   []*Group
