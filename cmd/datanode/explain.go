@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/spf13/cobra"
+)
+
+func newOpExplainCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "explain ID", Short: "Tell what was decided about an operation, by which policy, from which facts, and what became of it", Args: takes(1, 1),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			o, err := c.Op(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if a.output != outputTable {
+				return show(a, o, nil)
+			}
+			return explain(a.stdout, o)
+		}),
+	}
+}
+
+// explain is the account of one operation, in the order in which it happened.
+func explain(out io.Writer, o wire.Op) error {
+	var b strings.Builder
+	explainWhat(&b, o)
+	explainDecision(&b, o.Decision)
+	explainConflicts(&b, o.Decision.Conflicts)
+	explainWaiting(&b, o)
+	explainSteps(&b, o)
+	if _, err := io.WriteString(out, b.String()); err != nil {
+		return fmt.Errorf("write the output: %w", err)
+	}
+	return nil
+}
+
+func explainWhat(b *strings.Builder, o wire.Op) {
+	what := o.Kind
+	switch {
+	case o.Extent != 0 && o.Node != "":
+		what += fmt.Sprintf(" of extent %d from %s", o.Extent, o.Node)
+	case o.Extent != 0:
+		what += fmt.Sprintf(" of extent %d", o.Extent)
+	case o.Node != "":
+		what += " of node " + o.Node
+	}
+	fmt.Fprintf(b, "Operation %s is a %s, asked for by %s at %s.\n", o.ID, what, asker(o), orNone(stamp(o.Admitted)))
+	fmt.Fprintf(b, "It is %s", o.State)
+	if o.Ended != 0 {
+		fmt.Fprintf(b, " since %s", stamp(o.Ended))
+	}
+	if o.By != "" {
+		fmt.Fprintf(b, ", by operation %s", o.By)
+	}
+	if o.Detail != "" {
+		fmt.Fprintf(b, ": %s", oneLine(o.Detail))
+	}
+	b.WriteString(".\n")
+	if o.Source != "" || o.Target != "" {
+		fmt.Fprintf(b, "It copies from %s to %s", orNone(o.Source), orNone(o.Target))
+		if o.Fence != 0 {
+			fmt.Fprintf(b, " under fence %d", o.Fence)
+		}
+		b.WriteString(".\n")
+	}
+}
+
+func asker(o wire.Op) string {
+	if o.Parent != "" {
+		return o.Origin + " (operation " + o.Parent + ")"
+	}
+	return "the " + o.Origin
+}
+
+func explainDecision(b *strings.Builder, d wire.Decision) {
+	fmt.Fprintf(b, "\nDecided by policy %s, epoch %d\n  digest    %s\n  priority  %d: %s\n",
+		orNone(d.Policy), d.Epoch, orNone(d.Digest), d.Priority, orNone(d.Reason))
+	if d.Cost > 0 {
+		fmt.Fprintf(b, "  cost      %d\n", d.Cost)
+	}
+	if d.Fallback != "" {
+		fmt.Fprintf(b, "  fallback  the native default decided instead: %s\n", oneLine(d.Fallback))
+	}
+	if len(d.Facts) == 0 {
+		return
+	}
+	b.WriteString("\nFrom these facts\n")
+	width := 0
+	for _, f := range d.Facts {
+		width = max(width, len(f.Name))
+	}
+	for _, f := range d.Facts {
+		fmt.Fprintf(b, "  %-*s  %s\n", width, f.Name, orNone(f.Value))
+	}
+}
+
+func explainConflicts(b *strings.Builder, conflicts []wire.Conflict) {
+	if len(conflicts) == 0 {
+		b.WriteString("\nIn conflict with nothing.\n")
+		return
+	}
+	b.WriteString("\nIn conflict with\n")
+	for _, k := range conflicts {
+		fmt.Fprintf(b, "  %s (%s): ", k.With, k.Kind)
+		if k.Overruled {
+			fmt.Fprintf(b, "the policy answered %s, which the envelope overruled: %s", k.Asked, k.Verdict)
+		} else {
+			b.WriteString(k.Verdict)
+		}
+		fmt.Fprintf(b, ", because %s\n", orNone(k.Reason))
+	}
+}
+
+func explainWaiting(b *strings.Builder, o wire.Op) {
+	if len(o.Waits) > 0 {
+		fmt.Fprintf(b, "\nIt waits for operation %s to end.\n", strings.Join(o.Waits, ", "))
+	}
+	if o.Blocked != "" {
+		fmt.Fprintf(b, "\nIt does not start now: %s.\n", strings.TrimSuffix(oneLine(o.Blocked), "."))
+	}
+}
+
+func explainSteps(b *strings.Builder, o wire.Op) {
+	if len(o.Steps) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\nWhat happened, by log index (%d attempts)\n", o.Attempts)
+	t := table{out: b}
+	for _, s := range o.Steps {
+		t.row([]string{"  " + count(s.Index), stamp(s.Micros), s.State, oneLine(s.Note)})
+	}
+	t.flush()
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/spf13/cobra"
+)
+
+func newExtentCommand(a *app) *cobra.Command {
+	return group("extent", "List, show, make, fill, seal and verify extents", "",
+		newExtentListCommand(a), newExtentShowCommand(a), newExtentCreateCommand(a),
+		newExtentAppendCommand(a), newExtentSealCommand(a), newExtentVerifyCommand(a))
+}
+
+func newExtentListCommand(a *app) *cobra.Command {
+	var node string
+	var lacking bool
+	cmd := &cobra.Command{
+		Use: "ls", Short: "List extents", Args: takes(0, 0),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+			all := c.Extents(ctx, wire.ExtentsRequest{From: 1, Node: node})
+			keep := func(e wire.Extent) bool { return !lacking || e.State == "sealed" && e.Live < e.Want }
+			return list(a, only(all, keep),
+				column[wire.Extent]{"EXTENT", func(e wire.Extent) string { return number(e.ID) }},
+				column[wire.Extent]{"STATE", func(e wire.Extent) string { return e.State }},
+				column[wire.Extent]{"BYTES", func(e wire.Extent) string { return count(e.Length) }},
+				column[wire.Extent]{"LIVE", func(e wire.Extent) string { return fmt.Sprintf("%d/%d", e.Live, e.Want) }},
+				column[wire.Extent]{"REPLICAS", replicaList},
+				column[wire.Extent]{"CLASS", func(e wire.Extent) string { return e.Class }},
+				column[wire.Extent]{"OPS", func(e wire.Extent) string { return strings.Join(e.Ops, ",") }})
+		}),
+	}
+	cmd.Flags().StringVar(&node, "node", "", "only those with a replica on this node")
+	cmd.Flags().BoolVar(&lacking, "lacking", false, "only sealed ones with fewer live replicas than they should have")
+	return cmd
+}
+
+// only are the items that keep is true for.
+func only[T any](all iter.Seq2[T, error], keep func(T) bool) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for item, err := range all {
+			if err == nil && !keep(item) {
+				continue
+			}
+			if !yield(item, err) {
+				return
+			}
+		}
+	}
+}
+
+// replicaList names nodes; a replica that does not count is marked.
+func replicaList(e wire.Extent) string {
+	var all []string
+	for _, r := range e.Replicas {
+		switch {
+		case r.State != "whole":
+			all = append(all, r.Node+"("+r.State+")")
+		case r.NodeState != "up":
+			all = append(all, r.Node+"("+r.NodeState+")")
+		default:
+			all = append(all, r.Node)
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+func newExtentShowCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "show EXTENT", Short: "Describe an extent", Args: takes(1, 1),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			id, err := parseExtent(args[0])
+			if err != nil {
+				return err
+			}
+			e, err := c.Extent(ctx, id)
+			if err != nil {
+				return err
+			}
+			return show(a, e, []field{
+				{"extent", number(e.ID)}, {"state", e.State}, {"class", e.Class}, {"bytes", count(e.Length)}, {"sum", e.Sum},
+				{"live", fmt.Sprintf("%d of %d wanted", e.Live, e.Want)}, {"replicas", replicaList(e)},
+				{"dropping", strings.Join(e.Dropping, ",")}, {"operations", strings.Join(e.Ops, ",")},
+				{"generation", number(e.Gen)}, {"epoch", number(e.Epoch)}, {"created", stamp(e.Created)},
+			})
+		}),
+	}
+}
+
+func newExtentCreateCommand(a *app) *cobra.Command {
+	var s wire.Submission
+	cmd := &cobra.Command{
+		Use: "create", Short: "Make an empty open extent; prints its number", Args: takes(0, 0),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+			s.Kind = "create"
+			w := &work{a: a, waiting: true}
+			admitted, err := w.submit(ctx, c, []wire.Submission{s})
+			if err != nil {
+				return err
+			}
+			ops, err := w.await(ctx, c, admitted, nil)
+			if err != nil {
+				return err
+			}
+			if err := opsError(ops); err != nil {
+				return err
+			}
+			if a.output == outputTable {
+				return a.print("%d", admitted[0].Extent)
+			}
+			e, err := c.Extent(ctx, admitted[0].Extent)
+			if err != nil {
+				return err
+			}
+			return show(a, e, nil)
+		}),
+	}
+	cmd.Flags().StringVar(&s.Class, "class", "", "class tag, such as gold")
+	cmd.Flags().Uint8Var(&s.Want, "want", 0, "replicas (default: the cell's setting)")
+	cmd.Flags().StringSliceVar(&s.Replicas, "replicas", nil, "nodes to put them on (default: the cell chooses)")
+	cmd.Flags().StringVar(&s.Primary, "primary", "", "node to prefer as the primary")
+	return cmd
+}
+
+func newExtentAppendCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "append EXTENT FILE|-", Short: "Append a file to an open extent; prints its locator", Args: takes(2, 2),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			id, err := parseExtent(args[0])
+			if err != nil {
+				return err
+			}
+			s, err := a.put(ctx, c, args[1], client.PutOptions{Extent: id})
+			if err != nil {
+				return err
+			}
+			if a.output == outputTable {
+				return a.print("%s", s.Locator)
+			}
+			return show(a, s, nil)
+		}),
+	}
+}
+
+func newExtentSealCommand(a *app) *cobra.Command {
+	w := &work{a: a, waiting: true}
+	cmd := &cobra.Command{
+		Use: "seal EXTENT ...", Short: "Give open extents their final length", Args: takes(1, -1),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			ids, err := parseExtents(args)
+			if err != nil {
+				return err
+			}
+			subs := make([]wire.Submission, len(ids))
+			for i, id := range ids {
+				subs[i] = wire.Submission{Kind: "seal", Extent: id}
+			}
+			admitted, err := w.submit(ctx, c, subs)
+			return w.finish(ctx, c, admitted, err)
+		}),
+	}
+	w.waitFlags(cmd)
+	return cmd
+}
+
+func newExtentVerifyCommand(a *app) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "verify EXTENT ... | --all", Short: "Read every replica in full and hold it against the log", Args: takes(0, -1),
+		Long: "Read every replica of sealed extents in full and hold its length and sum against the log. Exit code 6 says that one is damaged or missing; a repair of it has been proposed then.",
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			if all == (len(args) > 0) {
+				return usagef("name extents, or use --all")
+			}
+			ids, err := parseExtents(args)
+			if err != nil {
+				return err
+			}
+			bad := 0
+			verified := verifyEach(ctx, c, extentIDs(ctx, c, ids, all))
+			if err := list(a, only(verified, func(v wire.Verified) bool {
+				if !v.OK {
+					bad++
+				}
+				return true
+			}), verifiedColumns()...); err != nil {
+				return err
+			}
+			if bad > 0 {
+				return withCode(exitCorrupt, "%d replicas do not hold what the log says; see op ls --open for their repair", bad)
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "all sealed extents")
+	return cmd
+}
+
+func verifiedColumns() []column[wire.Verified] {
+	return []column[wire.Verified]{
+		{"EXTENT", func(v wire.Verified) string { return number(v.Extent) }},
+		{"NODE", func(v wire.Verified) string { return v.Node }},
+		{"OK", func(v wire.Verified) string { return yesNo(v.OK) }},
+		{"BYTES", func(v wire.Verified) string { return count(v.Length) }},
+		{"SUM", func(v wire.Verified) string { return v.Sum }},
+		{"DETAIL", func(v wire.Verified) string { return v.Detail }},
+	}
+}
+
+// extentIDs are the extents named, or all sealed ones.
+func extentIDs(ctx context.Context, c *client.Client, named []uint64, all bool) iter.Seq2[uint64, error] {
+	if !all {
+		return items(named)
+	}
+	return func(yield func(uint64, error) bool) {
+		for e, err := range c.Extents(ctx, wire.ExtentsRequest{From: 1}) {
+			if err == nil && e.State != "sealed" {
+				continue
+			}
+			if !yield(e.ID, err) {
+				return
+			}
+		}
+	}
+}
+
+func verifyEach(ctx context.Context, c *client.Client, ids iter.Seq2[uint64, error]) iter.Seq2[wire.Verified, error] {
+	return func(yield func(wire.Verified, error) bool) {
+		for id, err := range ids {
+			var found []wire.Verified
+			if err == nil {
+				found, err = c.Verify(ctx, id)
+			}
+			if err != nil {
+				yield(wire.Verified{}, err)
+				return
+			}
+			for _, v := range found {
+				if !yield(v, nil) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/spf13/cobra"
+)
+
+func newGetCommand(a *app) *cobra.Command {
+	var out, from string
+	cmd := &cobra.Command{
+		Use: "get LOCATOR|EXTENT", Short: "Read stored bytes", Args: takes(1, 1),
+		Long: "Read stored bytes, to stdout or to a file. What is read was verified against its checksums. A file given with -f appears only when it is whole.",
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			req, err := readRequest(args[0])
+			if err != nil {
+				return err
+			}
+			req.Node = from
+			if out == "" || out == "-" {
+				_, err = c.Read(ctx, req, a.stdout)
+				return err
+			}
+			return a.getFile(ctx, c, req, out)
+		}),
+	}
+	cmd.Flags().StringVarP(&out, "file", "f", "", "write to this file (default: stdout)")
+	cmd.Flags().StringVar(&from, "from", "", "read this node's replica and no other")
+	return cmd
+}
+
+// readRequest understands a locator, or the number of an extent to be read in whole.
+func readRequest(s string) (wire.ReadRequest, error) {
+	if !strings.Contains(s, ":") {
+		id, err := parseExtent(s)
+		return wire.ReadRequest{Locator: wire.Locator{Extent: id}, Whole: true}, err
+	}
+	l, err := wire.ParseLocator(s)
+	if err != nil {
+		return wire.ReadRequest{}, usagef("%w", err)
+	}
+	return wire.ReadRequest{Locator: l}, nil
+}
+
+func parseExtent(s string) (uint64, error) {
+	id, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || id == 0 {
+		return 0, usagef("%q is not the number of an extent, such as 12; see extent ls", s)
+	}
+	return id, nil
+}
+
+func parseExtents(args []string) ([]uint64, error) {
+	ids := make([]uint64, len(args))
+	for i, s := range args {
+		var err error
+		if ids[i], err = parseExtent(s); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// getFile writes to a file beside name and gives it its name when it is whole and on disk, so that
+// name is never a part of what was asked for.
+func (a *app) getFile(ctx context.Context, c *client.Client, req wire.ReadRequest, name string) (err error) {
+	part, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.partial")
+	if err != nil {
+		return fileError(err)
+	}
+	defer func() {
+		if err != nil {
+			_ = part.Close()           // err says more
+			_ = os.Remove(part.Name()) // likewise
+		}
+	}()
+	bar := a.newProgress(filepath.Base(name), "B")
+	defer bar.end()
+	if _, err = c.Read(ctx, req, &countWriter{w: part, p: bar, total: int64(req.Locator.Length)}); err != nil {
+		return err
+	}
+	if err = part.Sync(); err != nil {
+		return err
+	}
+	if err = part.Chmod(newFileMode(name)); err != nil {
+		return err
+	}
+	if err = part.Close(); err != nil {
+		return err
+	}
+	return os.Rename(part.Name(), name)
+}
+
+// newFileMode is the mode of the file that is replaced, or that of a plain new one. CreateTemp's own
+// would keep everyone else from what they could read before.
+func newFileMode(name string) os.FileMode {
+	const plain = 0o644
+	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+		return info.Mode().Perm()
+	}
+	return plain
+}
+
+// countWriter shows how much was written.
+type countWriter struct {
+	w     io.Writer
+	p     *progress
+	total int64
+	done  int64
+}
+
+func (c *countWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.done += int64(n)
+	c.p.set(c.done, max(c.total, c.done), "")
+	return n, err
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/spf13/cobra"
+)
+
+func newSettingsCommand(a *app) *cobra.Command {
+	get := &cobra.Command{
+		Use: "get [KEY]", Short: "Print one setting, or all", Args: takes(0, 1),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			all, err := c.Settings(ctx)
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				return printSetting(a, all, args[0])
+			}
+			return list(a, items(all),
+				column[wire.Setting]{"KEY", func(s wire.Setting) string { return s.Key }},
+				column[wire.Setting]{"VALUE", func(s wire.Setting) string { return s.Value }},
+				column[wire.Setting]{"HELP", func(s wire.Setting) string { return s.Help }})
+		}),
+	}
+	set := &cobra.Command{
+		Use: "set KEY VALUE", Short: "Change a setting for the whole cell", Args: takes(2, 2),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			return c.SetSetting(ctx, args[0], args[1])
+		}),
+	}
+	return group("settings", "Read and change the settings of the cell", "", get, set)
+}
+
+func printSetting(a *app, all []wire.Setting, key string) error {
+	for _, s := range all {
+		if s.Key != key {
+			continue
+		}
+		if a.output == outputTable {
+			return a.print("%s", s.Value)
+		}
+		return show(a, s, nil)
+	}
+	return wire.Errorf(wire.OpSettings, wire.CodeNotFound, "there is no setting %q; see settings get", key)
+}
+
+func newConnsCommand(a *app) *cobra.Command {
+	var node string
+	cmd := &cobra.Command{
+		Use: "conns", Short: "List a node's connections, and the calls in flight on them", Args: takes(0, 0),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+			addr, err := nodeAddr(ctx, c, node)
+			if err != nil {
+				return err
+			}
+			reply, err := c.Conns(ctx, addr)
+			if err != nil {
+				return err
+			}
+			type conn = wire.Connection
+			return list(a, items(reply.Conns),
+				column[conn]{"PEER", func(n conn) string { return n.Peer }},
+				column[conn]{"DIR", func(n conn) string { return n.Direction }},
+				column[conn]{"REMOTE", func(n conn) string { return n.Remote }},
+				column[conn]{"IN", func(n conn) string { return count(n.BytesIn) }},
+				column[conn]{"OUT", func(n conn) string { return count(n.BytesOut) }},
+				column[conn]{"STALLS", func(n conn) string { return count(n.Stalls) }},
+				column[conn]{"MISMATCHES", func(n conn) string { return count(n.Mismatches) }},
+				column[conn]{"SINCE", func(n conn) string { return stamp(n.Since) }},
+				column[conn]{"IN-FLIGHT", callsText})
+		}),
+	}
+	cmd.Flags().StringVar(&node, "node", "", "of this node (default: the one that answers)")
+	return cmd
+}
+
+func callsText(n wire.Connection) string {
+	all := make([]string, len(n.InFlight))
+	for i, call := range n.InFlight {
+		all[i] = fmt.Sprintf("%s/%s=%d", call.Op, call.Session, call.Count)
+	}
+	return strings.Join(all, ",")
+}
+
+func newStatusCommand(a *app) *cobra.Command {
+	var node string
+	cmd := &cobra.Command{
+		Use: "status", Short: "Describe the cell as a node sees it", Args: takes(0, 0),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+			addr, err := nodeAddr(ctx, c, node)
+			if err != nil {
+				return err
+			}
+			s, err := c.StatusOf(ctx, addr)
+			if err != nil {
+				return err
+			}
+			return show(a, s, statusFields(s))
+		}),
+	}
+	cmd.Flags().StringVar(&node, "node", "", "as this node sees it (default: the one that answers)")
+	return cmd
+}
+
+func statusFields(s wire.Status) []field {
+	return []field{
+		{"cell", s.Cell}, {"asked", s.Node}, {"leader", orNone(s.Leader)}, {"ready", yesNo(s.Ready)},
+		{"nodes", fmt.Sprintf("%d of %d up", s.Up, s.Nodes)}, {"extents", count(s.Extents)}, {"replicas", count(s.Replicas)},
+		{"lacking", fmt.Sprintf("%d extents have too few live replicas", s.Lacking)},
+		{"queued", count(s.Queued)}, {"running", count(s.Running)}, {"dropping", count(s.Dropping)},
+		{"policy", s.Policy}, {"digest", s.Digest}, {"policy epoch", count(s.Epoch)},
+		{"term", count(s.Term)}, {"applied", count(s.Applied)}, {"commit", count(s.Commit)}, {"chain", s.Chain}, {"version", s.Version},
+	}
+}
+
+// built says what this program was built from.
+type built struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Modified bool   `json:"modified"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+	Protocol uint16 `json:"protocol"`
+}
+
+func newVersionCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print what this program was built from", Args: takes(0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			b := buildInfo()
+			if a.output != outputTable {
+				return show(a, b, nil)
+			}
+			return a.print("datanode %s (%s, %s, protocol %d)", b.Version, b.Go, b.Platform, b.Protocol)
+		},
+	}
+}
+
+func buildInfo() built {
+	b := built{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Protocol: wire.Version}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		b.Version = v
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Revision = s.Value
+		case "vcs.modified":
+			b.Modified = s.Value == "true"
+		}
+	}
+	return b
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/spf13/cobra"
+)
+
+func newNodeCommand(a *app) *cobra.Command {
+	return group("node", "List, show, empty and take back nodes", "",
+		newNodeListCommand(a), newNodeShowCommand(a), newDecommissionCommand(a), newRecommissionCommand(a))
+}
+
+func newNodeListCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "ls", Short: "List the nodes of the cell", Args: takes(0, 0),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+			nodes, err := c.Nodes(ctx)
+			if err != nil {
+				return err
+			}
+			return list(a, items(nodes),
+				column[wire.Node]{"NODE", func(n wire.Node) string { return n.ID }},
+				column[wire.Node]{"STATE", func(n wire.Node) string { return n.State }},
+				column[wire.Node]{"MODE", func(n wire.Node) string { return n.Mode }},
+				column[wire.Node]{"ROLE", nodeRole},
+				column[wire.Node]{"REPLICAS", func(n wire.Node) string { return count(n.Replicas) }},
+				column[wire.Node]{"DROPPING", func(n wire.Node) string { return count(n.Dropping) }},
+				column[wire.Node]{"ADDR", func(n wire.Node) string { return n.Addr }},
+				column[wire.Node]{"SINCE", func(n wire.Node) string { return stamp(n.Since) }})
+		}),
+	}
+}
+
+func nodeRole(n wire.Node) string {
+	switch {
+	case n.Leader:
+		return "leader"
+	case n.Voter:
+		return "voter"
+	}
+	return "non-voter"
+}
+
+func newNodeShowCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "show NODE", Short: "Describe a node", Args: takes(1, 1),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			n, err := findNode(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			return show(a, n, []field{
+				{"node", n.ID}, {"addr", n.Addr}, {"state", n.State}, {"mode", n.Mode}, {"role", nodeRole(n)},
+				{"since", stamp(n.Since)}, {"incarnation", number(n.Incarnation)}, {"replicas", count(n.Replicas)},
+				{"dropping", count(n.Dropping)}, {"operation", n.Operation}, {"remaining", number(n.Remaining)},
+				{"blocked", n.Blocked}, {"safe to remove", yesNo(n.SafeRemove)},
+			})
+		}),
+	}
+}
+
+func findNode(ctx context.Context, c *client.Client, id string) (wire.Node, error) {
+	nodes, err := c.Nodes(ctx)
+	if err != nil {
+		return wire.Node{}, err
+	}
+	for _, n := range nodes {
+		if n.ID == id {
+			return n, nil
+		}
+	}
+	return wire.Node{}, wire.Errorf(wire.OpNodes, wire.CodeNotFound, "there is no node %q; see node ls", id)
+}
+
+func newDecommissionCommand(a *app) *cobra.Command {
+	w := &work{a: a, waiting: true}
+	cmd := &cobra.Command{
+		Use: "decommission NODE", Short: "Move everything off a node, until it is safe to remove", Args: takes(1, 1),
+		Long: "Move all replicas off a node, and its vote, until it is safe to remove. It waits for that; an interrupt only stops the waiting. recommission takes it back.",
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			subs := []wire.Submission{{Kind: "decommission", Node: args[0]}}
+			plans, err := w.check(ctx, c, subs)
+			if w.dryRun && plans != nil {
+				return firstError(w.printPlans(plans), err)
+			}
+			if err != nil {
+				return err
+			}
+			if err := w.confirm(plans, args[0]); err != nil {
+				return err
+			}
+			admitted, err := w.submit(ctx, c, subs)
+			if err != nil || !w.waits() {
+				return w.finish(ctx, c, admitted, err)
+			}
+			return w.awaitEmpty(ctx, c, admitted, args[0])
+		}),
+	}
+	w.waitFlags(cmd)
+	w.dangerFlags(cmd)
+	return cmd
+}
+
+// awaitEmpty waits for a decommission, shows what is left and what holds it up, and says that the
+// node is safe to remove only when the cell says so.
+func (w *work) awaitEmpty(ctx context.Context, c *client.Client, admitted []wire.Submitted, id string) error {
+	watch := emptying{a: w.a, id: id, bar: w.a.newProgress("moving off "+id, "")}
+	defer watch.bar.end()
+	ops, err := w.await(ctx, c, admitted, func([]wire.Op) { watch.look(ctx, c) })
+	if err != nil {
+		return err
+	}
+	watch.bar.end()
+	if err := opsError(ops); err != nil {
+		return err
+	}
+	n, err := findNode(ctx, c, id)
+	switch {
+	case err != nil:
+		return err
+	case !n.SafeRemove:
+		return withCode(exitFailed, "operation %s has ended, but %s is %s and not safe to remove", ops[0].ID, id, n.Mode)
+	case w.a.output != outputTable:
+		return show(w.a, n, nil)
+	}
+	return w.a.print("%s is safe to remove", id)
+}
+
+// emptying is a node that is watched while it is emptied.
+type emptying struct {
+	a       *app
+	id      string
+	bar     *progress // nil without a terminal
+	most    int
+	blocked string
+}
+
+// look shows where the node stands. A failure to look is not a failure of the decommission.
+func (e *emptying) look(ctx context.Context, c *client.Client) {
+	n, err := findNode(ctx, c, e.id)
+	if err != nil {
+		return
+	}
+	e.most = max(e.most, n.Remaining)
+	e.bar.set(int64(e.most-n.Remaining), int64(e.most), n.Blocked)
+	if e.bar == nil && n.Blocked != "" && n.Blocked != e.blocked {
+		e.a.note("%d replicas left on %s; blocked: %s", n.Remaining, e.id, n.Blocked)
+	}
+	e.blocked = n.Blocked
+}
+
+func newRecommissionCommand(a *app) *cobra.Command {
+	w := &work{a: a, waiting: true}
+	cmd := &cobra.Command{
+		Use: "recommission NODE", Short: "Let a node take replicas again, and end its decommission", Args: takes(1, 1),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			admitted, err := w.submit(ctx, c, []wire.Submission{{Kind: "recommission", Node: args[0]}})
+			return w.finish(ctx, c, admitted, err)
+		}),
+	}
+	w.waitFlags(cmd)
+	return cmd
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"iter"
+	"strings"
+
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/spf13/cobra"
+)
+
+func newOpCommand(a *app) *cobra.Command {
+	return group("op", "Ask for operations, follow, explain and cancel them", "",
+		newOpListCommand(a), newOpShowCommand(a), newOpExplainCommand(a), newOpCancelCommand(a), newOpSubmitCommand(a))
+}
+
+func newOpListCommand(a *app) *cobra.Command {
+	var req wire.OpsRequest
+	var limit int
+	cmd := &cobra.Command{
+		Use: "ls", Short: "List operations, oldest first", Args: takes(0, 0),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+			return printOps(a, atMost(c.Ops(ctx, req), limit))
+		}),
+	}
+	cmd.Flags().BoolVar(&req.Open, "open", false, "only those that have not ended")
+	cmd.Flags().Uint64Var(&req.Extent, "extent", 0, "only those about this extent")
+	cmd.Flags().StringVar(&req.After, "after", "", "only those with a higher ID")
+	cmd.Flags().IntVar(&limit, "limit", 0, "at most this many (default: all)")
+	return cmd
+}
+
+// atMost are the first items; all of them for 0.
+func atMost[T any](all iter.Seq2[T, error], limit int) iter.Seq2[T, error] {
+	if limit <= 0 {
+		return all
+	}
+	return func(yield func(T, error) bool) {
+		left := limit
+		for item, err := range all {
+			if !yield(item, err) {
+				return
+			}
+			if left--; left == 0 {
+				return
+			}
+		}
+	}
+}
+
+func printOps(a *app, ops iter.Seq2[wire.Op, error]) error {
+	return list(a, ops,
+		column[wire.Op]{"OP", func(o wire.Op) string { return o.ID }},
+		column[wire.Op]{"KIND", func(o wire.Op) string { return o.Kind }},
+		column[wire.Op]{"TARGET", func(o wire.Op) string { return target(o.Extent, o.Node) }},
+		column[wire.Op]{"STATE", func(o wire.Op) string { return o.State }},
+		column[wire.Op]{"PRIORITY", func(o wire.Op) string { return count(int(o.Decision.Priority)) }},
+		column[wire.Op]{"ORIGIN", func(o wire.Op) string { return o.Origin }},
+		column[wire.Op]{"FROM", func(o wire.Op) string { return o.Source }},
+		column[wire.Op]{"TO", func(o wire.Op) string { return o.Target }},
+		column[wire.Op]{"ADMITTED", func(o wire.Op) string { return stamp(o.Admitted) }},
+		column[wire.Op]{"DETAIL", func(o wire.Op) string { return firstWord(o.Detail, o.Blocked) }})
+}
+
+// firstWord is the first of the texts that says something.
+func firstWord(texts ...string) string {
+	for _, s := range texts {
+		if s != "" {
+			return oneLine(s)
+		}
+	}
+	return ""
+}
+
+func newOpShowCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID", Short: "Describe an operation", Args: takes(1, 1),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			o, err := c.Op(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return show(a, o, []field{
+				{"operation", o.ID}, {"kind", o.Kind}, {"state", o.State}, {"extent", number(o.Extent)}, {"node", o.Node},
+				{"origin", o.Origin}, {"parent", o.Parent}, {"from", o.Source}, {"to", o.Target}, {"fence", number(o.Fence)},
+				{"attempts", count(o.Attempts)}, {"waits for", strings.Join(o.Waits, ",")}, {"blocked", o.Blocked},
+				{"by", o.By}, {"detail", o.Detail},
+				{"admitted", stamp(o.Admitted)}, {"started", stamp(o.Started)}, {"ended", stamp(o.Ended)},
+				{"priority", count(int(o.Decision.Priority))}, {"reason", o.Decision.Reason}, {"policy", o.Decision.Policy},
+			})
+		}),
+	}
+}
+
+func newOpCancelCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "cancel ID", Short: "End an operation that has not ended", Args: takes(1, 1),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			o, err := c.Cancel(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return printOps(a, items([]wire.Op{o}))
+		}),
+	}
+}
+
+func newOpSubmitCommand(a *app) *cobra.Command {
+	w := &work{a: a}
+	var s wire.Submission
+	var extents []uint
+	cmd := &cobra.Command{
+		Use: "submit KIND", Short: "Ask for operations; prints their IDs", Args: takes(1, 1),
+		Long: "Ask for operations: create, seal, repair, move, delete, decommission or recommission. With several --extent there is one operation for each. It asks no questions: rm and node decommission do.",
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			if _, ok := policies.ParseKind(args[0]); !ok {
+				return usagef("there is no operation %q; want create, seal, repair, move, delete, decommission or recommission", args[0])
+			}
+			s.Kind = args[0]
+			subs := submissions(s, extents)
+			if w.dryRun {
+				plans, err := w.check(ctx, c, subs)
+				if plans == nil {
+					return err
+				}
+				return firstError(w.printPlans(plans), err)
+			}
+			admitted, err := w.submit(ctx, c, subs)
+			return w.finish(ctx, c, admitted, err)
+		}),
+	}
+	w.waitFlags(cmd)
+	w.checkFlags(cmd)
+	flags := cmd.Flags()
+	flags.UintSliceVar(&extents, "extent", nil, "extent that it is about; may be given several times")
+	flags.StringVar(&s.Node, "node", "", "node that it is about, or that a move takes from")
+	flags.StringVar(&s.Target, "target", "", "node that a move takes to (default: the cell chooses)")
+	flags.StringVar(&s.Class, "class", "", "class tag of a create")
+	flags.Uint8Var(&s.Want, "want", 0, "replicas of a create (default: the cell's setting)")
+	flags.StringSliceVar(&s.Replicas, "replicas", nil, "nodes of a create (default: the cell chooses)")
+	return cmd
+}
+
+// submissions are one for each extent, or a single one without.
+func submissions(s wire.Submission, extents []uint) []wire.Submission {
+	if len(extents) == 0 {
+		return []wire.Submission{s}
+	}
+	subs := make([]wire.Submission, len(extents))
+	for i, id := range extents {
+		subs[i] = s
+		subs[i].Extent = uint64(id)
+	}
+	return subs
+}

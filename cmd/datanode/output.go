@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"reflect"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// measuredRows is how many rows of a table are looked at to find the widths of its columns. What
+// comes later is printed as it comes, so that a listing of a million needs no memory.
+const measuredRows = 1000
+
+// column is one column of a table. Cells are single words where that is possible, and never empty,
+// so that awk can count them.
+type column[T any] struct {
+	head string
+	cell func(T) string
+}
+
+// list prints items in the format that was asked for. When the items end in an error, what came before
+// is printed in whole.
+func list[T any](a *app, items iter.Seq2[T, error], columns ...column[T]) error {
+	out := bufio.NewWriter(a.stdout)
+	var err error
+	switch a.output {
+	case outputJSON:
+		err = listJSON(out, items)
+	case outputLines:
+		err = listLines(out, items)
+	default:
+		err = listTable(out, items, columns)
+	}
+	if ferr := out.Flush(); err == nil && ferr != nil {
+		err = fmt.Errorf("write the output: %w", ferr)
+	}
+	return err
+}
+
+func listJSON[T any](out *bufio.Writer, items iter.Seq2[T, error]) error {
+	var failed error
+	sep := "[\n"
+	for item, err := range items {
+		if failed = err; failed != nil {
+			break
+		}
+		text, err := json.MarshalIndent(noNulls(item), "  ", "  ")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s  %s", sep, text) // errors stay in the writer until Flush
+		sep = ",\n"
+	}
+	if sep == "[\n" {
+		fmt.Fprintln(out, "[]")
+	} else {
+		fmt.Fprintln(out, "\n]")
+	}
+	return failed
+}
+
+func listLines[T any](out *bufio.Writer, items iter.Seq2[T, error]) error {
+	for item, err := range items {
+		if err != nil {
+			return err
+		}
+		text, err := json.Marshal(noNulls(item))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(out, string(text))
+		if out.Buffered() > 0 && out.Flush() != nil {
+			return nil // list reports it
+		}
+	}
+	return nil
+}
+
+func listTable[T any](out *bufio.Writer, items iter.Seq2[T, error], columns []column[T]) error {
+	t := table{out: out}
+	head := make([]string, len(columns))
+	for i, c := range columns {
+		head[i] = c.head
+	}
+	t.row(head)
+	var failed error
+	for item, err := range items {
+		if failed = err; failed != nil {
+			break
+		}
+		row := make([]string, len(columns))
+		for i, c := range columns {
+			row[i] = c.cell(item)
+		}
+		t.row(row)
+	}
+	t.flush()
+	return failed
+}
+
+// table aligns columns with two spaces between them.
+type table struct {
+	out    io.Writer
+	rows   [][]string // held back until the widths are known
+	widths []int      // nil until then
+}
+
+func (t *table) row(cells []string) {
+	for i, c := range cells {
+		if c == "" {
+			cells[i] = "-"
+		}
+	}
+	if t.widths != nil {
+		t.print(cells)
+		return
+	}
+	t.rows = append(t.rows, cells)
+	if len(t.rows) > measuredRows {
+		t.flush()
+	}
+}
+
+func (t *table) flush() {
+	if t.widths == nil && len(t.rows) > 0 {
+		t.widths = make([]int, len(t.rows[0]))
+		for _, row := range t.rows {
+			for i, c := range row {
+				t.widths[i] = max(t.widths[i], utf8.RuneCountInString(c))
+			}
+		}
+	}
+	for _, row := range t.rows {
+		t.print(row)
+	}
+	t.rows = nil
+}
+
+func (t *table) print(cells []string) {
+	var line strings.Builder
+	for i, c := range cells {
+		line.WriteString(c)
+		if i < len(cells)-1 {
+			line.WriteString(strings.Repeat(" ", max(t.widths[i]-utf8.RuneCountInString(c), 0)+2))
+		}
+	}
+	fmt.Fprintln(t.out, line.String()) // the writer below remembers its error
+}
+
+// field is one line of a description.
+type field struct{ name, value string }
+
+// show prints one thing: as JSON, or as its fields. Empty ones are left out.
+func show[T any](a *app, item T, fields []field) error {
+	switch a.output {
+	case outputJSON:
+		text, err := json.MarshalIndent(noNulls(item), "", "  ")
+		if err != nil {
+			return err
+		}
+		return a.print("%s", text)
+	case outputLines:
+		text, err := json.Marshal(noNulls(item))
+		if err != nil {
+			return err
+		}
+		return a.print("%s", text)
+	}
+	width := 0
+	for _, f := range fields {
+		width = max(width, len(f.name))
+	}
+	for _, f := range fields {
+		if f.value == "" {
+			continue
+		}
+		if err := a.print("%-*s  %s", width, f.name, f.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// print writes a line of data.
+func (a *app) print(format string, args ...any) error {
+	if _, err := fmt.Fprintf(a.stdout, format+"\n", args...); err != nil {
+		return fmt.Errorf("write the output: %w", err)
+	}
+	return nil
+}
+
+// items makes a sequence of a slice.
+func items[T any](all []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, item := range all {
+			if !yield(item, nil) {
+				return
+			}
+		}
+	}
+}
+
+// noNulls is v with empty lists where it has none: a script should never meet a null.
+func noNulls[T any](v T) T {
+	fillNils(reflect.ValueOf(&v).Elem())
+	return v
+}
+
+func fillNils(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Field(i); f.CanSet() {
+				fillNils(f)
+			}
+		}
+	case reflect.Slice:
+		if v.IsNil() {
+			v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+		}
+		if k := v.Type().Elem().Kind(); k != reflect.Struct && k != reflect.Slice {
+			return
+		}
+		for i := range v.Len() {
+			fillNils(v.Index(i))
+		}
+	}
+}
+
+// stamp is a moment given in microseconds; empty for none.
+func stamp(micros int64) string {
+	if micros == 0 {
+		return ""
+	}
+	return time.UnixMicro(micros).UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+// number is n in decimal; empty for 0.
+func number[N ~int | ~uint64](n N) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// count is n in decimal.
+func count[N ~int | ~uint64](n N) string { return fmt.Sprint(n) }

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/spf13/cobra"
+)
+
+// maxModuleBytes bounds what is read of a module before it is checked.
+const maxModuleBytes = 64 << 20
+
+func newPolicyCommand(a *app) *cobra.Command {
+	return group("policy", "Try, load, activate and roll back policies", "",
+		newPolicyCheckCommand(a), newPolicyTestCommand(a), newPolicyLoadCommand(a), newPolicyActivateCommand(a),
+		newPolicyRollbackCommand(a), newPolicyListCommand(a), newPolicyShowCommand(a))
+}
+
+func newPolicyLoadCommand(a *app) *cobra.Command {
+	var activate bool
+	cmd := &cobra.Command{
+		Use: "load MODULE.wasm", Short: "Bring a policy into the cell; it decides nothing yet", Args: takes(1, 1),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			module, err := a.readWhole(args[0], maxModuleBytes)
+			if err != nil {
+				return err
+			}
+			p, err := c.PolicyLoad(ctx, module)
+			if err == nil && activate {
+				p, err = c.PolicyActivate(ctx, p.Digest)
+			}
+			if err != nil {
+				return err
+			}
+			return printPolicies(a, []wire.Policy{p})
+		}),
+	}
+	cmd.Flags().BoolVar(&activate, "activate", false, "let it decide from now on")
+	return cmd
+}
+
+func newPolicyActivateCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "activate DIGEST", Short: "Let a loaded policy decide from now on", Args: takes(1, 1),
+		Long: "Let a loaded policy decide from now on, once enough nodes have compiled it. The first digits of its digest are enough.",
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			p, err := c.PolicyActivate(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return printPolicies(a, []wire.Policy{p})
+		}),
+	}
+}
+
+func newPolicyRollbackCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "rollback", Short: "Let the policy decide again that did before", Args: takes(0, 0),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+			p, err := c.PolicyRollback(ctx)
+			if err != nil {
+				return err
+			}
+			return printPolicies(a, []wire.Policy{p})
+		}),
+	}
+}
+
+func newPolicyListCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "ls", Short: "List the loaded policies", Args: takes(0, 0),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+			all, err := c.Policies(ctx)
+			if err != nil {
+				return err
+			}
+			return printPolicies(a, all.Policies)
+		}),
+	}
+}
+
+func printPolicies(a *app, all []wire.Policy) error {
+	return list(a, items(all),
+		column[wire.Policy]{"STATE", func(p wire.Policy) string { return p.State }},
+		column[wire.Policy]{"NAME", func(p wire.Policy) string { return p.Name }},
+		column[wire.Policy]{"VERSION", func(p wire.Policy) string { return p.Version }},
+		column[wire.Policy]{"BYTES", func(p wire.Policy) string { return count(p.Bytes) }},
+		column[wire.Policy]{"COMPILED-ON", func(p wire.Policy) string { return strings.Join(p.Compiled, ",") }},
+		column[wire.Policy]{"DIGEST", func(p wire.Policy) string { return p.Digest }})
+}
+
+func newPolicyShowCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "show DIGEST|NAME", Short: "Describe a loaded policy and its reasons", Args: takes(1, 1),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			all, err := c.Policies(ctx)
+			if err != nil {
+				return err
+			}
+			p, err := pickPolicy(all.Policies, args[0])
+			if err != nil {
+				return err
+			}
+			fields := []field{
+				{"name", p.Name}, {"version", p.Version}, {"state", p.State}, {"digest", p.Digest},
+				{"bytes", count(p.Bytes)}, {"compiled on", strings.Join(p.Compiled, ",")},
+			}
+			return show(a, p, append(fields, reasonFields(p.Reasons)...))
+		}),
+	}
+}
+
+func reasonFields(reasons []string) []field {
+	fields := make([]field, len(reasons))
+	for i, r := range reasons {
+		fields[i] = field{"reason " + count(i), r}
+	}
+	return fields
+}
+
+// pickPolicy finds a policy by the start of its digest, or by name.
+func pickPolicy(all []wire.Policy, want string) (wire.Policy, error) {
+	var found []wire.Policy
+	for _, p := range all {
+		if strings.HasPrefix(p.Digest, want) || strings.HasPrefix(strings.TrimPrefix(p.Digest, "sha256:"), want) || p.Name == want {
+			found = append(found, p)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return wire.Policy{}, wire.Errorf(wire.OpPolicies, wire.CodeNotFound, "no loaded policy is called %q; see policy ls", want)
+	}
+	return wire.Policy{}, wire.Errorf(wire.OpPolicies, wire.CodeInvalid, "%q means %d policies; give more of the digest", want, len(found))
+}

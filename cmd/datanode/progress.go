@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+)
+
+const progressWidth = 40
+
+// progress is a bar on stderr while something long runs, when stderr is a terminal. A nil one shows
+// nothing. It is used by one goroutine, and must be ended; twice is fine.
+type progress struct {
+	all   *mpb.Progress
+	bar   *mpb.Bar
+	ended sync.Once
+
+	mu   sync.Mutex
+	text string // guarded by mu: the bar's own goroutine reads it
+}
+
+// newProgress starts a bar; unit is "" for things that are counted and "B" for bytes.
+func (a *app) newProgress(name, unit string) *progress {
+	f, ok := a.stderr.(*os.File)
+	if !ok || !terminal(f) {
+		return nil
+	}
+	p := &progress{all: mpb.New(mpb.WithOutput(f), mpb.WithWidth(progressWidth))}
+	counters := decor.CountersNoUnit("%d of %d")
+	if unit == "B" {
+		counters = decor.CountersKibiByte("% .1f of % .1f")
+	}
+	p.bar = p.all.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
+		mpb.PrependDecorators(decor.Name(name, decor.WC{C: decor.DextraSpace})),
+		mpb.AppendDecorators(counters, decor.Any(func(decor.Statistics) string { return p.note() })))
+	return p
+}
+
+func (p *progress) note() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.text == "" {
+		return ""
+	}
+	return "  " + p.text
+}
+
+// set says that done of total are done, and what holds it up, if anything.
+func (p *progress) set(done, total int64, text string) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	p.text = text
+	p.mu.Unlock()
+	p.bar.SetTotal(total, false)
+	p.bar.SetCurrent(done)
+}
+
+// end takes the bar away, so that what is printed next stands alone.
+func (p *progress) end() {
+	if p == nil {
+		return
+	}
+	p.ended.Do(func() {
+		p.bar.Abort(true)
+		p.all.Wait()
+	})
+}
+
+var errNoSeek = errors.New("this input cannot be read twice")
+
+// countReader shows how much of r was read.
+type countReader struct {
+	r     io.Reader
+	p     *progress
+	total int64
+	done  int64
+}
+
+func (c *countReader) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.done += int64(n)
+	c.p.set(c.done, max(c.total, c.done), "")
+	return n, err
+}
+
+// Seek makes a failed put repeatable.
+func (c *countReader) Seek(offset int64, whence int) (int64, error) {
+	s, ok := c.r.(io.Seeker)
+	if !ok {
+		return 0, errNoSeek
+	}
+	at, err := s.Seek(offset, whence)
+	if err == nil {
+		c.done = at
+	}
+	return at, err
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"os"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/spf13/cobra"
+)
+
+// stored is one file that was put.
+type stored struct {
+	Locator string `json:"locator"`
+	Bytes   uint64 `json:"bytes"`
+	Name    string `json:"name"`
+}
+
+func newPutCommand(a *app) *cobra.Command {
+	var o client.PutOptions
+	cmd := &cobra.Command{
+		Use: "put FILE|- ...", Short: "Store files; prints a locator for each", Args: takes(1, -1),
+		Long: "Store files. Each is durable on all its replicas when its locator is printed. A single dash reads stdin.",
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, names []string) error {
+			if a.output == outputTable && len(names) == 1 {
+				s, err := a.put(ctx, c, names[0], o)
+				if err != nil {
+					return err
+				}
+				return a.print("%s", s.Locator)
+			}
+			return list(a, a.putAll(ctx, c, names, o),
+				column[stored]{"LOCATOR", func(s stored) string { return s.Locator }},
+				column[stored]{"BYTES", func(s stored) string { return count(s.Bytes) }},
+				column[stored]{"NAME", func(s stored) string { return s.Name }})
+		}),
+	}
+	cmd.Flags().StringVar(&o.Class, "class", "", "class tag of the extents, such as gold")
+	return cmd
+}
+
+func (a *app) putAll(ctx context.Context, c *client.Client, names []string, o client.PutOptions) iter.Seq2[stored, error] {
+	return func(yield func(stored, error) bool) {
+		for _, name := range names {
+			s, err := a.put(ctx, c, name, o)
+			if !yield(s, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// put stores one file, or stdin.
+func (a *app) put(ctx context.Context, c *client.Client, name string, o client.PutOptions) (stored, error) {
+	in, size, err := a.open(name)
+	if err != nil {
+		return stored{}, err
+	}
+	defer in.Close()
+	bar := a.newProgress(name, "B")
+	defer bar.end()
+	o.Length = size
+	l, err := c.Put(ctx, &countReader{r: in, p: bar, total: size}, o)
+	return stored{Locator: l.String(), Bytes: l.Length, Name: name}, err
+}
+
+// open opens a file, or stdin for a dash. size is 0 when it is not known.
+func (a *app) open(name string) (in io.ReadCloser, size int64, err error) {
+	if name == "-" {
+		return io.NopCloser(a.stdin), 0, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, 0, fileError(err)
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = withCode(exitFailed, "%s is a folder; name the files in it", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	if info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return f, size, nil
+}
+
+func fileError(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return withCode(exitNotFound, "%w", err)
+	}
+	return err
+}
+
+// readWhole reads a file of at most limit bytes.
+func (a *app) readWhole(name string, limit int64) ([]byte, error) {
+	in, _, err := a.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	data, err := io.ReadAll(io.LimitReader(in, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = wire.Errorf(0, wire.CodeInvalid, "%s is larger than %d bytes", name, limit)
+	}
+	return data, err
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/spf13/cobra"
+)
+
+func newRemoveCommand(a *app) *cobra.Command {
+	w := &work{a: a, waiting: true}
+	cmd := &cobra.Command{
+		Use: "rm EXTENT|LOCATOR ...", Short: "Delete extents", Args: takes(1, -1),
+		Long: "Delete extents, on all their replicas at once. It waits until every file is gone. A locator is accepted when it names a whole extent.",
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			subs, err := removals(ctx, c, args)
+			if err != nil {
+				return err
+			}
+			plans, err := w.check(ctx, c, subs)
+			if w.dryRun && plans != nil {
+				return firstError(w.printPlans(plans), err)
+			}
+			if err != nil {
+				return err
+			}
+			if err := w.confirm(plans, removalName(subs)); err != nil {
+				return err
+			}
+			admitted, err := w.submit(ctx, c, subs)
+			return w.finish(ctx, c, admitted, err)
+		}),
+	}
+	w.waitFlags(cmd)
+	w.dangerFlags(cmd)
+	return cmd
+}
+
+// removalName is what must be typed: the extent's number, or how many there are.
+func removalName(subs []wire.Submission) string {
+	if len(subs) == 1 {
+		return number(subs[0].Extent)
+	}
+	return fmt.Sprintf("%d extents", len(subs))
+}
+
+// removals are the deletes that the arguments ask for, each extent once.
+func removals(ctx context.Context, c *client.Client, args []string) ([]wire.Submission, error) {
+	var subs []wire.Submission
+	for _, s := range args {
+		id, err := wholeExtent(ctx, c, s)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(subs, func(o wire.Submission) bool { return o.Extent == id }) {
+			subs = append(subs, wire.Submission{Kind: "delete", Extent: id})
+		}
+	}
+	return subs, nil
+}
+
+// wholeExtent is the extent that s names. A locator of a part of one is refused: other puts may be in
+// the rest of it.
+func wholeExtent(ctx context.Context, c *client.Client, s string) (uint64, error) {
+	if !strings.Contains(s, ":") {
+		return parseExtent(s)
+	}
+	l, err := wire.ParseLocator(s)
+	if err != nil {
+		return 0, usagef("%w", err)
+	}
+	e, err := c.Extent(ctx, l.Extent)
+	switch {
+	case err != nil:
+		return 0, err
+	case e.State != "sealed":
+		return 0, withCode(exitRefused, "extent %d, which %s is in, is %s: others may be writing to it; to delete all of it, use rm %d", e.ID, s, e.State, e.ID)
+	case l.Offset != 0 || l.Length != e.Length:
+		return 0, withCode(exitRefused, "%s is only a part of extent %d, which has %d bytes; to delete all of it, use rm %d", s, e.ID, e.Length, e.ID)
+	}
+	return e.ID, nil
+}

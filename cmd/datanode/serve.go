@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+
+	"github.com/datanode/datanode/node"
+	"github.com/datanode/datanode/plugins"
+	"github.com/spf13/cobra"
+)
+
+// serving are the flags of serve.
+type serving struct {
+	id, dir, listen, http, advertise, config string
+	bootstrap, join                          []string
+	insecure                                 bool
+	logs                                     logFlags
+}
+
+func newServeCommand(a *app) *cobra.Command {
+	var s serving
+	cmd := &cobra.Command{
+		Use:   "serve --id ID --dir DIR --listen HOST:PORT (--bootstrap ID=HOST:PORT,… | --join HOST:PORT)",
+		Short: "Run one node", Args: takes(0, 0),
+		Long: `Run one node until it is interrupted. The first nodes of a cell are all given the same --bootstrap list;
+further ones --join it. Both are needed only while the data folder is new.
+
+Each flag may instead come from the environment (DATANODE_LISTEN for --listen) or from the file that
+--config names: a JSON object of flags, such as {"id": "n1", "dir": "/srv/n1", "join": ["10.0.0.1:7400"]}.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.fillFlags(cmd); err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), s)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&s.id, "id", "", "ID of this node, such as n1")
+	flags.StringVar(&s.dir, "dir", "", "data folder")
+	flags.StringVar(&s.listen, "listen", "", "HOST:PORT for clients, peers and raft")
+	flags.StringVar(&s.advertise, "advertise", "", "HOST:PORT that others dial (default: that of --listen)")
+	flags.StringVar(&s.http, "http", "", "HOST:PORT for health, metrics and the console (default: none)")
+	flags.StringSliceVar(&s.bootstrap, "bootstrap", nil, "the voters of a new cell, ID=HOST:PORT,…, this node among them")
+	flags.StringSliceVar(&s.join, "join", nil, "HOST:PORT of nodes of the cell to join")
+	flags.StringVar(&s.config, flagConfig, "", "JSON file with further flags")
+	flags.BoolVar(&s.insecure, "insecure", false, "listen beyond this machine without TLS: anyone who reaches the port can read and delete")
+	s.logs.add(cmd, slog.LevelInfo)
+	return cmd
+}
+
+// nodeConfig checks the flags and makes a node's configuration of them.
+func (s serving) nodeConfig() (node.Config, error) {
+	cfg := node.Config{ID: s.id, Dir: s.dir, Listen: s.listen, HTTP: s.http, Advertise: s.advertise, Join: s.join,
+		Insecure: s.insecure, Version: buildInfo().Version}
+	for _, need := range []struct{ flag, value string }{{"--id", s.id}, {"--dir", s.dir}, {"--listen", s.listen}} {
+		if need.value == "" {
+			return cfg, usagef("serve needs %s; see datanode serve --help", need.flag)
+		}
+	}
+	if len(s.bootstrap) > 0 && len(s.join) > 0 {
+		return cfg, usagef("a node either starts a new cell with --bootstrap or enters one with --join, not both")
+	}
+	for _, addr := range append([]string{s.listen}, s.join...) {
+		if err := checkAddr(addr); err != nil {
+			return cfg, err
+		}
+	}
+	if !loopback(s.listen) && !s.insecure {
+		return cfg, usagef("%s can be reached from other machines, and there is no TLS yet: anyone who reaches it could read and delete; listen on 127.0.0.1, or accept that with --insecure", s.listen)
+	}
+	var err error
+	cfg.Bootstrap, err = parsePeers(s.bootstrap)
+	return cfg, err
+}
+
+// parsePeers reads ID=HOST:PORT.
+func parsePeers(list []string) ([]node.Peer, error) {
+	var peers []node.Peer
+	for _, s := range list {
+		id, addr, ok := strings.Cut(s, "=")
+		if !ok || id == "" {
+			return nil, usagef("--bootstrap: %q is not ID=HOST:PORT, such as n1=127.0.0.1:7400", s)
+		}
+		if err := checkAddr(addr); err != nil {
+			return nil, usagef("--bootstrap: %w", err)
+		}
+		peers = append(peers, node.Peer{ID: id, Addr: addr})
+	}
+	return peers, nil
+}
+
+// loopback tells whether only this machine reaches addr.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (a *app) serve(ctx context.Context, s serving) error {
+	cfg, err := s.nodeConfig()
+	if err != nil {
+		return err
+	}
+	if cfg.Logger, err = s.logs.logger(a.stderr); err != nil {
+		return err
+	}
+	host, err := plugins.New(ctx, plugins.Options{Logger: cfg.Logger})
+	if err != nil {
+		return err
+	}
+	defer host.Close(context.WithoutCancel(ctx))
+	cfg.Policies, cfg.DefaultModule = policyHost{host}, plugins.Default()
+	n, err := node.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	go a.announce(ctx, n)
+	select {
+	case <-n.Done():
+		return fmt.Errorf("node %s stopped: %w", cfg.ID, orStopped(n.Err()))
+	case <-ctx.Done():
+	}
+	a.note("datanode: %s is finishing what it does; interrupt again to stop at once", cfg.ID)
+	if err := n.Drain(context.WithoutCancel(ctx)); err != nil {
+		a.note("datanode: %s was cut off: %s", cfg.ID, oneLine(err.Error()))
+	}
+	return firstError(n.Err(), n.Close())
+}
+
+// announce says when a node is ready.
+func (a *app) announce(ctx context.Context, n *node.Node) {
+	select {
+	case <-n.Ready():
+	case <-n.Done():
+		return
+	case <-ctx.Done():
+		return
+	}
+	where := n.Addr()
+	if h := n.HTTPAddr(); h != "" {
+		where += ", http://" + h
+	}
+	a.note("datanode: %s is ready at %s", n.ID(), where)
+}
+
+func orStopped(err error) error {
+	if err == nil {
+		return fmt.Errorf("it was closed")
+	}
+	return err
+}
