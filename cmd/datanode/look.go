@@ -84,7 +84,7 @@ func newConnsCommand(a *app) *cobra.Command {
 func callsText(n wire.Connection) string {
 	all := make([]string, len(n.InFlight))
 	for i, call := range n.InFlight {
-		all[i] = fmt.Sprintf("%s/%s=%d", call.Op, call.Session, call.Count)
+		all[i] = fmt.Sprintf("%s=%d", strings.Trim(call.Op+"/"+call.Session, "/"), call.Count)
 	}
 	return strings.Join(all, ",")
 }

@@ -232,9 +232,9 @@ func fillNils(v reflect.Value) {
 	}
 }
 
-// stamp is a moment given in microseconds; empty for none.
+// stamp is a moment given in microseconds since 1970; empty for none.
 func stamp(micros int64) string {
-	if micros == 0 {
+	if micros <= 0 {
 		return ""
 	}
 	return time.UnixMicro(micros).UTC().Format("2006-01-02T15:04:05.000Z")

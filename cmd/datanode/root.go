@@ -55,7 +55,7 @@ func group(use, short, long string, cmds ...*cobra.Command) *cobra.Command {
 		}
 		return usagef("there is no command %s %s%s; see %s --help", cmd.CommandPath(), args[0], hint, cmd.CommandPath())
 	}}
-	cmd.SuggestionsMinimumDistance = 2
+	cmd.SuggestionsMinimumDistance = 1
 	cmd.AddCommand(cmds...)
 	return cmd
 }
