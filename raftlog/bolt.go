@@ -17,7 +17,6 @@ import (
 )
 
 const (
-	logFile       = "log.db"
 	lockTimeout   = time.Second
 	keepSnapshots = 2
 )

@@ -34,8 +34,8 @@
 // # Concurrency
 //
 // raft's own goroutine applies; it alone writes the state. All methods of Group may be called from any
-// goroutine. A committer goroutine gathers the commands of concurrent proposers into entries, a
-// second one hands out the results, a third watches the leadership.
+// goroutine. A committer goroutine gathers the commands of concurrent proposers into entries, one entry
+// after the other, and hands out the results; another watches the leadership.
 //
 // # What of the engine is covered here
 //

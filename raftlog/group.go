@@ -22,8 +22,7 @@ type Group struct {
 	raft    *raft.Raft
 
 	proposals chan *proposal // Invariant: len <= maxWaiting
-	inflight  chan flight
-	calls     sync.WaitGroup // committer, completer, and calls that wait for the engine
+	calls     sync.WaitGroup // the committer, and calls that wait for the engine
 	watching  sync.WaitGroup // the watcher
 
 	closing   chan struct{} // closed by Close
@@ -55,7 +54,6 @@ func Open(cfg Config) (*Group, error) {
 		cfg:           cfg,
 		stores:        cfg.Stores,
 		proposals:     make(chan *proposal, maxWaiting),
-		inflight:      make(chan flight, maxInFlight-1),
 		closing:       make(chan struct{}),
 		failed:        make(chan struct{}),
 		leaderChanged: make(chan struct{}),
@@ -75,9 +73,8 @@ func Open(cfg Config) (*Group, error) {
 		g.net.cut()
 		return nil, errors.Join(err, g.stores.close())
 	}
-	g.calls.Add(2)
+	g.calls.Add(1)
 	go g.commit()
-	go g.complete()
 	g.watching.Add(1)
 	go g.watch()
 	return g, nil

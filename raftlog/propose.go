@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -14,9 +12,6 @@ import (
 const (
 	// maxWaiting is how many proposals may wait for the committer; further callers block.
 	maxWaiting = 1024
-	// maxInFlight is how many entries are under way at once. A second one lets the disk work while
-	// the first is on the network; more would only make the entries smaller.
-	maxInFlight = 2
 	// An entry is closed at whichever comes first.
 	maxEntryCommands = 4096
 	maxEntryBytes    = 512 << 10
@@ -39,12 +34,6 @@ type outcome struct {
 	results []state.Result
 	index   state.Index
 	err     error
-}
-
-// flight is an entry under way.
-type flight struct {
-	future    raft.ApplyFuture
-	proposals []*proposal
 }
 
 // Propose puts commands into the log, in one entry and in order, and answers what each came to once
@@ -113,10 +102,12 @@ func (g *Group) giveUp(p *proposal) wire.Outcome {
 	return wire.Unknown
 }
 
-// commit is the committer: it makes entries of what waits and hands them to the engine.
+// commit is the committer: it makes an entry of what waits, sees it through, and hands out the
+// results. One entry is under way at a time. Having a second one on its way meanwhile is the obvious
+// thing to do, and was slower: it makes the entries smaller, and each costs every node a sync. For 512
+// callers, 21 us a proposal with one, 29 with two, 37 with three.
 func (g *Group) commit() {
 	defer g.calls.Done()
-	defer close(g.inflight)
 	var next *proposal // taken, but did not fit the last entry
 	for {
 		if next == nil {
@@ -132,7 +123,7 @@ func (g *Group) commit() {
 		}
 		var batch []*proposal
 		batch, next = g.gather(next)
-		g.inflight <- flight{g.raft.Apply(g.entryOf(batch), enqueueTimeout), batch}
+		handOut(batch, g.apply(g.entryOf(batch)))
 	}
 }
 
@@ -171,36 +162,30 @@ func (g *Group) entryOf(batch []*proposal) []byte {
 	})
 }
 
-// complete is the completer: it waits for entries and gives each proposer its own results.
-func (g *Group) complete() {
-	defer g.calls.Done()
-	for f := range g.inflight {
-		results, err := g.resultsOf(f.future)
-		var index state.Index
-		if err == nil {
-			index = state.Index(f.future.Index())
-		}
-		for _, p := range f.proposals {
-			o := outcome{index: index, err: err}
-			if err == nil {
-				o.results, results = results[:p.count:p.count], results[p.count:]
-			}
-			p.done <- o
-		}
-	}
-}
-
-// resultsOf hides that an entry which the state machine cannot read comes back as a response.
-func (g *Group) resultsOf(f raft.ApplyFuture) ([]state.Result, error) {
+// apply puts an entry into the log and waits until it is applied here. It hides that an entry which
+// the state machine cannot read comes back as a response.
+func (g *Group) apply(entry []byte) outcome {
+	f := g.raft.Apply(entry, enqueueTimeout)
 	if err := f.Error(); err != nil {
-		return nil, g.fromRaft(err)
+		return outcome{err: g.fromRaft(err)}
 	}
 	switch r := f.Response().(type) {
 	case applied:
-		return r.results, nil
+		return outcome{results: r.results, index: state.Index(f.Index())}
 	case error:
-		return nil, unavailable(wire.Unknown, "%s", r.Error())
+		return outcome{err: unavailable(wire.Unknown, "%s", r.Error())}
 	default:
-		return nil, unavailable(wire.Unknown, "the state machine answered a %T", r)
+		return outcome{err: unavailable(wire.Unknown, "the state machine answered a %T", r)}
+	}
+}
+
+// handOut gives each proposal its own part of the entry's results.
+func handOut(batch []*proposal, all outcome) {
+	for _, p := range batch {
+		own := all
+		if all.err == nil {
+			own.results, all.results = all.results[:p.count:p.count], all.results[p.count:]
+		}
+		p.done <- own
 	}
 }

@@ -9,6 +9,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// logFile is the log's name in Config.Dir.
+const logFile = "log.db"
+
 // Stores is where a group keeps its log, its votes and its snapshots. It belongs to one group at a time;
 // Close of the group closes it.
 type Stores struct {
