@@ -91,6 +91,9 @@ func TestCompactionKeepsTheStateAndTheChain(t *testing.T) {
 	for _, g := range c.groups {
 		checkVerified(t, g)
 	}
+	if got, err := c.groups["n1"].ChainAt(390); err != nil || got != early {
+		t.Errorf("after a restart the chain at 390 is %s, %v; was %s", got, err, early)
+	}
 	if first, _ := c.groups["n4"].stores.log.FirstIndex(); first < 100 {
 		t.Errorf("n4 has entry %d, so that it did not start from a snapshot", first)
 	}
