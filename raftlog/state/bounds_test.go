@@ -79,12 +79,21 @@ func TestEndedOperationsAreForgottenInTheOrderOfTheirEnd(t *testing.T) {
 func TestStepsAreBounded(t *testing.T) {
 	s := grown(0)
 	id := next(s, admitCreate())[0].Op
+	var view *View
+	var before string
 	for i := range 3 * maxSteps {
+		if i == 2*maxSteps {
+			view = s.Snapshot()
+			before = Dumped(view)
+		}
 		next(s, &Rescore{Op: id, Decision: Decision{Priority: int32(i + 1), Reason: fmt.Sprint(i)}})
 	}
 	steps := s.Op(id).Steps
 	if len(steps) != maxSteps || steps[0].Index != id.Index() || steps[maxSteps-1].Index != s.Applied {
 		t.Errorf("%d steps from %d to %d", len(steps), steps[0].Index, steps[len(steps)-1].Index)
+	}
+	if Dumped(view) != before {
+		t.Error("steps of a snapshot have changed")
 	}
 }
 
