@@ -130,7 +130,21 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall) error {
 	case !r.early && !n.ready.Load():
 		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is catching up with the log; ask another node, or again in a moment", n.id)
 	}
+	if err := n.reach(ctx, state.Index(c.MinIndex())); err != nil {
+		return err
+	}
 	return r.serve(ctx, c)
+}
+
+// reach waits until this node has applied what the caller has seen already: a client finds what it
+// has just submitted, whichever node it asks.
+func (n *Node) reach(ctx context.Context, index state.Index) error {
+	if index <= n.log.AppliedIndex() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, catchUpWait)
+	defer cancel()
+	return n.log.WaitApplied(ctx, index)
 }
 
 // relayToLeader passes a client's call on. One that a node has passed on already is not passed on

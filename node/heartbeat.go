@@ -66,8 +66,10 @@ func (n *Node) beat() *wire.Heartbeat {
 
 func (n *Node) beatAsLeader(ctx context.Context) error {
 	n.watch.heard(n.beat())
-	if err := n.log.Barrier(ctx); err != nil {
-		return err
+	if !n.ready.Load() {
+		if err := n.log.Barrier(ctx); err != nil {
+			return err
+		}
 	}
 	view := n.log.View()
 	if node := view.Node(n.id); view.Cell != "" && (node == nil || node.Incarnation != n.incarnation || node.Addr != n.addr) {

@@ -13,9 +13,16 @@ import (
 // lead is the leader's loop: it starts what may start, again at every change of the state. On other
 // nodes it does nothing but wait to become the leader.
 func (n *Node) lead(ctx context.Context) {
+	settled := false // whether this node, leading, has applied what its predecessors committed
 	for {
 		changed, elected := n.log.Changed(), n.log.LeaderChanged()
-		if n.log.IsLeader() && n.log.Barrier(ctx) == nil {
+		switch {
+		case !n.log.IsLeader():
+			settled = false
+		case !settled:
+			settled = n.log.Barrier(ctx) == nil
+		}
+		if settled {
 			n.foundCell(ctx)
 			n.startRound(ctx)
 		}

@@ -72,7 +72,7 @@ func (n *Node) logPlan(wanted []*submission, results []wire.Submitted, err error
 	}
 	for i, res := range results {
 		if res.Code != 0 {
-			n.logger.Debug("planned operation refused", "kind", wanted[i].Kind, "extent", wanted[i].Extent, "why", res.Detail)
+			n.logger.Info("planned operation refused", "kind", wanted[i].Kind, "extent", wanted[i].Extent, "why", res.Detail)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func (p *planner) empty(node *state.Node) {
 		case p.open(e, policies.KindMove, policies.KindDelete):
 			moving++
 		case e.State == state.ExtentOpen && !p.open(e, policies.KindSeal):
-			p.want(policies.KindSeal, e, policies.OriginDecommission, "", node.Decommission)
+			p.want(policies.KindSeal, e, policies.OriginDecommission, "", 0)
 		case e.State == state.ExtentSealed:
 			p.want(policies.KindMove, e, policies.OriginDecommission, node.ID, node.Decommission)
 			moving++

@@ -193,7 +193,10 @@ func (n *Node) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, n.time.stepLimit)
 	defer cancel()
 	if n.log.IsLeader() {
-		return n.log.Barrier(ctx)
+		if err := n.log.VerifyLeader(ctx); err != nil {
+			return err
+		}
+		return n.log.WaitApplied(ctx, n.log.CommitIndex())
 	}
 	conn, err := n.toLeader(ctx)
 	if err != nil {
