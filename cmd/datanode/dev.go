@@ -11,9 +11,11 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/datanode/datanode/node"
 	"github.com/datanode/datanode/plugins"
+	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
 )
 
@@ -23,6 +25,9 @@ const (
 	maxDevVoters = 5
 	// devRepairDelay is short, so that a killed node's extents are seen to be repaired.
 	devRepairDelay = "5s"
+	// devUpLimit is how long the nodes of a new cell have to find each other.
+	devUpLimit = 30 * time.Second
+	devLook    = 50 * time.Millisecond
 )
 
 // development are the flags of dev.
@@ -44,7 +49,7 @@ func newDevCommand(a *app) *cobra.Command {
 	flags.StringVar(&d.dir, "dir", "", "keep the data here (default: a temporary folder, removed at the end)")
 	flags.StringVar(&d.listen, "listen", "127.0.0.1:7400", "HOST:PORT of the first node")
 	flags.StringVar(&d.http, "http", "127.0.0.1:7480", "HOST:PORT of the first node's health, metrics and console; empty for none")
-	d.logs.add(cmd, slog.LevelError)
+	d.logs.add(cmd, logOff)
 	return cmd
 }
 
@@ -212,6 +217,9 @@ func (a *app) devCell(ctx context.Context, nodes []*node.Node) error {
 			return nil
 		}
 	}
+	if err := awaitUp(ctx, nodes); err != nil || ctx.Err() != nil {
+		return err
+	}
 	if err := a.welcome(nodes); err != nil {
 		return err
 	}
@@ -227,6 +235,42 @@ func (a *app) devCell(ctx context.Context, nodes []*node.Node) error {
 		return err
 	case <-ctx.Done():
 		return nil
+	}
+}
+
+// awaitUp waits until the cell counts on all nodes: a node knows that it is ready before the others do,
+// and what is put in between would be on fewer of them.
+func awaitUp(ctx context.Context, nodes []*node.Node) error {
+	ctx, cancel := context.WithTimeout(ctx, devUpLimit)
+	defer cancel()
+	c := client.New(client.Options{Addrs: []string{nodes[0].Addr()}})
+	defer c.Close()
+	look := time.NewTicker(devLook)
+	defer look.Stop()
+	for {
+		known, err := c.Nodes(ctx)
+		up := 0
+		for _, n := range known {
+			if n.State == "up" {
+				up++
+			}
+		}
+		switch {
+		case errors.Is(ctx.Err(), context.Canceled):
+			return nil
+		case err != nil:
+			return err
+		case up == len(nodes):
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return nil
+			}
+			return fmt.Errorf("only %d of %d nodes came up within %s; see --log-level INFO", up, len(nodes), devUpLimit)
+		}
 	}
 }
 

@@ -40,6 +40,9 @@ func newGetCommand(a *app) *cobra.Command {
 func readRequest(s string) (wire.ReadRequest, error) {
 	if !strings.Contains(s, ":") {
 		id, err := parseExtent(s)
+		if err != nil {
+			err = usagef("%q is neither a locator, such as 12:4096+512, nor the number of an extent", s)
+		}
 		return wire.ReadRequest{Locator: wire.Locator{Extent: id}, Whole: true}, err
 	}
 	l, err := wire.ParseLocator(s)

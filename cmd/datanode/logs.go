@@ -10,15 +10,21 @@ import (
 // logFlags say what a node logs, and how.
 type logFlags struct{ level, format string }
 
-func (l *logFlags) add(cmd *cobra.Command, level slog.Level) {
-	cmd.Flags().StringVar(&l.level, "log-level", level.String(), "DEBUG, INFO, WARN or ERROR")
+// logOff is a level at which nothing is logged.
+const logOff = "OFF"
+
+func (l *logFlags) add(cmd *cobra.Command, level string) {
+	cmd.Flags().StringVar(&l.level, "log-level", level, "DEBUG, INFO, WARN, ERROR or OFF")
 	cmd.Flags().StringVar(&l.format, "log-format", "text", "text or json")
 }
 
 func (l *logFlags) logger(out io.Writer) (*slog.Logger, error) {
+	if l.level == logOff {
+		return slog.New(slog.DiscardHandler), nil
+	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(l.level)); err != nil {
-		return nil, usagef("--log-level %q: want DEBUG, INFO, WARN or ERROR", l.level)
+		return nil, usagef("--log-level %q: want DEBUG, INFO, WARN, ERROR or OFF", l.level)
 	}
 	o := &slog.HandlerOptions{Level: level}
 	switch l.format {

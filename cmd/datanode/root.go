@@ -36,7 +36,12 @@ func newRootCommand(a *app) *cobra.Command {
 	flags.StringVar(&a.addr, "addr", "", "nodes to talk to, HOST:PORT[,…] (env "+envAddr+", default "+client.DefaultAddr+")")
 	flags.StringVarP(&a.output, "output", "o", outputTable, "table, json or jsonl")
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this long, such as 30s (default: no limit)")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.check() }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if f := cmd.Flags(); f.Changed("wait") && f.Changed("no-wait") {
+			return usagef("--wait and --no-wait: want one of them")
+		}
+		return a.check()
+	}
 	return root
 }
 
@@ -49,13 +54,13 @@ func group(use, short, long string, cmds ...*cobra.Command) *cobra.Command {
 			return usagef("%s needs a command", cmd.CommandPath())
 		}
 		hint := ""
+		cmd.SuggestionsMinimumDistance = max(min(2, len(args[0])/2), 1)
 		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
 			slices.Sort(like)
 			hint = "; did you mean " + strings.Join(like, " or ") + "?"
 		}
 		return usagef("there is no command %s %s%s; see %s --help", cmd.CommandPath(), args[0], hint, cmd.CommandPath())
 	}}
-	cmd.SuggestionsMinimumDistance = 1
 	cmd.AddCommand(cmds...)
 	return cmd
 }

@@ -47,7 +47,7 @@ Each flag may instead come from the environment (DATANODE_LISTEN for --listen) o
 	flags.StringSliceVar(&s.join, "join", nil, "HOST:PORT of nodes of the cell to join")
 	flags.StringVar(&s.config, flagConfig, "", "JSON file with further flags")
 	flags.BoolVar(&s.insecure, "insecure", false, "listen beyond this machine without TLS: anyone who reaches the port can read and delete")
-	s.logs.add(cmd, slog.LevelInfo)
+	s.logs.add(cmd, slog.LevelInfo.String())
 	return cmd
 }
 

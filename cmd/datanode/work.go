@@ -38,7 +38,6 @@ func (w *work) waitFlags(cmd *cobra.Command) {
 		what += " (the default)"
 	}
 	cmd.Flags().BoolVar(&w.wait, "wait", false, what)
-	cmd.MarkFlagsMutuallyExclusive("wait", "no-wait")
 }
 
 // dangerFlags adds the flags of a command that cannot be undone.

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// watcher is a stderr that does something when a text appears in it.
+type watcher struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+	want string
+	then func()
+}
+
+func (w *watcher) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text.Write(p)
+	if w.then != nil && strings.Contains(w.text.String(), w.want) {
+		w.then()
+		w.then = nil
+	}
+	return len(p), nil
+}
+
+func (w *watcher) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+func noEnv(string) string { return "" }
+
+// An interrupt detaches from a decommission that cannot end. The cell goes on with it, and says so.
+func TestInterruptDetaches(t *testing.T) {
+	addr := startCell(t, 3)
+	cli := func(ctx context.Context, stderr *watcher, args ...string) (int, string) {
+		var stdout bytes.Buffer
+		code := runContext(ctx, append(args, "--addr", addr), strings.NewReader("x"), &stdout, stderr, noEnv)
+		return code, stdout.String()
+	}
+	if code, out := cli(t.Context(), &watcher{}, "put", "-"); code != exitDone {
+		t.Fatalf("put ended with %d: %s", code, out)
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	stderr := &watcher{want: "blocked: ", then: interrupt}
+	code, _ := cli(ctx, stderr, "node", "decommission", "n3", "--yes", "--force")
+	if code != exitInterrupted || !strings.Contains(stderr.String(), "look again with: datanode op show") {
+		t.Fatalf("exit code %d, want %d and how to look again; it said:\n%s", code, exitInterrupted, stderr)
+	}
+	code, out := cli(t.Context(), &watcher{}, "op", "ls", "--open", "-o", "jsonl")
+	if code != exitDone || !strings.Contains(out, `"kind":"decommission"`) {
+		t.Fatalf("exit code %d; the decommission should still be open:\n%s", code, out)
+	}
+	late := &watcher{}
+	code, _ = cli(t.Context(), late, "node", "decommission", "n3", "--yes", "--force", "--timeout", "50ms")
+	if code != exitFailed && code != exitUnavailable {
+		t.Fatalf("exit code %d, want %d or, if the cell was slow, %d:\n%s", code, exitFailed, exitUnavailable, late)
+	}
+}
+
+// An address in use is told in one line, before anything is started.
+func TestDevAddressInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var stdout bytes.Buffer
+	stderr := &watcher{}
+	code := runContext(t.Context(), []string{"dev", "--listen", l.Addr().String(), "--http", ""}, strings.NewReader(""), &stdout, stderr, noEnv)
+	if want := l.Addr().String() + " is in use"; code != exitFailed || !strings.Contains(stderr.String(), want) || strings.Count(stderr.String(), "\n") != 1 {
+		t.Fatalf("exit code %d, %q; want %d and one line with %q", code, stderr, exitFailed, want)
+	}
+}
+
+// A node that is served says when it is ready, drains when it is interrupted, and finds its cell again
+// from its folder alone.
+func TestServeAndAgain(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	config := filepath.Join(dir, "n1.json")
+	if err := os.WriteFile(config, []byte(`{"id":"n1","listen":"`+addr+`","log-level":"OFF","bootstrap":["n1=`+addr+`"],"dir":"never-used"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := func(name string) string {
+		return map[string]string{"DATANODE_DIR": filepath.Join(dir, "data")}[name]
+	}
+	serve := func(args ...string) {
+		t.Helper()
+		ctx, interrupt := context.WithCancel(t.Context())
+		defer interrupt()
+		stderr := &watcher{want: "n1 is ready at " + addr, then: interrupt}
+		code := runContext(ctx, append([]string{"serve"}, args...), strings.NewReader(""), &bytes.Buffer{}, stderr, env)
+		if code != exitDone || !strings.Contains(stderr.String(), "is ready") {
+			t.Fatalf("serve %v ended with %d: %s", args, code, stderr)
+		}
+	}
+	serve("--config", config)
+	serve("--id", "n1", "--listen", addr, "--log-level", "OFF")
+	if _, err := os.Stat("never-used"); err == nil {
+		t.Error("the file's dir was used, but the environment names another")
+	}
+}
+
+// dev without --dir leaves nothing behind.
+func TestDevRemovesItsData(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	stderr := &watcher{want: "Interrupt to stop", then: interrupt}
+	code := runContext(ctx, []string{"dev", "--nodes", "1", "--listen", "127.0.0.1:0", "--http", ""}, strings.NewReader(""), &bytes.Buffer{}, stderr, noEnv)
+	if code != exitDone {
+		t.Fatalf("dev ended with %d: %s", code, stderr)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Fatalf("%v, left behind: %v", err, left)
+	}
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/datanode/datanode"
+
+// layers is who may import whom: the table of docs/architecture.md. A package is under the longest
+// name here that it starts with; packages under the same name may import each other.
+func layers() map[string][]string {
+	return map[string][]string{
+		"wire":                {},
+		"wire/mux":            {"wire"},
+		"wire/client":         {"wire", "wire/mux"},
+		"policies":            {},
+		"policies/policytest": {"policies"},
+		"policies/sim":        {"policies", "raftlog/state", "node/schedule"},
+		"plugins":             {"policies"},
+		"plugins/guest":       {},
+		"raftlog/state":       {"policies", "wire"},
+		"raftlog":             {"raftlog/state", "policies", "wire"},
+		"node/internal/vfs":   {},
+		"node/extent":         {"node/internal/vfs"},
+		"node/schedule":       {"policies", "raftlog/state"},
+		"node/console":        {"wire"},
+		"node": {"wire", "wire/mux", "wire/client", "policies", "raftlog", "raftlog/state",
+			"node/internal/vfs", "node/extent", "node/schedule", "node/console"},
+		"examples/policies": {"plugins/guest"},
+		// Only the examples' tests import this one.
+		"examples/policies/internal/exampletest": {"policies", "policies/policytest", "plugins"},
+		"cmd/datanode": {"wire", "wire/mux", "wire/client", "policies", "policies/policytest", "policies/sim", "plugins",
+			"raftlog", "raftlog/state", "node", "node/console"},
+	}
+}
+
+// fenced are libraries that only some packages may import, since all others should be able to do
+// without: the engine of the log, the engine of the policies, the codec.
+func fenced() map[string][]string {
+	return map[string][]string{
+		"github.com/hashicorp/raft":     {"raftlog"},
+		"go.etcd.io/bbolt":              {"raftlog"},
+		"github.com/tetratelabs/wazero": {"plugins"},
+		"github.com/vmihailenco/":       {"wire", "raftlog"},
+	}
+}
+
+// listed is what go list says of a package.
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+// TestLayers holds every import outside of tests against the table.
+func TestLayers(t *testing.T) {
+	for _, p := range listPackages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		for _, imported := range p.Imports {
+			if err := checkImport(name, imported); err != nil {
+				t.Errorf("%s imports %s: %v", name, imported, err)
+			}
+		}
+	}
+}
+
+func checkImport(name, imported string) error {
+	from, ok := layerOf(name)
+	if !ok {
+		return errors.New("the importing package is in no layer; give it a line in layers()")
+	}
+	for library, layers := range fenced() {
+		if strings.HasPrefix(imported, library) && !slices.Contains(layers, from) {
+			return errors.New("only " + strings.Join(layers, " and ") + " may")
+		}
+	}
+	inside, ours := strings.CutPrefix(imported, module+"/")
+	if !ours {
+		return nil
+	}
+	to, ok := layerOf(inside)
+	if !ok || to != from && !slices.Contains(layers()[from], to) {
+		return errors.New("not an arrow of the table; it may import " + strings.Join(layers()[from], ", "))
+	}
+	return nil
+}
+
+// layerOf is the longest name in the table that a package is under.
+func layerOf(name string) (layer string, ok bool) {
+	for l := range layers() {
+		if (name == l || strings.HasPrefix(name, l+"/")) && len(l) > len(layer) {
+			layer = l
+		}
+	}
+	return layer, layer != ""
+}
+
+func listPackages(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", module+"/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	if len(all) < len(layers())/2 {
+		t.Fatalf("go list found %d packages only", len(all))
+	}
+	return all
+}
+
+// The table must say no, or it says nothing.
+func TestLayersRefuse(t *testing.T) {
+	for _, bad := range [][2]string{
+		{"wire", module + "/policies"},
+		{"node/schedule", module + "/node/extent"},
+		{"node", module + "/plugins"},
+		{"policies/policytest/cases", module + "/plugins"},
+		{"wire/mux", "github.com/vmihailenco/msgpack/v5"},
+		{"node", "github.com/hashicorp/raft"},
+		{"cmd/datanode", "github.com/hashicorp/raft-boltdb/v2"},
+		{"policies", "github.com/tetratelabs/wazero/api"},
+		{"unheard/of", "fmt"},
+	} {
+		if checkImport(bad[0], bad[1]) == nil {
+			t.Errorf("%s may import %s, want a refusal", bad[0], bad[1])
+		}
+	}
+	for _, good := range [][2]string{
+		{"node", module + "/raftlog"}, {"raftlog/state", module + "/wire"}, {"wire", "fmt"},
+		{"policies/policytest/cases", module + "/policies/policytest"}, {"raftlog", "github.com/hashicorp/raft"},
+	} {
+		if err := checkImport(good[0], good[1]); err != nil {
+			t.Errorf("%s may not import %s: %v", good[0], good[1], err)
+		}
+	}
+}

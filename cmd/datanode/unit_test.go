@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/datanode/datanode/plugins"
+	"github.com/datanode/datanode/wire"
+)
+
+func TestExitCodes(t *testing.T) {
+	refusal := func(c wire.Code) error { return fmt.Errorf("wrapped: %w", wire.Errorf(wire.OpSubmit, c, "no")) }
+	for _, tc := range []struct {
+		err  error
+		want int
+	}{
+		{nil, exitDone},
+		{errors.New("anything"), exitFailed},
+		{refusal(wire.CodeInternal), exitFailed},
+		{usagef("no"), exitUsage},
+		{refusal(wire.CodeInvalid), exitUsage},
+		{refusal(wire.CodeNotFound), exitNotFound},
+		{refusal(wire.CodeConflict), exitRefused},
+		{refusal(wire.CodeEnvelope), exitRefused},
+		{refusal(wire.CodePrecondition), exitRefused},
+		{&plugins.LoadError{Reason: plugins.NotWasm}, exitRefused},
+		{refusal(wire.CodeUnavailable), exitUnavailable},
+		{refusal(wire.CodeConnection), exitUnavailable},
+		{refusal(wire.CodeCorrupt), exitCorrupt},
+		{fmt.Errorf("more: %w", withCode(exitCorrupt, "bad")), exitCorrupt},
+	} {
+		if got := exitCode(t.Context(), tc.err); got != tc.want {
+			t.Errorf("%v: exit code %d, want %d", tc.err, got, tc.want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := exitCode(ctx, refusal(wire.CodeCancelled)); got != exitInterrupted {
+		t.Errorf("interrupted: exit code %d, want %d", got, exitInterrupted)
+	}
+}
+
+// chains are logs by node: a chain hash for each index from 1. Nodes may have lost the first ones.
+type chains map[string][]string
+
+func (c chains) ask(first map[string]uint64) askChain {
+	return func(node string, index uint64) (wire.LogChainReply, error) {
+		hashes := c[node]
+		low := max(first[node], 1)
+		if index == 0 {
+			index = uint64(len(hashes))
+		}
+		if index < low || index > uint64(len(hashes)) {
+			return wire.LogChainReply{}, fmt.Errorf("%s has %d to %d, not %d", node, low, len(hashes), index)
+		}
+		return wire.LogChainReply{Node: node, Index: index, First: low, Chain: hashes[index-1]}, nil
+	}
+}
+
+func TestCompareLogsFindsFirstDifference(t *testing.T) {
+	const length = 40
+	same := make([]string, length)
+	for i := range same {
+		same[i] = fmt.Sprint("h", i+1)
+	}
+	for at := 1; at <= length; at++ {
+		other := slices.Clone(same)
+		for i := at - 1; i < length; i++ {
+			other[i] += "x"
+		}
+		logs := chains{"n1": same, "n2": same[:35], "n3": other}
+		lines, err := compareLogs([]string{"n1", "n2", "n3"}, logs.ask(map[string]uint64{"n2": 7}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !lines[1].Same || lines[2].Same != (at > 35) || lines[2].Index != 35 {
+			t.Fatalf("difference at %d: %+v", at, lines)
+		}
+		if want := uint64(at); at <= 35 && lines[2].Differs != want {
+			t.Fatalf("the logs differ from %d on, found %d", want, lines[2].Differs)
+		}
+	}
+	if _, err := compareLogs([]string{"n1", "n2"}, chains{"n1": same, "n2": same[:5]}.ask(map[string]uint64{"n1": 9})); err == nil {
+		t.Fatal("two logs without an index in common were compared")
+	}
+}
+
+// Tables are aligned, and have as many words in each line as there are columns.
+func TestTable(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{stdout: &out, output: outputTable}
+	type row struct{ a, b string }
+	err := list(a, items([]row{{"x", ""}, {"longer", "é"}}),
+		column[row]{"A", func(r row) string { return r.a }}, column[row]{"B", func(r row) string { return r.b }})
+	want := "A       B\nx       -\nlonger  é\n"
+	if err != nil || out.String() != want {
+		t.Fatalf("%v, printed\n%swant\n%s", err, out.String(), want)
+	}
+}
+
+// Listings go on after the rows that were measured, and end with what came before an error.
+func TestListIsWholeUpToAnError(t *testing.T) {
+	broken := errors.New("broken")
+	const rows = measuredRows + 500
+	seq := func(yield func(int, error) bool) {
+		for i := range rows {
+			if !yield(i, nil) {
+				return
+			}
+		}
+		yield(0, broken)
+	}
+	for _, output := range []string{outputTable, outputJSON, outputLines} {
+		var out bytes.Buffer
+		a := &app{stdout: &out, output: output}
+		err := list(a, seq, column[int]{"N", func(n int) string { return fmt.Sprint(n) }})
+		if !errors.Is(err, broken) || !strings.Contains(out.String(), fmt.Sprint(rows-1)) {
+			t.Errorf("%s: %v, and the last row is missing", output, err)
+		}
+		if output == outputJSON && !json.Valid(out.Bytes()) {
+			t.Error("the array is not closed")
+		}
+	}
+}
+
+// No list in -o json is ever null.
+func TestNoNulls(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{stdout: &out, output: outputLines}
+	for _, err := range []error{
+		show(a, wire.Extent{}, nil), show(a, wire.InventoryReply{}, nil), show(a, wire.Connection{}, nil),
+		show(a, shownEntry{Commands: []shownCommand{{Full: json.RawMessage("{}")}}}, nil),
+		list[wire.Extent](a, items([]wire.Extent{{}})),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if strings.Contains(out.String(), "null") {
+		t.Fatalf("a null in\n%s", out.String())
+	}
+}
+
+func TestExplainNamesOverruling(t *testing.T) {
+	var out bytes.Buffer
+	err := explain(&out, wire.Op{
+		ID: "4711.3", Kind: "repair", State: "queued", Extent: 9, Origin: "cell", Waits: []string{"4700"},
+		Blocked: "4 copies run from n1, the limit", Admitted: 1_700_000_000_000_000,
+		Decision: wire.Decision{
+			Policy: "gold-first 2", Digest: "sha256:ab", Epoch: 3, Priority: 6000, Reason: "redundancy is lost",
+			Facts:     []wire.Fact{{Name: "live", Value: "2"}},
+			Conflicts: []wire.Conflict{{With: "4700", Kind: "delete", Asked: "coexist", Verdict: "reject", Overruled: true, Reason: "odd"}},
+		},
+		Steps: []wire.Step{{Index: 4711, Micros: 1_700_000_000_000_000, State: "queued", Note: "admitted"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{
+		"Operation 4711.3 is a repair of extent 9", "policy gold-first 2, epoch 3", "sha256:ab", "6000: redundancy is lost", "live  2",
+		"4700 (delete): the policy answered coexist, which the envelope overruled: reject, because odd",
+		"waits for operation 4700", "does not start now: 4 copies run from n1, the limit.", "4711  2023-11-14T22:13:20.000Z  queued  admitted",
+	} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("the account lacks %q:\n%s", part, out.String())
+		}
+	}
+}
