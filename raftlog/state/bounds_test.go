@@ -142,6 +142,31 @@ func TestAnswersOfASessionAreBounded(t *testing.T) {
 	}
 }
 
+// Two states that were restored from one dump share nothing that either writes to.
+func TestRestoredStatesShareNothing(t *testing.T) {
+	s := grown(0)
+	id := next(s, &OpenSession{})[0].Session
+	ask := func(s *State, seq uint64, n NodeID) {
+		a := admitCreate()
+		a.Request, a.Replicas = Request{Session: id, Seq: seq}, []NodeID{n}
+		next(s, a)
+	}
+	for seq := range uint64(3) {
+		ask(s, seq+1, "n1") // leaves room to append one more
+	}
+	other, err := restored(&s.View)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(other, &Set{Key: "replicas", Value: "2"})
+	ask(s, 4, "n1")
+	before := Dumped(&s.View)
+	ask(other, 5, "n2")
+	if Dumped(&s.View) != before {
+		t.Error("what one state did has changed the other")
+	}
+}
+
 // When there are too many sessions, the one that was not used for longest goes first.
 func TestSessionsAreBounded(t *testing.T) {
 	s := grown(0)

@@ -81,7 +81,13 @@ func (m *model) entry() {
 }
 
 func (m *model) thaw() {
-	if m.frozen != nil && state.Dumped(m.frozen) != m.frozenDump {
+	if m.frozen == nil {
+		return
+	}
+	if err := state.CheckInvariants(m.frozen); err != nil {
+		m.Fatalf("the indexes of a snapshot have changed: %v", err)
+	}
+	if state.Dumped(m.frozen) != m.frozenDump {
 		m.Fatalf("a snapshot has changed:\n%s\n%s", m.frozenDump, state.Dumped(m.frozen))
 	}
 }
