@@ -68,9 +68,9 @@ func (n *Node) foundCell(ctx context.Context) {
 
 // startRound proposes the starts and the needless copies of one look at the queue.
 func (n *Node) startRound(ctx context.Context) {
-	view := atTime(n.log.View(), time.Now())
+	view := n.log.View()
 	n.rescore(ctx, view)
-	round := schedule.Next(view)
+	round := schedule.NextAt(view, state.Micros(time.Now().UnixMicro()))
 	var cmds []state.Command
 	for _, c := range round.Needless {
 		cmds = append(cmds, c)
@@ -91,12 +91,4 @@ func (n *Node) startRound(ctx context.Context) {
 			n.logger.Error("start refused", "command", cmds[i].CommandType().String(), "error", res.Err)
 		}
 	}
-}
-
-// atTime is the view with the leader's clock in place of the last entry's time: pauses end although
-// nothing happens.
-func atTime(view *state.View, now time.Time) *state.View {
-	v := *view
-	v.NowMicros = max(v.NowMicros, state.Micros(now.UnixMicro()))
-	return &v
 }

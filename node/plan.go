@@ -228,3 +228,11 @@ func (n *Node) moveVote(ctx context.Context, view *state.View, node *state.Node)
 	_, _, err := n.log.Propose(ctx, &state.SetVoter{Node: node.ID})
 	return err
 }
+
+// atTime is the view with the leader's clock in place of the last entry's time: delays end although
+// nothing happens.
+func atTime(view *state.View, now time.Time) *state.View {
+	v := *view
+	v.NowMicros = max(v.NowMicros, state.Micros(now.UnixMicro()))
+	return &v
+}
