@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestCommandLine runs the files in testdata/cli. Their commands are:
 //
 //	file NAME       the input becomes a file in the working folder; then it is printed
+//	ls              names the files in the working folder
 //	cell nodes=N    start a cell with datanode dev, and talk to it from now on
 //	run             each line of the input is a command line; what it prints follows, with stderr
 //	                behind "! " and the exit code when it is not 0. NAME = LINE keeps the last word of
@@ -52,6 +53,16 @@ func (s *script) command(t *testing.T, d *datadriven.TestData) string {
 			t.Fatal(err)
 		}
 		return d.Input
+	case "ls":
+		entries, err := os.ReadDir(s.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return strings.Join(names, " ")
 	case "cell":
 		var nodes int
 		d.ScanArgs(t, "nodes", &nodes)
