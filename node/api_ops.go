@@ -243,7 +243,7 @@ func describeFacts(f *policies.Facts) []wire.Fact {
 
 // describePlan says in a sentence what an admit would do.
 func describePlan(view *state.View, a *state.Admit) string {
-	plan := ""
+	var plan string
 	switch a.Kind {
 	case policies.KindDelete:
 		e := view.Extent(a.Extent)

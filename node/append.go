@@ -148,13 +148,6 @@ func (a *appenders) retire(ap *appender) {
 	a.byClass[ap.extent.Class] = rest
 }
 
-// has tells whether this node appends to the extent.
-func (a *appenders) has(id state.ExtentID) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.byID[id] != nil
-}
-
 // append makes p durable on all replicas, or breaks the appender: after a failure nobody knows what
 // the replicas hold beyond offset, and only a seal finds out. The caller has the turn.
 func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint64, err error) {

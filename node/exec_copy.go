@@ -62,7 +62,7 @@ func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *ex
 	defer stream.Close()
 	for {
 		p, err := stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

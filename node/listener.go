@@ -28,7 +28,6 @@ type listener struct {
 	wg        sync.WaitGroup
 	mu        sync.Mutex
 	conns     map[net.Conn]struct{} // Guarded by mu. Accepted, not yet handed on.
-	count     int                   // Guarded by mu. Accepted and not closed.
 }
 
 // streamHello opens a raft stream: who dials, of which cell. Raft's own messages name neither, and
