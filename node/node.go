@@ -230,6 +230,10 @@ func (n *Node) HTTPAddr() string { return n.httpAddr }
 // ID is the node's ID.
 func (n *Node) ID() string { return n.cfg.ID }
 
+// Mismatches is how many frames matched no call in flight, over all connections since the start.
+// Each has closed its connection.
+func (n *Node) Mismatches() uint64 { return n.mismatches.Load() }
+
 // Ready is closed when the node has caught up with its cell and serves.
 func (n *Node) Ready() <-chan struct{} { return n.readyCh }
 
