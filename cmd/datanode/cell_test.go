@@ -93,7 +93,7 @@ func TestServeAndAgain(t *testing.T) {
 	addr := l.Addr().String()
 	l.Close()
 	config := filepath.Join(dir, "n1.json")
-	if err := os.WriteFile(config, []byte(`{"id":"n1","listen":"`+addr+`","log-level":"OFF","bootstrap":["n1=`+addr+`"],"dir":"never-used"}`), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(`{"id":"n1","listen":"`+addr+`","log-level":"OFF","bootstrap":["n1=`+addr+`"],"dir":"`+filepath.Join(dir, "never-used")+`"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	env := func(name string) string {
@@ -111,7 +111,7 @@ func TestServeAndAgain(t *testing.T) {
 	}
 	serve("--config", config)
 	serve("--id", "n1", "--listen", addr, "--log-level", "OFF")
-	if _, err := os.Stat("never-used"); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, "never-used")); err == nil {
 		t.Error("the file's dir was used, but the environment names another")
 	}
 }

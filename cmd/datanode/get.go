@@ -122,6 +122,6 @@ type countWriter struct {
 func (c *countWriter) Write(b []byte) (int, error) {
 	n, err := c.w.Write(b)
 	c.done += int64(n)
-	c.p.set(c.done, max(c.total, c.done), "")
+	c.p.set(c.done, max(c.total, c.done))
 	return n, err
 }

@@ -145,9 +145,13 @@ func (e *emptying) look(ctx context.Context, c *client.Client) {
 		return
 	}
 	e.most = max(e.most, n.Remaining)
-	e.bar.set(int64(e.most-n.Remaining), int64(e.most), n.Blocked)
-	if e.bar == nil && n.Blocked != "" && n.Blocked != e.blocked {
-		e.a.note("%d replicas left on %s; blocked: %s", n.Remaining, e.id, n.Blocked)
+	e.bar.set(int64(e.most-n.Remaining), int64(e.most))
+	if n.Blocked != "" && n.Blocked != e.blocked {
+		say := e.a.note
+		if e.bar != nil {
+			say = e.bar.say
+		}
+		say("%d replicas left on %s; blocked: %s", n.Remaining, e.id, n.Blocked)
 	}
 	e.blocked = n.Blocked
 }

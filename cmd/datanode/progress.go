@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -18,9 +19,6 @@ type progress struct {
 	all   *mpb.Progress
 	bar   *mpb.Bar
 	ended sync.Once
-
-	mu   sync.Mutex
-	text string // guarded by mu: the bar's own goroutine reads it
 }
 
 // newProgress starts a bar; unit is "" for things that are counted and "B" for bytes.
@@ -30,35 +28,28 @@ func (a *app) newProgress(name, unit string) *progress {
 		return nil
 	}
 	p := &progress{all: mpb.New(mpb.WithOutput(f), mpb.WithWidth(progressWidth))}
-	counters := decor.CountersNoUnit("%d of %d")
+	counters := decor.CountersNoUnit(" %d of %d")
 	if unit == "B" {
-		counters = decor.CountersKibiByte("% .1f of % .1f")
+		counters = decor.CountersKibiByte(" % .1f of % .1f")
 	}
 	p.bar = p.all.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
 		mpb.PrependDecorators(decor.Name(name, decor.WC{C: decor.DextraSpace})),
-		mpb.AppendDecorators(counters, decor.Any(func(decor.Statistics) string { return p.note() })))
+		mpb.AppendDecorators(counters))
 	return p
 }
 
-func (p *progress) note() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.text == "" {
-		return ""
-	}
-	return "  " + p.text
-}
-
-// set says that done of total are done, and what holds it up, if anything.
-func (p *progress) set(done, total int64, text string) {
+// set says that done of total are done.
+func (p *progress) set(done, total int64) {
 	if p == nil {
 		return
 	}
-	p.mu.Lock()
-	p.text = text
-	p.mu.Unlock()
 	p.bar.SetTotal(total, false)
 	p.bar.SetCurrent(done)
+}
+
+// say prints a line above the bar.
+func (p *progress) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(p.all, format+"\n", args...) // as app.note
 }
 
 // end takes the bar away, so that what is printed next stands alone.
@@ -85,7 +76,7 @@ type countReader struct {
 func (c *countReader) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
 	c.done += int64(n)
-	c.p.set(c.done, max(c.total, c.done), "")
+	c.p.set(c.done, max(c.total, c.done))
 	return n, err
 }
 

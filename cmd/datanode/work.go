@@ -196,7 +196,7 @@ func (w *work) await(ctx context.Context, c *client.Client, admitted []wire.Subm
 	if watch == nil {
 		bar := w.a.newProgress("operations", "")
 		defer bar.end()
-		watch = func(ops []wire.Op) { bar.set(int64(countEnded(ops)), int64(len(ops)), "") }
+		watch = func(ops []wire.Op) { bar.set(int64(countEnded(ops)), int64(len(ops))) }
 	}
 	ops, err := c.Wait(ctx, ids, watch)
 	if err != nil {
