@@ -21,7 +21,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 unavailable, 6 
 func newRootCommand(a *app) *cobra.Command {
 	root := group("datanode", "Store extents in a cell, and see why everything happens", rootHelp,
 		newDevCommand(a), newServeCommand(a),
-		// newDemoCommand(a) belongs here: demo.go is not in the tree yet.
+		newDemoCommand(a),
 		newPutCommand(a), newGetCommand(a), newRemoveCommand(a),
 		newExtentCommand(a), newOpCommand(a), newNodeCommand(a), newPolicyCommand(a), newLogCommand(a),
 		newSettingsCommand(a), newConnsCommand(a), newStatusCommand(a), newVersionCommand(a))

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// account is what the demo did and found.
+type account struct {
+	Nodes     int    `json:"nodes"`
+	Copies    int    `json:"replicas_each"`
+	Files     int    `json:"files"`
+	Bytes     int64  `json:"bytes"`
+	Extents   int    `json:"extents"`
+	Deleted   int    `json:"deleted_extents"`
+	Moves     int    `json:"moves"`
+	Repairs   int    `json:"repairs"`
+	Kept      int    `json:"files_left"`
+	Read      int    `json:"replicas_read"`
+	ReadBytes int64  `json:"bytes_read"`
+	Disks     int    `json:"disks_searched"`
+	Entries   uint64 `json:"log_entries"`
+	Wrong     uint64 `json:"wrong_replies"`
+	Findings  int    `json:"findings"`
+
+	store, storm, back, check time.Duration
+}
+
+// maxFindings is how many findings are named; the others are counted.
+const maxFindings = 10
+
+// findings is what is not as it should be. Its methods may be called from any goroutine.
+type findings struct {
+	mu    sync.Mutex
+	count int      // guarded by mu
+	code  int      // guarded by mu: corruption goes before all else
+	first []string // guarded by mu: at most maxFindings
+}
+
+func (f *findings) add(code int, format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count++
+	f.code = max(f.code, code)
+	if len(f.first) < maxFindings {
+		f.first = append(f.first, fmt.Sprintf(format, args...))
+	}
+}
+
+// conclude prints the account. What was found is the error.
+func (r *replay) conclude() error {
+	t := &r.account
+	t.Nodes, t.Copies, t.Findings = r.d.nodes, r.d.copies(), r.found.count
+	err := show(r.a, *t, []field{
+		{"stored", fmt.Sprintf("%d files, %s, in %d extents with %d replicas each on %d nodes", t.Files, megabytes(t.Bytes), t.Extents, t.Copies, t.Nodes)},
+		{"at once", fmt.Sprintf("decommission of %s, %d deletes, loss of %s", demoLeaving, t.Deleted, demoLost)},
+		{"recovered", fmt.Sprintf("%d moves, %d repairs; %s was safe to remove before %s returned", t.Moves, t.Repairs, demoLeaving, demoLost)},
+		{"read back", fmt.Sprintf("%d files from every replica: %d reads, %s", t.Kept, t.Read, megabytes(t.ReadBytes))},
+		{"searched", fmt.Sprintf("%d disks for files of %d deleted extents", t.Disks, t.Deleted)},
+		{"logs", fmt.Sprintf("%d nodes, %d entries", t.Nodes, t.Entries)},
+		{"wrong replies", count(t.Wrong)},
+		{"time", fmt.Sprintf("store %s, storm %s, return %s, check %s", seconds(t.store), seconds(t.storm), seconds(t.back), seconds(t.check))},
+		{"findings", count(t.Findings)},
+	})
+	if err != nil || r.found.count == 0 {
+		return err
+	}
+	for _, text := range r.found.first {
+		r.a.note("found: %s", text)
+	}
+	return withCode(r.found.code, "%d things are not as they should be", r.found.count)
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
