@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 
 	"github.com/datanode/datanode/wire"
@@ -12,18 +13,67 @@ import (
 )
 
 func newOpExplainCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "explain ID", Short: "Tell what was decided about an operation, by which policy, from which facts, and what became of it", Args: takes(1, 1),
+	var extent uint64
+	cmd := &cobra.Command{
+		Use:   "explain ID... | --extent N",
+		Short: "Tell what was decided about an operation, by which policy, from which facts, and what became of it",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
-			o, err := c.Op(ctx, args[0])
-			if err != nil {
-				return err
+			if (len(args) == 0) == (extent == 0) {
+				return usagef("op explain needs either operation IDs, as op ls shows them, or --extent N for all operations of an extent")
 			}
-			if a.output != outputTable {
+			ops := explained(ctx, c, args, extent)
+			if a.output != outputTable && len(args) == 1 {
+				o, err := c.Op(ctx, args[0])
+				if err != nil {
+					return err
+				}
 				return show(a, o, nil)
 			}
-			return explain(a.stdout, o)
+			if a.output != outputTable {
+				return list(a, ops)
+			}
+			first := true
+			for o, err := range ops {
+				if err != nil {
+					return err
+				}
+				if !first {
+					fmt.Fprintln(a.stdout)
+				}
+				first = false
+				if err := explain(a.stdout, o); err != nil {
+					return err
+				}
+			}
+			return nil
 		}),
+	}
+	cmd.Flags().Uint64Var(&extent, "extent", 0, "all operations of this extent, oldest first, as far as the cell keeps them")
+	return cmd
+}
+
+// explained are the operations to explain, in full: those named, or those of an extent.
+func explained(ctx context.Context, c *client.Client, ids []string, extent uint64) iter.Seq2[wire.Op, error] {
+	return func(yield func(wire.Op, error) bool) {
+		if extent != 0 {
+			for o, err := range c.Ops(ctx, wire.OpsRequest{Extent: extent}) {
+				if err != nil {
+					yield(o, err)
+					return
+				}
+				ids = append(ids, o.ID)
+			}
+			if len(ids) == 0 {
+				yield(wire.Op{}, wire.Errorf(wire.OpOps, wire.CodeNotFound, "no operation on extent %d is kept; see log ls", extent))
+				return
+			}
+		}
+		for _, id := range ids {
+			o, err := c.Op(ctx, id)
+			if !yield(o, err) || err != nil {
+				return
+			}
+		}
 	}
 }
 
