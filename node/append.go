@@ -28,7 +28,10 @@ type appenders struct {
 
 	mu      sync.Mutex
 	byID    map[state.ExtentID]*appender // Guarded by mu.
-	byClass map[string][]*appender       // Guarded by mu. Those that puts share; at most openPerClass each.
+	byClass map[string][]*appender       // Guarded by mu. Those that puts share.
+	making  map[string]int               // Guarded by mu. Extents that are being created for byClass.
+	made    chan struct{}                // Guarded by mu. Closed and replaced whenever one of those has ended.
+	// Invariant: len(byClass[c]) + making[c] <= openPerClass.
 }
 
 // appender appends to one open extent. Its lock makes appends to the extent follow each other.
@@ -41,38 +44,68 @@ type appender struct {
 }
 
 func newAppenders(n *Node) *appenders {
-	return &appenders{n: n, wanted: make(chan asked, 2*maxOpenExtents), byID: map[state.ExtentID]*appender{}, byClass: map[string][]*appender{}}
+	return &appenders{
+		n: n, wanted: make(chan asked, 2*maxOpenExtents), byID: map[state.ExtentID]*appender{}, byClass: map[string][]*appender{},
+		making: map[string]int{}, made: make(chan struct{}),
+	}
 }
 
-// shared is an appender for a small put: one whose turn it has, or a new extent.
+// shared is an appender for a small put, its turn taken: one that is free, else a new extent while
+// there are fewer than openPerClass, else the first that becomes free.
 func (a *appenders) shared(ctx context.Context, class string) (*appender, error) {
-	a.mu.Lock()
-	list := a.byClass[class]
+	for {
+		a.mu.Lock()
+		if ap := freeOf(a.byClass[class]); ap != nil {
+			a.mu.Unlock()
+			return ap, nil
+		}
+		list, made := a.byClass[class], a.made
+		switch {
+		case len(list)+a.making[class] < openPerClass:
+			a.making[class]++ // or each of a hundred callers at once would make an extent
+			a.mu.Unlock()
+			return a.createShared(ctx, class)
+		case len(list) > 0:
+			ap := list[0]
+			a.byClass[class] = append(append([]*appender(nil), list[1:]...), ap) // the next one waits for another
+			a.mu.Unlock()
+			return ap, ap.take(ctx)
+		}
+		a.mu.Unlock()
+		select {
+		case <-made:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// freeOf is an appender that nobody uses, its turn taken, or nil.
+func freeOf(list []*appender) *appender {
 	for _, ap := range list {
 		select {
 		case <-ap.turn:
-			a.mu.Unlock()
-			return ap, nil
+			return ap
 		default:
 		}
 	}
-	if len(list) >= openPerClass {
-		ap := list[0]
-		a.byClass[class] = append(append([]*appender(nil), list[1:]...), ap) // the next one waits for another
-		a.mu.Unlock()
-		return ap, ap.take(ctx)
-	}
-	a.mu.Unlock()
+	return nil
+}
+
+// createShared makes an extent in the place that the caller has counted in making.
+func (a *appenders) createShared(ctx context.Context, class string) (*appender, error) {
 	ap, err := a.create(ctx, class)
-	if err != nil {
-		return nil, err
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.byClass[class]) < openPerClass {
+	if a.making[class]--; a.making[class] == 0 {
+		delete(a.making, class)
+	}
+	close(a.made)
+	a.made = make(chan struct{})
+	if err == nil {
 		a.byClass[class] = append(a.byClass[class], ap)
 	}
-	return ap, nil
+	return ap, err
 }
 
 // create makes a new extent with this node as its primary, and takes its turn.
@@ -84,6 +117,7 @@ func (a *appenders) create(ctx context.Context, class string) (*appender, error)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.byID) >= maxOpenExtents {
+		a.ask(policies.KindDelete, e.ID)
 		return nil, wire.Errorf(wire.OpPut, wire.CodeExhausted, "%s has %d open extents already", a.n.id, maxOpenExtents)
 	}
 	ap := &appender{extent: e, turn: make(chan struct{}, 1)}
@@ -101,9 +135,13 @@ func (a *appenders) named(ctx context.Context, e *state.Extent) (*appender, erro
 			a.mu.Unlock()
 			return nil, err
 		}
+		if len(a.byID) >= maxOpenExtents {
+			a.mu.Unlock()
+			return nil, wire.Errorf(wire.OpAppend, wire.CodeExhausted, "%s has %d open extents already", a.n.id, maxOpenExtents)
+		}
 		if info.Length > 0 {
 			a.mu.Unlock()
-			return nil, wire.Errorf(wire.OpAppend, wire.CodePrecondition, "extent %d was open when %s restarted and is being sealed; append to another", e.ID, a.n.id)
+			return nil, wire.Errorf(wire.OpAppend, wire.CodePrecondition, "extent %d was open when %s restarted, or an append to it has failed: it is being sealed; append to another", e.ID, a.n.id)
 		}
 		ap = &appender{extent: e, turn: make(chan struct{}, 1)}
 		ap.turn <- struct{}{}
@@ -145,7 +183,9 @@ func (a *appenders) retire(ap *appender) {
 			rest = append(rest, other)
 		}
 	}
-	a.byClass[ap.extent.Class] = rest
+	if a.byClass[ap.extent.Class] = rest; len(rest) == 0 {
+		delete(a.byClass, ap.extent.Class) // classes are the callers' to name
+	}
 }
 
 // append makes p durable on all replicas, or breaks the appender: after a failure nobody knows what
