@@ -73,6 +73,10 @@ type sealVote struct {
 	err error
 }
 
+// sealPatience is from which attempt on a seal does without the replicas that do not answer. Each of
+// those must be copied anew, which is too much for one broken connection.
+const sealPatience = 3
+
 // executeSeal finds the final length of an extent and makes the replicas agree on it.
 //
 // First every replica that can be reached raises its fence, so that no append is acknowledged any
@@ -100,6 +104,9 @@ func (n *Node) executeSeal(ctx context.Context, o *state.Op) (*state.Finish, err
 	}
 	if reached == 0 {
 		return nil, fmt.Errorf("no replica of extent %d answered: %w", e.ID, errors.Join(errs...))
+	}
+	if len(errs) > 0 && o.Attempts < sealPatience {
+		return nil, fmt.Errorf("not every replica of extent %d answered: %w", e.ID, errors.Join(errs...))
 	}
 	sums := n.sealRound(ctx, e, o, wire.ReplicaFence{Extent: uint64(e.ID), Op: uint64(o.ID), Seal: true, Length: length})
 	sum, confirmed := agree(e, sums, length)

@@ -90,14 +90,28 @@ func (n *Node) fenceReplica(req wire.ReplicaFence, fence state.Fence) (wire.Repl
 		return wire.ReplicaLength{}, err
 	}
 	if !req.Seal {
-		info, err := n.store.Stat(id)
-		return wire.ReplicaLength{Length: info.Length}, err
+		return n.durableLength(id)
 	}
 	if err := n.store.Seal(id, req.Length); err != nil {
 		return wire.ReplicaLength{}, err
 	}
 	sum, err := n.store.Sum(id, req.Length)
 	return wire.ReplicaLength{Length: req.Length, Sum: sum}, err
+}
+
+// durableLength is how far this node's replica goes. One that is missing or cannot be used at all has
+// no say in a seal: its length of nothing would cut what the others have acknowledged.
+func (n *Node) durableLength(id extent.ID) (wire.ReplicaLength, error) {
+	info, err := n.store.Stat(id)
+	switch {
+	case err != nil:
+		return wire.ReplicaLength{}, err
+	case !info.Present:
+		return wire.ReplicaLength{}, wire.Errorf(wire.OpReplicaFence, wire.CodeNotFound, "%s has no file of extent %d", n.id, id)
+	case info.Broken != "":
+		return wire.ReplicaLength{}, wire.Errorf(wire.OpReplicaFence, wire.CodeCorrupt, "the file of extent %d on %s cannot be used: %s", id, n.id, info.Broken)
+	}
+	return wire.ReplicaLength{Length: info.Length}, nil
 }
 
 // serveReplicaRead sends a range to the target of a copy.
@@ -159,7 +173,7 @@ var storeCodes = map[extent.Code]wire.Code{
 	extent.CodeNotFound: wire.CodeNotFound, extent.CodeExists: wire.CodeConflict, extent.CodeStaleFence: wire.CodeStaleFence,
 	extent.CodeWrongOffset: wire.CodeConflict, extent.CodeCorrupt: wire.CodeCorrupt, extent.CodeNoSpace: wire.CodeNoSpace,
 	extent.CodeDiskFailed: wire.CodeDiskFailed, extent.CodeSealed: wire.CodePrecondition, extent.CodeTooShort: wire.CodeCorrupt,
-	extent.CodeClosed: wire.CodeUnavailable,
+	extent.CodeClosed: wire.CodeUnavailable, extent.CodeChanged: wire.CodeUnavailable, extent.CodeIO: wire.CodeInternal,
 }
 
 // typed makes any error of this node one that crosses the wire.
