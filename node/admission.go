@@ -100,6 +100,10 @@ func (a *admission) round(ctx context.Context, batch []*submission) (again []*su
 		a.failAll(batch, wire.Errorf(wire.OpSubmit, wire.CodeUnavailable, "%s is not the leader", a.n.id))
 		return nil
 	}
+	if err := a.n.confirmLead(ctx); err != nil {
+		a.failAll(batch, err)
+		return nil
+	}
 	view := a.n.log.View()
 	drafts := a.n.draft(view, batch)
 	a.n.decide(ctx, view, drafts)

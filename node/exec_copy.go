@@ -37,6 +37,9 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 		return nil, fmt.Errorf("operation %s is no longer running under fence %d", o.ID, o.Fence)
 	}
 	if err := stage.Commit(e.Length, e.Sum); err != nil {
+		if extent.CodeOf(err) == extent.CodeCorrupt {
+			n.verifyReplica(ctx, e, o.Source) // it may hold other bytes with good checksums; then it is suspect
+		}
 		// What is staged is not what the log says, so nothing of it can be trusted for a resume.
 		return nil, errors.Join(fmt.Errorf("copy of extent %d from %s: %w", e.ID, o.Source, err), stage.Discard())
 	}
@@ -61,7 +64,7 @@ func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *ex
 	}
 	defer stream.Close()
 	for {
-		p, err := stream.Recv()
+		p, err := recvWithin(stream, n.time.stepLimit)
 		if errors.Is(err, io.EOF) {
 			break
 		}

@@ -13,18 +13,13 @@ import (
 // lead is the leader's loop: it starts what may start, again at every change of the state. On other
 // nodes it does nothing but wait to become the leader.
 func (n *Node) lead(ctx context.Context) {
-	settled := false // whether this node, leading, has applied what its predecessors committed
 	for {
 		changed, elected := n.log.Changed(), n.log.LeaderChanged()
-		switch {
-		case !n.log.IsLeader():
-			settled = false
-		case !settled:
-			settled = n.log.Barrier(ctx) == nil
-		}
-		if settled {
+		if n.log.IsLeader() && n.confirmLead(ctx) == nil {
 			n.foundCell(ctx)
-			n.startRound(ctx)
+			if !n.startRound(ctx) {
+				changed = nil // all was refused: proposing it again at once would only fill the log
+			}
 		}
 		select {
 		case <-changed:
@@ -34,6 +29,21 @@ func (n *Node) lead(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// confirmLead makes sure that this node, which leads, has applied all that its predecessors had
+// agreed on. Until then its state, and what it thinks is committed, may be older than what another
+// node has acknowledged: it must neither refuse by it nor tell a node that it has caught up.
+func (n *Node) confirmLead(ctx context.Context) error {
+	term := n.log.Term()
+	if n.confirmedTerm.Load() == term {
+		return nil
+	}
+	if err := n.log.Barrier(ctx); err != nil {
+		return err
+	}
+	n.confirmedTerm.Store(term) // a node leads at most once in a term
+	return nil
 }
 
 // foundCell makes the first entries of a new cell: its name, its settings, its policy.
@@ -66,8 +76,9 @@ func (n *Node) foundCell(ctx context.Context) {
 	}
 }
 
-// startRound proposes the starts and the needless copies of one look at the queue.
-func (n *Node) startRound(ctx context.Context) {
+// startRound proposes the starts and the needless copies of one look at the queue. It answers false
+// when there were some and none was carried out.
+func (n *Node) startRound(ctx context.Context) bool {
 	view := n.log.View()
 	n.rescore(ctx, view)
 	round := schedule.NextAt(view, state.Micros(time.Now().UnixMicro()))
@@ -79,16 +90,19 @@ func (n *Node) startRound(ctx context.Context) {
 		cmds = append(cmds, s)
 	}
 	if len(cmds) == 0 {
-		return
+		return true
 	}
 	results, _, err := n.log.Propose(ctx, cmds...)
 	if err != nil {
 		n.logger.Info("starts not proposed", "error", err)
-		return
+		return false
 	}
+	carriedOut := false
 	for i, res := range results {
+		carriedOut = carriedOut || res.Err == nil
 		if res.Err != nil && !res.Stale {
 			n.logger.Error("start refused", "command", cmds[i].CommandType().String(), "error", res.Err)
 		}
 	}
+	return carriedOut
 }

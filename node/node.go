@@ -46,6 +46,8 @@ type Node struct {
 	identityMu sync.Mutex
 	identity   identity // Guarded by identityMu.
 
+	confirmedTerm atomic.Uint64 // the last term that this node led and was confirmed in
+
 	mismatches atomic.Uint64 // frames that matched no call, over all connections
 
 	ready    atomic.Bool   // has caught up with the log since it started

@@ -23,7 +23,7 @@ const (
 func (n *Node) plan(ctx context.Context) {
 	for {
 		changed, elected := n.log.Changed(), n.log.LeaderChanged()
-		if n.log.IsLeader() && n.ready.Load() {
+		if n.log.IsLeader() && n.ready.Load() && n.confirmLead(ctx) == nil {
 			n.planRound(ctx)
 		}
 		select {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
+	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -82,7 +84,11 @@ func (r *rangeReader) local(ctx context.Context) error {
 	if _, holds := r.e.Replica(r.n.id); !holds {
 		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "%s has no replica of extent %d", r.n.id, r.e.ID)
 	}
-	return r.n.eachPiece(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.send)
+	err := r.n.eachPiece(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.send)
+	if r.e.State == state.ExtentOpen && extent.CodeOf(err) == extent.CodeTooShort {
+		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "open extent %d does not go as far as byte %d yet", r.e.ID, r.end)
+	}
+	return err
 }
 
 // anywhere reads whichever replica can be read, and answers which one was read last.
@@ -147,7 +153,7 @@ func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
 	}
 	defer stream.Close()
 	for {
-		p, err := stream.Recv()
+		p, err := recvWithin(stream, r.n.time.stepLimit)
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -165,6 +171,14 @@ func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
 		return wire.Errorf(wire.OpRead, wire.CodeProtocol, "%s ended at byte %d of %d", id, r.offset, r.end)
 	}
 	return nil
+}
+
+// recvWithin is the stream's next chunk. A peer that lives but sends none, because its disk hangs for
+// one, must not hold up a read or a copy for ever.
+func recvWithin(stream *mux.Stream, limit time.Duration) ([]byte, error) {
+	timer := time.AfterFunc(limit, stream.Cancel)
+	defer timer.Stop()
+	return stream.Recv()
 }
 
 // freshExtent is what the cell knows of an extent now. A node that follows the log from behind may
@@ -194,6 +208,9 @@ func (n *Node) catchUp(ctx context.Context) error {
 	defer cancel()
 	if n.log.IsLeader() {
 		if err := n.log.VerifyLeader(ctx); err != nil {
+			return err
+		}
+		if err := n.confirmLead(ctx); err != nil {
 			return err
 		}
 		return n.log.WaitApplied(ctx, n.log.CommitIndex())

@@ -198,6 +198,9 @@ func (n *Node) serveHeartbeat(ctx context.Context, c *mux.ServerCall) error {
 	if err := c.Decode(&beat); err != nil {
 		return err
 	}
+	if err := n.confirmLead(ctx); err != nil {
+		return err
+	}
 	n.watch.heard(&beat)
 	node := n.log.View().Node(state.NodeID(beat.Node))
 	known := node != nil && node.Incarnation == beat.Incarnation && node.Addr == beat.Addr
