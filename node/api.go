@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -191,7 +192,7 @@ func (n *Node) serveSession(ctx context.Context, c *mux.ServerCall) error {
 	return c.Reply(&wire.SessionReply{Session: uint64(results[0].Session)}, nil)
 }
 
-func clip(s string, limit int) string { return s[:min(len(s), limit)] }
+func clip(s string, limit int) string { return strings.ToValidUTF8(s[:min(len(s), limit)], "") }
 
 // maxSubmissions bounds one submit.
 const maxSubmissions = 1024

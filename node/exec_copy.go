@@ -94,5 +94,5 @@ func (n *Node) suspectSource(o *state.Op, err error) {
 // noteSuspect tells the cell that a replica cannot be read. If that is lost, the next read finds it again.
 func (n *Node) noteSuspect(id state.ExtentID, node state.NodeID, why string) {
 	n.logger.Warn("replica is damaged", "extent", uint64(id), "replica", string(node), "why", why)
-	n.report.note(&state.Suspect{Extent: id, Node: node, Note: why})
+	n.report.note(&state.Suspect{Extent: id, Node: node, Note: clip(why, maxDetailBytes)})
 }

@@ -97,7 +97,7 @@ func (x *executor) work(ctx context.Context, a attempt, o *state.Op) {
 		return // the operation was ended by the log, or the node stops: the next attempt is another's
 	}
 	if err != nil {
-		finish = &state.Finish{Outcome: state.OutcomeRetry, Detail: err.Error()}
+		finish = &state.Finish{Outcome: state.OutcomeRetry, Detail: clip(err.Error(), maxDetailBytes)}
 		var final *finalError
 		if errors.As(err, &final) {
 			finish.Outcome = state.OutcomeFail
@@ -105,12 +105,17 @@ func (x *executor) work(ctx context.Context, a attempt, o *state.Op) {
 		x.n.logger.Warn("attempt failed", "op", o.ID.String(), "kind", o.Kind.String(), "extent", uint64(o.Extent), "fence", uint64(o.Fence), "error", err)
 	}
 	finish.Op, finish.Fence = o.ID, o.Fence
-	if res, err := x.n.report.propose(ctx, finish); err != nil {
+	if res, err := x.n.report.propose(ctx, finish); err != nil && ctx.Err() != nil {
+		return // most often because the log has just ended the operation
+	} else if err != nil {
 		x.n.logger.Warn("finish not reported", "op", o.ID.String(), "error", err)
 	} else if res.Code != 0 {
 		x.n.logger.Info("finish refused", "op", o.ID.String(), "why", res.Detail)
 	}
 }
+
+// maxDetailBytes bounds the text of a report, so that a full batch of them fits an entry.
+const maxDetailBytes = 1024
 
 // finalError is an error that another attempt cannot mend.
 type finalError struct{ error }

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/datanode/datanode/raftlog/state"
@@ -14,13 +16,16 @@ import (
 func (n *Node) heartbeats(ctx context.Context) {
 	tick := time.NewTicker(n.time.heartbeat)
 	defer tick.Stop()
+	said := ""
 	for {
-		if err := n.beatOnce(ctx); err != nil && ctx.Err() == nil {
-			n.logger.Debug("no heartbeat", "error", err)
-			if wire.CodeOf(err) == wire.CodeWrongCell {
-				n.fail(err)
-				return
-			}
+		err := n.beatOnce(ctx)
+		if refused := (*refusedError)(nil); errors.As(err, &refused) {
+			n.fail(err)
+			return
+		}
+		if err != nil && ctx.Err() == nil && err.Error() != said {
+			said = err.Error() // once: the next attempt is due in a moment
+			n.logger.Info("no heartbeat", "error", err)
 		}
 		select {
 		case <-tick.C:
@@ -92,7 +97,12 @@ func (n *Node) becomeReady(ctx context.Context, commit state.Index) error {
 	if err := n.log.WaitApplied(ctx, commit); err != nil {
 		return err
 	}
-	if err := n.settle(n.log.View()); err != nil {
+	view := n.log.View()
+	// Before this node holds anything, its folder knows whose it is: see checkTwin.
+	if err := n.learnCell(view.Cell); err != nil {
+		return err
+	}
+	if err := n.settle(ctx, view); err != nil {
 		return err
 	}
 	n.ready.Store(true)
@@ -101,17 +111,31 @@ func (n *Node) becomeReady(ctx context.Context, commit state.Index) error {
 	return nil
 }
 
+// refusedError is the cell's word that this node can never be part of it as it is.
+type refusedError struct{ error }
+
+func (e *refusedError) Unwrap() error { return e.error }
+
 // join asks the cell to know this incarnation at this address.
 func (n *Node) join(ctx context.Context) error {
 	req := wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.cell()}
-	var last error
+	var errs []error
 	for _, addr := range n.cellAddrs() {
-		if last = n.joinAt(ctx, addr, req); last == nil || wire.CodeOf(last) == wire.CodeWrongCell {
-			return last
+		err := n.joinAt(ctx, addr, req)
+		if err == nil {
+			return nil
 		}
-		n.logger.Debug("join refused", "at", addr, "error", last)
+		var w *wire.Error
+		if errors.As(err, &w) && w.Code == wire.CodeWrongCell && w.Op == wire.OpJoin {
+			return &refusedError{err}
+		}
+		errs = append(errs, err)
 	}
-	return last
+	// One address of another cell may only be out of date. When nobody else is left it is the folder.
+	if len(errs) > 0 && !slices.ContainsFunc(errs, func(err error) bool { return wire.CodeOf(err) != wire.CodeWrongCell }) {
+		return &refusedError{errors.Join(errs...)}
+	}
+	return errors.Join(errs...)
 }
 
 func (n *Node) joinAt(ctx context.Context, addr string, req wire.JoinRequest) error {

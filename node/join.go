@@ -14,6 +14,15 @@ const minVoters = 3
 
 // admitNode makes a node known and adds it to the log's group, on the leader.
 func (n *Node) admitNode(ctx context.Context, req wire.JoinRequest) (wire.JoinReply, error) {
+	select { // one at a time: each looks at how many votes there are
+	case n.joining <- struct{}{}:
+		defer func() { <-n.joining }()
+	case <-ctx.Done():
+		return wire.JoinReply{}, ctx.Err()
+	}
+	if err := n.confirmLead(ctx); err != nil {
+		return wire.JoinReply{}, err
+	}
 	view := n.log.View()
 	switch {
 	case view.Cell == "":
@@ -40,15 +49,22 @@ func (n *Node) admitNode(ctx context.Context, req wire.JoinRequest) (wire.JoinRe
 	return wire.JoinReply{Cell: view.Cell}, nil
 }
 
-// checkTwin refuses a second node with the ID of one that is alive, and a new folder for a node that
-// has replicas: its files would be thought to be there.
+// checkTwin refuses a second node with the ID of one that is alive, and an empty folder for a node
+// that has replicas or a vote: its files would be thought to be there, and it could vote for a leader
+// that lacks what the lost log had acknowledged. A node that was once up has its cell in its folder.
 func (n *Node) checkTwin(view *state.View, req wire.JoinRequest) error {
 	node := view.Node(state.NodeID(req.Node))
 	if node == nil || node.Incarnation == 0 || node.Incarnation == req.Incarnation {
 		return nil
 	}
+	if held := view.CountReplicas(node.ID); req.Cell == "" && (held > 0 || node.Voter && node.State != state.NodeJoining) {
+		return wire.Errorf(wire.OpJoin, wire.CodeWrongCell,
+			"the folder of %s is empty, but the cell counts on its %d replicas, vote %t; start it with its old --dir, or give it another --id and decommission %s",
+			req.Node, held, node.Voter, req.Node)
+	}
 	if node.Addr != req.Addr && n.watch.alive(node.ID) {
-		return wire.Errorf(wire.OpJoin, wire.CodeWrongCell, "node %s is already in the cell, at %s; give this one another --id", req.Node, node.Addr)
+		// Not for good: when it is the same node, restarted, its old address falls silent.
+		return wire.Errorf(wire.OpJoin, wire.CodeUnavailable, "node %s was just heard of at %s; if that is another node, give this one another --id", req.Node, node.Addr)
 	}
 	return nil
 }

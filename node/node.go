@@ -61,6 +61,8 @@ type Node struct {
 	done     chan struct{} // closed when the node has stopped, or must
 	err      error         // why it stopped; set before done is closed
 	closed   sync.Once
+
+	joining chan struct{} // holds one token while a node is let in
 }
 
 // Start opens the data folder, listens, and lets the node join its cell in the background: Ready is
@@ -97,7 +99,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 		cfg: cfg, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), identity: id,
 		incarnation: uint64(time.Now().UnixMicro()),
 		logger:      cfg.Logger.With("node", cfg.ID),
-		readyCh:     make(chan struct{}), done: make(chan struct{}),
+		readyCh:     make(chan struct{}), done: make(chan struct{}), joining: make(chan struct{}, 1),
 	}
 	if n.addr == "" {
 		n.addr = l.Addr().String()
