@@ -127,6 +127,8 @@ func (n *Node) serveWait(ctx context.Context, c *mux.ServerCall) error {
 			return c.Reply(reply, nil)
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-n.drainCh:
+			return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is stopping; ask another node", n.id)
 		case <-n.ctx.Done():
 			return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is stopping; ask another node", n.id)
 		}

@@ -49,6 +49,20 @@ func (n *Node) openHTTP() error {
 	return nil
 }
 
+// httpGrace is how long a stopping node lets HTTP requests end.
+const httpGrace = time.Second
+
+func (n *Node) closeHTTP() {
+	if n.httpd == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), httpGrace)
+	defer cancel()
+	if n.httpd.Shutdown(ctx) != nil {
+		n.httpd.Close()
+	}
+}
+
 // check is one condition of readiness.
 type check struct {
 	Name   string `json:"name"`

@@ -62,7 +62,13 @@ func (in *inbound) close() {
 	in.mu.Lock()
 	in.closed = true
 	in.mu.Unlock()
+	var wg sync.WaitGroup
 	for _, c := range in.all() {
-		c.Close()
+		wg.Add(1)
+		go func() { // at once: each waits for its handlers
+			defer wg.Done()
+			c.Close()
+		}()
 	}
+	wg.Wait()
 }

@@ -15,6 +15,9 @@ import (
 // maxConns bounds the accepted connections. One more is closed at once.
 const maxConns = 1024
 
+// acceptPause is how long no connection is accepted after that has failed.
+const acceptPause = 20 * time.Millisecond
+
 // listener is the node's one listener. It reads the first byte of each connection and hands it to
 // the frames' side or to raft's. It implements raftlog.StreamLayer.
 type listener struct {
@@ -52,7 +55,11 @@ func (l *listener) run() {
 				if errors.Is(err, net.ErrClosed) {
 					return
 				}
-				continue // out of file descriptors, a peer that was gone already
+				select { // out of file descriptors, a peer that was gone already
+				case <-time.After(acceptPause):
+				case <-l.done:
+				}
+				continue
 			}
 			if l.track(nc) {
 				l.wg.Add(1)

@@ -53,6 +53,7 @@ type Node struct {
 	ready    atomic.Bool   // has caught up with the log since it started
 	readyCh  chan struct{} // closed when ready
 	draining atomic.Bool
+	drainCh  chan struct{}   // closed when draining begins: calls that only wait end then
 	ctx      context.Context // ends when the node stops; handed to its goroutines
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup // the node's own loops
@@ -99,7 +100,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 		cfg: cfg, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), identity: id,
 		incarnation: uint64(time.Now().UnixMicro()),
 		logger:      cfg.Logger.With("node", cfg.ID),
-		readyCh:     make(chan struct{}), done: make(chan struct{}), joining: make(chan struct{}, 1),
+		readyCh:     make(chan struct{}), done: make(chan struct{}), joining: make(chan struct{}, 1), drainCh: make(chan struct{}),
 	}
 	if n.addr == "" {
 		n.addr = l.Addr().String()
@@ -108,7 +109,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.listener = newListener(l, n.time.firstByte)
 	n.listener.hello = func() streamHello { return streamHello{cell: n.cell(), node: cfg.ID} }
 	n.listener.frames = n.serveConn
-	n.peers = newPeers(n.time.dialLimit, n.peerConfig)
+	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, n.peerConfig)
 	n.inbound = newInbound()
 	n.policies = newRegistry(n)
 	n.exec = newExecutor(n)
@@ -204,8 +205,8 @@ func (n *Node) muxHello() wire.Hello {
 	return wire.Hello{Cell: n.cell(), Node: n.cfg.ID, Incarnation: n.incarnation}
 }
 
-func (n *Node) peerConfig(node string) mux.Config {
-	return mux.Config{Hello: n.muxHello(), ExpectNode: node, Logger: n.logger, OnMismatch: n.countMismatch}
+func (n *Node) peerConfig() mux.Config {
+	return mux.Config{Hello: n.muxHello(), Logger: n.logger, OnMismatch: n.countMismatch}
 }
 
 func (n *Node) countMismatch(mux.Mismatch) { n.mismatches.Add(1) }
@@ -263,7 +264,9 @@ func (n *Node) fail(err error) {
 // Drain lets the calls that run here end, hands leadership on, and stops. It returns when the node
 // has stopped; when ctx ends first, what still runs is cut off.
 func (n *Node) Drain(ctx context.Context) error {
-	n.draining.Store(true)
+	if n.draining.CompareAndSwap(false, true) {
+		close(n.drainCh)
+	}
 	ctx, cancel := context.WithTimeout(ctx, n.time.drainLimit)
 	defer cancel()
 	if n.log.IsLeader() {
@@ -295,11 +298,9 @@ func (n *Node) stop(why error) {
 	n.closed.Do(func() {
 		n.cancel()
 		n.listener.Close()
+		n.peers.close() // first: handlers may wait for a peer, longer than anybody would wait for them
 		n.inbound.close()
-		n.peers.close()
-		if n.httpd != nil {
-			n.httpd.Close()
-		}
+		n.closeHTTP()
 		n.wg.Wait()
 		n.exec.wait()
 		n.listener.wait()

@@ -16,8 +16,11 @@ import (
 // forgotten; the next call dials again. There is no pool: a connection carries all calls at once,
 // and one that is in doubt is never used again.
 type peers struct {
-	config    func(node string) mux.Config
+	config    func() mux.Config
+	ctx       func() context.Context // ends when the node stops
 	dialLimit time.Duration
+
+	wg sync.WaitGroup // dials, and what waits for their connections to end
 
 	mu     sync.Mutex
 	closed bool                 // Guarded by mu.
@@ -31,8 +34,8 @@ type peerConn struct {
 	err   error
 }
 
-func newPeers(dialLimit time.Duration, config func(node string) mux.Config) *peers {
-	return &peers{config: config, dialLimit: dialLimit, byAddr: map[string]*peerConn{}}
+func newPeers(ctx func() context.Context, dialLimit time.Duration, config func() mux.Config) *peers {
+	return &peers{ctx: ctx, config: config, dialLimit: dialLimit, byAddr: map[string]*peerConn{}}
 }
 
 // conn is a working connection to the node at addr. An empty node is not checked.
@@ -46,22 +49,30 @@ func (p *peers) conn(ctx context.Context, node, addr string) (*mux.Conn, error) 
 	if c == nil {
 		c = &peerConn{ready: make(chan struct{})}
 		p.byAddr[addr] = c
-		go p.dial(c, node, addr)
+		p.wg.Add(1)
+		go p.dial(c, addr)
 	}
 	p.mu.Unlock()
 	select {
 	case <-c.ready:
-		return c.conn, c.err
+		if c.err != nil {
+			return nil, c.err
+		}
+		if got := c.conn.Peer().Node; node != "" && got != node {
+			return nil, wire.Errorf(0, wire.CodeWrongCell, "%s is node %q, want %q", addr, got, node)
+		}
+		return c.conn, nil
 	case <-ctx.Done():
 		return nil, wire.Errorf(0, wire.CodeDeadline, "no connection to %s at %s in time", node, addr)
 	}
 }
 
 // dial runs until the connection ends, then forgets it.
-func (p *peers) dial(c *peerConn, node, addr string) {
-	ctx, cancel := context.WithTimeout(context.Background(), p.dialLimit)
+func (p *peers) dial(c *peerConn, addr string) {
+	defer p.wg.Done()
+	ctx, cancel := context.WithTimeout(p.ctx(), p.dialLimit)
 	defer cancel()
-	c.conn, c.err = p.connect(ctx, node, addr)
+	c.conn, c.err = p.connect(ctx, addr)
 	close(c.ready)
 	if c.err == nil {
 		<-c.conn.Done()
@@ -76,15 +87,15 @@ func (p *peers) dial(c *peerConn, node, addr string) {
 	}
 }
 
-func (p *peers) connect(ctx context.Context, node, addr string) (*mux.Conn, error) {
+func (p *peers) connect(ctx context.Context, addr string) (*mux.Conn, error) {
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return nil, wire.Errorf(0, wire.CodeUnavailable, "cannot reach %s at %s: %v", node, addr, err)
+		return nil, wire.Errorf(0, wire.CodeUnavailable, "cannot reach %s: %v", addr, err)
 	}
-	conn, err := mux.Client(ctx, nc, p.config(node))
+	conn, err := mux.Client(ctx, nc, p.config())
 	if err != nil {
-		return nil, fmt.Errorf("%s at %s: %w", node, addr, err)
+		return nil, fmt.Errorf("%s: %w", addr, err)
 	}
 	return conn, nil
 }
@@ -120,6 +131,7 @@ func (p *peers) close() {
 			c.conn.Close()
 		}
 	}
+	p.wg.Wait()
 }
 
 // toNode is a connection to a node of the cell.
