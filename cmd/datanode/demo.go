@@ -143,6 +143,7 @@ type replay struct {
 	d        demonstration
 	cell     *demoCell
 	packages []*demoPackage
+	created  string   // the last create
 	leaving  string   // the decommission
 	deletes  []string // their operations
 	account  account

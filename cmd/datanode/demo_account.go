@@ -8,21 +8,23 @@ import (
 
 // account is what the demo did and found.
 type account struct {
-	Nodes     int    `json:"nodes"`
-	Copies    int    `json:"replicas_each"`
-	Files     int    `json:"files"`
-	Bytes     int64  `json:"bytes"`
-	Extents   int    `json:"extents"`
-	Deleted   int    `json:"deleted_extents"`
-	Moves     int    `json:"moves"`
-	Repairs   int    `json:"repairs"`
-	Kept      int    `json:"files_left"`
-	Read      int    `json:"replicas_read"`
-	ReadBytes int64  `json:"bytes_read"`
-	Disks     int    `json:"disks_searched"`
-	Entries   uint64 `json:"log_entries"`
-	Wrong     uint64 `json:"wrong_replies"`
-	Findings  int    `json:"findings"`
+	Nodes      int    `json:"nodes"`
+	Copies     int    `json:"replicas_each"`
+	Files      int    `json:"files"`
+	Bytes      int64  `json:"bytes"`
+	Extents    int    `json:"extents"`
+	Deleted    int    `json:"deleted_extents"`
+	Moves      int    `json:"moves"`
+	Repairs    int    `json:"repairs"`
+	Superseded int    `json:"copies_superseded"`
+	CutShort   int    `json:"copies_cut_short"` // those that had started
+	Kept       int    `json:"files_left"`
+	Read       int    `json:"replicas_read"`
+	ReadBytes  int64  `json:"bytes_read"`
+	Disks      int    `json:"disks_searched"`
+	Entries    uint64 `json:"log_entries"`
+	Wrong      uint64 `json:"wrong_replies"`
+	Findings   int    `json:"findings"`
 
 	store, storm, back, check time.Duration
 }
@@ -55,7 +57,7 @@ func (r *replay) conclude() error {
 	err := show(r.a, *t, []field{
 		{"stored", fmt.Sprintf("%d files, %s, in %d extents with %d replicas each on %d nodes", t.Files, megabytes(t.Bytes), t.Extents, t.Copies, t.Nodes)},
 		{"at once", fmt.Sprintf("decommission of %s, %d deletes, loss of %s", demoLeaving, t.Deleted, demoLost)},
-		{"recovered", fmt.Sprintf("%d moves, %d repairs; %s was safe to remove before %s returned", t.Moves, t.Repairs, demoLeaving, demoLost)},
+		{"recovered", fmt.Sprintf("%d moves, %d repairs; deletes ended %d others, %d of them half way", t.Moves, t.Repairs, t.Superseded, t.CutShort)},
 		{"read back", fmt.Sprintf("%d files from every replica: %d reads, %s", t.Kept, t.Read, megabytes(t.ReadBytes))},
 		{"searched", fmt.Sprintf("%d disks for files of %d deleted extents", t.Disks, t.Deleted)},
 		{"logs", fmt.Sprintf("%d nodes, %d entries", t.Nodes, t.Entries)},
@@ -68,6 +70,9 @@ func (r *replay) conclude() error {
 	}
 	for _, text := range r.found.first {
 		r.a.note("found: %s", text)
+	}
+	if !r.d.keep {
+		r.a.note("run it again with --keep to look at what is on the disks")
 	}
 	return withCode(r.found.code, "%d things are not as they should be", r.found.count)
 }

@@ -14,10 +14,8 @@ import (
 	"github.com/datanode/datanode/wire/client"
 )
 
-const (
-	demoRepairDelay = "1s" // so that the lost node's extents are repaired while it is away
-	demoCopies      = "16" // copies at once from a node and to one
-)
+// demoRepairDelay is short, so that the lost node's extents are repaired while it is away.
+const demoRepairDelay = "1s"
 
 // demoCell is a cell in this process, of which nodes can be lost and come back. Its methods are called
 // by one goroutine, all but client.
@@ -43,10 +41,7 @@ func (d *demonstration) configs(logger *slog.Logger, host node.PolicyHost) ([]no
 		cfgs[i] = node.Config{
 			ID: devID(i), Dir: filepath.Join(d.dir, devID(i)), Listener: l, Listen: l.Addr().String(),
 			Policies: host, DefaultModule: plugins.Default(), Logger: logger, Version: buildInfo().Version, Fast: true,
-			Settings: map[string]string{
-				"repair-delay": demoRepairDelay, "replicas": strconv.Itoa(d.copies()),
-				"copies-per-source": demoCopies, "copies-per-target": demoCopies,
-			},
+			Settings: map[string]string{"repair-delay": demoRepairDelay, "replicas": strconv.Itoa(d.copies())},
 		}
 		if i < demoVoters {
 			cfgs[i].Bootstrap = voters

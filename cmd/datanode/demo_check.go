@@ -21,6 +21,10 @@ func (r *replay) check(ctx context.Context) error {
 			return err
 		}
 	}
+	return r.inspect(ctx)
+}
+
+func (r *replay) inspect(ctx context.Context) error {
 	known, err := r.extents(ctx)
 	if err != nil {
 		return err
@@ -202,12 +206,16 @@ func (r *replay) countWork(ctx context.Context, _ map[uint64]wire.Extent) error 
 		if err != nil {
 			return err
 		}
-		switch {
-		case op.State != "done":
-		case op.Kind == "move":
+		switch copies := op.Kind == "move" || op.Kind == "repair"; {
+		case copies && op.State == "done" && op.Kind == "move":
 			r.account.Moves++
-		case op.Kind == "repair":
+		case copies && op.State == "done":
 			r.account.Repairs++
+		case copies && op.State == "superseded":
+			r.account.Superseded++
+			if op.Attempts > 0 {
+				r.account.CutShort++
+			}
 		}
 	}
 	return nil

@@ -61,6 +61,7 @@ func (r *replay) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.created = ids[len(ids)-1]
 	return opsError(ops)
 }
 

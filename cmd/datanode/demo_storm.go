@@ -17,16 +17,14 @@ func (r *replay) storm(ctx context.Context) error {
 		p.deleted = i%demoDeleteEach == 0
 	}
 	r.a.note("at once: %s is decommissioned, %d extents are deleted, %s stops without a word", demoLeaving, len(r.deleted()), demoLost)
-	var failed [2]error
-	var both sync.WaitGroup
-	both.Go(func() { failed[0] = r.decommission(ctx) })
-	both.Go(func() { failed[1] = r.delete(ctx) })
+	var failed [3]error
+	var all sync.WaitGroup
+	all.Go(func() { failed[0] = r.decommission(ctx) })
+	all.Go(func() { failed[1] = r.delete(ctx) })
+	all.Go(func() { failed[2] = r.seal(ctx) })
 	r.cell.lose(demoLost)
-	both.Wait()
+	all.Wait()
 	if err := errors.Join(failed[:]...); err != nil {
-		return err
-	}
-	if err := r.seal(ctx); err != nil {
 		return err
 	}
 	return r.recovered(ctx)
@@ -54,30 +52,53 @@ func (r *replay) decommission(ctx context.Context) error {
 	return err
 }
 
+// delete deletes in three waves: at once, when moves run, and when repairs run, since a delete that ends
+// a copy half way is what once went wrong.
 func (r *replay) delete(ctx context.Context) error {
-	var subs []wire.Submission
-	for _, p := range r.deleted() {
-		subs = append(subs, wire.Submission{Kind: "delete", Extent: p.extent})
+	c := r.cell.client(devID(0))
+	waves := [3][]wire.Submission{}
+	for i, p := range r.deleted() {
+		waves[i%len(waves)] = append(waves[i%len(waves)], wire.Submission{Kind: "delete", Extent: p.extent})
 	}
-	var err error
-	r.deletes, err = submitAll(ctx, r.cell.client(devID(0)), subs)
-	return err
+	for i, after := range []string{"", "move", "repair"} {
+		if err := r.seen(ctx, c, after); err != nil {
+			return err
+		}
+		ids, err := submitAll(ctx, c, waves[i])
+		if err != nil {
+			return err
+		}
+		r.deletes = append(r.deletes, ids...)
+	}
+	return nil
+}
+
+// seen waits until an operation of a kind has started, if one is named.
+func (r *replay) seen(ctx context.Context, c *client.Client, kind string) error {
+	if kind == "" {
+		return nil
+	}
+	return await(ctx, "a "+kind+" to start", func() (bool, string, error) {
+		for op, err := range c.Ops(ctx, wire.OpsRequest{After: r.created}) {
+			if err != nil {
+				return false, "", err
+			}
+			if op.Kind == kind && op.State != "queued" {
+				return true, "", nil
+			}
+		}
+		return false, "none has", nil
+	})
 }
 
 // seal ends all writing, since only a sealed extent is repaired or moved. The cell does the same for
 // those that it has to move or repair, whoever comes first.
 func (r *replay) seal(ctx context.Context) error {
-	open, err := r.extents(ctx)
-	if err != nil {
-		return err
-	}
 	var subs []wire.Submission
-	for _, p := range r.kept() {
-		if open[p.extent].State == "open" {
-			subs = append(subs, wire.Submission{Kind: "seal", Extent: p.extent})
-		}
+	for _, p := range r.packages {
+		subs = append(subs, wire.Submission{Kind: "seal", Extent: p.extent})
 	}
-	_, err = submitAll(ctx, r.cell.client(devID(0)), subs)
+	_, err := submitAll(ctx, r.cell.client(devID(r.d.nodes-1)), subs)
 	return err
 }
 
@@ -174,13 +195,10 @@ func (r *replay) lostReturns(ctx context.Context) error {
 	return opsError(ops)
 }
 
-const (
-	// demoRounds bounds how often an operation is asked for again that the cell could not decide then.
-	demoRounds = 20
-)
+// demoRounds bounds how often an operation is asked for again that the cell could not decide then.
+const demoRounds = 20
 
-// submitAll asks for operations until each is admitted, or no longer needed since it was done already.
-// It gives the operations' IDs.
+// submitAll asks for operations until each is admitted, and gives their IDs. Seals may be refused.
 func submitAll(ctx context.Context, c *client.Client, subs []wire.Submission) ([]string, error) {
 	var ids []string
 	for range demoRounds {
@@ -190,14 +208,13 @@ func submitAll(ctx context.Context, c *client.Client, subs []wire.Submission) ([
 		}
 		var again []wire.Submission
 		for i, s := range answers {
-			switch err := client.Refusal(s); wire.CodeOf(err) {
-			case 0:
+			switch err := client.Refusal(s); {
+			case err == nil:
 				ids = append(ids, s.Op)
-			case wire.CodeNotFound, wire.CodePrecondition: // it is deleted, or sealed
-			case wire.CodeUnavailable, wire.CodeExhausted:
+			case s.Code == wire.CodeUnavailable || s.Code == wire.CodeExhausted:
 				again = append(again, subs[i])
-			default:
-				return ids, fmt.Errorf("%s: %w", subs[i].Kind, err)
+			case subs[i].Kind != "seal": // one is refused when the extent is sealed, or being deleted
+				return ids, fmt.Errorf("%s of extent %d: %w", subs[i].Kind, subs[i].Extent, err)
 			}
 		}
 		if subs = again; len(subs) == 0 {
