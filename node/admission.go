@@ -60,7 +60,7 @@ func (a *admission) submit(ctx context.Context, subs []*submission) ([]wire.Subm
 		select {
 		case got := <-s.done:
 			if got.err != nil {
-				return nil, got.err
+				return nil, partly(got.err, len(subs))
 			}
 			results[i] = got.res
 		case <-ctx.Done():
@@ -68,6 +68,17 @@ func (a *admission) submit(ctx context.Context, subs []*submission) ([]wire.Subm
 		}
 	}
 	return results, nil
+}
+
+// partly is err as that of all submissions: of the others nothing is known.
+func partly(err error, submissions int) error {
+	var w *wire.Error
+	if submissions == 1 || !errors.As(err, &w) {
+		return err
+	}
+	out := *w
+	out.Outcome = wire.Unknown
+	return &out
 }
 
 // run decides batch after batch.

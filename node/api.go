@@ -151,7 +151,7 @@ func (n *Node) reach(ctx context.Context, index state.Index) error {
 // relayToLeader passes a client's call on. One that a node has passed on already is not passed on
 // again: two nodes that disagree about the leader would send it round.
 func (n *Node) relayToLeader(ctx context.Context, c *mux.ServerCall) error {
-	if c.Peer().Node != "" && c.Op() != wire.OpJoin && c.Op() != wire.OpSubmit {
+	if c.Peer().Node != "" && !fromJoiner(c) {
 		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is not the leader", n.id)
 	}
 	conn, err := n.toLeader(ctx)
@@ -159,6 +159,12 @@ func (n *Node) relayToLeader(ctx context.Context, c *mux.ServerCall) error {
 		return err
 	}
 	return mux.Relay(ctx, c, conn)
+}
+
+// fromJoiner tells whether a call is a join by the node itself, which does not know who leads.
+func fromJoiner(c *mux.ServerCall) bool {
+	var req wire.JoinRequest
+	return c.Op() == wire.OpJoin && c.Decode(&req) == nil && req.Node == c.Peer().Node
 }
 
 func (n *Node) relayTo(ctx context.Context, c *mux.ServerCall, id state.NodeID) error {
@@ -206,7 +212,7 @@ func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall) error {
 		return wire.Errorf(c.Op(), wire.CodeInvalid, "%d submissions at once; at most %d", len(req.Submit), maxSubmissions)
 	}
 	origin := policies.OriginUser
-	if c.Peer().Node != "" {
+	if c.Peer().Node != "" && req.Session == 0 && !req.DryRun { // with a session it is a client's, passed on
 		origin = policies.OriginCell
 	}
 	subs := make([]*submission, len(req.Submit))

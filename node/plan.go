@@ -200,6 +200,28 @@ func (n *Node) finishDecommission(ctx context.Context, view *state.View, node *s
 	}
 }
 
+// heirOf is the node that gets a vote in place of node's, nil when the others have enough: an odd
+// number of at least minVoters. Counted anew each time, so that a round that is repeated because its
+// second half failed does not make one more voter.
+func heirOf(view *state.View, node *state.Node) *state.Node {
+	var heir *state.Node
+	votes := 0
+	view.Nodes(func(other *state.Node) bool {
+		switch {
+		case other.ID == node.ID:
+		case other.Voter:
+			votes++
+		case heir == nil && other.Takes():
+			heir = other
+		}
+		return true
+	})
+	if votes >= minVoters && votes%2 == 1 {
+		return nil
+	}
+	return heir
+}
+
 func (n *Node) moveVote(ctx context.Context, view *state.View, node *state.Node) error {
 	if !node.Voter {
 		return nil
@@ -207,14 +229,7 @@ func (n *Node) moveVote(ctx context.Context, view *state.View, node *state.Node)
 	if node.ID == n.id {
 		return n.log.TransferLeadership(ctx)
 	}
-	var heir *state.Node
-	view.Nodes(func(other *state.Node) bool {
-		if other.Takes() && !other.Voter {
-			heir = other
-		}
-		return heir == nil
-	})
-	if heir != nil {
+	if heir := heirOf(view, node); heir != nil {
 		if err := n.log.AddVoter(ctx, heir.ID, heir.Addr); err != nil {
 			return err
 		}

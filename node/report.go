@@ -164,8 +164,12 @@ func (n *Node) servePropose(ctx context.Context, c *mux.ServerCall) error {
 		return err
 	}
 	for _, cmd := range cmds {
-		switch cmd.(type) {
-		case *state.Finish, *state.Gone, *state.Suspect:
+		switch cmd := cmd.(type) {
+		case *state.Gone:
+			if string(cmd.Node) != c.Peer().Node {
+				return wire.Errorf(wire.OpPropose, wire.CodeInvalid, "%q may not say what is gone from %s", c.Peer().Node, cmd.Node)
+			}
+		case *state.Finish, *state.Suspect:
 		default:
 			return wire.Errorf(wire.OpPropose, wire.CodeInvalid, "a node may not propose %s", cmd.CommandType())
 		}

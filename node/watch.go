@@ -96,13 +96,12 @@ func (w *watch) nodeStates(view *state.View) []state.Command {
 			last = s.at
 		}
 		silent := now.Sub(last) > w.n.time.downAfter
+		current := !silent && s != nil && s.beat.Incarnation == node.Incarnation
 		switch {
-		case node.ID == w.n.id && node.State != state.NodeUp && w.n.ready.Load() && node.Incarnation == w.n.incarnation:
-			cmds = append(cmds, &state.SetNodeState{Node: node.ID, State: state.NodeUp, Incarnation: node.Incarnation})
-		case node.ID == w.n.id:
-		case silent && node.State != state.NodeDown:
+		case silent && node.ID == w.n.id: // this node's own loop is slow
+		case silent && node.State != state.NodeDown, current && !s.beat.Ready && node.State == state.NodeUp: // stops, or its disk failed
 			cmds = append(cmds, &state.SetNodeState{Node: node.ID, State: state.NodeDown})
-		case !silent && s != nil && s.beat.Ready && s.beat.Incarnation == node.Incarnation && node.State != state.NodeUp:
+		case current && s.beat.Ready && node.State != state.NodeUp:
 			cmds = append(cmds, &state.SetNodeState{Node: node.ID, State: state.NodeUp, Incarnation: node.Incarnation})
 		}
 		return true
