@@ -34,6 +34,11 @@ func testContext(t *testing.T) context.Context {
 
 // newCell starts voters nodes that make a cell, and further ones that join it.
 func newCell(t *testing.T, voters, further int) *cell {
+	return newCellWith(t, voters, further, func(*Config) {})
+}
+
+// newCellWith is newCell with configurations that are changed before the nodes start.
+func newCellWith(t *testing.T, voters, further int, change func(*Config)) *cell {
 	c := &cell{t: t, nodes: map[string]*Node{}, configs: map[string]Config{}}
 	var peers []Peer
 	listeners := map[string]net.Listener{}
@@ -62,6 +67,7 @@ func newCell(t *testing.T, voters, further int) *cell {
 			cfg.Join = []string{peers[0].Addr}
 		}
 		cfg.Listen = listeners[id].Addr().String()
+		change(&cfg)
 		c.configs[id] = cfg
 		addrs = append(addrs, cfg.Listen)
 		c.start(id)
