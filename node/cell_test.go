@@ -223,3 +223,11 @@ func (c *cell) run(subs ...wire.Submission) []wire.Op {
 	}
 	return ops
 }
+
+// readVia reads a locator by way of one node, from whichever replica that node chooses.
+func (c *cell) readVia(node string, loc wire.Locator, to *bytes.Buffer) error {
+	one := client.New(client.Options{Addrs: []string{c.nodes[node].Addr()}, Name: c.t.Name()})
+	defer one.Close()
+	_, err := one.Read(testContext(c.t), wire.ReadRequest{Locator: loc}, to)
+	return err
+}
