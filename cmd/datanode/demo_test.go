@@ -110,11 +110,12 @@ func aReplica(r *replay) (string, error) {
 		return "", err
 	}
 	p := r.kept()[0]
-	return extentFile(r, known[p.extent].Replicas[0].Node, p.extent), nil
+	return extentPath(filepath.Join(r.d.dir, known[p.extent].Replicas[0].Node), p.extent), nil
 }
 
-func extentFile(r *replay, node string, id uint64) string {
-	return filepath.Join(r.d.dir, node, "store", "extents", fmt.Sprintf("%02x", byte(id)), fmt.Sprintf("%d.ext", id))
+// extentPath is where a node with this data folder keeps an extent.
+func extentPath(dir string, id uint64) string {
+	return filepath.Join(dir, "store", "extents", fmt.Sprintf("%02x", byte(id)), fmt.Sprintf("%d.ext", id))
 }
 
 func flipByte(r *replay) (undo func() error, err error) {
@@ -178,7 +179,7 @@ func bringBack(r *replay) (undo func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	to := extentFile(r, demoLost, r.deleted()[0].extent)
+	to := extentPath(filepath.Join(r.d.dir, demoLost), r.deleted()[0].extent)
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return nil, err
 	}
