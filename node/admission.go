@@ -32,6 +32,7 @@ type submission struct {
 	origin  policies.Origin
 	parent  state.OpID
 	force   bool
+	stale   string // why the last decision was refused
 
 	done chan admitted // buffered, one
 }
@@ -100,7 +101,7 @@ func (a *admission) run(ctx context.Context) {
 			}
 		}
 		for _, s := range batch {
-			s.done <- admitted{err: wire.Errorf(wire.OpSubmit, wire.CodeConflict, "the extent changed %d times while this was being decided; try again", decideAttempts)}
+			s.done <- admitted{err: wire.Errorf(wire.OpSubmit, wire.CodeConflict, "decided %d times, and each time something had changed meanwhile, at last: %s; try again", decideAttempts, s.stale)}
 		}
 	}
 }
@@ -137,6 +138,7 @@ func (a *admission) round(ctx context.Context, batch []*submission) (again []*su
 	}
 	for i, res := range results {
 		if res.Stale {
+			asked[i].stale = res.Err.Detail
 			again = append(again, asked[i])
 			continue
 		}
@@ -223,7 +225,8 @@ func (n *Node) draftOne(view *state.View, s *submission, placed map[state.NodeID
 	return admit, e.Ops, nil
 }
 
-// draftCreate chooses the nodes of a new extent, unless the caller did. placed counts what this
+// draftCreate chooses the nodes of a new extent, unless the caller did. With fewer than a majority of
+// the replicas wanted, a put would be acknowledged that the loss of one disk undoes. placed counts what this
 // batch has given to each node already, which the view cannot know.
 func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, placed map[state.NodeID]int) error {
 	admit.Class, admit.Want = s.Class, s.Want
@@ -236,8 +239,8 @@ func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, 
 	if len(admit.Replicas) == 0 {
 		admit.Replicas = place(view, int(admit.Want), state.NodeID(s.Primary), placed)
 	}
-	if len(admit.Replicas) == 0 {
-		return wire.Errorf(wire.OpSubmit, wire.CodeUnavailable, "no node takes new extents now; see node ls")
+	if least := (int(admit.Want) + 1) / 2; len(admit.Replicas) < least {
+		return wire.Errorf(wire.OpSubmit, wire.CodeUnavailable, "%d nodes take new extents now; %d replicas need %d at least; see node ls", len(admit.Replicas), admit.Want, least)
 	}
 	for _, id := range admit.Replicas {
 		placed[id]++

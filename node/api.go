@@ -54,6 +54,8 @@ func (n *Node) routeControl(op wire.OpType) (route, bool) {
 		return route{serve: n.serveSubmit, leader: true}, true
 	case wire.OpCancel:
 		return route{serve: n.serveCancel, leader: true}, true
+	case wire.OpSettings:
+		return route{serve: n.serveSettings, leader: true}, true // a change is seen at once
 	case wire.OpSetting:
 		return route{serve: n.serveSetting, leader: true}, true
 	case wire.OpPolicyLoad:
@@ -92,8 +94,6 @@ func (n *Node) routeLooks(op wire.OpType) (route, bool) {
 		serve = n.serveStatus
 	case wire.OpConns:
 		serve = n.serveConns
-	case wire.OpSettings:
-		serve = n.serveSettings
 	case wire.OpPolicyFetch:
 		serve = n.servePolicyFetch
 	case wire.OpLogList:
@@ -243,7 +243,7 @@ func (n *Node) submitAnywhere(ctx context.Context, s wire.Submission) (wire.Subm
 			return wire.Submitted{}, err
 		}
 		answer, err := conn.Call(ctx, mux.Request{
-			Op: wire.OpSubmit, Session: wire.SessionControl, Body: &wire.SubmitRequest{Submit: []wire.Submission{s}},
+			Op: wire.OpSubmit, Session: wire.SessionControl, Body: &wire.SubmitRequest{Submit: []wire.Submission{s}, Cell: true},
 		})
 		if err != nil {
 			return wire.Submitted{}, err

@@ -77,6 +77,7 @@ type SubmitRequest struct {
 	Submit  []Submission
 	DryRun  bool
 	Force   bool // admit although the leader's check says that it cannot succeed now
+	Cell    bool // asked for by the cell itself, not by a client; believed of nodes only
 }
 
 // Submitted answers one submission, in the order asked.
@@ -340,7 +341,7 @@ type Call struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
 	Op      string `json:"op"`
-	Session string `json:"session"`
+	Session string `json:"session,omitempty"`
 	Count   int    `json:"count"`
 }
 

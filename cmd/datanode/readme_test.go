@@ -9,12 +9,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
 // tourTime bounds the whole tour, the builds in it included.
-const tourTime = 5 * time.Minute
+const tourTime = 4 * time.Minute
 
 // TestReadmeTour runs the commands of README's tour as they are printed, in one shell, in the
 // repository's root. Each must succeed; what they print is compared by eye, since it has times in it.
@@ -32,6 +33,8 @@ func TestReadmeTour(t *testing.T) {
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", tourScript(commands, port))
 	cmd.Dir = cleanCheckout(t)
 	cmd.Env = append(os.Environ(), fmt.Sprintf("DATANODE_ADDR=127.0.0.1:%d", port))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that a tour that hangs takes its cell with it
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -92,7 +95,7 @@ func tourScript(commands []string, port int) string {
 		b.WriteString("echo " + shellQuote("$ "+c) + "\n")
 		if strings.HasSuffix(c, "&") {
 			dev := fmt.Sprintf("%s --listen 127.0.0.1:%d --http ''", strings.TrimSuffix(c, "&"), port)
-			b.WriteString("exec 3< <(" + dev + ")\ncell=$!\ntrap 'kill $cell; wait $cell || true' EXIT\n" +
+			b.WriteString("exec 3< <(" + dev + " 2>&1)\ncell=$!\ntrap 'kill $cell; wait $cell || true' EXIT\n" +
 				"while read -r line <&3; do echo \"$line\"; case $line in Interrupt*) break;; esac; done\n")
 			continue
 		}
