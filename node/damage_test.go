@@ -154,7 +154,7 @@ func TestUnknownFile(t *testing.T) {
 	loc := c.sealed(pattern(1, appendPiece+1))
 	from := c.file("n1", loc.Extent)
 	c.run(wire.Submission{Kind: "delete", Extent: loc.Extent})
-	raw := []byte("whatever somebody has put here")
+	raw := pattern(7, 4096)
 	c.kill("n1")
 	to := c.file("n1", 777)
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {

@@ -3,7 +3,7 @@ package node
 import (
 	"context"
 	"errors"
-	"slices"
+	"fmt"
 	"time"
 
 	"github.com/datanode/datanode/raftlog/state"
@@ -65,7 +65,8 @@ func (n *Node) beatOnce(ctx context.Context) error {
 func (n *Node) beat() *wire.Heartbeat {
 	return &wire.Heartbeat{
 		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(n.log.AppliedIndex()),
-		Ready: n.ready.Load() && !n.draining.Load() && n.store.Failed() == nil, Running: n.exec.leases(), Compiled: n.policies.digests(),
+		// A node that drains stays ready: called down, the extents that its last calls write to would be sealed.
+		Ready: n.ready.Load() && n.store.Failed() == nil, Running: n.exec.leases(), Compiled: n.policies.digests(),
 	}
 }
 
@@ -120,29 +121,32 @@ func (e *refusedError) Unwrap() error { return e.error }
 func (n *Node) join(ctx context.Context) error {
 	req := wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.cell()}
 	var errs []error
+	strangers, answered := 0, false
 	for _, addr := range n.cellAddrs() {
-		err := n.joinAt(ctx, addr, req)
-		if err == nil {
-			return nil
-		}
-		var w *wire.Error
-		if errors.As(err, &w) && w.Code == wire.CodeWrongCell && w.Op == wire.OpJoin {
-			return &refusedError{err}
+		conn, err := n.peers.conn(ctx, "", addr)
+		switch {
+		case err == nil:
+			answered = true
+			if err = n.joinAt(ctx, conn, req); err == nil {
+				return nil
+			}
+			if wire.CodeOf(err) == wire.CodeWrongCell {
+				return &refusedError{err}
+			}
+		case wire.CodeOf(err) == wire.CodeWrongCell:
+			strangers++
 		}
 		errs = append(errs, err)
 	}
-	// One address of another cell may only be out of date. When nobody else is left it is the folder.
-	if len(errs) > 0 && !slices.ContainsFunc(errs, func(err error) bool { return wire.CodeOf(err) != wire.CodeWrongCell }) {
-		return &refusedError{errors.Join(errs...)}
+	// One address that another cell uses now may only be out of date. When nobody else answers, it is
+	// the folder that is wrong.
+	if strangers > 0 && !answered {
+		return &refusedError{fmt.Errorf("data folder %s belongs to cell %s, and only nodes of other cells answer: %w", n.cfg.Dir, n.cell(), errors.Join(errs...))}
 	}
 	return errors.Join(errs...)
 }
 
-func (n *Node) joinAt(ctx context.Context, addr string, req wire.JoinRequest) error {
-	conn, err := n.peers.conn(ctx, "", addr)
-	if err != nil {
-		return err
-	}
+func (n *Node) joinAt(ctx context.Context, conn *mux.Conn, req wire.JoinRequest) error {
 	answer, err := conn.Call(ctx, mux.Request{Op: wire.OpJoin, Session: wire.SessionControl, Body: &req})
 	if err != nil {
 		return err

@@ -63,6 +63,7 @@ func (n *Node) planRound(ctx context.Context) {
 	for _, node := range p.emptied {
 		n.finishDecommission(ctx, p.view, node)
 	}
+	n.giveVote(ctx, p.view)
 }
 
 func (n *Node) logPlan(wanted []*submission, results []wire.Submitted, err error) {
@@ -200,6 +201,38 @@ func (n *Node) finishDecommission(ctx context.Context, view *state.View, node *s
 	}
 }
 
+// giveVote gives a cell that has too few voters another one, if a node can be: a decommission may have
+// found no heir, and the node that comes back, or a new one, is it.
+func (n *Node) giveVote(ctx context.Context, view *state.View) {
+	var heir *state.Node
+	votes := 0
+	view.Nodes(func(node *state.Node) bool {
+		switch {
+		case node.Voter:
+			votes++
+		case heir == nil && node.Takes():
+			heir = node
+		}
+		return true
+	})
+	if votes >= minVoters || heir == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.time.stepLimit)
+	defer cancel()
+	if err := n.promote(ctx, heir); err != nil {
+		n.logger.Info("vote not given yet", "to", string(heir.ID), "error", err)
+	}
+}
+
+// promote gives a node a vote, in the group and then in the state.
+func (n *Node) promote(ctx context.Context, node *state.Node) error {
+	if err := n.log.AddVoter(ctx, node.ID, node.Addr); err != nil {
+		return err
+	}
+	return n.proposeOne(ctx, &state.SetVoter{Node: node.ID, Voter: true})
+}
+
 // heirOf is the node that gets a vote in place of node's, nil when the others have enough: an odd
 // number of at least minVoters. Counted anew each time, so that a round that is repeated because its
 // second half failed does not make one more voter.
@@ -230,10 +263,7 @@ func (n *Node) moveVote(ctx context.Context, view *state.View, node *state.Node)
 		return n.log.TransferLeadership(ctx)
 	}
 	if heir := heirOf(view, node); heir != nil {
-		if err := n.log.AddVoter(ctx, heir.ID, heir.Addr); err != nil {
-			return err
-		}
-		if _, _, err := n.log.Propose(ctx, &state.SetVoter{Node: heir.ID, Voter: true}); err != nil {
+		if err := n.promote(ctx, heir); err != nil {
 			return err
 		}
 	}
