@@ -231,3 +231,16 @@ func (c *cell) readVia(node string, loc wire.Locator, to *bytes.Buffer) error {
 	_, err := one.Read(testContext(c.t), wire.ReadRequest{Locator: loc}, to)
 	return err
 }
+
+// untilTrue waits for what no entry of the log announces.
+func (c *cell) untilTrue(what string, ok func() bool) {
+	c.t.Helper()
+	ctx := testContext(c.t)
+	for !ok() {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			c.t.Fatalf("%s: not true in time", what)
+		}
+	}
+}

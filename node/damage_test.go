@@ -72,6 +72,7 @@ func repairs(view *state.View, id uint64) int {
 // A byte that rots on one disk is noticed by the read that meets it, served from another replica, and
 // repaired where it is.
 func TestRot(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 0)
 	want := pattern(1, 2<<20)
 	loc := c.sealed(want)
@@ -94,6 +95,7 @@ func TestRot(t *testing.T) {
 // A disk that was emptied under a node is noticed before the node serves: all that was on it is
 // repaired, none of it counted as there.
 func TestLostDisk(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 0)
 	var locs []wire.Locator
 	for i := range 10 {
@@ -123,6 +125,7 @@ func TestLostDisk(t *testing.T) {
 
 // A replica that cannot be used at all must not cut what the others have acknowledged.
 func TestSealWithBrokenReplica(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 0)
 	want := pattern(5, 100_000)
 	loc := c.put(want)
@@ -150,6 +153,7 @@ func TestSealWithBrokenReplica(t *testing.T) {
 
 // Files that the log does not explain are put aside, not served and not removed.
 func TestUnknownFile(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 0)
 	loc := c.sealed(pattern(1, appendPiece+1))
 	from := c.file("n1", loc.Extent)
@@ -180,6 +184,7 @@ func TestUnknownFile(t *testing.T) {
 // A delete takes effect while a node is down. The node drops the file before it serves, and only
 // then is the tombstone forgotten.
 func TestDeleteWhileDown(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 0)
 	loc := c.sealed(pattern(1, appendPiece+1))
 	c.kill("n2")
@@ -204,6 +209,7 @@ func TestDeleteWhileDown(t *testing.T) {
 
 // A delete ends the repair that is under way, and nothing of the copy stays on its target.
 func TestDeleteSupersedesRepair(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 1)
 	loc := c.sealed(pattern(1, 32<<20))
 	e := c.any().log.View().Extent(state.ExtentID(loc.Extent))

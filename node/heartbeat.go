@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/datanode/datanode/raftlog/state"
@@ -79,7 +80,7 @@ func (n *Node) beatAsLeader(ctx context.Context) error {
 	}
 	view := n.log.View()
 	if node := view.Node(n.id); view.Cell != "" && (node == nil || node.Incarnation != n.incarnation || node.Addr != n.addr) {
-		if _, err := n.admitNode(ctx, wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.cell()}); err != nil {
+		if _, err := n.admitNode(ctx, wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.folderCell()}); err != nil {
 			return err
 		}
 	}
@@ -99,8 +100,8 @@ func (n *Node) becomeReady(ctx context.Context, commit state.Index) error {
 		return err
 	}
 	view := n.log.View()
-	// Before this node holds anything, its folder knows whose it is: see checkTwin.
-	if err := n.learnCell(view.Cell); err != nil {
+	// Before this node holds anything, its folder says so: see checkTwin.
+	if err := n.letIn(view.Cell); err != nil {
 		return err
 	}
 	if err := n.settle(ctx, view); err != nil {
@@ -119,7 +120,7 @@ func (e *refusedError) Unwrap() error { return e.error }
 
 // join asks the cell to know this incarnation at this address.
 func (n *Node) join(ctx context.Context) error {
-	req := wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.cell()}
+	req := wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.folderCell()}
 	var errs []error
 	strangers, answered := 0, false
 	for _, addr := range n.cellAddrs() {
@@ -155,22 +156,37 @@ func (n *Node) joinAt(ctx context.Context, conn *mux.Conn, req wire.JoinRequest)
 	if err := answer.Decode(&reply); err != nil {
 		return err
 	}
-	return n.learnCell(reply.Cell)
+	return n.letIn(reply.Cell)
 }
 
-// cellAddrs is where nodes of the cell may be found: the known ones, then those named at the start.
+// cellAddrs is where nodes of the cell may be found: the leader, those that the state or the group
+// names, those named at the start. A node that has just started knows only the latter two.
 func (n *Node) cellAddrs() []string {
 	var addrs []string
-	if _, addr := n.log.Leader(); addr != "" {
-		addrs = append(addrs, addr)
-	}
-	n.log.View().Nodes(func(node *state.Node) bool {
-		if node.ID != n.id {
-			addrs = append(addrs, node.Addr)
+	add := func(id state.NodeID, addr string) {
+		if addr != "" && id != n.id && !slices.Contains(addrs, addr) {
+			addrs = append(addrs, addr)
 		}
+	}
+	add(n.log.Leader())
+	n.log.View().Nodes(func(node *state.Node) bool {
+		add(node.ID, node.Addr)
 		return true
 	})
-	return append(addrs, n.cfg.Join...)
+	servers, err := n.log.Servers()
+	if err != nil {
+		n.logger.Debug("members of the group not known", "error", err)
+	}
+	for _, s := range servers {
+		add(s.ID, s.Addr)
+	}
+	for _, p := range n.cfg.Bootstrap {
+		add(state.NodeID(p.ID), p.Addr)
+	}
+	for _, addr := range n.cfg.Join {
+		add("", addr)
+	}
+	return addrs
 }
 
 // serveJoin lets a node in, on the leader.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,7 @@ type Node struct {
 
 	identityMu sync.Mutex
 	identity   identity // Guarded by identityMu.
+	logCell    string   // Guarded by identityMu. Whose log this is; empty until the log has told.
 
 	confirmedTerm atomic.Uint64 // the last term that this node led and was confirmed in
 
@@ -183,21 +185,44 @@ func (n *Node) watchLog(ctx context.Context) {
 func (n *Node) cell() string {
 	n.identityMu.Lock()
 	defer n.identityMu.Unlock()
+	return cmp.Or(n.identity.Cell, n.logCell)
+}
+
+// folderCell is the cell that has let this node in with this very folder, empty for none.
+func (n *Node) folderCell() string {
+	n.identityMu.Lock()
+	defer n.identityMu.Unlock()
 	return n.identity.Cell
 }
 
-// learnCell records which cell this folder belongs to, once, and refuses another.
+// learnCell notes whose log this is, and refuses that of another cell than the folder's.
 func (n *Node) learnCell(cell string) error {
 	n.identityMu.Lock()
 	defer n.identityMu.Unlock()
-	switch {
-	case cell == "" || cell == n.identity.Cell:
+	if cell == "" {
 		return nil
-	case n.identity.Cell != "":
-		return fmt.Errorf("data folder %s belongs to cell %s, not %s; give this node its own --dir", n.cfg.Dir, n.identity.Cell, cell)
+	}
+	n.logCell = cell
+	return n.checkCellLocked(cell)
+}
+
+// letIn records in the folder which cell has let it in. Only that, not a log that a leader has filled
+// it with, tells a folder that was emptied from one that was not: see checkTwin.
+func (n *Node) letIn(cell string) error {
+	n.identityMu.Lock()
+	defer n.identityMu.Unlock()
+	if err := n.checkCellLocked(cell); err != nil || cell == n.identity.Cell {
+		return err
 	}
 	n.identity.Cell = cell
 	return n.identity.write(n.cfg.Dir)
+}
+
+func (n *Node) checkCellLocked(cell string) error {
+	if n.identity.Cell != "" && cell != n.identity.Cell {
+		return fmt.Errorf("data folder %s belongs to cell %s, not %s; give this node its own --dir", n.cfg.Dir, n.identity.Cell, cell)
+	}
+	return nil
 }
 
 // muxHello is what this node says of itself on a connection.

@@ -21,6 +21,7 @@ func pattern(seed uint64, n int) []byte {
 
 // What was put is read back from every replica, small and large, by many callers at once.
 func TestPutGet(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 0)
 	sizes := []int{0, 1, 1000, 64 << 10, 1 << 20, 3<<20 + 17}
 	var wg sync.WaitGroup
@@ -43,6 +44,7 @@ func TestPutGet(t *testing.T) {
 
 // A delete that is done has freed every file, and what it deleted cannot be read any more.
 func TestDelete(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 0)
 	keep, gone := c.put(pattern(1, 2<<20)), c.put(pattern(2, 2<<20))
 	ops := c.run(wire.Submission{Kind: "delete", Extent: gone.Extent})
@@ -66,6 +68,7 @@ func TestDelete(t *testing.T) {
 
 // A node that is lost for longer than the repair delay has its extents repaired elsewhere.
 func TestRepairAfterLoss(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 1)
 	data := map[wire.Locator][]byte{}
 	for i := range 8 {
@@ -100,6 +103,7 @@ func TestRepairAfterLoss(t *testing.T) {
 
 // A decommission moves every replica and the vote, while writing goes on.
 func TestDecommission(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 1)
 	data := map[wire.Locator][]byte{}
 	for i := range 12 {

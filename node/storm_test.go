@@ -142,6 +142,7 @@ func (c *cell) everyReplica(acked map[wire.Locator][]byte) {
 // Nodes are killed under puts, the primary of what is being written among them. Every acknowledged
 // byte is on every replica afterwards, and writing has gone on in between.
 func TestRestartUnderPuts(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 0)
 	w := c.write(4)
 	for _, id := range []string{"n2", "n3", "n1"} {
@@ -161,6 +162,7 @@ func TestRestartUnderPuts(t *testing.T) {
 // A node that is lost for good does not stop writing: its extents are sealed at a length that holds
 // every acknowledged byte, and others are made on the rest.
 func TestLostPrimary(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 1)
 	w := c.write(4)
 	w.wait(t, 40)
@@ -181,6 +183,7 @@ func TestLostPrimary(t *testing.T) {
 
 // A hundred puts at once share the few extents that a node fills; none is left behind.
 func TestBurstOfPuts(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 1, 0)
 	var wg sync.WaitGroup
 	for i := range 100 {
@@ -201,6 +204,7 @@ func TestBurstOfPuts(t *testing.T) {
 // The leader is killed again and again under a storm of operations. Each ends, and each was carried
 // out once, however often its request had to be repeated.
 func TestLeaderKilledInStorm(t *testing.T) {
+	t.Parallel()
 	c := newCell(t, 3, 1)
 	s := &storm{c: c, client: c.client}
 	ctx, cancel := context.WithCancel(t.Context())

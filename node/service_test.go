@@ -1,0 +1,279 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+func httpGet(t *testing.T, n *Node, path string) (status int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(testContext(t), http.MethodGet, "http://"+n.HTTPAddr()+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := one.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(raw)
+}
+
+// Health needs no quorum, readiness does and says what is missing, metrics count what there is.
+func TestHTTP(t *testing.T) {
+	t.Parallel()
+	c := newCellWith(t, 3, 0, func(cfg *Config) { cfg.HTTP = "127.0.0.1:0" })
+	c.sealed(pattern(1, appendPiece+1))
+	n := c.nodes["n3"]
+	if status, body := httpGet(t, n, "/readyz?verbose"); status != http.StatusOK {
+		t.Errorf("readyz: %d %s", status, body)
+	}
+	_, metrics := httpGet(t, n, "/metrics")
+	for _, want := range []string{"datanode_ready 1", "datanode_extents 1", "datanode_replicas 3", "datanode_wire_mismatches_total 0", "datanode_extents_lacking 0"} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("metrics lack %q", want)
+		}
+	}
+	c.kill("n1")
+	c.kill("n2")
+	if status, _ := httpGet(t, n, "/livez"); status != http.StatusOK {
+		t.Errorf("livez without a quorum: %d", status)
+	}
+	for n.log.IsLeader() { // until it notices
+		select {
+		case <-n.log.LeaderChanged():
+		case <-testContext(t).Done():
+			t.Fatal("n3 leads without a quorum")
+		}
+	}
+	status, body := httpGet(t, n, "/readyz?verbose")
+	if status != http.StatusServiceUnavailable || !strings.Contains(body, "consistent-read") {
+		t.Errorf("readyz without a quorum: %d %s", status, body)
+	}
+}
+
+// A put that is under way when its node is told to stop is carried to its end.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 3, 0)
+	n := c.nodes["n2"]
+	one := client.New(client.Options{Addrs: []string{n.Addr()}})
+	defer one.Close()
+	want := pattern(1, 3*appendPiece)
+	r, w := io.Pipe()
+	type result struct {
+		loc wire.Locator
+		err error
+	}
+	got := make(chan result, 1)
+	go func() {
+		loc, err := one.Put(testContext(t), r, client.PutOptions{Class: "draining"})
+		got <- result{loc, err}
+	}()
+	if _, err := w.Write(want[:2*appendPiece]); err != nil {
+		t.Fatal(err)
+	}
+	c.until("the put has its extent", func(n *Node) bool {
+		found := false
+		n.log.View().Extents(0, func(e *state.Extent) bool {
+			found = found || e.Class == "draining" && e.State == state.ExtentOpen
+			return !found
+		})
+		return found
+	})
+	drained := make(chan error, 1)
+	go func() { drained <- n.Drain(testContext(t)) }()
+	<-n.drainCh
+	if _, err := w.Write(want[2*appendPiece:]); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	put := <-got
+	if put.err != nil {
+		t.Fatalf("put while draining: %v", put.err)
+	}
+	if err := <-drained; err != nil {
+		t.Errorf("drain: %v", err)
+	}
+	<-n.Done()
+	delete(c.nodes, "n2")
+	if data, err := c.get(put.loc, ""); err != nil || !bytes.Equal(data, want) {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+}
+
+// raw is a connection that speaks to a node without the client's own care.
+func (c *cell) raw(id string) *mux.Conn {
+	c.t.Helper()
+	nc, err := net.Dial("tcp", c.nodes[id].Addr())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	conn, err := mux.Client(testContext(c.t), nc, mux.Config{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func call[R any](t *testing.T, conn *mux.Conn, op wire.OpType, body any) R {
+	t.Helper()
+	answer, err := conn.Call(testContext(t), mux.Request{Op: op, Session: wire.SessionControl, Body: body})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reply R
+	if err := answer.Decode(&reply); err != nil {
+		t.Fatal(err)
+	}
+	return reply
+}
+
+// A request that is repeated, at another node and after a change of the leader, is answered as the
+// first time, and run once. It stays its client's, whichever node passed it on.
+func TestSubmitTwice(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 3, 0)
+	ids := []string{"n1", "n2", "n3"}
+	session := call[wire.SessionReply](t, c.raw("n1"), wire.OpSession, &wire.SessionRequest{Client: "test"})
+	req := &wire.SubmitRequest{Session: session.Session, Submit: []wire.Submission{
+		{Seq: 1, Kind: "create"}, {Seq: 2, Kind: "delete", Extent: 999},
+	}}
+	first := call[wire.SubmitReply](t, c.raw("n1"), wire.OpSubmit, req).Results
+	c.kill(c.leader())
+	c.leader()
+	for _, id := range ids {
+		if c.nodes[id] == nil {
+			continue
+		}
+		again := call[wire.SubmitReply](t, c.raw(id), wire.OpSubmit, req).Results
+		if again[0].Op != first[0].Op || again[0].Extent != first[0].Extent || again[1].Code != wire.CodeNotFound {
+			t.Errorf("on %s: %+v, the first time %+v", id, again, first)
+		}
+	}
+	op, err := c.client.Op(testContext(t), first[0].Op)
+	if err != nil || op.Origin != "user" {
+		t.Errorf("origin %q, %v", op.Origin, err)
+	}
+	creates := 0
+	c.any().log.View().Ops(0, func(o *state.Op) bool {
+		if o.Kind == policies.KindCreate {
+			creates++
+		}
+		return true
+	})
+	if creates != 1 {
+		t.Errorf("%d creates", creates)
+	}
+}
+
+// A node takes from others only reports, and from each only its own word about its own files.
+func TestProposeIsChecked(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 1, 0)
+	for what, cmd := range map[string]state.Command{
+		"a file gone from another node": &state.Gone{Extent: 1, Node: "n1", Since: 1},
+		"a decision":                    &state.Cancel{Op: 1},
+	} {
+		body, err := raftlog.AppendCommands(nil, []state.Command{cmd})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.raw("n1").Call(testContext(t), mux.Request{Op: wire.OpPropose, Session: wire.SessionControl,
+			Body: &wire.ProposeRequest{Commands: body}})
+		if wire.CodeOf(err) != wire.CodeInvalid {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// fakeHost takes modules that begin with "policy ", and calls the policy what follows.
+type fakeHost struct{}
+
+type namedPolicy struct {
+	policies.Policy
+	info policies.Info
+}
+
+func (p *namedPolicy) Info() policies.Info { return p.info }
+
+func (fakeHost) Compile(_ context.Context, module []byte) (policies.Policy, error) {
+	name, ok := strings.CutPrefix(string(module), "policy ")
+	if !ok {
+		return nil, errors.New("not a module: it begins with other bytes")
+	}
+	native := policies.Native()
+	return &namedPolicy{native, policies.Info{Name: name, Version: "1", Digest: digestOf(module), Reasons: native.Info().Reasons}}, nil
+}
+
+// A policy is refused at the gate, or reaches every node: also one that was down when it was loaded.
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	c := newCellWith(t, 3, 0, func(cfg *Config) { cfg.Policies, cfg.DefaultModule = fakeHost{}, []byte("policy one") })
+	ctx := testContext(t)
+	if _, err := c.client.PolicyLoad(ctx, []byte("garbage")); wire.CodeOf(err) != wire.CodeEnvelope {
+		t.Errorf("garbage: %v", err)
+	} else {
+		oneLine(t, err, "module refused")
+	}
+	active := func(name string) {
+		t.Helper()
+		c.until(name+" decides", func(n *Node) bool {
+			view := n.log.View()
+			p := view.Policy(view.Active)
+			return p != nil && p.Name == name
+		})
+	}
+	active("one")
+	down := "n1"
+	if c.leader() == down {
+		down = "n2"
+	}
+	c.kill(down)
+	p, err := c.client.PolicyLoad(ctx, []byte("policy two"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.client.PolicyActivate(ctx, p.Digest); err != nil {
+		t.Fatal(err)
+	}
+	active("two")
+	c.start(down)
+	c.ready(down)
+	c.untilTrue(fmt.Sprintf("%s has compiled it", down), func() bool { return c.nodes[down].policies.get(p.Digest) != nil })
+	loc := c.put([]byte("decided by two"))
+	var decision state.Decision
+	c.any().log.View().Ops(0, func(o *state.Op) bool {
+		if uint64(o.Extent) == loc.Extent {
+			decision = o.Decision
+		}
+		return true
+	})
+	if decision.Policy != p.Digest || decision.Fallback != "" {
+		t.Errorf("the create was decided by %q, fallback %q", decision.Policy, decision.Fallback)
+	}
+	if _, err := c.client.PolicyRollback(ctx); err != nil {
+		t.Fatal(err)
+	}
+	active("one")
+}
