@@ -20,7 +20,7 @@ func (r *replay) storm(ctx context.Context) error {
 	var failed [3]error
 	var all sync.WaitGroup
 	all.Go(func() { failed[0] = r.decommission(ctx) })
-	all.Go(func() { failed[1] = r.delete(ctx) })
+	all.Go(func() { failed[1] = r.delete(ctx, demoWaves()) })
 	all.Go(func() { failed[2] = r.seal(ctx) })
 	r.cell.lose(demoLost)
 	all.Wait()
@@ -52,16 +52,19 @@ func (r *replay) decommission(ctx context.Context) error {
 	return err
 }
 
-// delete deletes in three waves: at once, when moves run, and when repairs run, since a delete that ends
-// a copy half way is what once went wrong.
-func (r *replay) delete(ctx context.Context) error {
+// demoWaves are when deletes come: at once, when moves run, and when repairs run, since a delete that
+// ends a copy half way is what once went wrong.
+func demoWaves() []string { return []string{"", "move", "repair"} }
+
+// delete deletes in as many waves as there are kinds of operations to wait for; "" is none.
+func (r *replay) delete(ctx context.Context, after []string) error {
 	c := r.cell.client(devID(0))
-	waves := [3][]wire.Submission{}
+	waves := make([][]wire.Submission, len(after))
 	for i, p := range r.deleted() {
 		waves[i%len(waves)] = append(waves[i%len(waves)], wire.Submission{Kind: "delete", Extent: p.extent})
 	}
-	for i, after := range []string{"", "move", "repair"} {
-		if err := r.seen(ctx, c, after); err != nil {
+	for i, kind := range after {
+		if err := r.seen(ctx, c, kind); err != nil {
 			return err
 		}
 		ids, err := submitAll(ctx, c, waves[i])
@@ -73,7 +76,7 @@ func (r *replay) delete(ctx context.Context) error {
 	return nil
 }
 
-// seen waits until an operation of a kind has started, if one is named.
+// seen waits until an operation of a kind has started, if one is named, or there is no need for any.
 func (r *replay) seen(ctx context.Context, c *client.Client, kind string) error {
 	if kind == "" {
 		return nil
@@ -87,8 +90,20 @@ func (r *replay) seen(ctx context.Context, c *client.Client, kind string) error 
 				return true, "", nil
 			}
 		}
-		return false, "none has", nil
+		why, err := r.unsafe(ctx)
+		return why == "" && err == nil, why, err
 	})
+}
+
+// unsafe says what one of the extents that are not deleted lacks, empty for nothing.
+func (r *replay) unsafe(ctx context.Context) (why string, err error) {
+	known, err := r.extents(ctx)
+	for _, e := range known {
+		if lacks := lacking(e); lacks != "" && e.State != "deleted" {
+			return lacks, err
+		}
+	}
+	return "", err
 }
 
 // seal ends all writing, since only a sealed extent is repaired or moved. The cell does the same for

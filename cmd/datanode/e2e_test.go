@@ -121,7 +121,7 @@ func (r *e2e) strike(t *testing.T, killed *nodeProcess) {
 	}
 	done := make(chan error, 3)
 	go func() { done <- r.decommission(t.Context()) }()
-	go func() { done <- r.delete(t.Context()) }()
+	go func() { done <- r.delete(t.Context(), []string{"", "move"}) }()
 	go func() { done <- r.seal(t.Context()) }()
 	killed.signal(syscall.SIGKILL)
 	if state := killed.wait(); state.Success() {
