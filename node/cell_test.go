@@ -67,6 +67,9 @@ func newCellWith(t *testing.T, voters, further int, change func(*Config)) *cell 
 			cfg.Join = []string{peers[0].Addr}
 		}
 		cfg.Listen = listeners[id].Addr().String()
+		if voters+further == 1 {
+			cfg.Settings["replicas"] = "1"
+		}
 		change(&cfg)
 		c.configs[id] = cfg
 		addrs = append(addrs, cfg.Listen)
