@@ -17,27 +17,27 @@ type identity struct {
 
 const identityFile = "identity.json"
 
-// claim makes dir the folder of node, or refuses because it is another's. isNew tells that there was nothing.
-func claim(dir, node string) (id identity, isNew bool, err error) {
+// claim makes dir the folder of node, or refuses because it is another's.
+func claim(dir, node string) (id identity, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return identity{}, false, fmt.Errorf("data folder: %w", err)
+		return identity{}, fmt.Errorf("data folder: %w", err)
 	}
 	path := filepath.Join(dir, identityFile)
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		id = identity{Node: node}
-		return id, true, id.write(dir)
+		return id, id.write(dir)
 	}
 	if err != nil {
-		return identity{}, false, fmt.Errorf("data folder: %w", err)
+		return identity{}, fmt.Errorf("data folder: %w", err)
 	}
 	if err := json.Unmarshal(raw, &id); err != nil {
-		return identity{}, false, fmt.Errorf("data folder %s: %s is damaged: %w", dir, identityFile, err)
+		return identity{}, fmt.Errorf("data folder %s: %s is damaged: %w", dir, identityFile, err)
 	}
 	if id.Node != node {
-		return identity{}, false, fmt.Errorf("data folder %s belongs to node %s, not %s; give this node its own --dir", dir, id.Node, node)
+		return identity{}, fmt.Errorf("data folder %s belongs to node %s, not %s; give this node its own --dir", dir, id.Node, node)
 	}
-	return id, false, nil
+	return id, nil
 }
 
 // write replaces the file in one step, so that a crash leaves the old or the new one.

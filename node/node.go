@@ -74,12 +74,12 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.valid(); err != nil {
 		return nil, err
 	}
-	id, isNew, err := claim(cfg.Dir, cfg.ID)
+	id, err := claim(cfg.Dir, cfg.ID)
 	if err != nil {
 		return nil, err
 	}
-	if isNew && len(cfg.Bootstrap) == 0 && len(cfg.Join) == 0 {
-		return nil, fmt.Errorf("data folder %s is new: say --bootstrap to make a cell or --join to enter one", cfg.Dir)
+	if id.Cell == "" && len(cfg.Bootstrap) == 0 && len(cfg.Join) == 0 {
+		return nil, fmt.Errorf("data folder %s belongs to no cell yet: say --bootstrap to make one or --join to enter one", cfg.Dir)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -128,6 +128,9 @@ func (n *Node) open() error {
 	var found extent.Report
 	n.store, found, err = extent.Open(vfs.OS{}, filepath.Join(n.cfg.Dir, "store"), extent.Options{})
 	if err != nil {
+		if errors.Is(err, vfs.ErrLocked) {
+			return fmt.Errorf("data folder %s is in use by another process; stop that node, or give this one its own --dir", n.cfg.Dir)
+		}
 		return fmt.Errorf("data folder %s: %w", n.cfg.Dir, err)
 	}
 	n.logger.Info("store opened", "found", fmt.Sprintf("%+v", found))
