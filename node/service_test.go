@@ -87,6 +87,7 @@ func TestDrain(t *testing.T) {
 	got := make(chan result, 1)
 	go func() {
 		loc, err := one.Put(testContext(t), r, client.PutOptions{Class: "draining"})
+		r.CloseWithError(err) // or a put that failed would keep the writer below waiting
 		got <- result{loc, err}
 	}()
 	if _, err := w.Write(want[:2*appendPiece]); err != nil {
