@@ -111,6 +111,10 @@ func (x *executor) work(ctx context.Context, a attempt, o *state.Op) {
 		x.n.logger.Warn("finish not reported", "op", o.ID.String(), "error", err)
 	} else if res.Code != 0 {
 		x.n.logger.Info("finish refused", "op", o.ID.String(), "why", res.Detail)
+	} else if !res.Stale {
+		// The leader has applied the end before this node has. Forgotten now, the attempt would look
+		// here like one that is yet to be made. reconcile ends the context when the end is applied.
+		<-ctx.Done()
 	}
 }
 
