@@ -2,8 +2,11 @@ package raftlog
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"net"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -28,6 +31,9 @@ func (s sink) Accept(name string, level hclog.Level, msg string, args ...any) {
 	case level < hclog.Info:
 		to = slog.LevelDebug - 4
 	}
+	if slices.ContainsFunc(args, closedHere) {
+		to = slog.LevelDebug
+	}
 	ctx := context.Background()
 	if !s.log.Enabled(ctx, to) {
 		return
@@ -36,4 +42,11 @@ func (s sink) Accept(name string, level hclog.Level, msg string, args ...any) {
 		args = append(args[:len(args):len(args)], "")
 	}
 	s.log.Log(ctx, to, msg, append([]any{"part", name}, args...)...)
+}
+
+// closedHere tells that an argument is the error of a connection or listener that this node has closed
+// itself: what the engine complains of while it stops is no fault.
+func closedHere(arg any) bool {
+	err, ok := arg.(error)
+	return ok && errors.Is(err, net.ErrClosed)
 }
