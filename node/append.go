@@ -173,6 +173,14 @@ func (a *appenders) release(ctx context.Context, ap *appender, full bool) {
 	ap.turn <- struct{}{}
 }
 
+// discard gives the turn back and has the extent deleted: nothing in it was acknowledged.
+func (a *appenders) discard(ap *appender, why error) {
+	ap.broken = why
+	a.retire(ap)
+	a.ask(policies.KindDelete, ap.extent.ID)
+	ap.turn <- struct{}{}
+}
+
 func (a *appenders) retire(ap *appender) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

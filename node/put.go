@@ -70,12 +70,11 @@ func (n *Node) putLarge(ctx context.Context, class string, first []byte, rest *p
 	if err != nil {
 		return wire.Locator{}, err
 	}
-	defer n.appends.release(ctx, ap, true)
 	if err := n.appendAll(ctx, ap, first, rest); err != nil {
-		ap.broken = err
-		n.appends.ask(policies.KindDelete, ap.extent.ID)
+		n.appends.discard(ap, err)
 		return wire.Locator{}, err
 	}
+	defer n.appends.release(ctx, ap, true)
 	return wire.Locator{Extent: uint64(ap.extent.ID), Offset: 0, Length: ap.offset}, nil
 }
 

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/datanode/datanode/policies"
@@ -179,6 +181,27 @@ func TestLostPrimary(t *testing.T) {
 	c.until("nothing is left on "+string(primary), func(n *Node) bool { return n.log.View().CountReplicas(primary) == 0 })
 	c.whole()
 	c.everyReplica(acked)
+}
+
+// A large put that breaks off leaves nothing: its extent is deleted, and no other operation is tried.
+func TestPutBreaksOff(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 3, 0)
+	cause := errors.New("the input broke")
+	input := io.MultiReader(bytes.NewReader(pattern(1, 3*appendPiece)), iotest.ErrReader(cause))
+	if _, err := c.client.Put(testContext(t), input, client.PutOptions{}); !errors.Is(err, cause) {
+		t.Fatal(err)
+	}
+	c.until("the extent is gone", func(n *Node) bool {
+		view := n.log.View()
+		return view.NextExtent > 1 && view.Counts().Extents == 0
+	})
+	c.any().log.View().Ops(0, func(o *state.Op) bool {
+		if o.State != state.OpDone {
+			t.Errorf("%s %s is %s: %s", o.Kind, o.ID, o.State, o.Detail)
+		}
+		return true
+	})
 }
 
 // A hundred puts at once share the few extents that a node fills; none is left behind.
