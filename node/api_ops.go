@@ -110,8 +110,7 @@ func (n *Node) serveWait(ctx context.Context, c *mux.ServerCall) error {
 		ids[i] = id
 		n.waitFor(ctx, id)
 	}
-	patience := time.NewTimer(min(time.Duration(req.WaitMicros)*time.Microsecond, maxWait))
-	defer patience.Stop()
+	patience := n.after(min(time.Duration(req.WaitMicros)*time.Microsecond, maxWait))
 	for {
 		changed := n.log.Changed()
 		reply, open, err := describeAll(n.log.View(), ids)
@@ -123,7 +122,7 @@ func (n *Node) serveWait(ctx context.Context, c *mux.ServerCall) error {
 		}
 		select {
 		case <-changed:
-		case <-patience.C:
+		case <-patience:
 			return c.Reply(reply, nil)
 		case <-ctx.Done():
 			return ctx.Err()

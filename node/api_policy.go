@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"os"
 	"strings"
 	"time"
 
@@ -84,16 +83,14 @@ func findPolicy(view *state.View, want string) (*state.LoadPolicy, error) {
 // waitCompiled waits until a majority of the voters could run a policy: the next leader must not
 // have to fall back to the native default.
 func (n *Node) waitCompiled(ctx context.Context, digest string) error {
-	deadline := time.After(compileWait)
-	tick := time.NewTicker(n.time.tick)
-	defer tick.Stop()
+	deadline := n.after(compileWait)
 	for {
 		have, voters := n.votersWith(digest)
 		if 2*have > voters {
 			return nil
 		}
 		select {
-		case <-tick.C: // heartbeats tell; they change nothing in the log
+		case <-n.after(n.time.tick): // heartbeats tell; they change nothing in the log
 		case <-deadline:
 			return wire.Errorf(wire.OpPolicyActivate, wire.CodePrecondition, "only %d of %d voters have compiled the policy; a majority must", have, voters)
 		case <-ctx.Done():
@@ -166,7 +163,7 @@ func (n *Node) servePolicyFetch(ctx context.Context, c *mux.ServerCall) error {
 	if n.policies.get(req.Digest) == nil {
 		return wire.Errorf(c.Op(), wire.CodeNotFound, "%s does not have policy %s", n.id, req.Digest)
 	}
-	module, err := os.ReadFile(n.policies.path(req.Digest))
+	module, err := n.policies.read(req.Digest)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/policies"
@@ -316,7 +315,7 @@ func (a *appenders) submit(ctx context.Context, w asked) {
 			return // admitted, or no longer possible: somebody else has sealed or deleted it
 		}
 		select {
-		case <-time.After(reportPause):
+		case <-a.n.after(reportPause):
 		case <-ctx.Done():
 		}
 	}

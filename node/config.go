@@ -22,7 +22,9 @@ import (
 	"net"
 	"time"
 
+	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/wire/mux"
 )
 
 // Peer is a node by ID and address.
@@ -54,6 +56,12 @@ type Config struct {
 	Policies      PolicyHost // nil: the native default decides everything
 	DefaultModule []byte     // loaded and activated in a new cell; needs Policies
 
+	// Clock, Dial and FS are the seams to the world; Listener is the fourth. Zero values are the real
+	// ones. The log's own files are outside of FS.
+	Clock mux.Clock
+	Dial  func(ctx context.Context, addr string) (net.Conn, error)
+	FS    vfs.FS
+
 	Logger  *slog.Logger // nil: none
 	Version string
 	Fast    bool // shorter timings, for cells in one process
@@ -80,6 +88,25 @@ func (c Config) timing() timing {
 		t.heartbeat, t.downAfter, t.tick = 200*time.Millisecond, 3*time.Second, 100*time.Millisecond
 	}
 	return t
+}
+
+func (c Config) withDefaults() Config {
+	if c.Clock.Now == nil {
+		c.Clock.Now = time.Now
+	}
+	if c.Clock.AfterFunc == nil {
+		c.Clock.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+	}
+	if c.Dial == nil {
+		c.Dial = dialTCP
+	}
+	if c.FS == nil {
+		c.FS = vfs.OS{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
 }
 
 func (c Config) valid() error {

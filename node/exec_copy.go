@@ -64,7 +64,7 @@ func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *ex
 	}
 	defer stream.Close()
 	for {
-		p, err := recvWithin(stream, n.time.stepLimit)
+		p, err := n.recvWithin(stream, n.time.stepLimit)
 		if errors.Is(err, io.EOF) {
 			break
 		}

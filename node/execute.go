@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/policies"
@@ -51,7 +50,7 @@ func (x *executor) run(ctx context.Context) {
 		}
 		select {
 		case <-changed:
-		case <-time.After(x.n.time.tick): // becoming ready is no change of the state
+		case <-x.n.after(x.n.time.tick): // becoming ready is no change of the state
 		case <-ctx.Done():
 			return
 		}
@@ -198,7 +197,7 @@ func (x *executor) dropFiles(ctx context.Context) {
 		}
 		select {
 		case <-changed:
-		case <-time.After(x.n.time.tick):
+		case <-x.n.after(x.n.time.tick):
 		case <-ctx.Done():
 		}
 	}

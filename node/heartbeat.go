@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -15,8 +14,6 @@ import (
 // heartbeats keeps this node in its cell: it tells the leader what goes on here, joins when the
 // leader does not know this incarnation, and finds out when the node has caught up with the log.
 func (n *Node) heartbeats(ctx context.Context) {
-	tick := time.NewTicker(n.time.heartbeat)
-	defer tick.Stop()
 	said := ""
 	for {
 		err := n.beatOnce(ctx)
@@ -29,7 +26,7 @@ func (n *Node) heartbeats(ctx context.Context) {
 			n.logger.Info("no heartbeat", "error", err)
 		}
 		select {
-		case <-tick.C:
+		case <-n.after(n.time.heartbeat):
 		case <-ctx.Done():
 			return
 		}

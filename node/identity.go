@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
+
+	"github.com/datanode/datanode/node/internal/vfs"
 )
 
 // identity is what a data folder says about whose it is. It is written when the folder is first
@@ -15,18 +17,21 @@ type identity struct {
 	Cell string `json:"cell,omitempty"` // empty until the log has told
 }
 
-const identityFile = "identity.json"
+const (
+	identityFile     = "identity.json"
+	maxIdentityBytes = 4 << 10
+)
 
 // claim makes dir the folder of node, or refuses because it is another's.
-func claim(dir, node string) (id identity, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+func claim(fsys vfs.FS, dir, node string) (id identity, err error) {
+	if err := fsys.MkdirAll(dir); err != nil {
 		return identity{}, fmt.Errorf("data folder: %w", err)
 	}
 	path := filepath.Join(dir, identityFile)
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
+	raw, err := vfs.ReadFile(fsys, path, maxIdentityBytes)
+	if errors.Is(err, fs.ErrNotExist) {
 		id = identity{Node: node}
-		return id, id.write(dir)
+		return id, id.write(fsys, dir)
 	}
 	if err != nil {
 		return identity{}, fmt.Errorf("data folder: %w", err)
@@ -41,27 +46,10 @@ func claim(dir, node string) (id identity, err error) {
 }
 
 // write replaces the file in one step, so that a crash leaves the old or the new one.
-func (id identity) write(dir string) error {
+func (id identity) write(fsys vfs.FS, dir string) error {
 	raw, err := json.Marshal(id)
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(dir, identityFile+".new")
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(raw, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", tmp, err)
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, identityFile)); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return vfs.ReplaceFile(fsys, filepath.Join(dir, identityFile), append(raw, '\n'))
 }

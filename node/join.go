@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"time"
 
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
@@ -74,7 +73,7 @@ func (w *watch) alive(id state.NodeID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.seen[id]
-	return s != nil && time.Since(s.at) < w.n.time.downAfter
+	return s != nil && w.n.now().Sub(s.at) < w.n.time.downAfter
 }
 
 // addToGroup adds the node to the log's group, or gives it its new address there. It tells whether

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"time"
 
 	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/raftlog/state"
@@ -24,7 +23,7 @@ func (n *Node) lead(ctx context.Context) {
 		select {
 		case <-changed:
 		case <-elected:
-		case <-time.After(n.time.tick): // a pause between attempts ends without a change
+		case <-n.after(n.time.tick): // a pause between attempts ends without a change
 		case <-ctx.Done():
 			return
 		}
@@ -81,7 +80,7 @@ func (n *Node) foundCell(ctx context.Context) {
 func (n *Node) startRound(ctx context.Context) bool {
 	view := n.log.View()
 	n.rescore(ctx, view)
-	round := schedule.NextAt(view, state.Micros(time.Now().UnixMicro()))
+	round := schedule.NextAt(view, state.Micros(n.now().UnixMicro()))
 	var cmds []state.Command
 	for _, c := range round.Needless {
 		cmds = append(cmds, c)

@@ -24,9 +24,11 @@ type listener struct {
 	net.Listener
 	firstByte time.Duration
 	hello     func() streamHello // of this node, as it is now
-	frames    func(nc net.Conn)  // takes over a connection whose preamble byte was read
-	raft      chan net.Conn      // accepted raft streams
-	done      chan struct{}      // closed by Close
+	dial      dialer
+	pause     func(time.Duration) <-chan struct{}
+	frames    func(nc net.Conn) // takes over a connection whose preamble byte was read
+	raft      chan net.Conn     // accepted raft streams
+	done      chan struct{}     // closed by Close
 	closeOnce sync.Once
 	wg        sync.WaitGroup
 	mu        sync.Mutex
@@ -56,7 +58,7 @@ func (l *listener) run() {
 					return
 				}
 				select { // out of file descriptors, a peer that was gone already
-				case <-time.After(acceptPause):
+				case <-l.pause(acceptPause):
 				case <-l.done:
 				}
 				continue
@@ -144,7 +146,9 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // Dial opens a raft stream to a node.
 func (l *listener) Dial(addr string, timeout time.Duration) (net.Conn, error) {
-	nc, err := net.DialTimeout("tcp", addr, timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	nc, err := l.dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}

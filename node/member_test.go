@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -238,14 +239,14 @@ func TestIdentitySurvivesTornWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if id, err := claim(dir, "n1"); err != nil || id.Node != "n1" {
+		if id, err := claim(vfs.OS{}, dir, "n1"); err != nil || id.Node != "n1" {
 			t.Fatal(id, err)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, identityFile), []byte(`{"no`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := claim(dir, "n1"); err == nil {
+	if _, err := claim(vfs.OS{}, dir, "n1"); err == nil {
 		t.Fatal("a damaged identity is taken for a new folder")
 	}
 }

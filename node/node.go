@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/internal/vfs"
@@ -74,15 +73,13 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.valid(); err != nil {
 		return nil, err
 	}
-	id, err := claim(cfg.Dir, cfg.ID)
+	cfg = cfg.withDefaults()
+	id, err := claim(cfg.FS, cfg.Dir, cfg.ID)
 	if err != nil {
 		return nil, err
 	}
 	if id.Cell == "" && len(cfg.Bootstrap) == 0 && len(cfg.Join) == 0 {
 		return nil, fmt.Errorf("data folder %s belongs to no cell yet: say --bootstrap to make one or --join to enter one", cfg.Dir)
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	l, err := listen(ctx, cfg)
 	if err != nil {
@@ -100,7 +97,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n := &Node{
 		cfg: cfg, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), identity: id,
-		incarnation: uint64(time.Now().UnixMicro()),
+		incarnation: uint64(cfg.Clock.Now().UnixMicro()),
 		logger:      cfg.Logger.With("node", cfg.ID),
 		readyCh:     make(chan struct{}), done: make(chan struct{}), joining: make(chan struct{}, 1), drainCh: make(chan struct{}),
 	}
@@ -109,9 +106,10 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.listener = newListener(l, n.time.firstByte)
+	n.listener.dial, n.listener.pause = cfg.Dial, n.after
 	n.listener.hello = func() streamHello { return streamHello{cell: n.cell(), node: cfg.ID} }
 	n.listener.frames = n.serveConn
-	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, n.peerConfig)
+	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, cfg.Dial, n.peerConfig)
 	n.inbound = newInbound()
 	n.policies = newRegistry(n)
 	n.exec = newExecutor(n)
@@ -126,7 +124,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 func (n *Node) open() error {
 	var err error
 	var found extent.Report
-	n.store, found, err = extent.Open(vfs.OS{}, filepath.Join(n.cfg.Dir, "store"), extent.Options{})
+	n.store, found, err = extent.Open(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"), extent.Options{})
 	if err != nil {
 		if errors.Is(err, vfs.ErrLocked) {
 			return fmt.Errorf("data folder %s is in use by another process; stop that node, or give this one its own --dir", n.cfg.Dir)
@@ -140,7 +138,7 @@ func (n *Node) open() error {
 	}
 	n.log, err = raftlog.Open(raftlog.Config{
 		Dir: filepath.Join(n.cfg.Dir, "log"), ID: n.id, Advertise: n.addr, Layer: n.listener,
-		Bootstrap: servers, Logger: n.logger,
+		Bootstrap: servers, Logger: n.logger, Now: n.now,
 	})
 	if err != nil {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)
@@ -218,7 +216,7 @@ func (n *Node) letIn(cell string) error {
 		return err
 	}
 	n.identity.Cell = cell
-	return n.identity.write(n.cfg.Dir)
+	return n.identity.write(n.cfg.FS, n.cfg.Dir)
 }
 
 func (n *Node) checkCellLocked(cell string) error {
@@ -234,7 +232,7 @@ func (n *Node) muxHello() wire.Hello {
 }
 
 func (n *Node) peerConfig() mux.Config {
-	return mux.Config{Hello: n.muxHello(), Logger: n.logger, OnMismatch: n.countMismatch}
+	return mux.Config{Hello: n.muxHello(), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch}
 }
 
 func (n *Node) countMismatch(mux.Mismatch) { n.mismatches.Add(1) }
@@ -242,7 +240,7 @@ func (n *Node) countMismatch(mux.Mismatch) { n.mismatches.Add(1) }
 // serveConn serves one accepted connection until it ends.
 func (n *Node) serveConn(nc net.Conn) {
 	conn, err := mux.Server(n.ctx, nc, mux.Config{
-		Hello: n.muxHello(), Handler: mux.HandlerFunc(n.serveCall), Logger: n.logger, OnMismatch: n.countMismatch,
+		Hello: n.muxHello(), Handler: mux.HandlerFunc(n.serveCall), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch,
 	})
 	if err != nil {
 		n.logger.Info("connection refused", "remote", nc.RemoteAddr().String(), "error", err)

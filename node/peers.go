@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
@@ -19,6 +18,7 @@ type peers struct {
 	config    func() mux.Config
 	ctx       func() context.Context // ends when the node stops
 	dialLimit time.Duration
+	dialTo    dialer
 
 	wg sync.WaitGroup // dials, and what waits for their connections to end
 
@@ -34,8 +34,8 @@ type peerConn struct {
 	err   error
 }
 
-func newPeers(ctx func() context.Context, dialLimit time.Duration, config func() mux.Config) *peers {
-	return &peers{ctx: ctx, config: config, dialLimit: dialLimit, byAddr: map[string]*peerConn{}}
+func newPeers(ctx func() context.Context, dialLimit time.Duration, dial dialer, config func() mux.Config) *peers {
+	return &peers{ctx: ctx, config: config, dialLimit: dialLimit, dialTo: dial, byAddr: map[string]*peerConn{}}
 }
 
 // conn is a working connection to the node at addr. An empty node is not checked.
@@ -88,8 +88,7 @@ func (p *peers) dial(c *peerConn, addr string) {
 }
 
 func (p *peers) connect(ctx context.Context, addr string) (*mux.Conn, error) {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "tcp", addr)
+	nc, err := p.dialTo(ctx, addr)
 	if err != nil {
 		return nil, wire.Errorf(0, wire.CodeUnavailable, "cannot reach %s: %v", addr, err)
 	}

@@ -33,17 +33,17 @@ func (n *Node) plan(ctx context.Context) {
 		case <-changed:
 			// Entries come in bursts; one look covers many.
 			select {
-			case <-time.After(n.time.tick):
+			case <-n.after(n.time.tick):
 			case <-ctx.Done():
 				return
 			}
-		case <-time.After(n.time.tick): // delays end without a change
+		case <-n.after(n.time.tick): // delays end without a change
 		}
 	}
 }
 
 func (n *Node) planRound(ctx context.Context) {
-	p := &planner{view: atTime(n.log.View(), time.Now())}
+	p := &planner{view: atTime(n.log.View(), n.now())}
 	p.repairs()
 	p.view.Nodes(func(node *state.Node) bool {
 		if node.State == state.NodeDown {

@@ -153,7 +153,7 @@ func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
 	}
 	defer stream.Close()
 	for {
-		p, err := recvWithin(stream, r.n.time.stepLimit)
+		p, err := r.n.recvWithin(stream, r.n.time.stepLimit)
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -175,9 +175,9 @@ func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
 
 // recvWithin is the stream's next chunk. A peer that lives but sends none, because its disk hangs for
 // one, must not hold up a read or a copy for ever.
-func recvWithin(stream *mux.Stream, limit time.Duration) ([]byte, error) {
-	timer := time.AfterFunc(limit, stream.Cancel)
-	defer timer.Stop()
+func (n *Node) recvWithin(stream *mux.Stream, limit time.Duration) ([]byte, error) {
+	stop := n.cfg.Clock.AfterFunc(limit, stream.Cancel)
+	defer stop()
 	return stream.Recv()
 }
 

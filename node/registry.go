@@ -6,11 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 
+	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -39,7 +39,7 @@ func newRegistry(n *Node) *registry {
 }
 
 func (r *registry) open(ctx context.Context) error {
-	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+	if err := r.n.cfg.FS.MkdirAll(r.dir); err != nil {
 		return fmt.Errorf("policy folder: %w", err)
 	}
 	if r.n.cfg.Policies == nil || len(r.n.cfg.DefaultModule) == 0 {
@@ -69,8 +69,7 @@ func (r *registry) add(ctx context.Context, module []byte) (policies.Policy, err
 	if err != nil {
 		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "module refused: %v", err)
 	}
-	path := r.path(digest)
-	if err := errors.Join(os.WriteFile(path+".new", module, 0o600), os.Rename(path+".new", path)); err != nil {
+	if err := vfs.ReplaceFile(r.n.cfg.FS, r.path(digest), module); err != nil {
 		return nil, fmt.Errorf("keep policy %s: %w", digest, err)
 	}
 	r.mu.Lock()
@@ -81,6 +80,10 @@ func (r *registry) add(ctx context.Context, module []byte) (policies.Policy, err
 
 func (r *registry) path(digest string) string {
 	return filepath.Join(r.dir, strings.TrimPrefix(digest, "sha256:")+".wasm")
+}
+
+func (r *registry) read(digest string) ([]byte, error) {
+	return vfs.ReadFile(r.n.cfg.FS, r.path(digest), MaxModuleBytes)
 }
 
 func (r *registry) get(digest string) policies.Policy {
@@ -137,7 +140,7 @@ func (r *registry) ensure(ctx context.Context, p *state.LoadPolicy) {
 	if have || failed || r.n.cfg.Policies == nil {
 		return
 	}
-	module, err := os.ReadFile(r.path(p.Digest))
+	module, err := r.read(p.Digest)
 	if err != nil || digestOf(module) != p.Digest {
 		if module, err = r.fetch(ctx, p); err != nil {
 			r.n.logger.Warn("policy not fetched", "policy", p.Digest, "error", err)

@@ -92,7 +92,7 @@ func (r *reporter) send(ctx context.Context, batch []reported) {
 			break
 		}
 		select {
-		case <-time.After(reportPause):
+		case <-r.n.after(reportPause):
 		case <-ctx.Done():
 		}
 	}

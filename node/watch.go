@@ -34,11 +34,9 @@ func newWatch(n *Node) *watch { return &watch{n: n} }
 
 // run proposes the changes of node states and ends attempts that nobody works on.
 func (w *watch) run(ctx context.Context) {
-	tick := time.NewTicker(w.n.time.heartbeat)
-	defer tick.Stop()
 	for {
 		select {
-		case <-tick.C:
+		case <-w.n.after(w.n.time.heartbeat):
 		case <-ctx.Done():
 			return
 		}
@@ -64,7 +62,7 @@ func (w *watch) lead(is bool) bool {
 	case !is:
 		w.since = time.Time{}
 	case w.since.IsZero():
-		w.since = time.Now()
+		w.since = w.n.now()
 		w.seen, w.lease = map[state.NodeID]*seen{}, map[attempt]time.Time{}
 	}
 	return is
@@ -77,7 +75,7 @@ func (w *watch) heard(b *wire.Heartbeat) {
 	if w.since.IsZero() {
 		return
 	}
-	now := time.Now()
+	now := w.n.now()
 	w.seen[state.NodeID(b.Node)] = &seen{at: now, beat: *b}
 	for _, l := range b.Running {
 		w.lease[attempt{state.OpID(l.Op), state.Fence(l.Fence)}] = now
@@ -88,7 +86,7 @@ func (w *watch) heard(b *wire.Heartbeat) {
 func (w *watch) nodeStates(view *state.View) []state.Command {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := time.Now()
+	now := w.n.now()
 	var cmds []state.Command
 	view.Nodes(func(node *state.Node) bool {
 		last, s := w.since, w.seen[node.ID]
@@ -114,7 +112,7 @@ func (w *watch) nodeStates(view *state.View) []state.Command {
 func (w *watch) expired(view *state.View) []state.Command {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := time.Now()
+	now := w.n.now()
 	lease := view.Settings.LeaseMicros.Duration()
 	running := map[attempt]bool{}
 	var cmds []state.Command

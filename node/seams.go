@@ -1,0 +1,26 @@
+package node
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// dialer is how connections are made.
+type dialer func(ctx context.Context, addr string) (net.Conn, error)
+
+func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// now is the node's wall clock. It decides nothing but delays: the cell's time is the leader's, in
+// the entries.
+func (n *Node) now() time.Time { return n.cfg.Clock.Now() }
+
+// after is closed when d has gone by.
+func (n *Node) after(d time.Duration) <-chan struct{} {
+	done := make(chan struct{})
+	n.cfg.Clock.AfterFunc(d, func() { close(done) })
+	return done
+}
