@@ -272,9 +272,11 @@ func (n *Node) draftNodeOp(view *state.View, s *submission, admit *state.Admit) 
 	if node == nil {
 		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeNotFound, "there is no node %q; see node ls", s.Node)
 	}
-	if admit.Kind == policies.KindDecommission && !s.force {
-		if err := checkRoom(view, node); err != nil {
+	if admit.Kind == policies.KindDecommission {
+		if err := checkRoom(view, node); err != nil && !s.force {
 			return nil, nil, err
+		} else if err != nil {
+			admit.Forced = true
 		}
 	}
 	return admit, node.Ops, nil

@@ -155,6 +155,9 @@ func TestDecommissionWithoutRoom(t *testing.T) {
 		t.Fatalf("forced: %s", res.Detail)
 	}
 	c.mode("n3", state.ModeDecommissioning)
+	if o, err := c.client.Op(testContext(t), res.Op); err != nil || !strings.Contains(o.Steps[0].Note, "by force") {
+		t.Fatalf("the log does not say that it was forced: %+v, %v", o.Steps, err)
+	}
 	c.until("it says what blocks it", func(n *Node) bool {
 		for _, d := range c.describeNodes(n) {
 			if d.ID == "n3" && strings.Contains(d.Blocked, "no node that is up can take the replica") {

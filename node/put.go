@@ -28,7 +28,7 @@ func (n *Node) servePut(ctx context.Context, c *mux.ServerCall) error {
 	if req.Extent != 0 {
 		return n.serveAppend(ctx, c, req)
 	}
-	r := &pieces{recv: c.Recv}
+	r := &pieces{recv: c.Recv, expect: req.Length}
 	first, last, err := r.next()
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 	}
 	defer n.appends.release(ctx, ap, false)
 	start := ap.offset
-	r := &pieces{recv: c.Recv}
+	r := &pieces{recv: c.Recv, expect: req.Length}
 	if err := n.appendAll(ctx, ap, nil, r); err != nil {
 		return err
 	}
@@ -123,16 +123,21 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 
 // pieces gathers chunks to appends of appendPiece bytes.
 type pieces struct {
-	recv func() ([]byte, error)
-	rest []byte // what was received beyond the last piece
-	buf  []byte
-	end  bool
+	recv   func() ([]byte, error)
+	expect int64  // how many bytes will come, as far as the caller says; sizes the buffer
+	rest   []byte // what was received beyond the last piece
+	buf    []byte
+	end    bool
 }
 
 // next is the next piece, valid until the following call. last tells that no byte follows it.
 func (r *pieces) next() (p []byte, last bool, err error) {
 	if r.buf == nil {
-		r.buf = make([]byte, 0, appendPiece)
+		size := int64(appendPiece)
+		if r.expect >= 0 {
+			size = min(size, r.expect)
+		}
+		r.buf = make([]byte, 0, size)
 	}
 	r.buf = append(r.buf[:0], r.rest...)
 	r.rest = nil

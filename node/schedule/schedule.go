@@ -20,7 +20,7 @@ const MaxStarts = 128
 // Round is what one look at the queue came to.
 type Round struct {
 	Starts []*state.Start
-	// Needless are queued repairs and moves that have nothing left to do.
+	// Needless are queued operations that have nothing left to do, or nobody left to do it for.
 	Needless []*state.Cancel
 	// Wake is when the first pause of those looked at ends, 0 when none pauses: look again then.
 	Wake state.Micros
@@ -39,8 +39,8 @@ func NextAt(v *state.View, now state.Micros) Round {
 		if o.Copies() && p.crowded() {
 			return true // one that pauses is woken by the end of a copy, if not before
 		}
-		if o.Copies() && needless(v, o) {
-			r.Needless = append(r.Needless, &state.Cancel{Op: o.ID, Note: "no longer needed: the extent has its replicas"})
+		if why := needless(v, o); why != "" {
+			r.Needless = append(r.Needless, &state.Cancel{Op: o.ID, Note: why})
 			return len(r.Needless) < MaxStarts
 		}
 		s, why := p.start(o)
@@ -199,15 +199,22 @@ func notIn(id state.ExtentID, e *state.Extent, need state.ExtentState) string {
 	return fmt.Sprintf("extent %d is %s, not %s", id, e.State, need)
 }
 
-// needless tells whether a queued copy has nothing left to do.
-func needless(v *state.View, o *state.Op) bool {
+// needless says why a queued operation need not start any more, "" when it should.
+func needless(v *state.View, o *state.Op) string {
 	e := v.Extent(o.Extent)
-	if e == nil || e.State != state.ExtentSealed {
-		return false
+	switch {
+	case e == nil:
+	case o.Kind == policies.KindCreate:
+		if n := v.Node(e.Primary()); n == nil || n.State != state.NodeUp {
+			return fmt.Sprintf("its primary %s is not up; whoever wants to write does so elsewhere", e.Primary())
+		}
+	case e.State != state.ExtentSealed:
+	case o.Kind == policies.KindMove:
+		if _, holds := e.Replica(o.Node); !holds {
+			return fmt.Sprintf("no longer needed: %s has no replica of it", o.Node)
+		}
+	case o.Kind == policies.KindRepair && v.Live(e) >= int(e.Want):
+		return "no longer needed: the extent has its replicas"
 	}
-	if o.Kind == policies.KindMove {
-		_, holds := e.Replica(o.Node)
-		return !holds
-	}
-	return v.Live(e) >= int(e.Want)
+	return ""
 }

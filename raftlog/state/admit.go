@@ -236,7 +236,7 @@ func (s *State) yieldAndQueue(at moment, c *Admit, o *Op) Result {
 			s.endOp(at, k.With, OpSuperseded, o.ID, "superseded by "+o.Kind.String()+" "+o.ID.String())
 		}
 	}
-	o.step(at, "admitted: "+c.Decision.Reason)
+	o.step(at, admitNote(c))
 	switch {
 	case c.Kind == policies.KindCreate:
 		s.addExtent(at, c, o)
@@ -285,4 +285,11 @@ func (s *State) addExtent(at moment, c *Admit, o *Op) {
 	}
 	o.Extent = e.ID
 	s.putExtent(e)
+}
+
+func admitNote(c *Admit) string {
+	if c.Forced {
+		return "admitted by force, against the check: " + c.Decision.Reason
+	}
+	return "admitted: " + c.Decision.Reason
 }

@@ -110,6 +110,9 @@ type Admit struct {
 	Class    string
 	Want     uint8
 	Replicas []NodeID
+
+	// Forced tells that the leader's check said that it cannot succeed now, and --force overrode it.
+	Forced bool
 }
 
 // Start lets a queued operation run. Its fence is the index of the entry.
