@@ -22,7 +22,8 @@ func (n *Node) openHTTP() error {
 	if n.cfg.HTTP == "" {
 		return nil
 	}
-	l, err := net.Listen("tcp", n.cfg.HTTP)
+	var lc net.ListenConfig
+	l, err := lc.Listen(n.ctx, "tcp", n.cfg.HTTP)
 	if err != nil {
 		return fmt.Errorf("cannot serve HTTP on %s: %w; choose another --http", n.cfg.HTTP, err)
 	}

@@ -147,7 +147,7 @@ func (n *Node) eachPiece(ctx context.Context, id, offset, length uint64, send fu
 		}
 		p := buf[:min(length, readPiece)]
 		got, err := n.store.ReadAt(extent.ID(id), p, offset)
-		if err != nil && !(errors.Is(err, io.EOF) && got == len(p)) {
+		if err != nil && (!errors.Is(err, io.EOF) || got < len(p)) {
 			return n.localError(id, err)
 		}
 		if err := send(p); err != nil {

@@ -280,7 +280,6 @@ type storm struct {
 
 	mu    sync.Mutex
 	count int // Guarded by mu. Rounds.
-	cond  chan struct{}
 }
 
 func (s *storm) run(ctx context.Context) {

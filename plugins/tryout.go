@@ -94,9 +94,9 @@ func (m *Module) describe(ctx context.Context, inst *instance) error {
 func (d *description) valid() error {
 	switch {
 	case !isWord(d.Name):
-		return fmt.Errorf("name %+.80q, want 1 to %d of a-z, 0-9, - and .", d.Name, maxPolicyName)
+		return fmt.Errorf("name %+.80q, want 1 to %d characters out of a-z, 0-9, dot and hyphen", d.Name, maxPolicyName)
 	case !isWord(d.Version):
-		return fmt.Errorf("version %+.80q, want 1 to %d of a-z, 0-9, - and .", d.Version, maxPolicyName)
+		return fmt.Errorf("version %+.80q, want 1 to %d characters out of a-z, 0-9, dot and hyphen", d.Version, maxPolicyName)
 	case len(d.Reasons) == 0 || d.Reasons[0] != "unspecified":
 		return errors.New(`reasons must begin with "unspecified"`)
 	case len(d.Reasons) > maxReasons:

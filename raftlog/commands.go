@@ -2,6 +2,7 @@ package raftlog
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -87,7 +88,7 @@ func readEntry(index state.Index, data []byte) (e Entry, commands []state.Comman
 	} else if commands, err = ParseCommands(e.Body); err != nil {
 		err = atIndex(index, err)
 	}
-	if _, unknown := err.(*UnknownError); unknown && e.Ignorable {
+	if unknown := (*UnknownError)(nil); errors.As(err, &unknown) && e.Ignorable {
 		return e, nil, true, nil
 	}
 	return e, commands, false, err
@@ -95,11 +96,13 @@ func readEntry(index state.Index, data []byte) (e Entry, commands []state.Comman
 
 // atIndex says in which entry something was found.
 func atIndex(index state.Index, err error) error {
-	switch err := err.(type) {
-	case *CorruptError:
-		return &CorruptError{Index: index, Detail: err.Detail}
-	case *unknownCommandError:
-		return &UnknownError{Index: index, What: err.Error()}
+	var bad *CorruptError
+	var unknown *unknownCommandError
+	switch {
+	case errors.As(err, &bad):
+		return &CorruptError{Index: index, Detail: bad.Detail}
+	case errors.As(err, &unknown):
+		return &UnknownError{Index: index, What: unknown.Error()}
 	}
 	return err
 }

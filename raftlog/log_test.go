@@ -191,7 +191,7 @@ func TestVerifyFindsARewrittenEntry(t *testing.T) {
 	c, stores := faultyCell(t, 1, nil)
 	g := c.leader()
 	fill(t, g, "a", 300)
-	log, err := stores["n1"].InmemStore, error(nil)
+	log := stores["n1"].InmemStore
 	r, err := g.reader()
 	if err != nil {
 		t.Fatal(err)

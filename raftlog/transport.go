@@ -44,7 +44,7 @@ func (t *transport) SetHeartbeatHandler(func(raft.RPC)) {}
 
 // cut closes every connection and lets no new one come about. After it nothing leaves this node.
 func (t *transport) cut() {
-	_ = t.NetworkTransport.Close() // never fails; closes streams too
+	_ = t.Close() // never fails; closes streams too
 	_ = t.streams.Close()
 }
 

@@ -249,7 +249,7 @@ func readWhole(file vfs.File) ([]byte, error) {
 		return nil, err
 	}
 	buf := make([]byte, size)
-	if n, err := file.ReadAt(buf, 0); err != nil && (err != io.EOF || n < len(buf)) {
+	if n, err := file.ReadAt(buf, 0); err != nil && (!errors.Is(err, io.EOF) || n < len(buf)) {
 		return nil, err
 	}
 	return buf, nil

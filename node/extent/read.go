@@ -1,6 +1,7 @@
 package extent
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -145,7 +146,7 @@ func (r *reader) fill(buf []byte, sp span, end uint64) ([]byte, error) {
 		want = min(want, records*(recordHeaderBytes+int64(sp.each)))
 	}
 	n, err := r.file.ReadAt(buf[:want], sp.pos)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return buf[:n], err

@@ -3,6 +3,7 @@ package extent
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -236,7 +237,7 @@ func (s *scanner) verify(sp span, from, end uint64) (span, *recordHeader, error)
 func readFileHeader(file vfs.File, id ID) (fileHeader, error) {
 	buf := make([]byte, fileHeaderBytes)
 	n, err := file.ReadAt(buf, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return fileHeader{}, err
 	}
 	_, h, err := parseFileHeader(buf[:n])

@@ -84,8 +84,8 @@ type cutIntent struct {
 }
 
 const (
-	cutMagic       uint32 = 0x43454e44 // "DNEC"
-	cutHeaderBytes        = 32
+	cutMagic       = uint32(0x43454e44) // "DNEC"
+	cutHeaderBytes = 32
 )
 
 func appendCutIntent(buf []byte, c cutIntent) []byte {
