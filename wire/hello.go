@@ -14,8 +14,12 @@ const (
 	MinWindowBytes = 4 << 10
 )
 
-// Features are optional parts of the protocol, one bit each. None is defined yet.
+// Features are optional parts of the protocol, one bit each. A part is used when both sides have it.
 type Features uint64
+
+// FeatureChunkOffset: the index of a chunk is how many bytes its sender has sent before it in the
+// same call, and the receiver checks it.
+const FeatureChunkOffset Features = 1 << 0
 
 // Hello is the first frame in each direction. New fields are only ever appended.
 type Hello struct {

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -281,11 +282,9 @@ func (f *failing) Read([]byte) (int, error) { return 0, f.err }
 func TestSubmitIsRunOnce(t *testing.T) {
 	cell := newFakeCell()
 	n1, n2 := cell.node(t, "n1"), cell.node(t, "n2")
-	lost := false
+	var lost atomic.Bool
 	n1.set(nil, func(c *mux.ServerCall) bool {
-		first := c.Op() == wire.OpSubmit && !lost
-		lost = lost || first
-		return first
+		return c.Op() == wire.OpSubmit && lost.CompareAndSwap(false, true)
 	})
 	c := newClient(t, 100, n1, n2)
 	ops := make([]wire.Submission, submitAtOnce+3)
@@ -293,8 +292,8 @@ func TestSubmitIsRunOnce(t *testing.T) {
 		ops[i] = wire.Submission{Kind: "delete", Extent: uint64(i + 1)}
 	}
 	got, err := c.Submit(t.Context(), ops, SubmitOptions{})
-	if err != nil || len(got) != len(ops) || !lost {
-		t.Fatalf("%d answers, %v, reply lost: %t", len(got), err, lost)
+	if err != nil || len(got) != len(ops) || !lost.Load() {
+		t.Fatalf("%d answers, %v, reply lost: %t", len(got), err, lost.Load())
 	}
 	seen := map[string]bool{}
 	for i, s := range got {

@@ -86,6 +86,7 @@ func (cfg Config) withDefaults() Config {
 	setDefault(&cfg.MaxRequestBytes, defaultMaxRequestBytes)
 	h := &cfg.Hello
 	h.Magic = wire.Magic
+	h.Features |= wire.FeatureChunkOffset
 	setDefault(&h.MinVersion, wire.MinVersion)
 	setDefault(&h.MaxVersion, wire.Version)
 	h.MaxFrameBytes = uint32(cfg.MaxFrameBytes)

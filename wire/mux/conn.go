@@ -66,9 +66,10 @@ type Conn struct {
 
 // limits are derived from both hellos.
 type limits struct {
-	calls      int // in flight at once
-	chunkBytes int // in one chunk sent
-	frameBytes int // in one frame sent
+	calls      int  // in flight at once
+	chunkBytes int  // in one chunk sent
+	frameBytes int  // in one frame sent
+	offsets    bool // chunks say where they begin
 }
 
 // Client starts a Conn on a connection that this side has dialed. It writes the preamble and exchanges
@@ -111,6 +112,7 @@ func (c *Conn) settle() {
 	c.limits = limits{
 		calls:      min(c.cfg.MaxInFlight, int(c.peer.MaxInFlight)),
 		frameBytes: c.agreed.MaxFrameBytes,
+		offsets:    c.agreed.Features&wire.FeatureChunkOffset != 0,
 		chunkBytes: min(wire.MaxChunkBytes, c.agreed.MaxFrameBytes-wire.FrameOverhead, window/2-wire.ChunkCost),
 	}
 	for i := range c.sessions {

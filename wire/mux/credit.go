@@ -2,6 +2,7 @@ package mux
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 
@@ -37,11 +38,13 @@ type half struct {
 	served *ServerCall // on the accepting side
 	over   error       // why no more can be sent; nil while in flight
 
-	credit    int // as in session
+	credit    int    // as in session
+	sent      uint64 // bytes of chunks queued so far
 	sendEnded bool
 	sendWake  chan struct{} // made by the first sender that waits
 
 	chunks    []chunk // received, not consumed
+	received  uint64  // bytes of chunks so far
 	recvEnded bool    // no more will come
 	recvStop  bool    // nobody wants more
 	used      int     // as in session
@@ -280,8 +283,12 @@ func (c *Conn) acceptChunkLocked(in *incoming, ch chunk, last bool) error {
 		return nil
 	}
 	if h.recvEnded {
-		return c.mismatch(in, &h.callName, "chunk after the last one")
+		return c.mismatch(MismatchChunk, in, &h.callName, "chunk after the last one")
 	}
+	if c.limits.offsets && in.MinIndex != h.received {
+		return c.mismatch(MismatchChunk, in, &h.callName, fmt.Sprintf("chunk begins at byte %d, want %d", in.MinIndex, h.received))
+	}
+	h.received += uint64(len(ch.raw))
 	if h.used += cost; h.used > c.cfg.WindowBytes {
 		return fault("%s exceeds the call's window of %d bytes", in.Header, c.cfg.WindowBytes)
 	}

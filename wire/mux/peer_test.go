@@ -59,6 +59,7 @@ func answer(f wire.Frame) wire.Header {
 func rawHello(t *testing.T, h wire.Hello) []byte {
 	t.Helper()
 	cfg := Config{Hello: h}.withDefaults()
+	cfg.Hello.Features = h.Features
 	b, err := wire.Marshal(&cfg.Hello)
 	if err != nil {
 		t.Fatal(err)
@@ -120,32 +121,39 @@ func acceptRaw(t *testing.T, pair func(*testing.T) (net.Conn, net.Conn), cfg Con
 // is closed.
 func TestMismatchPoisonsClient(t *testing.T) {
 	credit := wire.AppendUint(nil, 1)
-	cases := map[string]func(p *rawPeer, a, b wire.Header){
-		"other operation":   func(p *rawPeer, a, _ wire.Header) { a.Op++; p.write(a, nil, nil) },
-		"other session":     func(p *rawPeer, a, _ wire.Header) { a.Session = wire.SessionRepair; p.write(a, nil, nil) },
-		"id never issued":   func(p *rawPeer, a, _ wire.Header) { a.ID += 100; p.write(a, nil, nil) },
-		"ids swapped":       func(p *rawPeer, a, b wire.Header) { a.ID, b.ID = b.ID, a.ID; p.write(a, nil, nil) },
-		"chunk when unary":  func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindChunk; p.write(a, nil, []byte("x")) },
-		"chunk of no call":  func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindChunk; a.ID = 99; p.write(a, nil, []byte("x")) },
-		"credit of no call": func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCredit; a.ID = 99; p.write(a, credit, nil) },
-		"credit, other op":  func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCredit; a.Op++; p.write(a, credit, nil) },
-		"error, other op":   func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindError; a.Op++; p.write(a, errorBody(p.t), nil) },
-		"request":           func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindRequest; p.write(a, nil, nil) },
-		"cancel":            func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCancel; p.write(a, nil, nil) },
-		"hello again":       func(p *rawPeer, _, _ wire.Header) { p.write(wire.Header{Kind: wire.KindHello}, nil, nil) },
-		"pong without ping": func(p *rawPeer, _, _ wire.Header) { p.write(wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil) },
-		"response said again": func(p *rawPeer, a, _ wire.Header) {
+	cases := map[string]struct {
+		kind MismatchKind
+		lie  func(p *rawPeer, a, b wire.Header)
+	}{
+		"other operation":   {MismatchOperation, func(p *rawPeer, a, _ wire.Header) { a.Op++; p.write(a, nil, nil) }},
+		"other session":     {MismatchSession, func(p *rawPeer, a, _ wire.Header) { a.Session = wire.SessionRepair; p.write(a, nil, nil) }},
+		"id never issued":   {MismatchUnknownCall, func(p *rawPeer, a, _ wire.Header) { a.ID += 100; p.write(a, nil, nil) }},
+		"ids swapped":       {MismatchOperation, func(p *rawPeer, a, b wire.Header) { a.ID, b.ID = b.ID, a.ID; p.write(a, nil, nil) }},
+		"chunk when unary":  {MismatchChunk, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindChunk; p.write(a, nil, []byte("x")) }},
+		"chunk of no call":  {MismatchUnknownCall, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindChunk; a.ID = 99; p.write(a, nil, []byte("x")) }},
+		"credit of no call": {MismatchUnknownCall, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCredit; a.ID = 99; p.write(a, credit, nil) }},
+		"credit, other op":  {MismatchOperation, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCredit; a.Op++; p.write(a, credit, nil) }},
+		"error, other op":   {MismatchOperation, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindError; a.Op++; p.write(a, errorBody(p.t), nil) }},
+		"request":           {MismatchDirection, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindRequest; p.write(a, nil, nil) }},
+		"cancel":            {MismatchDirection, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCancel; p.write(a, nil, nil) }},
+		"hello again":       {MismatchDirection, func(p *rawPeer, _, _ wire.Header) { p.write(wire.Header{Kind: wire.KindHello}, nil, nil) }},
+		"pong without ping": {MismatchPong, func(p *rawPeer, _, _ wire.Header) { p.write(wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil) }},
+		"response said again": {MismatchEndedCall, func(p *rawPeer, a, _ wire.Header) {
 			p.write(a, nil, []byte("mine"))
 			p.write(a, nil, []byte("mine"))
-		},
+		}},
+		"chunk, other session": {MismatchSession, func(p *rawPeer, a, _ wire.Header) {
+			a.Kind, a.Session = wire.KindChunk, wire.SessionRepair
+			p.write(a, nil, []byte("x"))
+		}},
 	}
-	for name, lie := range cases {
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			seen := make(chan Mismatch, 1)
-			c, p := dialRaw(t, tcpPair, Config{OnMismatch: func(m Mismatch) { seen <- m }})
+			conn, p := dialRaw(t, tcpPair, Config{OnMismatch: func(m Mismatch) { seen <- m }})
 			results := make(chan error, 2)
 			call := func(op wire.OpType) {
-				r, err := c.Call(context.Background(), Request{Op: op, Session: wire.SessionClient})
+				r, err := conn.Call(context.Background(), Request{Op: op, Session: wire.SessionClient})
 				if err == nil && string(r.Raw) != "mine" {
 					err = errors.New("answered by the lie")
 				}
@@ -155,7 +163,7 @@ func TestMismatchPoisonsClient(t *testing.T) {
 			first := p.read()
 			go call(wire.OpPut)
 			second := p.read()
-			lie(p, answer(first), answer(second))
+			c.lie(p, answer(first), answer(second))
 			failed := 0
 			for range 2 {
 				if err := <-results; err == nil {
@@ -169,14 +177,14 @@ func TestMismatchPoisonsClient(t *testing.T) {
 				t.Errorf("%d calls failed, want %d", failed, want)
 			}
 			m := <-seen
-			if m.Peer != "liar" || m.Reason == "" {
-				t.Errorf("mismatch says %+v", m)
+			if m.Peer != "liar" || m.Reason == "" || m.Kind != c.kind {
+				t.Errorf("mismatch of kind %s, want %s: %+v", m.Kind, c.kind, m)
 			}
-			<-c.Done()
-			if n := c.Stats().Mismatches; n != 1 {
+			<-conn.Done()
+			if n := conn.Stats().Mismatches; n != 1 {
 				t.Errorf("%d mismatches counted, want 1", n)
 			}
-			if _, err := c.Call(context.Background(), Request{Op: 1, Session: 1}); wire.OutcomeOf(err) != wire.NotDone {
+			if _, err := conn.Call(context.Background(), Request{Op: 1, Session: 1}); wire.OutcomeOf(err) != wire.NotDone {
 				t.Errorf("call on a poisoned connection: %v, want one that was not done", err)
 			}
 		})
@@ -231,32 +239,45 @@ func TestBadFramesPoison(t *testing.T) {
 func TestMismatchPoisonsServer(t *testing.T) {
 	request := wire.Header{Kind: wire.KindRequest, ID: 5, Op: wire.OpPut, Session: wire.SessionAppend, Flags: wire.FlagStream}
 	chunk := wire.Header{Kind: wire.KindChunk, ID: 5, Op: wire.OpPut, Session: wire.SessionAppend}
-	cases := map[string]func(p *rawPeer){
-		"id used before":       func(p *rawPeer) { p.write(request, nil, nil) },
-		"id going back":        func(p *rawPeer) { r := request; r.ID = 4; p.write(r, nil, nil) },
-		"chunk, other op":      func(p *rawPeer) { f := chunk; f.Op++; p.write(f, nil, []byte("x")) },
-		"chunk, other session": func(p *rawPeer) { f := chunk; f.Session = 1; p.write(f, nil, []byte("x")) },
-		"chunk of no call":     func(p *rawPeer) { f := chunk; f.ID = 6; p.write(f, nil, []byte("x")) },
-		"cancel of no call":    func(p *rawPeer) { f := chunk; f.Kind = wire.KindCancel; f.ID = 6; p.write(f, nil, nil) },
-		"response":             func(p *rawPeer) { f := chunk; f.Kind = wire.KindResponse; p.write(f, nil, nil) },
-		"chunk after the end": func(p *rawPeer) {
+	credit := wire.AppendUint(nil, 0)
+	cases := map[string]struct {
+		kind MismatchKind
+		lie  func(p *rawPeer)
+	}{
+		"id used before":       {MismatchReusedID, func(p *rawPeer) { p.write(request, nil, nil) }},
+		"id going back":        {MismatchReusedID, func(p *rawPeer) { r := request; r.ID = 4; p.write(r, nil, nil) }},
+		"chunk, other op":      {MismatchOperation, func(p *rawPeer) { f := chunk; f.Op++; p.write(f, nil, []byte("x")) }},
+		"chunk, other session": {MismatchSession, func(p *rawPeer) { f := chunk; f.Session = 1; p.write(f, nil, []byte("x")) }},
+		"chunk of no call":     {MismatchUnknownCall, func(p *rawPeer) { f := chunk; f.ID = 6; p.write(f, nil, []byte("x")) }},
+		"cancel of no call":    {MismatchUnknownCall, func(p *rawPeer) { f := chunk; f.Kind = wire.KindCancel; f.ID = 6; p.write(f, nil, nil) }},
+		"response":             {MismatchDirection, func(p *rawPeer) { f := chunk; f.Kind = wire.KindResponse; p.write(f, nil, nil) }},
+		"chunk after the end": {MismatchChunk, func(p *rawPeer) {
 			f := chunk
 			f.Flags = wire.FlagEnd
 			p.write(f, nil, nil)
 			p.write(f, nil, []byte("x"))
-		},
+		}},
+		"error":                 {MismatchDirection, func(p *rawPeer) { f := chunk; f.Kind = wire.KindError; p.write(f, errorBody(p.t), nil) }},
+		"pong without ping":     {MismatchPong, func(p *rawPeer) { p.write(wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil) }},
+		"cancel, other op":      {MismatchOperation, func(p *rawPeer) { f := chunk; f.Kind, f.Op = wire.KindCancel, wire.OpRead; p.write(f, nil, nil) }},
+		"cancel, other session": {MismatchSession, func(p *rawPeer) { f := chunk; f.Kind, f.Session = wire.KindCancel, 1; p.write(f, nil, nil) }},
+		"credit of no call":     {MismatchUnknownCall, func(p *rawPeer) { f := chunk; f.Kind, f.ID = wire.KindCredit, 6; p.write(f, credit, nil) }},
+		"credit, other op":      {MismatchOperation, func(p *rawPeer) { f := chunk; f.Kind, f.Op = wire.KindCredit, wire.OpRead; p.write(f, credit, nil) }},
+		"credit, other session": {MismatchSession, func(p *rawPeer) { f := chunk; f.Kind, f.Session = wire.KindCredit, 1; p.write(f, credit, nil) }},
 	}
-	for name, lie := range cases {
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			seen := make(chan Mismatch, 1)
-			c, p := acceptRaw(t, tcpPair, Config{
+			conn, p := acceptRaw(t, tcpPair, Config{
 				Handler:    HandlerFunc(func(ctx context.Context, _ *ServerCall) { <-ctx.Done() }),
 				OnMismatch: func(m Mismatch) { seen <- m },
 			})
 			p.write(request, nil, nil)
-			lie(p)
-			<-seen
-			<-c.Done()
+			c.lie(p)
+			if m := <-seen; m.Kind != c.kind || m.Peer != "liar" {
+				t.Errorf("mismatch of kind %s, want %s: %+v", m.Kind, c.kind, m)
+			}
+			<-conn.Done()
 		})
 	}
 }
@@ -442,5 +463,21 @@ func TestFairShare(t *testing.T) {
 	}
 	if q.length != 0 {
 		t.Fatalf("%d frames left in an empty queue", q.length)
+	}
+}
+
+// Each kind has a name of its own, and no more names exist than kinds.
+func TestMismatchKindsAreBounded(t *testing.T) {
+	seen := map[string]bool{MismatchKind(0).String(): true}
+	for _, k := range MismatchKinds() {
+		if seen[k.String()] {
+			t.Errorf("kind %d is called %s like another", k, k)
+		}
+		seen[k.String()] = true
+	}
+	for k := range 256 {
+		if !seen[MismatchKind(k).String()] {
+			t.Errorf("kind %d has the name %s, which MismatchKinds does not know", k, MismatchKind(k))
+		}
 	}
 }

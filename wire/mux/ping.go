@@ -64,7 +64,7 @@ func (c *Conn) onPong(in *incoming) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.ping.waiting || in.ID != c.ping.sent {
-		return c.mismatch(in, nil, "no such ping is waiting")
+		return c.mismatch(MismatchPong, in, nil, "no such ping is waiting")
 	}
 	c.ping.waiting = false
 	c.ping.stop()

@@ -8,24 +8,6 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// Mismatch tells of a frame that named no call in flight, or named it wrongly.
-type Mismatch struct {
-	Peer   string      // the peer's node
-	Remote string      // its address
-	Got    wire.Header // what the frame said
-	Reason string
-	// What the call of that correlation ID is; zero when there is none.
-	WantOp      wire.OpType
-	WantSession wire.Session
-}
-
-func (m *Mismatch) Error() string {
-	if m.WantOp == 0 {
-		return fmt.Sprintf("mismatch: got %s, %s", m.Got, m.Reason)
-	}
-	return fmt.Sprintf("mismatch: got %s, want %s/%s: %s", m.Got, m.WantOp, m.WantSession, m.Reason)
-}
-
 // faultError is any other fault of the peer after which the connection cannot be trusted.
 type faultError struct{ error }
 
@@ -137,7 +119,7 @@ func (c *Conn) readFailed(err error) {
 	switch {
 	case errors.As(err, &m):
 		c.counts.mismatches.Add(1)
-		c.cfg.Logger.Error("connection poisoned: mismatch", "peer", m.Peer, "remote", m.Remote, "reason", m.Reason,
+		c.cfg.Logger.Error("connection poisoned: mismatch", "kind", m.Kind.String(), "peer", m.Peer, "remote", m.Remote, "reason", m.Reason,
 			"got", m.Got.String(), "want_op", m.WantOp.String(), "want_session", m.WantSession.String())
 		if c.cfg.OnMismatch != nil {
 			c.cfg.OnMismatch(*m)
@@ -175,15 +157,7 @@ func (c *Conn) dispatch(in *incoming) error {
 		c.onGoAway()
 		return nil
 	}
-	return c.mismatch(in, nil, "this side takes no such frame")
-}
-
-func (c *Conn) mismatch(in *incoming, want *callName, reason string) error {
-	m := &Mismatch{Peer: c.peer.Node, Remote: c.nc.RemoteAddr().String(), Got: in.Header, Reason: reason}
-	if want != nil {
-		m.WantOp, m.WantSession = want.op, want.session
-	}
-	return m
+	return c.mismatch(MismatchDirection, in, nil, "this side takes no such frame")
 }
 
 // matchLocked finds the call that a frame is of, by all that it says. It is nil for a late frame of
@@ -197,16 +171,16 @@ func (c *Conn) matchLocked(in *incoming) (*half, error) {
 	}
 	switch {
 	case h != nil && !h.matches(&in.Header):
-		return nil, c.mismatch(in, &h.callName, "other operation or session")
+		return nil, c.misnamed(in, &h.callName, "other operation or session")
 	case h != nil:
 		return h, nil
 	case c.dialed && in.ID <= c.lastID:
-		return nil, c.mismatch(in, nil, "that call has ended")
+		return nil, c.mismatch(MismatchEndedCall, in, nil, "that call has ended")
 	case in.ID > c.lastID:
-		return nil, c.mismatch(in, nil, "no such call was started")
+		return nil, c.mismatch(MismatchUnknownCall, in, nil, "no such call was started")
 	}
 	if done := &c.finished[in.ID%finishedSlots]; done.id == in.ID && !done.matches(&in.Header) {
-		return nil, c.mismatch(in, done, "other operation or session than the ended call")
+		return nil, c.misnamed(in, done, "other operation or session than the ended call")
 	}
 	return nil, nil
 }

@@ -191,7 +191,7 @@ func (c *Conn) startableLocked(in *incoming) error {
 		return c.err
 	}
 	if in.ID <= c.lastID {
-		return c.mismatch(in, nil, "correlation ID used before")
+		return c.mismatch(MismatchReusedID, in, nil, "correlation ID used before")
 	}
 	return nil
 }

@@ -108,6 +108,7 @@ func (h *half) sendChunk(p []byte) error {
 	h.c.mu.Lock()
 	err := h.awaitCreditLocked(chunkCost(len(p)))
 	if err == nil {
+		h.placeLocked(&f.hdr, len(p))
 		h.c.pushLocked(f)
 	}
 	h.c.mu.Unlock()
@@ -121,6 +122,14 @@ func (h *half) sendChunk(p []byte) error {
 	return nil
 }
 
+// placeLocked says where in the call's bytes a chunk of n bytes begins, to a peer that asks for it.
+func (h *half) placeLocked(hdr *wire.Header, n int) {
+	if h.c.limits.offsets {
+		hdr.MinIndex = h.sent
+		h.sent += uint64(n)
+	}
+}
+
 func (h *half) closeSend() error {
 	h.c.mu.Lock()
 	defer h.c.mu.Unlock()
@@ -129,7 +138,9 @@ func (h *half) closeSend() error {
 	}
 	if !h.sendEnded {
 		h.sendEnded = true
-		h.c.pushLocked(outFrame{half: h, hdr: wire.Header{Kind: wire.KindChunk, Op: h.op, Session: h.session, Flags: wire.FlagEnd}})
+		f := outFrame{half: h, hdr: wire.Header{Kind: wire.KindChunk, Op: h.op, Session: h.session, Flags: wire.FlagEnd}}
+		h.placeLocked(&f.hdr, 0)
+		h.c.pushLocked(f)
 	}
 	return nil
 }
