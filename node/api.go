@@ -107,8 +107,8 @@ func (n *Node) routeLooks(op wire.OpType) (route, bool) {
 }
 
 // serveCall answers one call, whoever it is from. An error becomes the typed reply.
-func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall) {
-	if err := n.dispatch(ctx, c); err != nil {
+func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall, who caller) {
+	if err := n.dispatch(ctx, c, who); err != nil {
 		typed := n.typed(c.Op(), err)
 		if typed.Code == wire.CodeInternal {
 			n.logger.Error("call failed", "op", c.Op().String(), "error", err)
@@ -119,11 +119,15 @@ func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall) {
 	}
 }
 
-func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall) error {
+func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who caller) error {
 	r, ok := n.route(c.Op())
-	switch {
-	case !ok:
+	if !ok {
 		return wire.Errorf(c.Op(), wire.CodeProtocol, "this version does not serve %s", c.Op())
+	}
+	if err := who.mayCall(c); err != nil {
+		return err
+	}
+	switch {
 	case n.draining.Load():
 		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is stopping; ask another node", n.id)
 	case r.leader && !n.log.IsLeader():

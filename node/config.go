@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/node/internal/vfs"
+	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire/mux"
 )
@@ -50,6 +51,7 @@ type Config struct {
 	HTTP      string            // host:port for health and metrics; empty: none
 	Bootstrap []Peer            // the voters of a new cell, this node among them
 	Join      []string          // addresses of a cell to join
+	TLS       pki.Files         // this node's certificate; none: plaintext
 	Insecure  bool              // allow plaintext beyond loopback
 	Settings  map[string]string // of a new cell, where they differ from the default
 
@@ -57,7 +59,7 @@ type Config struct {
 	DefaultModule []byte     // loaded and activated in a new cell; needs Policies
 
 	// Clock, Dial and FS are the seams to the world; Listener is the fourth. Zero values are the real
-	// ones. The log's own files are outside of FS.
+	// ones. The log's own files and those of TLS are outside of FS.
 	Clock mux.Clock
 	Dial  func(ctx context.Context, addr string) (net.Conn, error)
 	FS    vfs.FS
@@ -74,7 +76,7 @@ type timing struct {
 	tick       time.Duration // how often loops look even when nothing has changed
 	stepLimit  time.Duration // one step of an executor, one append to a replica
 	dialLimit  time.Duration
-	firstByte  time.Duration // from accept to the first byte of a connection
+	firstByte  time.Duration // from accept until it is known who is there and what follows
 	drainLimit time.Duration
 }
 

@@ -153,6 +153,7 @@ func (n *Node) joinAt(ctx context.Context, conn *mux.Conn, req wire.JoinRequest)
 	if err := answer.Decode(&reply); err != nil {
 		return err
 	}
+	n.secure.vouch(reply.Members)
 	return n.letIn(reply.Cell)
 }
 

@@ -45,7 +45,19 @@ func (n *Node) admitNode(ctx context.Context, req wire.JoinRequest) (wire.JoinRe
 	if results[0].Err != nil {
 		return wire.JoinReply{}, results[0].Err
 	}
-	return wire.JoinReply{Cell: view.Cell}, nil
+	return n.joinReply(view.Cell)
+}
+
+func (n *Node) joinReply(cell string) (wire.JoinReply, error) {
+	servers, err := n.log.Servers()
+	if err != nil {
+		return wire.JoinReply{}, err
+	}
+	reply := wire.JoinReply{Cell: cell}
+	for _, s := range servers {
+		reply.Members = append(reply.Members, string(s.ID))
+	}
+	return reply, nil
 }
 
 // checkTwin refuses a second node with the ID of one that is alive, and an empty folder for a node

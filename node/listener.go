@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -12,27 +13,36 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// maxConns bounds the accepted connections. One more is closed at once.
-const maxConns = 1024
+const (
+	// maxConns bounds the accepted connections, raft's among them. One more is closed at once.
+	maxConns = 1024
+	// maxConnsPerAddr bounds those from one IP address, so that one machine cannot take them all.
+	maxConnsPerAddr = 256
+)
 
 // acceptPause is how long no connection is accepted after that has failed.
 const acceptPause = 20 * time.Millisecond
 
-// listener is the node's one listener. It reads the first byte of each connection and hands it to
-// the frames' side or to raft's. It implements raftlog.StreamLayer.
+// listener is the node's one listener. It tells by the first byte of each connection, and with TLS
+// by the protocol agreed on, what follows, and hands the connection to the frames' side or to raft's.
+// It implements raftlog.StreamLayer.
 type listener struct {
 	net.Listener
 	firstByte time.Duration
 	hello     func() streamHello // of this node, as it is now
 	dial      dialer
 	pause     func(time.Duration) <-chan struct{}
-	frames    func(nc net.Conn) // takes over a connection whose preamble byte was read
-	raft      chan net.Conn     // accepted raft streams
-	done      chan struct{}     // closed by Close
+	frames    func(nc net.Conn, who caller) // takes over a connection whose preamble byte was read
+	secure    *security                     // nil: plaintext
+	logger    *slog.Logger
+	raft      chan net.Conn // accepted raft streams
+	done      chan struct{} // closed by Close
 	closeOnce sync.Once
 	wg        sync.WaitGroup
-	mu        sync.Mutex
-	conns     map[net.Conn]struct{} // Guarded by mu. Accepted, not yet handed on.
+
+	mu    sync.Mutex
+	conns map[net.Conn]string // Guarded by mu. Accepted and not closed yet, with the IP address they are from.
+	from  map[string]int      // Guarded by mu. How many there are from each address.
 }
 
 // streamHello opens a raft stream: who dials, of which cell. Raft's own messages name neither, and
@@ -42,7 +52,7 @@ type streamHello struct{ cell, node string }
 func newListener(l net.Listener, firstByte time.Duration) *listener {
 	return &listener{
 		Listener: l, firstByte: firstByte, raft: make(chan net.Conn), done: make(chan struct{}),
-		conns: map[net.Conn]struct{}{},
+		conns: map[net.Conn]string{}, from: map[string]int{},
 	}
 }
 
@@ -71,7 +81,12 @@ func (l *listener) run() {
 	}()
 }
 
+// track counts a connection in, or closes it because there are too many.
 func (l *listener) track(nc net.Conn) bool {
+	addr := nc.RemoteAddr().String()
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		addr = host
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
@@ -80,58 +95,125 @@ func (l *listener) track(nc net.Conn) bool {
 		return false
 	default:
 	}
-	if len(l.conns) >= maxConns {
+	if len(l.conns) >= maxConns || l.from[addr] >= maxConnsPerAddr {
 		nc.Close()
 		return false
 	}
-	l.conns[nc] = struct{}{}
+	l.conns[nc] = addr
+	l.from[addr]++
 	return true
 }
 
-// sort reads the first byte and hands the connection on. frames runs in this goroutine until the
-// connection has ended.
-func (l *listener) sort(nc net.Conn) {
-	defer l.wg.Done()
-	defer func() {
-		l.mu.Lock()
-		delete(l.conns, nc)
-		l.mu.Unlock()
-	}()
-	first := make([]byte, 1)
-	if err := nc.SetReadDeadline(time.Now().Add(l.firstByte)); err != nil {
-		nc.Close()
+// forget counts a connection out.
+func (l *listener) forget(nc net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	addr, ok := l.conns[nc]
+	if !ok {
 		return
 	}
-	if _, err := io.ReadFull(nc, first); err != nil {
-		nc.Close()
-		return
-	}
-	switch first[0] {
-	case wire.PreambleFrames:
-		if nc.SetReadDeadline(time.Time{}) != nil {
-			nc.Close()
-			return
-		}
-		l.frames(nc)
-	case wire.PreambleRaft:
-		l.acceptRaft(nc)
-	default:
-		nc.Close()
+	delete(l.conns, nc)
+	if l.from[addr]--; l.from[addr] == 0 {
+		delete(l.from, addr)
 	}
 }
 
-func (l *listener) acceptRaft(nc net.Conn) {
-	theirs, err := readStreamHello(nc)
-	mine := l.hello()
-	if err != nil || (mine.cell != "" && theirs.cell != "" && mine.cell != theirs.cell) || nc.SetReadDeadline(time.Time{}) != nil {
-		nc.Close()
+// sort finds out what a connection is for and hands it on. frames runs in this goroutine until the
+// connection has ended. One deadline is over all that comes before, however slowly it is sent.
+func (l *listener) sort(nc net.Conn) {
+	defer l.wg.Done()
+	keep := false
+	defer func() {
+		if !keep {
+			nc.Close()
+			l.forget(nc)
+		}
+	}()
+	if err := nc.SetDeadline(time.Now().Add(l.firstByte)); err != nil {
+		return
+	}
+	greeted, who, kind, err := l.greet(nc)
+	if err == nil && kind == wire.PreambleRaft {
+		err = l.checkStream(greeted, who)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) { // somebody who only looks whether the port is open
+			l.logger.Info("connection refused", "remote", nc.RemoteAddr().String(), "error", err)
+		}
+		return
+	}
+	if nc.SetDeadline(time.Time{}) != nil {
+		return
+	}
+	if kind == wire.PreambleFrames {
+		l.frames(greeted, who)
 		return
 	}
 	select {
-	case l.raft <- nc:
+	case l.raft <- &raftConn{Conn: greeted, raw: nc, forget: l.forget}:
+		keep = true
 	case <-l.done:
-		nc.Close()
 	}
+}
+
+// greet reads up to and with the preamble byte, which it gives, and tells who is there.
+func (l *listener) greet(nc net.Conn) (net.Conn, caller, byte, error) {
+	first, err := readByte(nc)
+	switch {
+	case err != nil:
+		return nil, caller{}, 0, err
+	case first == wire.PreambleTLS && l.secure != nil:
+		return l.secure.accept(&prefixedConn{Conn: nc, prefix: []byte{first}})
+	case first == wire.PreambleTLS:
+		return nil, caller{}, 0, errors.New("the peer wants TLS, this node has no certificate")
+	case first != wire.PreambleFrames && first != wire.PreambleRaft:
+		return nil, caller{}, 0, fmt.Errorf("first byte %#x: neither TLS, frames nor a raft stream", first)
+	case l.secure != nil:
+		return nil, caller{}, 0, errors.New("the peer wants plaintext, this node speaks TLS only")
+	}
+	return nc, caller{}, first, nil
+}
+
+// checkStream reads the hello of a raft stream and judges it.
+func (l *listener) checkStream(nc net.Conn, who caller) error {
+	theirs, err := readStreamHello(nc)
+	if err != nil {
+		return err
+	}
+	if mine := l.hello(); mine.cell != "" && theirs.cell != "" && mine.cell != theirs.cell {
+		return fmt.Errorf("raft stream of node %q of cell %q, this node is of %q", theirs.node, theirs.cell, mine.cell)
+	}
+	if l.secure == nil {
+		return nil
+	}
+	return l.secure.checkStream(theirs, who)
+}
+
+// raftConn is an accepted raft stream, counted until it is closed.
+type raftConn struct {
+	net.Conn
+	raw    net.Conn // what was accepted
+	forget func(net.Conn)
+}
+
+func (c *raftConn) Close() error {
+	c.forget(c.raw)
+	return c.Conn.Close()
+}
+
+// prefixedConn gives again what was read already.
+type prefixedConn struct {
+	net.Conn
+	prefix []byte
+}
+
+func (c *prefixedConn) Read(p []byte) (int, error) {
+	if len(c.prefix) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.prefix)
+	c.prefix = c.prefix[n:]
+	return n, nil
 }
 
 // Accept waits for the next raft stream.
@@ -148,7 +230,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Dial(addr string, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	nc, err := l.dial(ctx, addr)
+	nc, err := l.dialStream(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +241,15 @@ func (l *listener) Dial(addr string, timeout time.Duration) (net.Conn, error) {
 	return nc, nil
 }
 
-// Close stops accepting and closes the connections whose protocol is not known yet. It does not
-// wait: raft calls it while it shuts down. See wait.
+func (l *listener) dialStream(ctx context.Context, addr string) (net.Conn, error) {
+	nc, err := l.dial(ctx, addr)
+	if err != nil || l.secure == nil {
+		return nc, err
+	}
+	return l.secure.dialStream(ctx, nc, addr)
+}
+
+// Close stops accepting and closes what was accepted. It does not wait: raft calls it while it shuts down. See wait.
 func (l *listener) Close() error {
 	l.closeOnce.Do(func() {
 		close(l.done)
@@ -194,13 +283,19 @@ func readStreamHello(nc net.Conn) (h streamHello, err error) {
 }
 
 func readShort(r io.Reader) (string, error) {
-	var n [1]byte
-	if _, err := io.ReadFull(r, n[:]); err != nil {
+	n, err := readByte(r)
+	if err != nil {
 		return "", err
 	}
-	buf := make([]byte, n[0])
-	_, err := io.ReadFull(r, buf)
+	buf := make([]byte, n)
+	_, err = io.ReadFull(r, buf)
 	return string(buf), err
+}
+
+func readByte(r io.Reader) (byte, error) {
+	var b [1]byte
+	_, err := io.ReadFull(r, b[:])
+	return b[0], err
 }
 
 // listen opens the listener of cfg.
@@ -208,8 +303,10 @@ func listen(ctx context.Context, cfg Config) (net.Listener, error) {
 	if cfg.Listener != nil {
 		return cfg.Listener, nil
 	}
-	if !loopback(cfg.Listen) && !cfg.Insecure {
-		return nil, fmt.Errorf("%s is not a loopback address and this build has no TLS yet: anyone who reaches it could read and delete data; listen on 127.0.0.1, or accept that with --insecure", cfg.Listen)
+	if open := !loopback(cfg.Listen) && !cfg.TLS.Any(); open && !cfg.Insecure {
+		return nil, fmt.Errorf("%s can be reached from other machines and there is no certificate: anyone who reaches it could read and delete data; give one with --tls-cert, --tls-key and --tls-ca, listen on 127.0.0.1, or accept it with --insecure", cfg.Listen)
+	} else if open {
+		cfg.Logger.Warn("insecure: this node speaks plaintext beyond this machine; anyone who reaches it can read and delete", "listen", cfg.Listen)
 	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", cfg.Listen)

@@ -31,8 +31,10 @@ type Node struct {
 
 	listener *listener
 	log      *raftlog.Group
+	group    atomic.Pointer[raftlog.Group] // log, for what raft calls while it is opened
 	store    *extent.Store
 	peers    *peers
+	secure   *security // nil: plaintext
 	policies *registry
 	exec     *executor
 	admit    *admission
@@ -81,11 +83,19 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if id.Cell == "" && len(cfg.Bootstrap) == 0 && len(cfg.Join) == 0 {
 		return nil, fmt.Errorf("data folder %s belongs to no cell yet: say --bootstrap to make one or --join to enter one", cfg.Dir)
 	}
+	secure, err := openSecurity(cfg)
+	if err != nil {
+		return nil, err
+	}
 	l, err := listen(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	n := newNode(cfg, id, l)
+	if err := n.useSecurity(secure); err != nil {
+		n.stop(nil)
+		return nil, err
+	}
 	if err := n.open(); err != nil {
 		n.stop(nil)
 		return nil, err
@@ -108,7 +118,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.listener = newListener(l, n.time.firstByte)
 	n.listener.dial, n.listener.pause = cfg.Dial, n.after
 	n.listener.hello = func() streamHello { return streamHello{cell: n.cell(), node: cfg.ID} }
-	n.listener.frames = n.serveConn
+	n.listener.frames, n.listener.logger = n.serveConn, n.logger
 	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, cfg.Dial, n.peerConfig)
 	n.inbound = newInbound()
 	n.policies = newRegistry(n)
@@ -143,6 +153,7 @@ func (n *Node) open() error {
 	if err != nil {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)
 	}
+	n.group.Store(n.log)
 	if err := n.policies.open(n.ctx); err != nil {
 		return err
 	}
@@ -238,10 +249,16 @@ func (n *Node) peerConfig() mux.Config {
 func (n *Node) countMismatch(mux.Mismatch) { n.mismatches.Add(1) }
 
 // serveConn serves one accepted connection until it ends.
-func (n *Node) serveConn(nc net.Conn) {
+func (n *Node) serveConn(nc net.Conn, who caller) {
+	serve := func(ctx context.Context, c *mux.ServerCall) { n.serveCall(ctx, c, who) }
 	conn, err := mux.Server(n.ctx, nc, mux.Config{
-		Hello: n.muxHello(), Handler: mux.HandlerFunc(n.serveCall), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch,
+		Hello: n.muxHello(), Handler: mux.HandlerFunc(serve), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch,
 	})
+	if err == nil {
+		if err = who.mayClaim(conn.Peer().Node); err != nil {
+			conn.Close()
+		}
+	}
 	if err != nil {
 		n.logger.Info("connection refused", "remote", nc.RemoteAddr().String(), "error", err)
 		return

@@ -19,6 +19,7 @@ type peers struct {
 	ctx       func() context.Context // ends when the node stops
 	dialLimit time.Duration
 	dialTo    dialer
+	secure    *security // nil: plaintext
 
 	wg sync.WaitGroup // dials, and what waits for their connections to end
 
@@ -92,7 +93,13 @@ func (p *peers) connect(ctx context.Context, addr string) (*mux.Conn, error) {
 	if err != nil {
 		return nil, wire.Errorf(0, wire.CodeUnavailable, "cannot reach %s: %v", addr, err)
 	}
-	conn, err := mux.Client(ctx, nc, p.config())
+	cfg := p.config()
+	if p.secure != nil {
+		if nc, cfg.ExpectNode, err = p.secure.dialFrames(ctx, nc, addr); err != nil {
+			return nil, wire.Errorf(0, wire.CodeUnavailable, "cannot reach %s: %v", addr, err)
+		}
+	}
+	conn, err := mux.Client(ctx, nc, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", addr, err)
 	}

@@ -16,6 +16,9 @@ type JoinReply struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
 	Cell string
+	// Members are the IDs of the nodes in the log's group now. A node that was away for long may know
+	// none of those that lead today.
+	Members []string
 }
 
 // Heartbeat is what a node tells the leader, a few times a second.

@@ -28,11 +28,12 @@ const (
 	CodeWrongCell    Code = 17 // the peer belongs to another cell, or is another node
 	CodeExhausted    Code = 18 // a limit of the peer is reached
 	CodeDiskFailed   Code = 19 // a sync failed; the node no longer serves this disk
+	CodeDenied       Code = 20 // the caller's certificate does not allow it
 )
 
 var codeNames = [...]string{"", "internal", "invalid", "not-found", "conflict", "precondition", "envelope",
 	"unavailable", "corrupt", "stale-fence", "not-running", "cancelled", "deadline", "connection", "protocol",
-	"no-space", "session-expired", "wrong-cell", "exhausted", "disk-failed"}
+	"no-space", "session-expired", "wrong-cell", "exhausted", "disk-failed", "denied"}
 
 func (c Code) String() string {
 	if c == 0 || int(c) >= len(codeNames) {

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -19,9 +21,10 @@ type app struct {
 	stdout, stderr io.Writer
 	env            func(string) string
 
-	addr    string
-	output  string
-	timeout time.Duration
+	addr     string
+	output   string
+	timeout  time.Duration
+	tlsFiles pki.Files
 }
 
 const (
@@ -82,10 +85,23 @@ func (a *app) withClient(f func(ctx context.Context, c *client.Client, args []st
 	return func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := a.bounded(cmd.Context())
 		defer cancel()
-		c := client.New(client.Options{Addrs: a.addrs(), Name: "datanode " + cmd.Name()})
+		certificate, err := a.tls()
+		if err != nil {
+			return err
+		}
+		c := client.New(client.Options{Addrs: a.addrs(), TLS: certificate, Name: "datanode " + cmd.Name()})
 		defer c.Close()
-		return f(ctx, c, args)
+		return a.timedOut(ctx, f(ctx, c, args))
 	}
+}
+
+// timedOut is err, told as what it is when --timeout was up.
+func (a *app) timedOut(ctx context.Context, err error) error {
+	coded := (*codedError)(nil)
+	if err == nil || errors.As(err, &coded) || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
+	}
+	return withCode(exitUnavailable, "gave up after --timeout %s: %w", a.timeout, err)
 }
 
 // bounded ends after --timeout, if there is one.

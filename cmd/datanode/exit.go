@@ -58,7 +58,7 @@ func exitCode(ctx context.Context, err error) int {
 	case wire.CodeNotFound:
 		return exitNotFound
 	case wire.CodeConflict, wire.CodePrecondition, wire.CodeEnvelope, wire.CodeStaleFence, wire.CodeNotRunning,
-		wire.CodeNoSpace, wire.CodeWrongCell:
+		wire.CodeNoSpace, wire.CodeWrongCell, wire.CodeDenied:
 		return exitRefused
 	case wire.CodeUnavailable, wire.CodeConnection, wire.CodeDeadline, wire.CodeExhausted:
 		return exitUnavailable
@@ -79,7 +79,7 @@ func explainError(ctx context.Context, err error) string {
 	case wire.CodeOf(err) == wire.CodeUnavailable && strings.Contains(err.Error(), "could be reached"):
 		return err.Error() + " with --addr; datanode dev starts a cell on this machine"
 	case wire.CodeOf(err) == wire.CodeDeadline:
-		return err.Error() + "; the node did not answer in time, see --timeout"
+		return err.Error() + "; the node did not answer in time"
 	}
 	return err.Error()
 }

@@ -16,9 +16,10 @@ const module = "github.com/datanode/datanode"
 // name here that it starts with; packages under the same name may import each other.
 func layers() map[string][]string {
 	return map[string][]string{
+		"pki":                 {},
 		"wire":                {},
 		"wire/mux":            {"wire"},
-		"wire/client":         {"wire", "wire/mux"},
+		"wire/client":         {"wire", "wire/mux", "pki"},
 		"policies":            {},
 		"policies/policytest": {"policies"},
 		"policies/sim":        {"policies", "raftlog/state", "node/schedule"},
@@ -30,12 +31,12 @@ func layers() map[string][]string {
 		"node/extent":         {"node/internal/vfs"},
 		"node/schedule":       {"policies", "raftlog/state"},
 		"node/console":        {"wire"},
-		"node": {"wire", "wire/mux", "wire/client", "policies", "raftlog", "raftlog/state",
+		"node": {"pki", "wire", "wire/mux", "wire/client", "policies", "raftlog", "raftlog/state",
 			"node/internal/vfs", "node/extent", "node/schedule", "node/console"},
 		"examples/policies": {"plugins/guest"},
 		// Only the examples' tests import this one.
 		"examples/policies/internal/exampletest": {"policies", "policies/policytest", "plugins"},
-		"cmd/datanode": {"wire", "wire/mux", "wire/client", "policies", "policies/policytest", "policies/sim", "plugins",
+		"cmd/datanode": {"pki", "wire", "wire/mux", "wire/client", "policies", "policies/policytest", "policies/sim", "plugins",
 			"raftlog", "raftlog/state", "node", "node/console"},
 	}
 }

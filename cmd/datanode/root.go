@@ -24,7 +24,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newDemoCommand(a),
 		newPutCommand(a), newGetCommand(a), newRemoveCommand(a),
 		newExtentCommand(a), newOpCommand(a), newNodeCommand(a), newPolicyCommand(a), newLogCommand(a),
-		newSettingsCommand(a), newConnsCommand(a), newStatusCommand(a), newVersionCommand(a))
+		newSettingsCommand(a), newConnsCommand(a), newStatusCommand(a), newCertCommand(a), newVersionCommand(a))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
@@ -36,6 +36,7 @@ func newRootCommand(a *app) *cobra.Command {
 	flags.StringVar(&a.addr, "addr", "", "nodes to talk to, HOST:PORT[,…] (env "+envAddr+", default "+client.DefaultAddr+")")
 	flags.StringVarP(&a.output, "output", "o", outputTable, "table, json or jsonl")
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this long, such as 30s (default: no limit)")
+	tlsFlags(flags.StringVar, &a.tlsFiles)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if f := cmd.Flags(); f.Changed("wait") && f.Changed("no-wait") {
 			return usagef("--wait and --no-wait: want one of them")

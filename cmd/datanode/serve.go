@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/datanode/datanode/node"
+	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/plugins"
 	"github.com/spf13/cobra"
 )
@@ -16,6 +18,7 @@ import (
 type serving struct {
 	id, dir, listen, http, advertise, config string
 	bootstrap, join                          []string
+	tls                                      pki.Files
 	insecure                                 bool
 	logs                                     logFlags
 }
@@ -23,13 +26,18 @@ type serving struct {
 func newServeCommand(a *app) *cobra.Command {
 	var s serving
 	cmd := &cobra.Command{
+		Example: `  datanode serve --id n1 --dir n1 --listen 127.0.0.1:7401 --bootstrap n1=127.0.0.1:7401,n2=127.0.0.1:7402,n3=127.0.0.1:7403
+  datanode serve --id n4 --dir n4 --listen 127.0.0.1:7404 --join 127.0.0.1:7401`,
 		Use:   "serve --id ID --dir DIR --listen HOST:PORT (--bootstrap ID=HOST:PORT,… | --join HOST:PORT)",
 		Short: "Run one node", Args: takes(0, 0),
 		Long: `Run one node until it is interrupted. The first nodes of a cell are all given the same --bootstrap list;
 further ones --join it. Both are needed only while the data folder is new.
 
 Each flag may instead come from the environment (DATANODE_LISTEN for --listen) or from the file that
---config names: a JSON object of flags, such as {"id": "n1", "dir": "/srv/n1", "join": ["10.0.0.1:7400"]}.`,
+--config names: a JSON object of flags, such as {"id": "n1", "dir": "/srv/n1", "join": ["10.0.0.1:7400"]}.
+
+With --tls-cert, --tls-key and --tls-ca the node speaks TLS only, to holders of certificates of the same authority:
+see datanode cert. Without, it listens on this machine only, unless --insecure allows more.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.fillFlags(cmd); err != nil {
 				return err
@@ -42,10 +50,11 @@ Each flag may instead come from the environment (DATANODE_LISTEN for --listen) o
 	flags.StringVar(&s.dir, "dir", "", "data folder")
 	flags.StringVar(&s.listen, "listen", "", "HOST:PORT for clients, peers and raft")
 	flags.StringVar(&s.advertise, "advertise", "", "HOST:PORT that others dial (default: that of --listen)")
-	flags.StringVar(&s.http, "http", "", "HOST:PORT for health, metrics and the console (default: none)")
+	flags.StringVar(&s.http, "http", "", "HOST:PORT for health checks and metrics (default: none)")
 	flags.StringSliceVar(&s.bootstrap, "bootstrap", nil, "the voters of a new cell, ID=HOST:PORT,…, this node among them")
 	flags.StringSliceVar(&s.join, "join", nil, "HOST:PORT of nodes of the cell to join")
 	flags.StringVar(&s.config, flagConfig, "", "JSON file with further flags")
+	tlsFlags(flags.StringVar, &s.tls)
 	flags.BoolVar(&s.insecure, "insecure", false, "listen beyond this machine without TLS: anyone who reaches the port can read and delete")
 	s.logs.add(cmd, slog.LevelInfo.String())
 	return cmd
@@ -54,7 +63,7 @@ Each flag may instead come from the environment (DATANODE_LISTEN for --listen) o
 // nodeConfig checks the flags and makes a node's configuration of them.
 func (s serving) nodeConfig() (node.Config, error) {
 	cfg := node.Config{ID: s.id, Dir: s.dir, Listen: s.listen, HTTP: s.http, Advertise: s.advertise, Join: s.join,
-		Insecure: s.insecure, Version: buildInfo().Version}
+		TLS: s.tls, Insecure: s.insecure, Version: buildInfo().Version}
 	for _, need := range []struct{ flag, value string }{{"--id", s.id}, {"--dir", s.dir}, {"--listen", s.listen}} {
 		if need.value == "" {
 			return cfg, usagef("serve needs %s; see datanode serve --help", need.flag)
@@ -63,18 +72,52 @@ func (s serving) nodeConfig() (node.Config, error) {
 	if len(s.bootstrap) > 0 && len(s.join) > 0 {
 		return cfg, usagef("a node either starts a new cell with --bootstrap or enters one with --join, not both")
 	}
+	if err := checkNodeID(s.id); err != nil {
+		return cfg, usagef("--id: %w", err)
+	}
 	for _, addr := range append([]string{s.listen}, s.join...) {
 		if err := checkAddr(addr); err != nil {
 			return cfg, err
 		}
 	}
-	if !loopback(s.listen) && !s.insecure {
-		return cfg, usagef("%s can be reached from other machines, and there is no TLS yet: anyone who reaches it could read and delete; listen on 127.0.0.1, or accept that with --insecure", s.listen)
+	if err := s.checkSecurity(); err != nil {
+		return cfg, err
 	}
 	var err error
 	cfg.Bootstrap, err = parsePeers(s.bootstrap)
+	if err == nil && len(cfg.Bootstrap) > 0 && !slices.ContainsFunc(cfg.Bootstrap, func(p node.Peer) bool { return p.ID == s.id }) {
+		err = usagef("--bootstrap does not name this node, %s; every first node is given the same list", s.id)
+	}
 	return cfg, err
 }
+
+// maxNodeID bounds the ID of a node, which is in every table and file name.
+const maxNodeID = 63
+
+// checkNodeID tells whether id is one word that tables, lists and file names can hold.
+func checkNodeID(id string) error {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+	if id == "" || len(id) > maxNodeID || strings.Trim(id, plain) != "" || strings.ContainsAny(id[:1], ".-") {
+		return fmt.Errorf("%q is not the ID of a node: want at most %d letters, digits, dots, dashes and underscores, such as n1", id, maxNodeID)
+	}
+	return nil
+}
+
+func (s serving) checkSecurity() error {
+	if err := checkTLS(s.tls); err != nil {
+		return err
+	}
+	switch {
+	case s.tls.Any() && s.insecure:
+		return usagef("--insecure allows what --tls-cert forbids; want one of them")
+	case !s.open() || s.insecure:
+		return nil
+	}
+	return usagef("%s can be reached from other machines, and there is no certificate: anyone who reaches it could read and delete; make one with datanode cert and give it with --tls-cert, listen on 127.0.0.1, or accept that with --insecure", s.listen)
+}
+
+// open tells whether other machines can talk to the node without a certificate.
+func (s serving) open() bool { return !loopback(s.listen) && !s.tls.Any() }
 
 // parsePeers reads ID=HOST:PORT.
 func parsePeers(list []string) ([]node.Peer, error) {
@@ -83,6 +126,9 @@ func parsePeers(list []string) ([]node.Peer, error) {
 		id, addr, ok := strings.Cut(s, "=")
 		if !ok || id == "" {
 			return nil, usagef("--bootstrap: %q is not ID=HOST:PORT, such as n1=127.0.0.1:7400", s)
+		}
+		if err := checkNodeID(id); err != nil {
+			return nil, usagef("--bootstrap: %w", err)
 		}
 		if err := checkAddr(addr); err != nil {
 			return nil, usagef("--bootstrap: %w", err)
@@ -109,6 +155,9 @@ func (a *app) serve(ctx context.Context, s serving) error {
 	}
 	if cfg.Logger, err = s.logs.logger(a.stderr); err != nil {
 		return err
+	}
+	if s.open() {
+		a.note("datanode: INSECURE: %s speaks plaintext on %s; anyone who reaches it can read and delete; see datanode cert", s.id, s.listen)
 	}
 	host, err := plugins.New(ctx, plugins.Options{Logger: cfg.Logger})
 	if err != nil {

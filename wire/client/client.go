@@ -26,6 +26,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/wire/mux"
 )
 
@@ -52,6 +53,8 @@ type Options struct {
 	Addrs []string
 	// Dial opens a connection; nil: TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// TLS is the client's certificate; nil: plaintext.
+	TLS *pki.Source
 	// Name is what the client calls its session in the cell; empty: "client".
 	Name   string
 	Logger *slog.Logger // nil: none

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"sync"
 
+	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/wire/mux"
 )
 
@@ -94,7 +96,7 @@ func (p *pool) open(ctx context.Context, s *slot, addr string) (*mux.Conn, error
 	if err := p.dialing(s, cancel); err != nil {
 		return nil, err
 	}
-	nc, err := p.opts.Dial(ctx, addr)
+	nc, err := p.dial(ctx, addr)
 	if err != nil {
 		return nil, p.dialError(ctx, err)
 	}
@@ -103,6 +105,18 @@ func (p *pool) open(ctx context.Context, s *slot, addr string) (*mux.Conn, error
 		return nil, p.dialError(ctx, err)
 	}
 	return conn, nil
+}
+
+func (p *pool) dial(ctx context.Context, addr string) (net.Conn, error) {
+	nc, err := p.opts.Dial(ctx, addr)
+	if err != nil || p.opts.TLS == nil {
+		return nc, err
+	}
+	tc, _, err := p.opts.TLS.Client(ctx, nc, addr, pki.ProtocolFrames)
+	if err != nil {
+		return nil, err // not tc: nil in an interface is something
+	}
+	return tc, nil
 }
 
 // dialError prefers the reason why the context ended to what the dial made of it.

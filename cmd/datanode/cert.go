@@ -1,0 +1,220 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/datanode/datanode/pki"
+	"github.com/spf13/cobra"
+)
+
+const (
+	defaultCertDir  = "certs"
+	defaultCertDays = 365
+	maxCertDays     = 3650
+)
+
+// tlsFlags are the flags that name a certificate, the same for nodes and for those who talk to them.
+func tlsFlags(add func(p *string, name, value, usage string), f *pki.Files) {
+	add(&f.Cert, "tls-cert", "", "certificate to show, PEM (env DATANODE_TLS_CERT)")
+	add(&f.Key, "tls-key", "", "key of the certificate (env DATANODE_TLS_KEY)")
+	add(&f.CA, "tls-ca", "", "certificate of the authority that others' must be from (env DATANODE_TLS_CA)")
+}
+
+// tls is the certificate of the flags, else of the environment; nil for none.
+func (a *app) tls() (*pki.Source, error) {
+	f := a.tlsFiles
+	for _, v := range []struct {
+		to   *string
+		name string
+	}{{&f.Cert, "tls-cert"}, {&f.Key, "tls-key"}, {&f.CA, "tls-ca"}} {
+		if *v.to == "" {
+			*v.to = a.env(envName(v.name))
+		}
+	}
+	if err := checkTLS(f); err != nil || !f.Any() {
+		return nil, err
+	}
+	source, err := pki.Open(f)
+	return source, fileError(err)
+}
+
+// checkTLS tells whether all of a certificate's files are named, or none.
+func checkTLS(f pki.Files) error {
+	if f.Any() && !f.Complete() {
+		return usagef("--tls-cert, --tls-key and --tls-ca belong together; given are %q, %q and %q", f.Cert, f.Key, f.CA)
+	}
+	return nil
+}
+
+// certs are the flags of the cert commands.
+type certs struct {
+	dir, cluster string
+	days         int
+	hosts        []string
+	renew        bool
+}
+
+func newCertCommand(a *app) *cobra.Command {
+	return group("cert", "Make the certificates of a cell",
+		`Make the certificates of a cell. All are kept in one folder: the authority, whose key should leave this machine
+as seldom as possible, and what it has signed. A running node takes up a renewed certificate by itself.`,
+		newCertInitCommand(a), newCertIssueCommand(a, pki.RoleNode), newCertIssueCommand(a, pki.RoleClient), newCertIssueCommand(a, pki.RoleAdmin))
+}
+
+func newCertInitCommand(a *app) *cobra.Command {
+	var c certs
+	cmd := &cobra.Command{
+		Use: "init", Short: "Make the authority of a cell", Args: takes(0, 0),
+		Long: "Make the authority that signs the certificates of a cell, valid for ten years.",
+		RunE: func(*cobra.Command, []string) error { return a.certInit(c) },
+	}
+	cmd.Flags().StringVar(&c.dir, "dir", defaultCertDir, "folder of the certificates")
+	cmd.Flags().StringVar(&c.cluster, "cluster", "cell", "name that all of its certificates carry")
+	return cmd
+}
+
+func newCertIssueCommand(a *app, role pki.Role) *cobra.Command {
+	var c certs
+	what := map[pki.Role][2]string{
+		pki.RoleNode:   {"ID", "Make the certificate of a node"},
+		pki.RoleClient: {"NAME", "Make a certificate to store, read, delete and look with"},
+		pki.RoleAdmin:  {"NAME", "Make a certificate to change the cell with: nodes, policies, settings"},
+	}[role]
+	cmd := &cobra.Command{
+		Use: string(role) + " " + what[0], Short: what[1], Args: takes(1, 1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.certIssue(c, role, args[0]) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&c.dir, "dir", defaultCertDir, "folder of the certificates")
+	flags.IntVar(&c.days, "days", defaultCertDays, "how long it is valid")
+	flags.BoolVar(&c.renew, "renew", false, "replace the one that there is")
+	if role == pki.RoleNode {
+		flags.StringSliceVar(&c.hosts, "host", []string{"127.0.0.1", "::1", "localhost"}, "host name or IP address that others dial; may be repeated")
+	}
+	return cmd
+}
+
+func (a *app) certInit(c certs) error {
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
+		return err
+	}
+	_, pair, err := pki.NewAuthority(c.cluster, time.Now())
+	if err != nil {
+		return usagef("%w", err)
+	}
+	if err := a.writePair(c.dir, "ca", pair, false); err != nil {
+		return err
+	}
+	a.note("next, for each node and for yourself:\n  datanode cert node n1 --host HOST%s\n  datanode cert admin %s%s", dirFlag(c.dir), "NAME", dirFlag(c.dir))
+	return nil
+}
+
+func (a *app) certIssue(c certs, role pki.Role, name string) error {
+	if c.days < 1 || c.days > maxCertDays {
+		return usagef("--days %d: want 1 to %d", c.days, maxCertDays)
+	}
+	ca, err := readAuthority(c.dir)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	pair, err := ca.Issue(pki.Request{Role: role, Name: name, Hosts: c.hosts, From: now, Expiry: now.AddDate(0, 0, c.days)})
+	if err != nil {
+		return usagef("%w", err)
+	}
+	stem := string(role) + "-" + name
+	if err := a.writePair(c.dir, stem, pair, c.renew); err != nil {
+		return err
+	}
+	use := "datanode status --addr HOST:PORT"
+	if role == pki.RoleNode {
+		use = "datanode serve --id " + name + " …"
+	}
+	cert, key := pairFiles(c.dir, stem)
+	authority, _ := pairFiles(c.dir, "ca")
+	a.note("use it with\n  %s --tls-cert %s --tls-key %s --tls-ca %s", use, cert, key, authority)
+	return nil
+}
+
+func dirFlag(dir string) string {
+	if dir == defaultCertDir {
+		return ""
+	}
+	return " --dir " + dir
+}
+
+func pairFiles(dir, stem string) (cert, key string) {
+	return filepath.Join(dir, stem+".pem"), filepath.Join(dir, stem+"-key.pem")
+}
+
+func readAuthority(dir string) (*pki.Authority, error) {
+	certFile, keyFile := pairFiles(dir, "ca")
+	cert, err := os.ReadFile(certFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, withCode(exitNotFound, "there is no authority in %s; make one with datanode cert init%s", dir, dirFlag(dir))
+	}
+	if err != nil {
+		return nil, err
+	}
+	key, err := os.ReadFile(keyFile)
+	if err != nil {
+		return nil, fileError(err)
+	}
+	ca, err := pki.ParseAuthority(pki.Pair{Cert: cert, Key: key})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", certFile, err)
+	}
+	return ca, nil
+}
+
+// writePair writes both files, or says which is there already. The key comes first: a node that looks in
+// between finds a certificate that is not of the key, and keeps what it has.
+func (a *app) writePair(dir, stem string, pair pki.Pair, replace bool) error {
+	cert, key := pairFiles(dir, stem)
+	if !replace {
+		for _, name := range []string{cert, key} {
+			if _, err := os.Lstat(name); err == nil {
+				how := "choose another --dir"
+				if stem != "ca" {
+					how += ", or replace it with --renew"
+				}
+				return withCode(exitRefused, "%s is there already; %s", name, how)
+			} else if !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	for _, f := range []struct {
+		name string
+		text []byte
+	}{{key, pair.Key}, {cert, pair.Cert}} {
+		if err := writeSecret(f.name, f.text); err != nil {
+			return err
+		}
+		if err := a.print("%s", f.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeSecret replaces a file in one step by one that only its owner may read.
+func writeSecret(name string, text []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(name), "."+strings.TrimSuffix(filepath.Base(name), ".pem")+"-*") // 0600
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(text)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return nil
+}

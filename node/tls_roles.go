@@ -1,0 +1,93 @@
+package node
+
+import (
+	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// caller is who is at the other end of an accepted connection. The zero value is anybody, in plaintext.
+type caller struct {
+	secure bool
+	pki.Identity
+}
+
+// mayClaim tells whether the caller may say in its hello that it is this node, empty for none. A node's
+// certificate is for its own connections only.
+func (w caller) mayClaim(node string) error {
+	switch {
+	case !w.secure:
+		return nil
+	case w.Role == pki.RoleNode && node != w.Name:
+		return wire.Errorf(0, wire.CodeDenied, "hello of node %q with the certificate of %s", node, w)
+	case w.Role != pki.RoleNode && node != "":
+		return wire.Errorf(0, wire.CodeDenied, "hello of node %q with the certificate of %s", node, w)
+	}
+	return nil
+}
+
+// mayCall tells whether the caller may make a call: the one place where roles decide. It comes before a
+// call is passed on; the next node sees this one's certificate.
+func (w caller) mayCall(c *mux.ServerCall) error {
+	if !w.secure {
+		return nil
+	}
+	// Calls may come before the connection's claim is judged.
+	if err := w.mayClaim(c.Peer().Node); err != nil {
+		return err
+	}
+	need := needs(c.Op())
+	if w.Role == pki.RoleClient && c.Op() == wire.OpSubmit {
+		var req wire.SubmitRequest
+		if err := c.Decode(&req); err != nil {
+			return err
+		}
+		need = needsSubmit(&req)
+	}
+	if !atLeast(w.Role, need) {
+		return wire.Errorf(c.Op(), wire.CodeDenied, "%s may not do this; it needs the certificate of a %s", w, need)
+	}
+	return nil
+}
+
+// atLeast tells whether a role includes another: nodes may do what admins may, and they what clients may.
+func atLeast(have, need pki.Role) bool {
+	switch have {
+	case pki.RoleNode:
+		return true
+	case pki.RoleAdmin:
+		return need == pki.RoleAdmin || need == pki.RoleClient
+	case pki.RoleClient:
+		return need == pki.RoleClient
+	}
+	return false
+}
+
+// needs is the role that a call takes. What is not named here takes the highest.
+func needs(op wire.OpType) pki.Role {
+	switch op {
+	case wire.OpPut, wire.OpRead, wire.OpAppend, wire.OpVerify, wire.OpSession, wire.OpSubmit, // submit: see needsSubmit
+		wire.OpOps, wire.OpShowOp, wire.OpExtents, wire.OpNodes, wire.OpStatus, wire.OpConns, wire.OpWait,
+		wire.OpSettings, wire.OpInventory, wire.OpPolicies, wire.OpLogList, wire.OpLogVerify, wire.OpLogChain:
+		return pki.RoleClient
+	case wire.OpCancel, wire.OpSetting, wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback:
+		return pki.RoleAdmin
+	}
+	return pki.RoleNode
+}
+
+// needsSubmit is the role that a submit takes. Clients manage extents; where copies are and which nodes
+// hold any is for admins, and so is overriding a check.
+func needsSubmit(req *wire.SubmitRequest) pki.Role {
+	if req.Force {
+		return pki.RoleAdmin
+	}
+	for _, s := range req.Submit {
+		switch s.Kind {
+		case "create", "seal", "delete":
+		default:
+			return pki.RoleAdmin
+		}
+	}
+	return pki.RoleClient
+}
