@@ -40,6 +40,7 @@ func newDemoCommand(a *app) *cobra.Command {
 decommission ` + demoLeaving + `, delete a third of the extents and stop ` + demoLost + ` without a word. When the cell has recovered, every
 file that is left is read from every replica and compared with the original, every disk is searched for
 what was deleted, and the logs of all nodes are compared. Exit code 6 says that bytes or logs differ.`,
+		Example: "  datanode demo\n  datanode demo --files 1000 --source ./src --keep",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := a.bounded(cmd.Context())
 			defer cancel()

@@ -41,14 +41,15 @@ func newDevCommand(a *app) *cobra.Command {
 	var d development
 	cmd := &cobra.Command{
 		Use: "dev", Short: "Run a whole cell in one process, to try things on", Args: takes(0, 0),
-		Long: "Run a whole cell in one process until it is interrupted. The nodes listen on consecutive ports. Without --dir their data is removed at the end.",
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.dev(cmd.Context(), d) },
+		Long:    "Run a whole cell in one process until it is interrupted. The nodes listen on consecutive ports. Without --dir their data is removed at the end.",
+		Example: "  datanode dev\n  datanode dev --nodes 4 --dir ./cell",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.dev(cmd.Context(), d) },
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&d.nodes, "nodes", 3, "how many nodes")
 	flags.StringVar(&d.dir, "dir", "", "keep the data here (default: a temporary folder, removed at the end)")
 	flags.StringVar(&d.listen, "listen", "127.0.0.1:7400", "HOST:PORT of the first node")
-	flags.StringVar(&d.http, "http", "127.0.0.1:7480", "HOST:PORT of the first node's health, metrics and console; empty for none")
+	flags.StringVar(&d.http, "http", "127.0.0.1:7480", "HOST:PORT of the first node's health checks and metrics; empty for none")
 	d.logs.add(cmd, logOff)
 	return cmd
 }
@@ -234,6 +235,7 @@ func (a *app) devCell(ctx context.Context, nodes []*node.Node) error {
 	case err := <-stopped:
 		return err
 	case <-ctx.Done():
+		a.note("datanode: stopping the nodes; interrupt again to stop at once")
 		return nil
 	}
 }

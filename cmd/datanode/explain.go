@@ -15,8 +15,10 @@ import (
 func newOpExplainCommand(a *app) *cobra.Command {
 	var extent uint64
 	cmd := &cobra.Command{
-		Use:   "explain ID... | --extent N",
-		Short: "Tell what was decided about an operation, by which policy, from which facts, and what became of it",
+		Use:     "explain ID... | --extent N",
+		Short:   "Tell why an operation was decided as it was, and what became of it",
+		Long:    "Tell what was decided about an operation, by which policy, from which facts, what it waited for, and what became of it.",
+		Example: "  datanode op explain 4711\n  datanode op explain --extent 12",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if (len(args) == 0) == (extent == 0) {
 				return usagef("op explain needs either operation IDs, as op ls shows them, or --extent N for all operations of an extent")

@@ -22,13 +22,15 @@ func newExtentListCommand(a *app) *cobra.Command {
 	var lacking bool
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List extents", Args: takes(0, 0),
+		Long:    "List extents. The bytes of an open one are known when it is sealed.",
+		Example: "  datanode extent ls --node n3\n  datanode extent ls --lacking -o jsonl",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			all := c.Extents(ctx, wire.ExtentsRequest{From: 1, Node: node})
 			keep := func(e wire.Extent) bool { return !lacking || e.State == "sealed" && e.Live < e.Want }
 			return list(a, only(all, keep),
 				column[wire.Extent]{"EXTENT", func(e wire.Extent) string { return number(e.ID) }},
 				column[wire.Extent]{"STATE", func(e wire.Extent) string { return e.State }},
-				column[wire.Extent]{"BYTES", func(e wire.Extent) string { return count(e.Length) }},
+				column[wire.Extent]{"BYTES", extentBytes},
 				column[wire.Extent]{"LIVE", func(e wire.Extent) string { return fmt.Sprintf("%d/%d", e.Live, e.Want) }},
 				column[wire.Extent]{"REPLICAS", replicaList},
 				column[wire.Extent]{"CLASS", func(e wire.Extent) string { return e.Class }},
@@ -38,6 +40,14 @@ func newExtentListCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&node, "node", "", "only those with a replica on this node")
 	cmd.Flags().BoolVar(&lacking, "lacking", false, "only sealed ones with fewer live replicas than they should have")
 	return cmd
+}
+
+// extentBytes is the length of an extent; none while it is open, since only its seal finds it.
+func extentBytes(e wire.Extent) string {
+	if e.State == "open" {
+		return ""
+	}
+	return count(e.Length)
 }
 
 // only are the items that keep is true for.
@@ -83,7 +93,7 @@ func newExtentShowCommand(a *app) *cobra.Command {
 				return err
 			}
 			return show(a, e, []field{
-				{"extent", number(e.ID)}, {"state", e.State}, {"class", e.Class}, {"bytes", count(e.Length)}, {"sum", e.Sum},
+				{"extent", number(e.ID)}, {"state", e.State}, {"class", e.Class}, {"bytes", extentBytes(e)}, {"sum", e.Sum},
 				{"live", fmt.Sprintf("%d of %d wanted", e.Live, e.Want)}, {"replicas", replicaList(e)},
 				{"dropping", strings.Join(e.Dropping, ",")}, {"operations", strings.Join(e.Ops, ",")},
 				{"generation", number(e.Gen)}, {"epoch", number(e.Epoch)}, {"created", stamp(e.Created)},
@@ -172,7 +182,8 @@ func newExtentVerifyCommand(a *app) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "verify EXTENT ... | --all", Short: "Read every replica in full and hold it against the log", Args: takes(0, -1),
-		Long: "Read every replica of sealed extents in full and hold its length and sum against the log. Exit code 6 says that one is damaged or missing; a repair of it has been proposed then.",
+		Long:    "Read every replica of sealed extents in full and hold its length and sum against the log. Exit code 6 says that one is damaged or missing; a repair of it has been proposed then.",
+		Example: "  datanode extent verify 12\n  datanode extent verify --all",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if all == (len(args) > 0) {
 				return usagef("name extents, or use --all")

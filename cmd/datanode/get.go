@@ -17,7 +17,8 @@ func newGetCommand(a *app) *cobra.Command {
 	var out, from string
 	cmd := &cobra.Command{
 		Use: "get LOCATOR|EXTENT", Short: "Read stored bytes", Args: takes(1, 1),
-		Long: "Read stored bytes, to stdout or to a file. What is read was verified against its checksums. A file given with -f appears only when it is whole.",
+		Long:    "Read stored bytes, to stdout or to a file. What is read was verified against its checksums. A file given with -f appears only when it is whole.",
+		Example: "  datanode get 12:0+4096 -f report.pdf\n  datanode get 12:1024+16 | xxd\n  datanode get 12 --from n2 -f extent",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			req, err := readRequest(args[0])
 			if err != nil {
@@ -74,6 +75,9 @@ func parseExtents(args []string) ([]uint64, error) {
 // getFile writes to a file beside name and gives it its name when it is whole and on disk, so that
 // name is never a part of what was asked for.
 func (a *app) getFile(ctx context.Context, c *client.Client, req wire.ReadRequest, name string) (err error) {
+	if err := checkNewFile(name); err != nil {
+		return err
+	}
 	part, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.partial")
 	if err != nil {
 		return fileError(err)
@@ -99,6 +103,17 @@ func (a *app) getFile(ctx context.Context, c *client.Client, req wire.ReadReques
 		return err
 	}
 	return os.Rename(part.Name(), name)
+}
+
+// checkNewFile tells, before anything is read, whether a file of that name can be made.
+func checkNewFile(name string) error {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return withCode(exitFailed, "%s is a folder; name a file in it", name)
+	}
+	if _, err := os.Stat(filepath.Dir(name)); err != nil {
+		return fileError(err)
+	}
+	return nil
 }
 
 // newFileMode is the mode of the file that is replaced, or that of a plain new one. CreateTemp's own

@@ -25,7 +25,11 @@ func newLogListCommand(a *app) *cobra.Command {
 	var req wire.LogRequest
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List entries of the log; the newest unless --from is given", Args: takes(0, 0),
+		Example: "  datanode log ls --limit 5\n  datanode log ls --from 100 --to 120 --node n2 -o jsonl",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+			if req.To > 0 && req.From > req.To {
+				return usagef("--from %d is behind --to %d", req.From, req.To)
+			}
 			if req.To > 0 && req.From == 0 {
 				req.From = 1
 			}
@@ -66,10 +70,13 @@ func logEntries(ctx context.Context, c *client.Client, req wire.LogRequest) iter
 func commandTexts(e wire.LogEntry) string {
 	all := make([]string, len(e.Commands))
 	for i, c := range e.Commands {
-		all[i] = c.Text
+		all[i] = commandText(c)
 	}
 	return strings.Join(all, "; ")
 }
+
+// commandText is a command's type, and what it says.
+func commandText(c wire.LogCommand) string { return oneLine(c.Type + " " + c.Text) }
 
 // shownEntry is a log entry with its commands in full.
 type shownEntry struct {
@@ -86,7 +93,7 @@ type shownCommand struct {
 func newLogShowCommand(a *app) *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
-		Use: "show INDEX", Short: "Show one entry in full", Args: takes(1, 1),
+		Use: "show INDEX", Short: "Show one entry in full", Args: takes(1, 1), Example: "  datanode log show 4711",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			index, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil || index == 0 {
@@ -115,7 +122,7 @@ func showEntry(a *app, e wire.LogEntry) error {
 			full = json.RawMessage("{}")
 		}
 		out.Commands = append(out.Commands, shownCommand{c.Type, c.Text, full})
-		fields = append(fields, field{"command", c.Text}, field{"", string(full)})
+		fields = append(fields, field{"command", commandText(c)}, field{"", string(full)})
 	}
 	return show(a, out, fields)
 }

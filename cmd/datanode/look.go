@@ -31,6 +31,7 @@ func newSettingsCommand(a *app) *cobra.Command {
 	}
 	set := &cobra.Command{
 		Use: "set KEY VALUE", Short: "Change a setting for the whole cell", Args: takes(2, 2),
+		Example: "  datanode settings set repair-delay 90s",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			return c.SetSetting(ctx, args[0], args[1])
 		}),

@@ -79,7 +79,8 @@ func newDecommissionCommand(a *app) *cobra.Command {
 	w := &work{a: a, waiting: true}
 	cmd := &cobra.Command{
 		Use: "decommission NODE", Short: "Move everything off a node, until it is safe to remove", Args: takes(1, 1),
-		Long: "Move all replicas off a node, and its vote, until it is safe to remove. It waits for that; an interrupt only stops the waiting. recommission takes it back.",
+		Long:    "Move all replicas off a node, and its vote, until it is safe to remove. It waits for that; an interrupt only stops the waiting. recommission takes it back.",
+		Example: "  datanode node decommission n3 --dry-run\n  datanode node decommission n3",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			subs := []wire.Submission{{Kind: "decommission", Node: args[0]}}
 			plans, err := w.check(ctx, c, subs)
@@ -89,7 +90,7 @@ func newDecommissionCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := w.confirm(plans, args[0]); err != nil {
+			if err := w.confirm(plans, args[0], "node recommission takes this back, but not the copies that were made"); err != nil {
 				return err
 			}
 			admitted, err := w.submit(ctx, c, subs)
@@ -109,6 +110,7 @@ func newDecommissionCommand(a *app) *cobra.Command {
 func (w *work) awaitEmpty(ctx context.Context, c *client.Client, admitted []wire.Submitted, id string) error {
 	watch := emptying{a: w.a, id: id, bar: w.a.newProgress("moving off "+id, "")}
 	defer watch.bar.end()
+	watch.look(ctx, c) // at once, to know how many there were
 	ops, err := w.await(ctx, c, admitted, func([]wire.Op) { watch.look(ctx, c) })
 	if err != nil {
 		return err
@@ -144,14 +146,14 @@ func (e *emptying) look(ctx context.Context, c *client.Client) {
 	if err != nil {
 		return
 	}
-	e.most = max(e.most, n.Remaining)
-	e.bar.set(int64(e.most-n.Remaining), int64(e.most))
+	e.most = max(e.most, n.Replicas)
+	e.bar.set(int64(e.most-n.Replicas), int64(e.most))
 	if n.Blocked != "" && n.Blocked != e.blocked {
 		say := e.a.note
 		if e.bar != nil {
 			say = e.bar.say
 		}
-		say("%d replicas left on %s; blocked: %s", n.Remaining, e.id, n.Blocked)
+		say("%d replicas left on %s; blocked: %s", n.Replicas, e.id, n.Blocked)
 	}
 	e.blocked = n.Blocked
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/datanode/datanode/policies"
@@ -12,7 +13,7 @@ import (
 )
 
 func newOpCommand(a *app) *cobra.Command {
-	return group("op", "Ask for operations, follow, explain and cancel them", "",
+	return group("op", "Ask for operations, list, explain and cancel them", "",
 		newOpListCommand(a), newOpShowCommand(a), newOpExplainCommand(a), newOpCancelCommand(a), newOpSubmitCommand(a))
 }
 
@@ -21,6 +22,7 @@ func newOpListCommand(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List operations, oldest first", Args: takes(0, 0),
+		Example: "  datanode op ls --open\n  datanode op ls --extent 12 -o jsonl",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			return printOps(a, atMost(c.Ops(ctx, req), limit))
 		}),
@@ -113,12 +115,16 @@ func newOpSubmitCommand(a *app) *cobra.Command {
 	var extents []uint
 	cmd := &cobra.Command{
 		Use: "submit KIND", Short: "Ask for operations; prints their IDs", Args: takes(1, 1),
-		Long: "Ask for operations: create, seal, repair, move, delete, decommission or recommission. With several --extent there is one operation for each. It asks no questions: rm and node decommission do.",
+		Long:    "Ask for operations: create, seal, repair, move, delete, decommission or recommission. With several --extent there is one operation for each. It asks no questions: rm and node decommission do.",
+		Example: "  datanode op submit repair --extent 12 --wait\n  datanode op submit move --extent 12,13 --node n1 --target n4",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if _, ok := policies.ParseKind(args[0]); !ok {
 				return usagef("there is no operation %q; want create, seal, repair, move, delete, decommission or recommission", args[0])
 			}
 			s.Kind = args[0]
+			if err := checkAbout(s, extents); err != nil {
+				return err
+			}
 			subs := submissions(s, extents)
 			if w.dryRun {
 				plans, err := w.check(ctx, c, subs)
@@ -135,12 +141,30 @@ func newOpSubmitCommand(a *app) *cobra.Command {
 	w.checkFlags(cmd)
 	flags := cmd.Flags()
 	flags.UintSliceVar(&extents, "extent", nil, "extent that it is about; may be given several times")
+	flags.Lookup("extent").DefValue = "" // the library's is [], which help would show
 	flags.StringVar(&s.Node, "node", "", "node that it is about, or that a move takes from")
 	flags.StringVar(&s.Target, "target", "", "node that a move takes to (default: the cell chooses)")
 	flags.StringVar(&s.Class, "class", "", "class tag of a create")
 	flags.Uint8Var(&s.Want, "want", 0, "replicas of a create (default: the cell's setting)")
 	flags.StringSliceVar(&s.Replicas, "replicas", nil, "nodes of a create (default: the cell chooses)")
 	return cmd
+}
+
+// checkAbout tells whether an operation is told what it is about.
+func checkAbout(s wire.Submission, extents []uint) error {
+	switch s.Kind {
+	case "seal", "repair", "delete", "move":
+		if len(extents) == 0 || slices.Contains(extents, 0) {
+			return usagef("op submit %s needs --extent, the number of an extent as extent ls shows it", s.Kind)
+		}
+	}
+	switch s.Kind {
+	case "move", "decommission", "recommission":
+		if s.Node == "" {
+			return usagef("op submit %s needs --node, as node ls shows it", s.Kind)
+		}
+	}
+	return nil
 }
 
 // submissions are one for each extent, or a single one without.

@@ -87,17 +87,23 @@ func listTable[T any](out *bufio.Writer, items iter.Seq2[T, error], columns []co
 	for i, c := range columns {
 		head[i] = c.head
 	}
-	t.row(head)
 	var failed error
 	for item, err := range items {
 		if failed = err; failed != nil {
 			break
+		}
+		if head != nil {
+			t.row(head)
+			head = nil
 		}
 		row := make([]string, len(columns))
 		for i, c := range columns {
 			row[i] = c.cell(item)
 		}
 		t.row(row)
+	}
+	if head != nil && failed == nil {
+		t.row(head) // nothing was found, which is not the same as an error
 	}
 	t.flush()
 	return failed

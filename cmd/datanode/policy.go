@@ -22,6 +22,7 @@ func newPolicyLoadCommand(a *app) *cobra.Command {
 	var activate bool
 	cmd := &cobra.Command{
 		Use: "load MODULE.wasm", Short: "Bring a policy into the cell; it decides nothing yet", Args: takes(1, 1),
+		Example: "  datanode policy load mine.wasm\n  datanode policy load mine.wasm --activate",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			module, err := a.readWhole(args[0], maxModuleBytes)
 			if err != nil {
@@ -43,8 +44,9 @@ func newPolicyLoadCommand(a *app) *cobra.Command {
 
 func newPolicyActivateCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "activate DIGEST", Short: "Let a loaded policy decide from now on", Args: takes(1, 1),
-		Long: "Let a loaded policy decide from now on, once enough nodes have compiled it. The first digits of its digest are enough.",
+		Use: "activate DIGEST|NAME", Short: "Let a loaded policy decide from now on", Args: takes(1, 1),
+		Long:    "Let a loaded policy decide from now on, once enough nodes have compiled it. Its name will do, or the first digits of its digest.",
+		Example: "  datanode policy activate gold-class-first\n  datanode policy activate 7567149c",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			p, err := c.PolicyActivate(ctx, args[0])
 			if err != nil {
@@ -58,6 +60,7 @@ func newPolicyActivateCommand(a *app) *cobra.Command {
 func newPolicyRollbackCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "rollback", Short: "Let the policy decide again that did before", Args: takes(0, 0),
+		Long: "Let the policy decide again that did before the active one. Twice is back to where it was; policy ls shows which is which.",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			p, err := c.PolicyRollback(ctx)
 			if err != nil {

@@ -57,7 +57,8 @@ type checked struct {
 func newPolicyCheckCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "check MODULE.wasm", Short: "Put a module through the load gate, without a cell", Args: takes(1, 1),
-		Long: "Put a module through everything that a node would: structure, imports, limits, compiling, and a trial. Exit code 4 says that it would be refused, and why. native and default name the policies that are built in.",
+		Long:    "Put a module through everything that a node would: structure, imports, limits, compiling, and a trial. Exit code 4 says that it would be refused, and why. native and default name the policies that are built in.",
+		Example: "  datanode policy check mine.wasm\n  datanode policy check default -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := a.bounded(cmd.Context())
 			defer cancel()
@@ -84,7 +85,8 @@ func newPolicyTestCommand(a *app) *cobra.Command {
 	var rewrite bool
 	cmd := &cobra.Command{
 		Use: "test MODULE.wasm CASES ...", Short: "Hold a policy against cases written as text, without a cell", Args: takes(2, -1),
-		Long: "Hold a policy against files of cases, such as:\n\n  score repair live=1 want=3 waiting=10m -> 11060 repair: one live copy is left\n  conflict repair phase=running | delete -> supersede a delete ends the work on what it deletes\n\nnative and default name the policies that are built in.",
+		Example: "  datanode policy test mine.wasm cases/*.txt\n  datanode policy test mine.wasm cases/*.txt --rewrite",
+		Long:    "Hold a policy against files of cases, such as:\n\n  score repair live=1 want=3 waiting=10m -> 11060 repair: one live copy is left\n  conflict repair phase=running | delete -> supersede a delete ends the work on what it deletes\n\nnative and default name the policies that are built in.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := a.bounded(cmd.Context())
 			defer cancel()

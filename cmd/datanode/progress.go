@@ -16,9 +16,10 @@ const progressWidth = 40
 // progress is a bar on stderr while something long runs, when stderr is a terminal. A nil one shows
 // nothing. It is used by one goroutine, and must be ended; twice is fine.
 type progress struct {
-	all   *mpb.Progress
-	bar   *mpb.Bar
-	ended sync.Once
+	name, unit string
+	all        *mpb.Progress
+	bar        *mpb.Bar // nil until there is a total: a bar of 0 of 0 tells nothing
+	ended      sync.Once
 }
 
 // newProgress starts a bar; unit is "" for things that are counted and "B" for bytes.
@@ -27,21 +28,26 @@ func (a *app) newProgress(name, unit string) *progress {
 	if !ok || !terminal(f) {
 		return nil
 	}
-	p := &progress{all: mpb.New(mpb.WithOutput(f), mpb.WithWidth(progressWidth))}
+	return &progress{name: name, unit: unit, all: mpb.New(mpb.WithOutput(f), mpb.WithWidth(progressWidth))}
+}
+
+func (p *progress) newBar() *mpb.Bar {
 	counters := decor.CountersNoUnit(" %d of %d")
-	if unit == "B" {
+	if p.unit == "B" {
 		counters = decor.CountersKibiByte(" % .1f of % .1f")
 	}
-	p.bar = p.all.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
-		mpb.PrependDecorators(decor.Name(name, decor.WC{C: decor.DextraSpace})),
+	return p.all.New(0, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
+		mpb.PrependDecorators(decor.Name(p.name, decor.WC{C: decor.DextraSpace})),
 		mpb.AppendDecorators(counters))
-	return p
 }
 
 // set says that done of total are done.
 func (p *progress) set(done, total int64) {
-	if p == nil {
+	if p == nil || p.bar == nil && total == 0 {
 		return
+	}
+	if p.bar == nil {
+		p.bar = p.newBar()
 	}
 	p.bar.SetTotal(total, false)
 	p.bar.SetCurrent(done)
@@ -58,7 +64,9 @@ func (p *progress) end() {
 		return
 	}
 	p.ended.Do(func() {
-		p.bar.Abort(true)
+		if p.bar != nil {
+			p.bar.Abort(true)
+		}
 		p.all.Wait()
 	})
 }

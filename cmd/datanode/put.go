@@ -23,7 +23,8 @@ func newPutCommand(a *app) *cobra.Command {
 	var o client.PutOptions
 	cmd := &cobra.Command{
 		Use: "put FILE|- ...", Short: "Store files; prints a locator for each", Args: takes(1, -1),
-		Long: "Store files. Each is durable on all its replicas when its locator is printed. A single dash reads stdin.",
+		Long:    "Store files. Each is durable on all its replicas when its locator is printed. A single dash reads stdin. A file that cannot be read is told and left out; the others are stored all the same.",
+		Example: "  datanode put report.pdf\n  datanode put --class gold *.go\n  tar c folder | datanode put -",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, names []string) error {
 			if a.output == outputTable && len(names) == 1 {
 				s, err := a.put(ctx, c, names[0], o)
@@ -42,22 +43,40 @@ func newPutCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+// putAll stores one file after the other. A file that cannot be opened is no reason to leave out those
+// behind it, but the error in the end; a cell that does not take one file is.
 func (a *app) putAll(ctx context.Context, c *client.Client, names []string, o client.PutOptions) iter.Seq2[stored, error] {
 	return func(yield func(stored, error) bool) {
+		var skipped []error
 		for _, name := range names {
 			s, err := a.put(ctx, c, name, o)
+			if unread := (*unreadable)(nil); errors.As(err, &unread) {
+				a.note("datanode: %s", oneLine(err.Error()))
+				skipped = append(skipped, err)
+				continue
+			}
 			if !yield(s, err) || err != nil {
 				return
 			}
 		}
+		if len(skipped) > 0 {
+			code := exitCode(ctx, skipped[0])
+			yield(stored{}, withCode(code, "%d of %d files could not be read and were not stored; the others are", len(skipped), len(names)))
+		}
 	}
 }
+
+// unreadable is why a file of this machine could not be opened.
+type unreadable struct{ err error }
+
+func (u *unreadable) Error() string { return u.err.Error() }
+func (u *unreadable) Unwrap() error { return u.err }
 
 // put stores one file, or stdin.
 func (a *app) put(ctx context.Context, c *client.Client, name string, o client.PutOptions) (stored, error) {
 	in, size, err := a.open(name)
 	if err != nil {
-		return stored{}, err
+		return stored{}, &unreadable{err}
 	}
 	defer in.Close()
 	bar := a.newProgress(name, "B")

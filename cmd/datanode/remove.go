@@ -15,7 +15,8 @@ func newRemoveCommand(a *app) *cobra.Command {
 	w := &work{a: a, waiting: true}
 	cmd := &cobra.Command{
 		Use: "rm EXTENT|LOCATOR ...", Short: "Delete extents", Args: takes(1, -1),
-		Long: "Delete extents, on all their replicas at once. It waits until every file is gone. A locator is accepted when it names a whole extent.",
+		Long:    "Delete extents, on all their replicas at once. It waits until every file is gone. A locator is accepted when it names a whole extent.",
+		Example: "  datanode rm 12\n  datanode rm 12 13 14 --yes",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			subs, err := removals(ctx, c, args)
 			if err != nil {
@@ -28,7 +29,7 @@ func newRemoveCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := w.confirm(plans, removalName(subs)); err != nil {
+			if err := w.confirm(plans, removalName(subs), "This cannot be undone"); err != nil {
 				return err
 			}
 			admitted, err := w.submit(ctx, c, subs)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/wire"
@@ -43,6 +44,24 @@ func TestExitCodes(t *testing.T) {
 	cancel()
 	if got := exitCode(ctx, refusal(wire.CodeCancelled)); got != exitInterrupted {
 		t.Errorf("interrupted: exit code %d, want %d", got, exitInterrupted)
+	}
+}
+
+// What --timeout ended says so, and is unavailable to scripts; what failed before it was up is left as it is.
+func TestTimeoutIsNamed(t *testing.T) {
+	a := &app{timeout: time.Nanosecond}
+	over, cancel := a.bounded(t.Context())
+	defer cancel()
+	<-over.Done()
+	err := a.timedOut(over, wire.Errorf(wire.OpPut, wire.CodeCancelled, "cut off"))
+	if got := exitCode(over, err); got != exitUnavailable || !strings.Contains(err.Error(), "gave up after --timeout 1ns: ") {
+		t.Errorf("exit code %d: %v", got, err)
+	}
+	if got := exitCode(over, a.timedOut(over, withCode(exitRefused, "no"))); got != exitRefused {
+		t.Errorf("an error with a code of its own: exit code %d, want %d", got, exitRefused)
+	}
+	if err := a.timedOut(t.Context(), errors.New("early")); err.Error() != "early" {
+		t.Errorf("before its time: %v", err)
 	}
 }
 
@@ -115,6 +134,10 @@ func TestListIsWholeUpToAnError(t *testing.T) {
 			}
 		}
 		yield(0, broken)
+	}
+	var none bytes.Buffer
+	if err := list(&app{stdout: &none, output: outputTable}, func(yield func(int, error) bool) { yield(0, broken) }, column[int]{"N", nil}); err == nil || none.Len() > 0 {
+		t.Errorf("%v, behind a table of nothing: %q", err, none.String())
 	}
 	for _, output := range []string{outputTable, outputJSON, outputLines} {
 		var out bytes.Buffer

@@ -104,13 +104,13 @@ func target(extent uint64, node string) string {
 	return number(extent)
 }
 
-// confirm asks the person to type want. Without a terminal it fails rather than hang.
-func (w *work) confirm(plans []plan, want string) error {
+// confirm asks the person to type want; back says what takes it back. Without a terminal it fails rather than hang.
+func (w *work) confirm(plans []plan, want, back string) error {
 	if w.yes {
 		return nil
 	}
 	if !terminal(w.a.stdin) {
-		return usagef("not confirmed: this cannot be undone and stdin is not a terminal to ask at; add --yes, or --dry-run to see the plan")
+		return usagef("not confirmed: stdin is not a terminal to ask at; add --yes, or --dry-run to see the plan")
 	}
 	for i, p := range plans {
 		if i == notedOps {
@@ -119,7 +119,7 @@ func (w *work) confirm(plans []plan, want string) error {
 		}
 		w.a.note("%s", p.Plan)
 	}
-	_, _ = fmt.Fprintf(w.a.stderr, "This cannot be undone. Type %s to go on: ", want)
+	_, _ = fmt.Fprintf(w.a.stderr, "%s. Type %s to go on: ", back, want)
 	line, err := bufio.NewReader(w.a.stdin).ReadString('\n')
 	if err != nil || strings.TrimSpace(line) != want {
 		return withCode(exitFailed, "not confirmed, nothing was done")
@@ -144,6 +144,9 @@ func (w *work) submit(ctx context.Context, c *client.Client, subs []wire.Submiss
 // finish prints the operations: at once and by ID, or when they have ended and with what became of them.
 // refused is why some were not admitted; it is the error in the end.
 func (w *work) finish(ctx context.Context, c *client.Client, admitted []wire.Submitted, refused error) error {
+	if len(admitted) == 0 && refused != nil {
+		return refused
+	}
 	if !w.waits() {
 		return errors.Join(w.printIDs(admitted), refused)
 	}
