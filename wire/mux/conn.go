@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,13 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-const readBufferBytes = 32 << 10
+const (
+	readBufferBytes = 32 << 10
+	// maxFirstID bounds the random number that correlation IDs start at. They do not all start at 1, so
+	// that an answer that was meant for another connection fits no call here. Few bits cost few bytes in
+	// each header.
+	maxFirstID = 1 << 31
+)
 
 // ErrClosed is why a connection ended that was closed on this side.
 var ErrClosed = errors.New("closed by this side")
@@ -51,9 +58,10 @@ type Conn struct {
 	ping         pinger
 
 	// Dialing side.
-	calls  map[uint64]*call // sent, final frame not yet here
-	unsent int              // calls in the queue
-	lastID uint64           // the highest correlation ID sent or, accepting, received
+	calls    map[uint64]*call // sent, final frame not yet here
+	unsent   int              // calls in the queue
+	beforeID uint64           // the first correlation ID is the next; never changes
+	lastID   uint64           // the highest correlation ID sent or, accepting, received
 
 	// Accepting side.
 	served       map[uint64]*ServerCall // handler not yet returned
@@ -92,6 +100,10 @@ func start(ctx context.Context, nc net.Conn, cfg Config, dialed bool) (*Conn, er
 		done:  make(chan struct{}),
 		work:  make(chan *ServerCall),
 		calls: make(map[uint64]*call), served: make(map[uint64]*ServerCall),
+	}
+	if dialed {
+		c.lastID = rand.Uint64N(maxFirstID)
+		c.beforeID = c.lastID
 	}
 	c.wake.L = &c.mu
 	if err := c.greet(ctx); err != nil {

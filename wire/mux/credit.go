@@ -265,6 +265,18 @@ func (c *Conn) onChunk(in *incoming) error {
 	return err
 }
 
+// placedLocked checks that a chunk comes where the call has a place for it.
+func (h *half) placedLocked(in *incoming) error {
+	switch {
+	case h.recvEnded && h.over == nil:
+		return h.c.mismatch(MismatchChunk, in, &h.callName, "chunk after the last one")
+	case h.c.limits.offsets && in.MinIndex != h.received:
+		return h.c.mismatch(MismatchChunk, in, &h.callName, fmt.Sprintf("chunk begins at byte %d, want %d", in.MinIndex, h.received))
+	}
+	h.received += uint64(len(in.Raw))
+	return nil
+}
+
 func (c *Conn) acceptChunkLocked(in *incoming, ch chunk, last bool) error {
 	h, err := c.matchLocked(in)
 	if err != nil {
@@ -277,18 +289,16 @@ func (c *Conn) acceptChunkLocked(in *incoming, ch chunk, last bool) error {
 	if s.used += cost; s.used > c.cfg.SessionWindowBytes {
 		return fault("%s exceeds the session's window of %d bytes", in.Header, c.cfg.SessionWindowBytes)
 	}
+	if h != nil {
+		if err := h.placedLocked(in); err != nil {
+			return err
+		}
+	}
 	if h == nil || h.over != nil { // answered or cancelled: late, and dropped
 		c.consumedLocked(in.Session, cost)
 		ch.buf.free()
 		return nil
 	}
-	if h.recvEnded {
-		return c.mismatch(MismatchChunk, in, &h.callName, "chunk after the last one")
-	}
-	if c.limits.offsets && in.MinIndex != h.received {
-		return c.mismatch(MismatchChunk, in, &h.callName, fmt.Sprintf("chunk begins at byte %d, want %d", in.MinIndex, h.received))
-	}
-	h.received += uint64(len(ch.raw))
 	if h.used += cost; h.used > c.cfg.WindowBytes {
 		return fault("%s exceeds the call's window of %d bytes", in.Header, c.cfg.WindowBytes)
 	}

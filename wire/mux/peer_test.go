@@ -362,10 +362,15 @@ func TestAnswerBeforeTheRequestIsRead(t *testing.T) {
 			clear(raw) // a race, if the writer still reads it
 			returned <- err
 		}()
-		if _, err := p.rd.Peek(1); err != nil {
+		head, err := p.rd.Peek(4 + wire.MaxHeaderBytes)
+		if err != nil {
 			t.Fatal(err)
 		}
-		p.write(wire.Header{Kind: wire.KindResponse, ID: 1, Op: 1, Session: 1}, nil, nil)
+		_, request, err := wire.ParseHeader(head[4:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.write(answer(wire.Frame{Header: request}), nil, nil)
 		synctest.Wait()
 		if len(returned) > 0 {
 			t.Error("the call returned while its bytes were being written")

@@ -174,9 +174,9 @@ func (c *Conn) matchLocked(in *incoming) (*half, error) {
 		return nil, c.misnamed(in, &h.callName, "other operation or session")
 	case h != nil:
 		return h, nil
-	case c.dialed && in.ID <= c.lastID:
+	case c.dialed && in.ID > c.beforeID && in.ID <= c.lastID:
 		return nil, c.mismatch(MismatchEndedCall, in, nil, "that call has ended")
-	case in.ID > c.lastID:
+	case c.dialed || in.ID > c.lastID:
 		return nil, c.mismatch(MismatchUnknownCall, in, nil, "no such call was started")
 	}
 	if done := &c.finished[in.ID%finishedSlots]; done.id == in.ID && !done.matches(&in.Header) {
