@@ -1,0 +1,611 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/raftlog"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// office makes certificates for a test.
+type office struct {
+	t    *testing.T
+	ca   *pki.Authority
+	cert []byte
+}
+
+func newOffice(t *testing.T, cluster string) *office {
+	ca, pair, err := pki.NewAuthority(cluster, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &office{t: t, ca: ca, cert: pair.Cert}
+}
+
+func (o *office) pair(role pki.Role, name string, expiry time.Time) pki.Pair {
+	o.t.Helper()
+	r := pki.Request{Role: role, Name: name, From: expiry.Add(-24 * time.Hour), Expiry: expiry}
+	if role == pki.RoleNode {
+		r.Hosts = []string{"127.0.0.1"}
+	}
+	pair, err := o.ca.Issue(r)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return pair
+}
+
+func (o *office) files(role pki.Role, name string) pki.Files {
+	o.t.Helper()
+	dir := o.t.TempDir()
+	f := pki.Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), CA: filepath.Join(dir, "ca")}
+	o.write(f, o.pair(role, name, time.Now().Add(time.Hour)))
+	return f
+}
+
+// write replaces the files, as another file each.
+func (o *office) write(f pki.Files, pair pki.Pair) {
+	o.t.Helper()
+	for name, text := range map[string][]byte{f.Cert: pair.Cert, f.Key: pair.Key, f.CA: o.cert} {
+		if err := errors.Join(os.WriteFile(name+".new", text, 0o600), os.Rename(name+".new", name)); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+}
+
+func (o *office) source(role pki.Role, name string) *pki.Source {
+	o.t.Helper()
+	s, err := pki.Open(o.files(role, name))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return s
+}
+
+// newSecureCell is newCellWith over TLS. Its client is an admin.
+func newSecureCell(t *testing.T, o *office, voters, further int, change func(*Config)) *cell {
+	c := newCellWith(t, voters, further, func(cfg *Config) {
+		cfg.TLS = o.files(pki.RoleNode, cfg.ID)
+		change(cfg)
+	})
+	c.client.Close()
+	c.client = c.as(o.source(pki.RoleAdmin, "operator"))
+	return c
+}
+
+// as is a client of the cell with a certificate. The test closes it.
+func (c *cell) as(source *pki.Source) *client.Client {
+	var addrs []string
+	for _, n := range c.nodes {
+		addrs = append(addrs, n.Addr())
+	}
+	return client.New(client.Options{Addrs: addrs, Name: c.t.Name(), TLS: source})
+}
+
+// A cell over TLS stores, reads, deletes, loses a node's replicas to a decommission and takes in a new
+// node, and each role may do what it may and no more.
+func TestSecureCell(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, "cell")
+	c := newSecureCell(t, o, 3, 1, func(*Config) {})
+	bob := c.as(o.source(pki.RoleClient, "bob"))
+	defer bob.Close()
+
+	big := pattern(7, 3<<20)
+	loc, err := bob.Put(testContext(t), bytes.NewReader(big), client.PutOptions{Length: int64(len(big))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		t.Helper()
+		for id := range c.nodes {
+			var got bytes.Buffer
+			if _, err := bob.Read(testContext(t), wire.ReadRequest{Locator: loc}, &got); err != nil || !bytes.Equal(got.Bytes(), big) {
+				t.Errorf("%s: read %d bytes, %v; want what was put", id, got.Len(), err)
+			}
+		}
+	}
+	check()
+	denied := func(what string, err error) {
+		t.Helper()
+		if wire.CodeOf(err) != wire.CodeDenied {
+			t.Errorf("%s: got %v, want it denied", what, err)
+		}
+	}
+	denied("setting", bob.SetSetting(testContext(t), "repair-delay", "2s"))
+	_, err = bob.Submit(testContext(t), []wire.Submission{{Kind: "decommission", Node: "n1"}}, client.SubmitOptions{})
+	denied("decommission", err)
+	_, err = bob.Submit(testContext(t), []wire.Submission{{Kind: "delete", Extent: loc.Extent}}, client.SubmitOptions{Force: true})
+	denied("forced delete", err)
+
+	if ops := c.run(wire.Submission{Kind: "decommission", Node: "n1"}); ops[0].State != "done" {
+		t.Fatalf("decommission: %+v\n%s", ops, c.describe())
+	}
+	check()
+	res, err := bob.Submit(testContext(t), []wire.Submission{{Kind: "delete", Extent: loc.Extent}}, client.SubmitOptions{})
+	if err != nil || res[0].Code != 0 {
+		t.Fatalf("delete: %+v, %v", res, err)
+	}
+	if _, err := bob.Wait(testContext(t), []string{res[0].Op}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := bob.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// diary is a log that tests read.
+type diary struct {
+	mu   sync.Mutex
+	text bytes.Buffer // Guarded by mu.
+}
+
+func (d *diary) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.text.Write(p)
+}
+
+func (d *diary) says(words ...string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, line := range strings.Split(d.text.String(), "\n") {
+		all := true
+		for _, w := range words {
+			all = all && strings.Contains(line, w)
+		}
+		if all {
+			return true
+		}
+	}
+	return false
+}
+
+// stranger is one way of coming to a node that must not get anywhere.
+type stranger struct {
+	name   string
+	pair   pki.Pair
+	change func(*tls.Config)
+	plain  bool
+	send   []byte
+	logged []string // words of the line that says why
+}
+
+func raftStart(cell, node string) []byte {
+	b := append([]byte{wire.PreambleRaft, byte(len(cell))}, cell...)
+	return append(append(b, byte(len(node))), node...)
+}
+
+func framesStart(t *testing.T, node string) []byte {
+	body, err := wire.Marshal(&wire.Hello{Magic: wire.Magic, MinVersion: 1, MaxVersion: 1, Node: node, MaxFrameBytes: 1 << 20,
+		WindowBytes: 1 << 20, SessionWindowBytes: 1 << 20, MaxInFlight: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wire.AppendFrame([]byte{wire.PreambleFrames}, &wire.Header{Kind: wire.KindHello}, body, nil)
+}
+
+func strangers(t *testing.T, o *office) []stranger {
+	later := time.Now().Add(time.Hour)
+	bob, n2 := o.pair(pki.RoleClient, "bob", later), o.pair(pki.RoleNode, "n2", later)
+	n1 := o.pair(pki.RoleNode, "n1", later)
+	raft := func(c *tls.Config) { c.NextProtos = []string{pki.ProtocolRaft} }
+	return []stranger{
+		{name: "other authority", pair: newOffice(t, "cell").pair(pki.RoleNode, "n1", later), send: framesStart(t, "n1"), logged: []string{"unknown authority"}},
+		{name: "other cluster", pair: newOffice(t, "cellar").pair(pki.RoleNode, "n1", later), send: framesStart(t, "n1"), logged: []string{"unknown authority"}},
+		{name: "expired", pair: o.pair(pki.RoleClient, "bob", time.Now().Add(-2*time.Hour)), send: framesStart(t, ""), logged: []string{"expired"}},
+		{name: "no certificate", change: func(c *tls.Config) { c.Certificates = nil }, send: framesStart(t, ""), logged: []string{"certificate"}},
+		{name: "TLS 1.2", pair: bob, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, send: framesStart(t, ""), logged: []string{"versions"}},
+		{name: "no protocol", pair: bob, change: func(c *tls.Config) { c.NextProtos = nil }, send: framesStart(t, ""), logged: []string{"client bob", "protocol"}},
+		{name: "unknown protocol", pair: bob, change: func(c *tls.Config) { c.NextProtos = []string{"h2"} }, send: framesStart(t, ""), logged: []string{"application protocol"}},
+		{name: "client claims a node", pair: bob, send: framesStart(t, "n1"), logged: []string{`hello of node \"n1\"`, "client bob"}},
+		{name: "node claims another", pair: n2, send: framesStart(t, "n1"), logged: []string{`hello of node \"n1\"`, "node n2"}},
+		{name: "node claims none", pair: n2, send: framesStart(t, ""), logged: []string{`hello of node \"\"`, "node n2"}},
+		{name: "client on raft", pair: bob, change: raft, send: raftStart("", "n1"), logged: []string{"raft stream", "client bob"}},
+		{name: "raft claims another", pair: n2, change: raft, send: raftStart("", "n1"), logged: []string{`raft stream of node \"n1\"`, "node n2"}},
+		{name: "raft of another cell", pair: n1, change: raft, send: raftStart("c-other", "n1"), logged: []string{"c-other"}},
+		{name: "raft of a stranger", pair: o.pair(pki.RoleNode, "n9", later), change: raft, send: raftStart("", "n9"), logged: []string{"node n9", "configuration"}},
+		{name: "frames as raft", pair: n1, change: raft, send: framesStart(t, "n1"), logged: []string{"datanode-raft/1"}},
+		{name: "raft as frames", pair: n1, send: raftStart("", "n1"), logged: []string{"datanode/1"}},
+		{name: "plaintext frames", plain: true, send: framesStart(t, ""), logged: []string{"plaintext"}},
+		{name: "plaintext raft", plain: true, send: raftStart("", "n1"), logged: []string{"plaintext"}},
+		{name: "something else", plain: true, send: []byte("GET / HTTP/1.1\r\n\r\n"), logged: []string{"first byte 0x47"}},
+	}
+}
+
+// Nobody gets in who should not, each for the reason that the log gives, and the node goes on.
+func TestStrangersAreRefused(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, "cell")
+	d := &diary{}
+	c := newSecureCell(t, o, 1, 0, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(d, nil)) })
+	for _, s := range strangers(t, o) {
+		t.Run(s.name, func(t *testing.T) {
+			nc := s.come(t, o, c.nodes["n1"].Addr())
+			defer nc.Close()
+			// A write may fail: the node may have hung up. What counts is that nothing but its hello comes back.
+			_, _ = nc.Write(s.send)
+			if err := nc.SetReadDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal("the connection stays open")
+			}
+			c.untilTrue(fmt.Sprintf("the log says %q", s.logged), func() bool { return d.says(append(s.logged, "connection refused")...) })
+		})
+	}
+	if _, err := c.client.Nodes(testContext(t)); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func (s stranger) come(t *testing.T, o *office, addr string) net.Conn {
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.plain {
+		return nc
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(o.cert)
+	cfg := &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", NextProtos: []string{pki.ProtocolFrames}}
+	if s.pair.Cert != nil {
+		own, err := tls.X509KeyPair(s.pair.Cert, s.pair.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Whatever the server asks for: an honest client would not offer what is of another authority.
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil }
+	}
+	if s.change != nil {
+		s.change(cfg)
+	}
+	return tls.Client(nc, cfg)
+}
+
+// A call that comes before the connection's claim is judged is denied as well.
+func TestClaims(t *testing.T) {
+	of := func(role pki.Role, name string) caller {
+		return caller{secure: true, Identity: pki.Identity{Cluster: "cell", Role: role, Name: name}}
+	}
+	for _, c := range []struct {
+		who   caller
+		claim string
+		ok    bool
+	}{
+		{caller{}, "", true}, {caller{}, "n1", true}, // plaintext
+		{of(pki.RoleNode, "n1"), "n1", true}, {of(pki.RoleNode, "n1"), "n2", false}, {of(pki.RoleNode, "n1"), "", false},
+		{of(pki.RoleAdmin, "n1"), "n1", false}, {of(pki.RoleAdmin, "n1"), "", true},
+		{of(pki.RoleClient, "n1"), "n1", false}, {of(pki.RoleClient, "n1"), "", true},
+	} {
+		if err := c.who.mayClaim(c.claim); (err == nil) != c.ok {
+			t.Errorf("%s claims %q: %v, want allowed %t", c.who, c.claim, err, c.ok)
+		}
+	}
+}
+
+// Every call that is served has its role written down here. A new one is for nodes until it is.
+func TestRolesOfCalls(t *testing.T) {
+	want := map[pki.Role]string{
+		pki.RoleClient: "put read append verify session submit ops show-op extents nodes status conns wait settings inventory policies log-list log-verify log-chain",
+		pki.RoleAdmin:  "cancel setting policy-load policy-activate policy-rollback",
+		pki.RoleNode:   "policy-fetch join heartbeat propose replica-create replica-append replica-fence replica-read replica-sum",
+	}
+	n := &Node{}
+	got := map[pki.Role][]string{}
+	for op := wire.OpType(1); op < 1024; op++ {
+		if _, ok := n.route(op); ok {
+			got[needs(op)] = append(got[needs(op)], op.String())
+		}
+	}
+	for role, ops := range want {
+		if have := strings.Join(got[role], " "); have != ops {
+			t.Errorf("%s:\n got %s\nwant %s", role, have, ops)
+		}
+	}
+	for _, c := range []struct {
+		have, need pki.Role
+		ok         bool
+	}{
+		{pki.RoleNode, pki.RoleNode, true}, {pki.RoleNode, pki.RoleAdmin, true}, {pki.RoleAdmin, pki.RoleNode, false},
+		{pki.RoleAdmin, pki.RoleClient, true}, {pki.RoleClient, pki.RoleAdmin, false}, {pki.RoleClient, pki.RoleNode, false}, {"", pki.RoleClient, false},
+	} {
+		if got := atLeast(c.have, c.need); got != c.ok {
+			t.Errorf("%q for what %q may: %t, want %t", c.have, c.need, got, c.ok)
+		}
+	}
+}
+
+// Calls between nodes are for nodes, whatever their body says.
+func TestClientMakesNoPeerCalls(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, "cell")
+	c := newSecureCell(t, o, 1, 0, func(*Config) {})
+	ctx := testContext(t)
+	addr := c.nodes["n1"].Addr()
+	for _, role := range []pki.Role{pki.RoleClient, pki.RoleAdmin} {
+		nc, err := dialTCP(ctx, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tc, _, err := o.source(role, "eve").Client(ctx, nc, addr, pki.ProtocolFrames)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := mux.Client(ctx, tc, mux.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, err = conn.Call(ctx, mux.Request{Op: wire.OpJoin, Session: wire.SessionControl, Body: &wire.JoinRequest{Node: "n2", Addr: addr, Incarnation: 1}})
+		if wire.CodeOf(err) != wire.CodeDenied {
+			t.Errorf("join as %s: %v, want it denied", role, err)
+		}
+	}
+}
+
+// A raft stream is judged by what this node's log knows, and by what the cell has told since.
+func TestRaftStreamMembers(t *testing.T) {
+	var servers []raftlog.ServerInfo
+	s := &security{members: func() ([]raftlog.ServerInfo, error) { return servers, nil }}
+	judge := func(node string) error {
+		return s.checkStream(streamHello{node: node}, caller{secure: true, Identity: pki.Identity{Role: pki.RoleNode, Name: node}})
+	}
+	if err := judge("n7"); err != nil {
+		t.Errorf("a node without a log hears nobody: %v", err)
+	}
+	servers = []raftlog.ServerInfo{{Server: raftlog.Server{ID: state.NodeID("n1")}}}
+	if err := judge("n1"); err != nil {
+		t.Errorf("a member is refused: %v", err)
+	}
+	if judge("n7") == nil {
+		t.Error("a node that is not in the group is accepted")
+	}
+	s.vouch([]string{"n7", "n8"})
+	if err := judge("n7"); err != nil {
+		t.Errorf("a member that this node was away for is refused: %v", err)
+	}
+	s.members = func() ([]raftlog.ServerInfo, error) { return nil, errors.New("not open") }
+	if judge("n1") == nil {
+		t.Error("accepted before the members are known")
+	}
+}
+
+// A raft stream that leads to another node than the group has at that address is not used.
+func TestRaftDialsWhomItMeans(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, "cell")
+	c := newSecureCell(t, o, 1, 0, func(*Config) {})
+	addr := c.nodes["n1"].Addr()
+	for id, ok := range map[string]bool{"n1": true, "n2": false} {
+		s := &security{source: o.source(pki.RoleNode, "n3"), members: func() ([]raftlog.ServerInfo, error) {
+			return []raftlog.ServerInfo{{Server: raftlog.Server{ID: state.NodeID(id), Addr: addr}}}, nil
+		}}
+		ctx := testContext(t)
+		nc, err := dialTCP(ctx, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tc, err := s.dialStream(ctx, nc, addr)
+		if (err == nil) != ok {
+			t.Errorf("the group has %s there, n1 answers: %v, want accepted %t", id, err, ok)
+		}
+		if err == nil {
+			tc.Close()
+		}
+	}
+}
+
+// loneListener is a listener of TLS without a node behind it, with a short deadline.
+func loneListener(t *testing.T, secure bool) *listener {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newListener(inner, 50*time.Millisecond)
+	l.logger = slog.New(slog.DiscardHandler)
+	l.frames = func(nc net.Conn, _ caller) { _, _ = io.Copy(io.Discard, nc) }
+	l.hello = func() streamHello { return streamHello{} }
+	if secure {
+		o := newOffice(t, "cell")
+		l.secure = &security{source: o.source(pki.RoleNode, "n1"), ctx: t.Context, logger: l.logger}
+	}
+	l.run()
+	t.Cleanup(func() { l.Close(); l.wait() })
+	return l
+}
+
+// Who does not say in time who they are is hung up on, however little they have sent.
+func TestHalfOpen(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		secure bool
+		send   []byte
+	}{
+		"nothing":                 {true, nil},
+		"first byte of TLS":       {true, []byte{wire.PreambleTLS}},
+		"half a client's hello":   {true, []byte{wire.PreambleTLS, 3, 1, 2, 0, 1}},
+		"nothing, plaintext":      {false, nil},
+		"half a raft hello":       {false, []byte{wire.PreambleRaft, 200, 'c'}},
+		"raft hello without node": {false, []byte{wire.PreambleRaft, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := loneListener(t, c.secure)
+			nc, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			if _, err := nc.Write(c.send); err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.SetReadDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal("the connection stays open")
+			}
+		})
+	}
+}
+
+// fakeConn is a connection from an address, of which only that and Close count.
+type fakeConn struct {
+	net.Conn
+	from   string
+	closed bool
+}
+
+func (c *fakeConn) RemoteAddr() net.Addr { return fakeAddr(c.from) }
+func (c *fakeConn) Close() error         { c.closed = true; return nil }
+
+type fakeAddr string
+
+func (a fakeAddr) Network() string { return "tcp" }
+func (a fakeAddr) String() string  { return string(a) }
+
+// One address cannot take all connections, all cannot take more than there are, and what is closed
+// makes room.
+func TestConnectionCaps(t *testing.T) {
+	l := newListener(nil, time.Second)
+	var all []*fakeConn
+	come := func(ip string) bool {
+		nc := &fakeConn{from: fmt.Sprintf("%s:%d", ip, len(all))}
+		all = append(all, nc)
+		taken := l.track(nc)
+		if taken == nc.closed {
+			t.Fatalf("taken %t, closed %t", taken, nc.closed)
+		}
+		return taken
+	}
+	for i := range maxConnsPerAddr {
+		if !come("10.0.0.1") {
+			t.Fatalf("number %d from one address is refused", i)
+		}
+	}
+	if come("10.0.0.1") {
+		t.Errorf("more than %d from one address", maxConnsPerAddr)
+	}
+	if !come("10.0.0.2") {
+		t.Error("another address is refused")
+	}
+	l.forget(all[0])
+	l.forget(all[0])
+	if !come("10.0.0.1") || come("10.0.0.1") {
+		t.Error("one that ended makes room for one")
+	}
+	for i := len(l.conns); i < maxConns; i++ {
+		if !come(fmt.Sprintf("10.1.%d.%d", i/200, i%200)) {
+			t.Fatalf("refused with %d connections", i)
+		}
+	}
+	if come("10.0.0.3") {
+		t.Errorf("more than %d connections", maxConns)
+	}
+}
+
+// Accepted raft streams are counted until they are closed.
+func TestRaftStreamsAreCounted(t *testing.T) {
+	t.Parallel()
+	l := loneListener(t, false)
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if err := writeStreamHello(nc, streamHello{node: "n1"}); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func() int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.conns) }
+	if count() != 1 {
+		t.Errorf("%d connections with an open stream, want 1", count())
+	}
+	stream.Close()
+	if count() != 0 {
+		t.Errorf("%d connections after it is closed, want 0", count())
+	}
+}
+
+// A running node shows a new certificate as soon as its files are replaced, and trusts a new authority.
+func TestCertificateReload(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, "cell")
+	c := newSecureCell(t, o, 1, 0, func(*Config) {})
+	serial := func(who *pki.Source) (string, error) {
+		ctx := testContext(t)
+		addr := c.nodes["n1"].Addr()
+		nc, err := dialTCP(ctx, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tc, _, err := who.Client(ctx, nc, addr, pki.ProtocolFrames)
+		if err != nil {
+			return "", err
+		}
+		defer tc.Close()
+		return tc.ConnectionState().PeerCertificates[0].SerialNumber.String(), nil
+	}
+	bob := o.source(pki.RoleClient, "bob")
+	before, err := serial(bob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.write(c.configs["n1"].TLS, o.pair(pki.RoleNode, "n1", time.Now().Add(2*time.Hour)))
+	if after, err := serial(bob); err != nil || after == before {
+		t.Errorf("serial %s, %v, want another than %s", after, err, before)
+	}
+
+	next := newOffice(t, "cell")
+	next.write(c.configs["n1"].TLS, next.pair(pki.RoleNode, "n1", time.Now().Add(time.Hour)))
+	if _, err := serial(bob); err == nil {
+		t.Error("the certificate of the old authority is still shown")
+	}
+	alice := c.as(next.source(pki.RoleClient, "alice"))
+	defer alice.Close()
+	if _, err := alice.Nodes(testContext(t)); err != nil {
+		t.Errorf("the new authority is not trusted: %v", err)
+	}
+}
+
+// A node says before it starts why its certificate will not do.
+func TestUnfitCertificate(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, "cell")
+	start := func(change func(*Config)) error {
+		cfg := Config{ID: "n1", Dir: t.TempDir(), Listen: "127.0.0.1:0", Bootstrap: []Peer{{"n1", "127.0.0.1:7400"}}, TLS: o.files(pki.RoleNode, "n1")}
+		change(&cfg)
+		n, err := Start(context.WithoutCancel(t.Context()), cfg)
+		if err == nil {
+			n.Close()
+		}
+		return err
+	}
+	oneLine(t, start(func(cfg *Config) { cfg.TLS = o.files(pki.RoleNode, "n2") }), "node n2", "node n1", "cert node n1")
+	oneLine(t, start(func(cfg *Config) { cfg.TLS = o.files(pki.RoleClient, "n1") }), "client n1")
+	oneLine(t, start(func(cfg *Config) { cfg.TLS.Key = "" }), "needs a certificate")
+	oneLine(t, start(func(cfg *Config) { cfg.Advertise = "example.org:7400" }), "example.org", "--host example.org")
+	oneLine(t, start(func(cfg *Config) { cfg.TLS, cfg.Listen = pki.Files{}, "0.0.0.0:0" }), "--insecure", "--tls-cert")
+}
