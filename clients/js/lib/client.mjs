@@ -14,6 +14,16 @@ const passing = new Set([codes.unavailable, codes.exhausted, codes.connection]);
 /** Tells whether nothing more will happen to an operation. */
 export const ended = (op) => op.state !== 'queued' && op.state !== 'running';
 
+/** Waits for a call's response and decodes it. What cannot be decoded was done all the same. */
+async function replyOf(call, struct) {
+  const { body, index } = await call.reply();
+  try {
+    return { value: unmarshal(struct, body), index };
+  } catch (e) {
+    throw new DatanodeError({ op: call.op, code: codes.protocol, outcome: outcomes.done, detail: `the reply cannot be understood: ${e.message}` });
+  }
+}
+
 /** Sends all that source yields and the end, and says how many bytes. A source that breaks off cancels the call. */
 async function sendAll(call, source) {
   let sent = 0n;
@@ -53,7 +63,7 @@ export class Client {
     return this.#repeat((e) => e.outcome === outcomes.notDone, async (conn) => {
       const call = conn.start(ops.put, { session: sessions.client, body, send: true });
       const sent = await sendAll(call, open());
-      const locator = unmarshal(Locator, (await call.reply()).body);
+      const { value: locator } = await replyOf(call, Locator);
       if (locator.length === sent) return locator;
       throw new DatanodeError({ op: ops.put, code: codes.protocol, outcome: outcomes.unknown, detail: `${sent} bytes were sent, the cell says ${formatLocator(locator)}` });
     });
@@ -80,7 +90,7 @@ export class Client {
     } finally {
       call.cancel(); // nothing if it has ended
     }
-    const reply = unmarshal(ReadReply, (await call.reply()).body);
+    const { value: reply } = await replyOf(call, ReadReply);
     if (got !== locator.length || reply.length !== got) {
       throw new DatanodeError({ op: ops.read, code: codes.protocol, detail: `${got} bytes came, the node says ${reply.length}, ${locator.length} were asked for` });
     }
@@ -137,9 +147,9 @@ export class Client {
     const body = request ? marshal(request, value) : undefined;
     return this.#repeat(() => true, async (conn) => {
       const call = conn.start(op, { body, index: this.#seen, deadlineMs: ASK_MS });
-      const { body: answer, index } = await call.reply();
+      const { value, index } = await replyOf(call, reply);
       if (index > this.#seen) this.#seen = index;
-      return unmarshal(reply, answer);
+      return value;
     });
   }
 
