@@ -11,6 +11,9 @@ import (
 // minVoters is how many votes a cell wants before further nodes only follow.
 const minVoters = 3
 
+// bootstrapIndex is the one entry that the log of a new cell's voter begins with: who the voters are.
+const bootstrapIndex = 1
+
 // admitNode makes a node known and adds it to the log's group, on the leader.
 func (n *Node) admitNode(ctx context.Context, req wire.JoinRequest) (wire.JoinReply, error) {
 	select { // one at a time: each looks at how many votes there are

@@ -30,6 +30,10 @@ type listener struct {
 	net.Listener
 	firstByte time.Duration
 	hello     func() streamHello // of this node, as it is now
+	// blank tells that this node's log is empty. If the folder was emptied, the node may have voted and
+	// acknowledged entries that it no longer knows: it must neither vote nor follow in a cell that exists
+	// before that cell has let it in.
+	blank     func() bool
 	dial      dialer
 	pause     func(time.Duration) <-chan struct{}
 	frames    func(nc net.Conn, who caller) // takes over a connection whose preamble byte was read
@@ -180,8 +184,12 @@ func (l *listener) checkStream(nc net.Conn, who caller) error {
 	if err != nil {
 		return err
 	}
-	if mine := l.hello(); mine.cell != "" && theirs.cell != "" && mine.cell != theirs.cell {
+	mine := l.hello()
+	switch {
+	case mine.cell != "" && theirs.cell != "" && mine.cell != theirs.cell:
 		return fmt.Errorf("raft stream of node %q of cell %q, this node is of %q", theirs.node, theirs.cell, mine.cell)
+	case mine.cell == "" && theirs.cell != "" && l.blank():
+		return fmt.Errorf("raft stream of node %q of cell %q, which has not let this empty folder in", theirs.node, theirs.cell)
 	}
 	if l.secure == nil {
 		return nil

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -101,6 +102,55 @@ func TestEmptyFolderUnderOldID(t *testing.T) {
 		c.ready(id)
 	}
 	c.whole()
+}
+
+// A voter whose folder was emptied has no vote until its cell has let it in: it may have acknowledged
+// entries that it lost. With it, the only other voter that is up would have a majority.
+func TestEmptiedVoterDoesNotVote(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 3, 0)
+	bootstrap := c.configs["n1"].Bootstrap
+	c.kill("n1")
+	c.kill("n2")
+	refusals := make(chan struct{}, 1000)
+	cfg := c.configs["n1"]
+	cfg.Dir, cfg.Bootstrap = t.TempDir(), bootstrap
+	cfg.Logger = slog.New(slog.NewTextHandler(refusalCounter{refusals}, nil))
+	n1, err := Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n1.Close()
+	for range 5 {
+		select {
+		case <-refusals:
+		case <-time.After(patience):
+			t.Fatal("n1 takes part in the log of a cell that has not let it in")
+		}
+	}
+	if id, _ := c.nodes["n3"].log.Leader(); id != "" {
+		t.Fatalf("%s leads, by the vote of an emptied voter", id)
+	}
+	c.start("n2")
+	select {
+	case <-n1.Done():
+		oneLine(t, n1.Err(), "empty")
+	case <-time.After(patience):
+		t.Fatal("n1 was let in")
+	}
+}
+
+// refusalCounter is a log that sends a token for each raft stream refused to an empty folder.
+type refusalCounter struct{ tokens chan<- struct{} }
+
+func (r refusalCounter) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), "has not let this empty folder in") {
+		select {
+		case r.tokens <- struct{}{}:
+		default:
+		}
+	}
+	return len(p), nil
 }
 
 // A node comes back at another address, at once.

@@ -55,8 +55,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counts := view.Counts()
 	gauge("datanode_log_applied_index", float64(n.log.AppliedIndex()))
 	gauge("datanode_log_commit_index", float64(n.log.CommitIndex()))
-	gauge("datanode_leader", flag(n.log.IsLeader()))
-	gauge("datanode_ready", flag(n.ready.Load()))
+	gauge("datanode_leader", oneIf(n.log.IsLeader()))
+	gauge("datanode_ready", oneIf(n.ready.Load()))
 	gauge("datanode_extents", float64(counts.Extents))
 	gauge("datanode_replicas", float64(counts.Replicas))
 	gauge("datanode_operations_queued", float64(counts.Queued))
@@ -64,7 +64,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("datanode_drops_pending", float64(counts.Drops))
 	gauge("datanode_extents_lacking", float64(lacking(view)))
 	gauge("datanode_policy_epoch", float64(view.PolicyEpoch))
-	gauge("datanode_store_failed", flag(n.store.Failed() != nil))
+	gauge("datanode_store_failed", oneIf(n.store.Failed() != nil))
 	var sum mux.Stats
 	conns := append(n.inbound.all(), n.peers.all()...)
 	for _, conn := range conns {
@@ -80,7 +80,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(c.descs["datanode_wire_mismatches_total"], prometheus.CounterValue, float64(n.mismatches.Load()))
 }
 
-func flag(b bool) float64 {
+func oneIf(b bool) float64 {
 	if b {
 		return 1
 	}

@@ -118,6 +118,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.listener = newListener(l, n.time.firstByte)
 	n.listener.dial, n.listener.pause = cfg.Dial, n.after
 	n.listener.hello = func() streamHello { return streamHello{cell: n.cell(), node: cfg.ID} }
+	n.listener.blank = func() bool { return n.log.LastIndex() <= bootstrapIndex }
 	n.listener.frames, n.listener.logger = n.serveConn, n.logger
 	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, cfg.Dial, n.peerConfig)
 	n.inbound = newInbound()

@@ -425,6 +425,7 @@ func loneListener(t *testing.T, secure bool) *listener {
 	l.logger = slog.New(slog.DiscardHandler)
 	l.frames = func(nc net.Conn, _ caller) { _, _ = io.Copy(io.Discard, nc) }
 	l.hello = func() streamHello { return streamHello{} }
+	l.blank = func() bool { return false }
 	if secure {
 		o := newOffice(t, "cell")
 		l.secure = &security{source: o.source(pki.RoleNode, "n1"), ctx: t.Context, logger: l.logger}
