@@ -10,28 +10,31 @@ import (
 type collector struct {
 	n     *Node
 	descs map[string]*prometheus.Desc
+
+	mismatch *prometheus.Desc // by kind
 }
 
 func newCollector(n *Node) *collector {
 	c := &collector{n: n, descs: map[string]*prometheus.Desc{}}
+	c.mismatch = prometheus.NewDesc("datanode_wire_mismatch_total",
+		"Frames that matched no call in flight, by what did not match; each has closed its connection.", []string{"kind"}, nil)
 	for name, help := range map[string]string{
-		"datanode_log_applied_index":     "Last log entry applied.",
-		"datanode_log_commit_index":      "Last log entry committed, as far as this node knows.",
-		"datanode_leader":                "1 on the leader.",
-		"datanode_ready":                 "1 once the node has caught up with the log and serves.",
-		"datanode_extents":               "Extents of the cell, tombstones included.",
-		"datanode_replicas":              "Replicas of the cell.",
-		"datanode_operations_queued":     "Queued operations.",
-		"datanode_operations_running":    "Running operations.",
-		"datanode_drops_pending":         "Files that must go and are not confirmed gone.",
-		"datanode_extents_lacking":       "Sealed extents with fewer whole live replicas than wanted.",
-		"datanode_connections":           "Open connections of this node.",
-		"datanode_wire_received_bytes":   "Bytes received on the open connections.",
-		"datanode_wire_sent_bytes":       "Bytes sent on the open connections.",
-		"datanode_wire_calls_in_flight":  "Calls in flight on the open connections.",
-		"datanode_wire_mismatches_total": "Frames that matched no call in flight; each has closed its connection.",
-		"datanode_policy_epoch":          "Rises with every change of the active policy.",
-		"datanode_store_failed":          "1 once a sync has failed: the node does not serve this disk any more.",
+		"datanode_log_applied_index":    "Last log entry applied.",
+		"datanode_log_commit_index":     "Last log entry committed, as far as this node knows.",
+		"datanode_leader":               "1 on the leader.",
+		"datanode_ready":                "1 once the node has caught up with the log and serves.",
+		"datanode_extents":              "Extents of the cell, tombstones included.",
+		"datanode_replicas":             "Replicas of the cell.",
+		"datanode_operations_queued":    "Queued operations.",
+		"datanode_operations_running":   "Running operations.",
+		"datanode_drops_pending":        "Files that must go and are not confirmed gone.",
+		"datanode_extents_lacking":      "Sealed extents with fewer whole live replicas than wanted.",
+		"datanode_connections":          "Open connections of this node.",
+		"datanode_wire_received_bytes":  "Bytes received on the open connections.",
+		"datanode_wire_sent_bytes":      "Bytes sent on the open connections.",
+		"datanode_wire_calls_in_flight": "Calls in flight on the open connections.",
+		"datanode_policy_epoch":         "Rises with every change of the active policy.",
+		"datanode_store_failed":         "1 once a sync has failed: the node does not serve this disk any more.",
 	} {
 		c.descs[name] = prometheus.NewDesc(name, help, nil, nil)
 	}
@@ -43,6 +46,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range c.descs {
 		ch <- d
 	}
+	ch <- c.mismatch
 }
 
 // Collect implements prometheus.Collector.
@@ -77,7 +81,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("datanode_wire_received_bytes", float64(sum.BytesIn))
 	gauge("datanode_wire_sent_bytes", float64(sum.BytesOut))
 	gauge("datanode_wire_calls_in_flight", float64(sum.InFlight.Calls))
-	ch <- prometheus.MustNewConstMetric(c.descs["datanode_wire_mismatches_total"], prometheus.CounterValue, float64(n.mismatches.Load()))
+	for kind, count := range n.mismatches {
+		ch <- prometheus.MustNewConstMetric(c.mismatch, prometheus.CounterValue, float64(count.Load()), kind.String())
+	}
 }
 
 func oneIf(b bool) float64 {

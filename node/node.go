@@ -51,7 +51,7 @@ type Node struct {
 
 	confirmedTerm atomic.Uint64 // the last term that this node led and was confirmed in
 
-	mismatches atomic.Uint64 // frames that matched no call, over all connections
+	mismatches map[mux.MismatchKind]*atomic.Uint64 // frames that matched no call, over all connections; the keys never change
 
 	ready    atomic.Bool   // has caught up with the log since it started
 	readyCh  chan struct{} // closed when ready
@@ -113,6 +113,10 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	}
 	if n.addr == "" {
 		n.addr = l.Addr().String()
+	}
+	n.mismatches = map[mux.MismatchKind]*atomic.Uint64{}
+	for _, kind := range mux.MismatchKinds() {
+		n.mismatches[kind] = new(atomic.Uint64)
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.listener = newListener(l, n.time.firstByte)
@@ -247,7 +251,7 @@ func (n *Node) peerConfig() mux.Config {
 	return mux.Config{Hello: n.muxHello(), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch}
 }
 
-func (n *Node) countMismatch(mux.Mismatch) { n.mismatches.Add(1) }
+func (n *Node) countMismatch(m mux.Mismatch) { n.mismatches[m.Kind].Add(1) }
 
 // serveConn serves one accepted connection until it ends.
 func (n *Node) serveConn(nc net.Conn, who caller) {
@@ -281,7 +285,13 @@ func (n *Node) ID() string { return n.cfg.ID }
 
 // Mismatches is how many frames matched no call in flight, over all connections since the start.
 // Each has closed its connection.
-func (n *Node) Mismatches() uint64 { return n.mismatches.Load() }
+func (n *Node) Mismatches() uint64 {
+	sum := uint64(0)
+	for _, count := range n.mismatches {
+		sum += count.Load()
+	}
+	return sum
+}
 
 // Ready is closed when the node has caught up with its cell and serves.
 func (n *Node) Ready() <-chan struct{} { return n.readyCh }
