@@ -100,6 +100,9 @@ func (a *app) demo(ctx context.Context, d demonstration) (err error) {
 	defer cell.close()
 	r := &replay{a: a, d: d, cell: cell, packages: packages}
 	if err := r.run(ctx); err != nil {
+		if ctx.Err() != nil {
+			a.note("datanode: stopping the nodes; interrupt again to stop at once")
+		}
 		return err
 	}
 	if d.keep {

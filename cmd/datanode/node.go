@@ -90,7 +90,7 @@ func newDecommissionCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := w.confirm(plans, args[0], "node recommission takes this back, but not the copies that were made"); err != nil {
+			if err := w.confirm(ctx, plans, args[0], "node recommission takes this back, but not the copies that were made"); err != nil {
 				return err
 			}
 			admitted, err := w.submit(ctx, c, subs)

@@ -24,7 +24,7 @@ func newPolicyLoadCommand(a *app) *cobra.Command {
 		Use: "load MODULE.wasm", Short: "Bring a policy into the cell; it decides nothing yet", Args: takes(1, 1),
 		Example: "  datanode policy load mine.wasm\n  datanode policy load mine.wasm --activate",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
-			module, err := a.readWhole(args[0], maxModuleBytes)
+			module, err := a.readWhole(ctx, args[0], maxModuleBytes)
 			if err != nil {
 				return err
 			}

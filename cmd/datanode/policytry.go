@@ -29,7 +29,7 @@ func (a *app) withPolicy(ctx context.Context, name string, f func(policies.Polic
 	case moduleDefault:
 	default:
 		var err error
-		if module, err = a.readWhole(name, maxModuleBytes); err != nil {
+		if module, err = a.readWhole(ctx, name, maxModuleBytes); err != nil {
 			return err
 		}
 	}
@@ -134,7 +134,7 @@ func (a *app) testPolicy(ctx context.Context, p policies.Policy, names []string,
 }
 
 func (a *app) testFile(ctx context.Context, p policies.Policy, name string, rewrite bool) ([]cases.Outcome, error) {
-	text, err := a.readWhole(name, maxCasesBytes)
+	text, err := a.readWhole(ctx, name, maxCasesBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func (u *unreadable) Unwrap() error { return u.err }
 
 // put stores one file, or stdin.
 func (a *app) put(ctx context.Context, c *client.Client, name string, o client.PutOptions) (stored, error) {
-	in, size, err := a.open(name)
+	in, size, err := a.open(ctx, name)
 	if err != nil {
 		return stored{}, &unreadable{err}
 	}
@@ -87,9 +87,9 @@ func (a *app) put(ctx context.Context, c *client.Client, name string, o client.P
 }
 
 // open opens a file, or stdin for a dash. size is 0 when it is not known.
-func (a *app) open(name string) (in io.ReadCloser, size int64, err error) {
+func (a *app) open(ctx context.Context, name string) (in io.ReadCloser, size int64, err error) {
 	if name == "-" {
-		return io.NopCloser(a.stdin), 0, nil
+		return io.NopCloser(a.input(ctx)), 0, nil
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -117,8 +117,8 @@ func fileError(err error) error {
 }
 
 // readWhole reads a file of at most limit bytes.
-func (a *app) readWhole(name string, limit int64) ([]byte, error) {
-	in, _, err := a.open(name)
+func (a *app) readWhole(ctx context.Context, name string, limit int64) ([]byte, error) {
+	in, _, err := a.open(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func newRemoveCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := w.confirm(plans, removalName(subs), "This cannot be undone"); err != nil {
+			if err := w.confirm(ctx, plans, removalName(subs), "This cannot be undone"); err != nil {
 				return err
 			}
 			admitted, err := w.submit(ctx, c, subs)

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/datanode/datanode/plugins"
@@ -44,6 +46,36 @@ func TestExitCodes(t *testing.T) {
 	cancel()
 	if got := exitCode(ctx, refusal(wire.CodeCancelled)); got != exitInterrupted {
 		t.Errorf("interrupted: exit code %d, want %d", got, exitInterrupted)
+	}
+}
+
+// An interrupt ends a command that waits for its stdin; without, it would wait until somebody typed.
+func TestInterruptWhileReadingStdin(t *testing.T) {
+	in, typing := io.Pipe()
+	defer typing.Close() // ends the read
+	ctx, interrupt := context.WithCancel(t.Context())
+	code := make(chan int)
+	go func() {
+		code <- runContext(ctx, []string{"policy", "check", "-"}, in, io.Discard, io.Discard, func(string) string { return "" })
+	}()
+	if _, err := typing.Write([]byte("\x00asm")); err != nil { // it reads now, and goes on reading
+		t.Fatal(err)
+	}
+	interrupt()
+	if got := <-code; got != exitInterrupted {
+		t.Errorf("exit code %d, want %d", got, exitInterrupted)
+	}
+}
+
+func TestStdinIsReadInOrder(t *testing.T) {
+	text := strings.Repeat("0123456789", stdinChunk/4)
+	a := &app{stdin: iotest.OneByteReader(strings.NewReader(text[:1000]))}
+	if got, err := io.ReadAll(a.input(t.Context())); err != nil || string(got) != text[:1000] {
+		t.Errorf("byte by byte: %v, read %d bytes of %d or others", err, len(got), 1000)
+	}
+	a.stdin = iotest.DataErrReader(strings.NewReader(text))
+	if got, err := io.ReadAll(a.input(t.Context())); err != nil || string(got) != text {
+		t.Errorf("in chunks: %v, read %d bytes of %d or others", err, len(got), len(text))
 	}
 }
 

@@ -105,7 +105,7 @@ func target(extent uint64, node string) string {
 }
 
 // confirm asks the person to type want; back says what takes it back. Without a terminal it fails rather than hang.
-func (w *work) confirm(plans []plan, want, back string) error {
+func (w *work) confirm(ctx context.Context, plans []plan, want, back string) error {
 	if w.yes {
 		return nil
 	}
@@ -120,7 +120,11 @@ func (w *work) confirm(plans []plan, want, back string) error {
 		w.a.note("%s", p.Plan)
 	}
 	_, _ = fmt.Fprintf(w.a.stderr, "%s. Type %s to go on: ", back, want)
-	line, err := bufio.NewReader(w.a.stdin).ReadString('\n')
+	line, err := bufio.NewReader(w.a.input(ctx)).ReadString('\n')
+	if errors.Is(ctx.Err(), context.Canceled) {
+		w.a.note("") // ends the line of the question
+		return withCode(exitInterrupted, "not confirmed, nothing was done")
+	}
 	if err != nil || strings.TrimSpace(line) != want {
 		return withCode(exitFailed, "not confirmed, nothing was done")
 	}
