@@ -23,9 +23,15 @@ const defaultHello = {
 const numbers = new Set(Object.values(sessions));
 
 /** A mistake of the other side after which no byte of the connection can be trusted. */
-class Poison extends Error {}
+class Poison extends Error {
+  /** mismatch is one of the document's eight kinds, or empty for any other fault. */
+  constructor(reason, mismatch = '') {
+    super(reason);
+    this.mismatch = mismatch;
+  }
+}
 
-function must(ok, reason) { if (!ok) throw new Poison(reason()); }
+function must(ok, reason, mismatch) { if (!ok) throw new Poison(reason(), mismatch); }
 
 export class Connection {
   /** Connects and greets. hello overrides fields of ours; expect names the node that it must be. */
@@ -46,8 +52,9 @@ export class Connection {
   peer = null;
   /** Why the connection ended, a DatanodeError; null while it is open. */
   failure = null;
-  /** Whether it ended because the other side broke a rule. */
+  /** Whether it ended because the other side broke a rule, and the kind if it is a mismatch, as the document names it. */
   poisoned = false;
+  mismatch = '';
   /** Whether the other side takes no new calls. */
   draining = false;
 
@@ -160,6 +167,7 @@ export class Connection {
       while (!this.failure && this.#have >= this.#need) this.#parseSome();
     } catch (e) {
       this.poisoned = true;
+      this.mismatch = e.mismatch ?? '';
       this.#fail(`poisoned: ${e.message}`, Number.isInteger(e.code) ? e.code : codes.connection);
     }
   }
@@ -186,7 +194,7 @@ export class Connection {
       case kinds.ping: return this.#socket.write(encodeFrame({ kind: kinds.pong, id: f.id }));
       case kinds.pong: return this.#onPong(f);
       case kinds.goaway: this.draining = true; return undefined;
-      default: throw new Poison(`frame of kind ${f.kind}, which the accepting side does not send`);
+      default: throw new Poison(`frame of kind ${f.kind}, which the accepting side does not send`, 'direction');
     }
   }
 
@@ -212,9 +220,11 @@ export class Connection {
   /** The call in flight that the frame names by its ID, its operation and its session. */
   #match(f) {
     const call = this.#calls.get(f.id);
-    must(call, () => `kind ${f.kind} for call ${f.id}, ${f.id > this.#lastID ? 'which was never started' : 'which has ended'}`);
-    must(call.op === f.op && call.session === f.session,
-      () => `kind ${f.kind} for call ${f.id} says operation ${f.op} in session ${f.session}, it is ${call.op} in ${call.session}`);
+    must(call || f.id <= this.#lastID, () => `kind ${f.kind} for call ${f.id}, which was never started`, 'unknown-call');
+    must(call, () => `kind ${f.kind} for call ${f.id}, which has ended`, 'ended-call');
+    const says = () => `kind ${f.kind} for call ${f.id} says operation ${f.op} in session ${f.session}, it is ${call.op} in ${call.session}`;
+    must(call.op === f.op, says, 'operation');
+    must(call.session === f.session, says, 'session');
     return call;
   }
 
@@ -234,8 +244,8 @@ export class Connection {
     const cost = f.raw.length > 0 ? f.raw.length + CHUNK_COST : 0;
     const session = this.#bySession.get(f.session);
     const r = call.received;
-    must(!r.ended, () => `chunk for call ${f.id}, which takes none or has had the last`);
-    must(!this.#offsets || f.index === r.bytes, () => `chunk for call ${f.id} begins at byte ${f.index}, want ${r.bytes}`);
+    must(!r.ended, () => `chunk for call ${f.id}, which takes none or has had the last`, 'chunk');
+    must(!this.#offsets || f.index === r.bytes, () => `chunk for call ${f.id} begins at byte ${f.index}, want ${r.bytes}`, 'chunk');
     must((session.used += cost) <= this.#hello.sessionWindow, () => `chunk exceeds the window of session ${f.session}`);
     must((r.used += cost) <= this.#hello.window, () => `chunk exceeds the window of call ${f.id}`);
     r.bytes += BigInt(f.raw.length);
@@ -263,7 +273,7 @@ export class Connection {
   }
 
   #onPong(f) {
-    must(this.#pingAnswered < this.#pingSent && f.id === this.#pingSent, () => `pong ${f.id} without its ping`);
+    must(this.#pingAnswered < this.#pingSent && f.id === this.#pingSent, () => `pong ${f.id} without its ping`, 'pong');
     this.#pingAnswered = f.id;
     clearTimeout(this.#pingTimer);
   }

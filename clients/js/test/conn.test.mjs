@@ -88,58 +88,60 @@ const flip = (frame) => { const b = encodeFrame(frame); b[b.length - 1] ^= 1; re
 const raw = (n) => Buffer.alloc(n, 7);
 const chunk = (bytes, index, more) => ({ kind: kinds.chunk, ...name, raw: bytes, index, ...more });
 
-// What the peer sends while call 1, a read that takes chunks, is in flight.
+// What the peer sends while call 1, a read that takes chunks, is in flight: the kind of mismatch and what is said
+// about it, then the frames.
 const broken = {
-  'a response with another ID': [{ kind: kinds.response, ...name, id: 2n }],
-  'a response with another operation': [{ kind: kinds.response, ...name, op: ops.put }],
-  'a response in another session': [{ kind: kinds.response, ...name, session: sessions.repair }],
-  'an error with another operation': [{ kind: kinds.error, ...name, op: ops.put, body: marshal(ErrorBody, { op: 1, code: 1, outcome: 1 }) }],
-  'an error in another session': [{ kind: kinds.error, ...name, session: sessions.delete, body: marshal(ErrorBody, { op: 1, code: 1, outcome: 1 }) }],
-  'an error whose body is not one': [{ kind: kinds.error, ...name, body: Buffer.from([0x91, 0xa1, 0x61]) }],
-  'an error without a body': [{ kind: kinds.error, ...name }],
-  'a chunk with another ID': [chunk(raw(1), 0n, { id: 9n })],
-  'a chunk with another operation': [chunk(raw(1), 0n, { op: ops.append })],
-  'a chunk in another session': [chunk(raw(1), 0n, { session: sessions.append })],
-  'a chunk that comes twice': [chunk(raw(5), 0n), chunk(raw(5), 0n)],
-  'a chunk that overtakes another': [chunk(raw(5), 5n)],
-  'a chunk after the last one': [chunk(raw(5), 0n, { flags: flagEnd }), chunk(raw(5), 5n)],
-  'a chunk with a body': [chunk(raw(5), 0n, { body: Buffer.from([0xc0]) })],
-  'a chunk without bytes that is not the last': [chunk(raw(0), 0n)],
-  'more chunks than the call has credit for': [chunk(raw(2000), 0n), chunk(raw(2000), 2000n)],
-  'credit with another operation': [{ kind: kinds.credit, ...name, op: ops.put, body: uint(1) }],
-  'credit that was not used': [{ kind: kinds.credit, ...name, body: uint(1) }],
-  'credit of a session that was not used': [{ kind: kinds.credit, session: 1, body: uint(1) }],
-  'credit that is no number': [{ kind: kinds.credit, session: 1, body: Buffer.from([0xc0]) }],
-  'credit without a body': [{ kind: kinds.credit, session: 1 }],
-  'a request': [{ kind: kinds.request, ...name }],
-  'a cancel': [{ kind: kinds.cancel, ...name }],
-  'a second hello': [{ kind: kinds.hello, body: marshal(Hello, hello) }],
-  'a pong without a ping': [{ kind: kinds.pong, id: 1n }],
-  'an unknown kind': [{ kind: 11, ...name }],
-  'an unknown session': [{ kind: kinds.response, ...name, session: 6 }],
-  'a response without an ID': [{ kind: kinds.response, ...name, id: 0n }],
-  'a wrong CRC': [flip({ kind: kinds.response, ...name })],
-  'a frame that is too large': [Buffer.from([0xfd, 0xff, 0, 0])],
-  'a frame that is too small': [Buffer.from([13, 0, 0, 0])],
+  'a response with another ID': ['unknown-call', /./, { kind: kinds.response, ...name, id: 2n }],
+  'a response with another operation': ['operation', /./, { kind: kinds.response, ...name, op: ops.put }],
+  'a response in another session': ['session', /./, { kind: kinds.response, ...name, session: sessions.repair }],
+  'an error with another operation': ['operation', /./, { kind: kinds.error, ...name, op: ops.put, body: marshal(ErrorBody, { op: 1, code: 1, outcome: 1 }) }],
+  'an error in another session': ['session', /./, { kind: kinds.error, ...name, session: sessions.delete, body: marshal(ErrorBody, { op: 1, code: 1, outcome: 1 }) }],
+  'an error whose body is not one': ['', /Error.op/, { kind: kinds.error, ...name, body: Buffer.from([0x91, 0xa1, 0x61]) }],
+  'an error without a body': ['', /ends in the middle/, { kind: kinds.error, ...name }],
+  'a chunk with another ID': ['unknown-call', /./, chunk(raw(1), 0n, { id: 9n })],
+  'a chunk with another operation': ['operation', /./, chunk(raw(1), 0n, { op: ops.append })],
+  'a chunk in another session': ['session', /./, chunk(raw(1), 0n, { session: sessions.append })],
+  'a chunk that comes twice': ['chunk', /./, chunk(raw(5), 0n), chunk(raw(5), 0n)],
+  'a chunk that overtakes another': ['chunk', /./, chunk(raw(5), 5n)],
+  'a chunk after the last one': ['chunk', /./, chunk(raw(5), 0n, { flags: flagEnd }), chunk(raw(5), 5n)],
+  'a chunk with a body': ['', /with a body/, chunk(raw(5), 0n, { body: Buffer.from([0xc0]) })],
+  'a chunk without bytes that is not the last': ['', /without bytes/, chunk(raw(0), 0n)],
+  'more chunks than the call has credit for': ['', /window of call 1/, chunk(raw(2000), 0n), chunk(raw(2000), 2000n)],
+  'credit with another operation': ['operation', /./, { kind: kinds.credit, ...name, op: ops.put, body: uint(1) }],
+  'credit that was not used': ['', /only 0 was used/, { kind: kinds.credit, ...name, body: uint(1) }],
+  'credit of a session that was not used': ['', /only 0 was used/, { kind: kinds.credit, session: 1, body: uint(1) }],
+  'credit that is no number': ['', /unsigned integer/, { kind: kinds.credit, session: 1, body: Buffer.from([0xc0]) }],
+  'credit without a body': ['', /unsigned integer/, { kind: kinds.credit, session: 1 }],
+  'a request': ['direction', /./, { kind: kinds.request, ...name }],
+  'a cancel': ['direction', /./, { kind: kinds.cancel, ...name }],
+  'a second hello': ['direction', /./, { kind: kinds.hello, body: marshal(Hello, hello) }],
+  'a pong without a ping': ['pong', /./, { kind: kinds.pong, id: 1n }],
+  'an unknown kind': ['', /unknown kind 11/, { kind: 11, ...name }],
+  'an unknown session': ['', /unknown session 6/, { kind: kinds.response, ...name, session: 6 }],
+  'a response without an ID': ['', /above zero/, { kind: kinds.response, ...name, id: 0n }],
+  'a wrong CRC': ['', /CRC/, flip({ kind: kinds.response, ...name })],
+  'a frame that is too large': ['', /65537 bytes/, Buffer.from([0xfd, 0xff, 0, 0])],
+  'a frame that is too small': ['', /17 bytes/, Buffer.from([13, 0, 0, 0])],
 };
 
-for (const [title, frames] of Object.entries(broken)) {
+for (const [title, [mismatch, reason, ...frames]] of Object.entries(broken)) {
   test(`poison: ${title}`, () => withPeer(async (peer, conn) => {
     const call = conn.start(ops.read, { session: sessions.client, receive: true });
     await peer.next('request');
     for (const f of frames) Buffer.isBuffer(f) ? peer.sendBytes(f) : peer.send(f);
-    await assert.rejects(call.reply(), { name: 'DatanodeError', code: codes.connection, outcome: outcomes.unknown });
-    assert.ok(conn.poisoned, conn.failure.message);
+    await assert.rejects(call.reply(), { name: 'DatanodeError', code: codes.connection, outcome: outcomes.unknown, message: reason });
+    assert.ok(conn.poisoned);
+    assert.equal(conn.mismatch, mismatch, conn.failure.message);
     assert.throws(() => conn.start(ops.status), { code: codes.connection, outcome: outcomes.notDone });
   }));
 }
 
 // What the peer sends after call 1 has ended, while call 2 is in flight: that fails too.
-for (const [title, frame] of Object.entries({
-  'a second final frame': { kind: kinds.response, ...name },
-  'a chunk of a call that has ended': chunk(raw(1), 0n),
-  'credit for a call that has ended': { kind: kinds.credit, ...name, body: uint(1) },
-  'a chunk to a caller who takes none': { ...chunk(raw(1), 0n), id: 2n },
+for (const [title, [mismatch, frame]] of Object.entries({
+  'a second final frame': ['ended-call', { kind: kinds.response, ...name }],
+  'a chunk of a call that has ended': ['ended-call', chunk(raw(1), 0n)],
+  'credit for a call that has ended': ['ended-call', { kind: kinds.credit, ...name, body: uint(1) }],
+  'a chunk to a caller who takes none': ['chunk', { ...chunk(raw(1), 0n), id: 2n }],
 })) {
   test(`poison: ${title}`, () => withPeer(async (peer, conn) => {
     const first = conn.start(ops.read, { session: sessions.client, receive: true });
@@ -149,7 +151,7 @@ for (const [title, frame] of Object.entries({
     await peer.next('request');
     peer.send(frame);
     await assert.rejects(second.reply(), { code: codes.connection, outcome: outcomes.unknown });
-    assert.ok(conn.poisoned);
+    assert.equal(conn.mismatch, mismatch, conn.failure.message);
   }));
 }
 
