@@ -76,6 +76,8 @@ func explainError(ctx context.Context, err error) string {
 		return err.Error()
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "interrupted"
+	case wire.CodeOf(err) == wire.CodeUnavailable && strings.Contains(err.Error(), "reset by peer"):
+		return err.Error() + " with --addr; a node that speaks TLS only wants --tls-cert, --tls-key and --tls-ca"
 	case wire.CodeOf(err) == wire.CodeUnavailable && strings.Contains(err.Error(), "could be reached"):
 		return err.Error() + " with --addr; datanode dev starts a cell on this machine"
 	case wire.CodeOf(err) == wire.CodeDeadline:
