@@ -219,7 +219,7 @@ func strangers(t *testing.T, o *office) []stranger {
 		{name: "client claims a node", pair: bob, send: framesStart(t, "n1"), logged: []string{`hello of node \"n1\"`, "client bob"}},
 		{name: "node claims another", pair: n2, send: framesStart(t, "n1"), logged: []string{`hello of node \"n1\"`, "node n2"}},
 		{name: "node claims none", pair: n2, send: framesStart(t, ""), logged: []string{`hello of node \"\"`, "node n2"}},
-		{name: "client on raft", pair: bob, change: raft, send: raftStart("", "n1"), logged: []string{"raft stream", "client bob"}},
+		{name: "client on raft", pair: o.pair(pki.RoleClient, "n1", later), change: raft, send: raftStart("", "n1"), logged: []string{"client n1", "want a node's"}},
 		{name: "raft claims another", pair: n2, change: raft, send: raftStart("", "n1"), logged: []string{`raft stream of node \"n1\"`, "node n2"}},
 		{name: "raft of another cell", pair: n1, change: raft, send: raftStart("c-other", "n1"), logged: []string{"c-other"}},
 		{name: "raft of a stranger", pair: o.pair(pki.RoleNode, "n9", later), change: raft, send: raftStart("", "n9"), logged: []string{"node n9", "configuration"}},

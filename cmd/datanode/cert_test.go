@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// certFolder makes an authority and certificates with the cert commands.
+func certFolder(t *testing.T, lines ...string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "certs")
+	for _, line := range append([]string{"init"}, lines...) {
+		var stderr bytes.Buffer
+		args := append([]string{"cert"}, append(strings.Fields(line), "--dir", dir)...)
+		if code := runContext(t.Context(), args, strings.NewReader(""), &bytes.Buffer{}, &stderr, func(string) string { return "" }); code != 0 {
+			t.Fatalf("cert %s: exit %d: %s", line, code, stderr.String())
+		}
+	}
+	return dir
+}
+
+// tlsEnv is the environment of somebody with a certificate.
+func tlsEnv(dir, stem, addr string) func(string) string {
+	return func(name string) string {
+		return map[string]string{
+			envAddr: addr, "DATANODE_TLS_CA": filepath.Join(dir, "ca.pem"),
+			"DATANODE_TLS_CERT": filepath.Join(dir, stem+".pem"), "DATANODE_TLS_KEY": filepath.Join(dir, stem+"-key.pem"),
+		}[name]
+	}
+}
+
+// Keys, and all else in the folder, are for their owner only.
+func TestCertFilesArePrivate(t *testing.T) {
+	dir := certFolder(t, "node n1", "client bob", "admin ops", "node n1 --renew")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 8 {
+		t.Errorf("%d files, want 4 certificates and their keys: %v", len(entries), entries)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %s, want 0600: %v", e.Name(), info.Mode(), err)
+		}
+	}
+}
+
+// What the cert commands make is all that a node and those who talk to it need.
+func TestServeWithTLS(t *testing.T) {
+	dir := certFolder(t, "node n1", "client bob", "admin ops")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	said := &watcher{}
+	go func() {
+		args := []string{"serve", "--id", "n1", "--dir", filepath.Join(t.TempDir(), "n1"), "--listen", addr, "--bootstrap", "n1=" + addr, "--log-level", "WARN"}
+		done <- runContext(ctx, args, strings.NewReader(""), said, said, tlsEnv(dir, "node-n1", ""))
+	}()
+	defer func() {
+		cancel()
+		if code := <-done; code != 0 {
+			t.Errorf("serve ended with %d:\n%s", code, said)
+		}
+	}()
+	as := func(env func(string) string, args ...string) (int, string) {
+		var out bytes.Buffer
+		code := runContext(t.Context(), args, strings.NewReader(""), &out, &out, env)
+		return code, out.String()
+	}
+	ops, bob := tlsEnv(dir, "admin-ops", addr), tlsEnv(dir, "client-bob", addr)
+	limit := time.Now().Add(processLimit)
+	for { // the cell is being founded
+		code, out := as(ops, "settings", "set", "replicas", "1")
+		if code == exitDone {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("exit %d: %s\n%s", code, out, said)
+		}
+	}
+	if code, out := as(bob, "status"); code != exitDone {
+		t.Errorf("status as a client: exit %d: %s", code, out)
+	}
+	if code, out := as(bob, "settings", "set", "replicas", "1"); code != exitRefused || !strings.Contains(out, "client bob") {
+		t.Errorf("settings set as a client: exit %d, want %d: %s", code, exitRefused, out)
+	}
+	plain := func(name string) string { return map[string]string{envAddr: addr}[name] }
+	if code, out := as(plain, "status"); code != exitUnavailable {
+		t.Errorf("status without a certificate: exit %d, want %d: %s", code, exitUnavailable, out)
+	}
+}
