@@ -116,6 +116,19 @@ func (a *Authority) Issue(r Request) (Pair, error) {
 	return sign(template, a.cert, a.key)
 }
 
+// HostsOf are the hosts that a certificate, as PEM, is for.
+func HostsOf(text []byte) ([]string, error) {
+	cert, err := parseCert(text)
+	if err != nil {
+		return nil, err
+	}
+	hosts := cert.DNSNames
+	for _, ip := range cert.IPAddresses {
+		hosts = append(hosts, ip.String())
+	}
+	return hosts, nil
+}
+
 func addHosts(template *x509.Certificate, r Request) error {
 	switch {
 	case (len(r.Hosts) > 0) != (r.Role == RoleNode):

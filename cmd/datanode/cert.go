@@ -94,7 +94,7 @@ func newCertIssueCommand(a *app, role pki.Role) *cobra.Command {
 	flags.IntVar(&c.days, "days", defaultCertDays, "how long it is valid")
 	flags.BoolVar(&c.renew, "renew", false, "replace the one that there is")
 	if role == pki.RoleNode {
-		flags.StringSliceVar(&c.hosts, "host", []string{"127.0.0.1", "::1", "localhost"}, "host name or IP address that others dial; may be repeated")
+		flags.StringSliceVar(&c.hosts, "host", nil, "host name or IP address that others dial; may be repeated (default: this machine only; with --renew: as before)")
 	}
 	return cmd
 }
@@ -122,12 +122,17 @@ func (a *app) certIssue(c certs, role pki.Role, name string) error {
 	if err != nil {
 		return err
 	}
+	stem := string(role) + "-" + name
+	if role == pki.RoleNode && len(c.hosts) == 0 {
+		if c.hosts, err = c.defaultHosts(stem); err != nil {
+			return err
+		}
+	}
 	now := time.Now()
 	pair, err := ca.Issue(pki.Request{Role: role, Name: name, Hosts: c.hosts, From: now, Expiry: now.AddDate(0, 0, c.days)})
 	if err != nil {
 		return usagef("%w", err)
 	}
-	stem := string(role) + "-" + name
 	if err := a.writePair(c.dir, stem, pair, c.renew); err != nil {
 		return err
 	}
@@ -139,6 +144,27 @@ func (a *app) certIssue(c certs, role pki.Role, name string) error {
 	authority, _ := pairFiles(c.dir, "ca")
 	a.note("use it with\n  %s --tls-cert %s --tls-key %s --tls-ca %s", use, cert, key, authority)
 	return nil
+}
+
+// defaultHosts are those of the certificate that is replaced, else this machine.
+func (c certs) defaultHosts(stem string) ([]string, error) {
+	here := []string{"127.0.0.1", "::1", "localhost"}
+	if !c.renew {
+		return here, nil
+	}
+	name, _ := pairFiles(c.dir, stem)
+	old, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return here, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := pki.HostsOf(old)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; say its --host", name, err)
+	}
+	return hosts, nil
 }
 
 func dirFlag(dir string) string {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/datanode/datanode/pki"
 )
 
 // certFolder makes an authority and certificates with the cert commands.
@@ -23,6 +25,23 @@ func certFolder(t *testing.T, lines ...string) string {
 		}
 	}
 	return dir
+}
+
+// A renewed certificate is for the same hosts, unless others are given.
+func TestRenewKeepsHosts(t *testing.T) {
+	for want, lines := range map[string][]string{
+		"a.example.org,10.0.0.1":  {"node n1 --host a.example.org --host 10.0.0.1", "node n1 --renew"},
+		"b.example.org":           {"node n1 --host a.example.org", "node n1 --renew --host b.example.org"},
+		"localhost,127.0.0.1,::1": {"node n1 --renew"},
+	} {
+		text, err := os.ReadFile(filepath.Join(certFolder(t, lines...), "node-n1.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := pki.HostsOf(text); err != nil || strings.Join(got, ",") != want {
+			t.Errorf("after %q: hosts %q, %v, want %s", lines, got, err, want)
+		}
+	}
 }
 
 // tlsEnv is the environment of somebody with a certificate.
