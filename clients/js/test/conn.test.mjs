@@ -111,6 +111,7 @@ const broken = {
   'credit that was not used': ['', /only 0 was used/, { kind: kinds.credit, ...name, body: uint(1) }],
   'credit of a session that was not used': ['', /only 0 was used/, { kind: kinds.credit, session: 1, body: uint(1) }],
   'credit that is no number': ['', /unsigned integer/, { kind: kinds.credit, session: 1, body: Buffer.from([0xc0]) }],
+  'credit of two numbers': ['', /more than one/, { kind: kinds.credit, session: 1, body: Buffer.from([0, 0]) }],
   'credit without a body': ['', /unsigned integer/, { kind: kinds.credit, session: 1 }],
   'a request': ['direction', /./, { kind: kinds.request, ...name }],
   'a cancel': ['direction', /./, { kind: kinds.cancel, ...name }],
@@ -160,6 +161,25 @@ test('poison: more chunks than the session has credit for', () => withPeer(async
   for (const { id } of calls) peer.send(chunk(raw(3000), 0n, { id }));
   await assert.rejects(calls[0].reply(), { code: codes.connection, message: /window of session 1/ });
 }, { ...hello, callsInFlight: 3 }));
+
+test('poison: a chunk that is larger than any may be', async () => {
+  const peer = await Peer.listen({ ...hello, largestFrame: 1 << 20 });
+  try {
+    const conn = await Connection.dial({ port: peer.port });
+    const call = conn.start(ops.read, { session: sessions.client, receive: true });
+    peer.send(chunk(raw(262144), 0n));
+    peer.send(chunk(raw(262145), 262144n));
+    await assert.rejects(call.reply(), { code: codes.connection, message: /chunk of 262145 bytes/ });
+  } finally {
+    peer.close();
+  }
+});
+
+test('a request that is larger than agreed is not sent', () => withPeer(async (peer, conn) => {
+  assert.throws(() => conn.start(ops.status, { body: raw(65536) }), { code: codes.invalid, outcome: outcomes.notDone });
+  conn.start(ops.status);
+  assert.equal((await peer.next('request')).id, 1n);
+}));
 
 test('late frames of a cancelled call are checked, dropped and granted back', () => withPeer(async (peer, conn) => {
   const call = conn.start(ops.read, { session: sessions.client, receive: true });
