@@ -20,6 +20,7 @@ func layers() map[string][]string {
 		"wire":                {},
 		"wire/mux":            {"wire"},
 		"wire/client":         {"wire", "wire/mux", "pki"},
+		"wire/wiretest":       {"wire"},
 		"policies":            {},
 		"policies/policytest": {"policies"},
 		"policies/sim":        {"policies", "raftlog/state", "node/schedule"},
