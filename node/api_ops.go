@@ -248,7 +248,11 @@ func describePlan(view *state.View, a *state.Admit) string {
 	switch a.Kind {
 	case policies.KindDelete:
 		e := view.Extent(a.Extent)
-		plan = fmt.Sprintf("delete extent %d: %d bytes, files on %s", e.ID, e.Length, strings.Join(replicaNodes(e), ", "))
+		size := "length not final yet"
+		if e.State == state.ExtentSealed {
+			size = fmt.Sprintf("%d bytes", e.Length)
+		}
+		plan = fmt.Sprintf("delete extent %d: %s, files on %s", e.ID, size, strings.Join(replicaNodes(e), ", "))
 	case policies.KindDecommission:
 		plan = fmt.Sprintf("decommission %s: move %d replicas to other nodes", a.Node, view.CountReplicas(a.Node))
 		if view.Node(a.Node).Voter {

@@ -233,6 +233,10 @@ func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint6
 
 // createExtent runs a create through the log and waits for it.
 func (n *Node) createExtent(ctx context.Context, class string) (*state.Extent, error) {
+	notHere := wire.Errorf(wire.OpPut, wire.CodeUnavailable, "%s takes no new extents now; ask another node", n.id)
+	if self := n.log.View().Node(n.id); self == nil || !self.Takes() {
+		return nil, notHere
+	}
 	res, err := n.submitAnywhere(ctx, wire.Submission{Kind: policies.KindCreate.String(), Class: class, Primary: string(n.id)})
 	if err != nil {
 		return nil, err
@@ -249,8 +253,9 @@ func (n *Node) createExtent(ctx context.Context, class string) (*state.Extent, e
 	if o.State != state.OpDone || e == nil {
 		return nil, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent to write to: create %s %s: %s", o.ID, o.State, o.Detail)
 	}
-	if e.Primary() != n.id {
-		return nil, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "%s takes no new extents now; ask another node", n.id)
+	if e.Primary() != n.id { // this node ceased to take extents just now
+		n.appends.ask(policies.KindDelete, e.ID)
+		return nil, notHere
 	}
 	return e, nil
 }

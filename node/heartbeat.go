@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/datanode/datanode/raftlog/state"
@@ -23,7 +24,11 @@ func (n *Node) heartbeats(ctx context.Context) {
 		}
 		if err != nil && ctx.Err() == nil && err.Error() != said {
 			said = err.Error() // once: the next attempt is due in a moment
-			n.logger.Info("no heartbeat", "error", err)
+			level := slog.LevelInfo
+			if n.folderCell() == "" && len(n.cfg.Join) > 0 {
+				level = slog.LevelWarn // nobody else will say why the node does not come up
+			}
+			n.logger.Log(ctx, level, "cannot reach the cell yet, trying again", "error", err)
 		}
 		select {
 		case <-n.after(n.time.heartbeat):

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 
-	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -92,27 +91,22 @@ func (w *watch) alive(id state.NodeID) bool {
 }
 
 // addToGroup adds the node to the log's group, or gives it its new address there. It tells whether
-// the node has a vote.
+// the node has a vote. A new node has none yet, also where votes are wanting: it takes no part in the
+// log before it knows that it was let in, and a vote that nobody casts could not even be agreed on.
+// The planner gives it one once it is up.
 func (n *Node) addToGroup(ctx context.Context, req wire.JoinRequest) (voter bool, err error) {
 	servers, err := n.log.Servers()
 	if err != nil {
 		return false, err
 	}
-	voters := 0
-	var member *raftlog.ServerInfo
-	for i, s := range servers {
-		if s.Voter {
-			voters++
+	for _, s := range servers {
+		switch {
+		case s.ID != state.NodeID(req.Node):
+		case s.Addr == req.Addr:
+			return s.Voter, nil
+		case s.Voter:
+			return true, n.log.AddVoter(ctx, s.ID, req.Addr)
 		}
-		if s.ID == state.NodeID(req.Node) {
-			member = &servers[i]
-		}
-	}
-	switch {
-	case member != nil && member.Addr == req.Addr:
-		return member.Voter, nil
-	case member != nil && member.Voter, member == nil && voters < minVoters:
-		return true, n.log.AddVoter(ctx, state.NodeID(req.Node), req.Addr)
 	}
 	return false, n.log.AddNonvoter(ctx, state.NodeID(req.Node), req.Addr)
 }

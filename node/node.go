@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -146,7 +147,7 @@ func (n *Node) open() error {
 		}
 		return fmt.Errorf("data folder %s: %w", n.cfg.Dir, err)
 	}
-	n.logger.Info("store opened", "found", fmt.Sprintf("%+v", found))
+	n.logger.Info("store opened", "found", strings.TrimSpace(found.String()))
 	var servers []raftlog.Server
 	for _, p := range n.cfg.Bootstrap {
 		servers = append(servers, raftlog.Server{ID: state.NodeID(p.ID), Addr: p.Addr})

@@ -67,7 +67,7 @@ func (r *registry) add(ctx context.Context, module []byte) (policies.Policy, err
 	}
 	p, err := r.n.cfg.Policies.Compile(ctx, module)
 	if err != nil {
-		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "module refused: %v", err)
+		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "%v", err)
 	}
 	if err := vfs.ReplaceFile(r.n.cfg.FS, r.path(digest), module); err != nil {
 		return nil, fmt.Errorf("keep policy %s: %w", digest, err)

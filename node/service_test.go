@@ -235,7 +235,7 @@ func TestPolicies(t *testing.T) {
 	if _, err := c.client.PolicyLoad(ctx, []byte("garbage")); wire.CodeOf(err) != wire.CodeEnvelope {
 		t.Errorf("garbage: %v", err)
 	} else {
-		oneLine(t, err, "module refused")
+		oneLine(t, err, "not a module")
 	}
 	active := func(name string) {
 		t.Helper()

@@ -45,7 +45,7 @@ func (w caller) mayCall(c *mux.ServerCall) error {
 		need = needsSubmit(&req)
 	}
 	if !atLeast(w.Role, need) {
-		return wire.Errorf(c.Op(), wire.CodeDenied, "%s may not do this; it needs the certificate of a %s", w, need)
+		return wire.Errorf(c.Op(), wire.CodeDenied, "%s may not do this; it needs a certificate with the role %s", w, need)
 	}
 	return nil
 }

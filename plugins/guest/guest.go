@@ -17,7 +17,7 @@
 //
 // built with
 //
-//	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -ldflags='-s -w' -o policy.wasm .
+//	GOOS=wasip1 GOARCH=wasm go build -trimpath -buildmode=c-shared -ldflags='-s -w' -o policy.wasm .
 //
 // Both functions must answer from their arguments and the configuration alone: no variables that
 // change, no maps that are ranged over, no time, no randomness. The host asks twice, in another
