@@ -317,7 +317,8 @@ func (s *storm) submit(subs []wire.Submission) {
 			if err == nil && res[0].Code != wire.CodeConflict && res[0].Op != "" {
 				s.ops = append(s.ops, res[0].Op)
 			}
-			if err == nil && (sub.Kind != "delete" || res[0].Code == 0) {
+			// An extent that is gone was deleted by an attempt whose answer did not arrive.
+			if err == nil && (sub.Kind != "delete" || res[0].Code == 0 || res[0].Code == wire.CodeNotFound) {
 				break
 			}
 			if ctx.Err() != nil {
