@@ -1,0 +1,150 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/wire"
+)
+
+// loneListener is a listener of TLS without a node behind it, with a short deadline.
+func loneListener(t *testing.T, secure bool) *listener {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newListener(inner, 50*time.Millisecond)
+	l.logger = slog.New(slog.DiscardHandler)
+	l.frames = func(nc net.Conn, _ caller) { _, _ = io.Copy(io.Discard, nc) }
+	l.hello = func() streamHello { return streamHello{} }
+	l.blank = func() bool { return false }
+	if secure {
+		o := newOffice(t, "cell")
+		l.secure = &security{source: o.source(pki.RoleNode, "n1"), ctx: t.Context, logger: l.logger}
+	}
+	l.run()
+	t.Cleanup(func() { l.Close(); l.wait() })
+	return l
+}
+
+// Who does not say in time who they are is hung up on, however little they have sent.
+func TestHalfOpen(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		secure bool
+		send   []byte
+	}{
+		"nothing":                 {true, nil},
+		"first byte of TLS":       {true, []byte{wire.PreambleTLS}},
+		"half a client's hello":   {true, []byte{wire.PreambleTLS, 3, 1, 2, 0, 1}},
+		"nothing, plaintext":      {false, nil},
+		"half a raft hello":       {false, []byte{wire.PreambleRaft, 200, 'c'}},
+		"raft hello without node": {false, []byte{wire.PreambleRaft, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := loneListener(t, c.secure)
+			nc, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			if _, err := nc.Write(c.send); err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.SetReadDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal("the connection stays open")
+			}
+		})
+	}
+}
+
+// fakeConn is a connection from an address, of which only that and Close count.
+type fakeConn struct {
+	net.Conn
+	from   string
+	closed bool
+}
+
+func (c *fakeConn) RemoteAddr() net.Addr { return fakeAddr(c.from) }
+func (c *fakeConn) Close() error         { c.closed = true; return nil }
+
+type fakeAddr string
+
+func (a fakeAddr) Network() string { return "tcp" }
+func (a fakeAddr) String() string  { return string(a) }
+
+// One address cannot take all connections, all cannot take more than there are, and what is closed
+// makes room.
+func TestConnectionCaps(t *testing.T) {
+	l := newListener(nil, time.Second)
+	var all []*fakeConn
+	come := func(ip string) bool {
+		nc := &fakeConn{from: fmt.Sprintf("%s:%d", ip, len(all))}
+		all = append(all, nc)
+		taken := l.track(nc)
+		if taken == nc.closed {
+			t.Fatalf("taken %t, closed %t", taken, nc.closed)
+		}
+		return taken
+	}
+	for i := range maxConnsPerAddr {
+		if !come("10.0.0.1") {
+			t.Fatalf("number %d from one address is refused", i)
+		}
+	}
+	if come("10.0.0.1") {
+		t.Errorf("more than %d from one address", maxConnsPerAddr)
+	}
+	if !come("10.0.0.2") {
+		t.Error("another address is refused")
+	}
+	l.forget(all[0])
+	l.forget(all[0])
+	if !come("10.0.0.1") || come("10.0.0.1") {
+		t.Error("one that ended makes room for one")
+	}
+	for i := len(l.conns); i < maxConns; i++ {
+		if !come(fmt.Sprintf("10.1.%d.%d", i/200, i%200)) {
+			t.Fatalf("refused with %d connections", i)
+		}
+	}
+	if come("10.0.0.3") {
+		t.Errorf("more than %d connections", maxConns)
+	}
+}
+
+// Accepted raft streams are counted until they are closed.
+func TestRaftStreamsAreCounted(t *testing.T) {
+	t.Parallel()
+	l := loneListener(t, false)
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if err := writeStreamHello(nc, streamHello{node: "n1"}); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func() int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.conns) }
+	if count() != 1 {
+		t.Errorf("%d connections with an open stream, want 1", count())
+	}
+	stream.Close()
+	if count() != 0 {
+		t.Errorf("%d connections after it is closed, want 0", count())
+	}
+}
