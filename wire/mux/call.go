@@ -104,7 +104,7 @@ func (c *Conn) submit(ctx context.Context, cl *call, req *Request, flags wire.Fl
 	err = c.admitLocked(req.Op)
 	if err == nil {
 		c.unsent++
-		c.pushLocked(f)
+		c.sendLocked(f)
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -165,7 +165,7 @@ func (f *outFrame) fill(body any, raw []byte, maxBytes int) error {
 // setRaw copies raw, or borrows it when that is cheaper.
 func (f *outFrame) setRaw(raw []byte) {
 	if len(raw) > borrowBytes {
-		f.raw, f.written = raw, make(chan struct{})
+		f.raw, f.written = raw, make(chan struct{}, 1)
 		return
 	}
 	f.buf.b = append(f.buf.b, raw...)

@@ -50,7 +50,8 @@ type Conn struct {
 	wake         sync.Cond // the writer: something to send, or the end
 	err          error     // why the connection ended. Invariant: nil until then, then never changes
 	queue        sendQueue
-	writing      bool // the writer holds frames that it has taken
+	writing      bool        // somebody writes the frames in writer, and owns it
+	writer       batchWriter // else guarded by mu
 	sessions     [sessionSlots]session
 	draining     bool // this side takes no new calls
 	peerDraining bool
@@ -225,7 +226,7 @@ func (c *Conn) Drain(ctx context.Context) error {
 	return nil
 }
 
-// checkIdleLocked wakes Drain when nothing is left to do. The writer calls it after each batch, and
+// checkIdleLocked wakes Drain when nothing is left to do. It is called after each batch, and
 // so after the goaway; endings that write nothing call it too.
 func (c *Conn) checkIdleLocked() {
 	if c.idle == nil || c.writing || c.queue.length > 0 || len(c.calls) > 0 || len(c.served) > 0 {

@@ -42,6 +42,7 @@ type half struct {
 	sent      uint64 // bytes of chunks queued so far
 	sendEnded bool
 	sendWake  chan struct{} // made by the first sender that waits
+	written   chan struct{} // of the chunk being sent; the sending goroutine owns it
 
 	chunks    []chunk // received, not consumed
 	received  uint64  // bytes of chunks so far

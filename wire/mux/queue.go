@@ -10,8 +10,8 @@ type outFrame struct {
 	hdr     wire.Header
 	buf     *buffer // body, then raw bytes if they are few; nil: none
 	bodyLen int
-	raw     []byte        // borrowed from the caller until written is closed
-	written chan struct{} // nil when raw is not borrowed
+	raw     []byte        // borrowed from the caller until written has a token
+	written chan struct{} // nil when raw is not borrowed; has room for the token
 	half    *half         // the call of a request or chunk: has the correlation ID once that is given
 	call    *call         // the call that this frame, a request, starts
 	served  *ServerCall   // the call that this frame ends
@@ -32,7 +32,7 @@ func (f *outFrame) drop() {
 	f.buf.free()
 	f.buf = nil
 	if f.written != nil {
-		close(f.written)
+		f.written <- struct{}{}
 		f.written = nil
 	}
 }

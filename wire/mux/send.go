@@ -19,58 +19,79 @@ const (
 // writeLoop writes what is queued, many small frames at a time.
 func (c *Conn) writeLoop() {
 	defer c.wg.Done()
-	var w batchWriter
-	for {
-		w.frames = c.takeBatch(w.frames[:0])
-		if len(w.frames) == 0 {
-			break
-		}
-		n, err := w.write(c.nc)
-		c.counts.bytesOut.Add(uint64(n))
-		c.counts.framesOut.Add(uint64(len(w.frames)))
-		for i := range w.frames {
-			w.frames[i].drop()
-			w.frames[i] = outFrame{}
-		}
-		if err != nil {
-			c.fail(err)
-		}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for c.awaitFramesLocked() {
+		c.takeBatchLocked()
+		c.writeTakenLocked()
+	}
 	for f, ok := c.queue.pop(); ok; f, ok = c.queue.pop() {
 		f.drop()
 	}
 }
 
-// takeBatch waits for frames and takes as many as make a batch: none at the end of the connection.
-// Once woken it lets the goroutines that are ready to run queue their frames first: one write then
-// carries many, which on two cores made 128 callers about three times as fast (14 to 4 µs a call).
-func (c *Conn) takeBatch(batch []outFrame) []outFrame {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.writing = false
-	c.checkIdleLocked()
-	for c.queue.length == 0 && c.err == nil {
+// awaitFramesLocked waits until there is something to write and nobody who writes; false at the end of
+// the connection. Once woken it lets the goroutines that are ready to run queue their frames first: one
+// write then carries many, which on two cores made 128 callers about three times as fast (14 to 4 µs a call).
+func (c *Conn) awaitFramesLocked() bool {
+	for (c.queue.length == 0 || c.writing) && c.err == nil {
 		c.wake.Wait()
 		c.mu.Unlock()
 		runtime.Gosched()
 		c.mu.Lock()
 	}
-	if c.err != nil {
-		return nil
-	}
-	c.writing = true
-	for size := 0; size < maxBatchBytes && len(batch) < maxBatchFrames; {
+	return c.err == nil
+}
+
+func (c *Conn) takeBatchLocked() {
+	w := &c.writer
+	for size := 0; size < maxBatchBytes && len(w.frames) < maxBatchFrames; {
 		f, ok := c.queue.pop()
 		if !ok {
 			break
 		}
 		c.takenLocked(&f)
-		batch = append(batch, f)
+		w.frames = append(w.frames, f)
 		size += f.size()
 	}
-	return batch
+}
+
+// writeTakenLocked writes the frames that c.writer holds. It releases Conn.mu while it does; c.writing
+// keeps all others from c.writer.
+func (c *Conn) writeTakenLocked() {
+	c.writing = true
+	c.mu.Unlock()
+	w := &c.writer
+	n, err := w.write(c.nc)
+	c.counts.bytesOut.Add(uint64(n))
+	c.counts.framesOut.Add(uint64(len(w.frames)))
+	for i := range w.frames {
+		w.frames[i].drop()
+		w.frames[i] = outFrame{}
+	}
+	w.frames = w.frames[:0]
+	if err != nil {
+		c.fail(err)
+	}
+	c.mu.Lock()
+	c.writing = false
+	c.checkIdleLocked()
+}
+
+// sendLocked queues f, whose raw bytes are the caller's until f.written has its token. With nothing before
+// it, it is written here and now: handing a chunk to the writer and coming back takes a quarter of the time
+// of a bulk stream. It releases Conn.mu meanwhile.
+func (c *Conn) sendLocked(f outFrame) {
+	if f.written == nil || c.writing || c.queue.length > 0 || c.err != nil {
+		c.pushLocked(f)
+		return
+	}
+	c.takenLocked(&f)
+	c.writer.frames = append(c.writer.frames, f)
+	c.writeTakenLocked()
+	if c.queue.length > 0 {
+		c.wake.Signal()
+	}
 }
 
 // takenLocked marks that a frame is as good as sent. Correlation IDs are given here, so that they
@@ -117,7 +138,7 @@ func (f *outFrame) rawLen() int {
 	return len(f.raw)
 }
 
-// batchWriter encodes and writes frames. The writer goroutine owns it.
+// batchWriter encodes and writes frames.
 type batchWriter struct {
 	frames []outFrame
 	buf    []byte

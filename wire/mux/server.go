@@ -138,7 +138,7 @@ func (sc *ServerCall) answer(kind wire.Kind, body any, raw []byte) error {
 		sc.answered = true
 		f.hdr.Fence, f.hdr.MinIndex = sc.reply.Fence, sc.reply.MinIndex
 		sc.endLocked(ErrEnded)
-		c.pushLocked(f)
+		c.sendLocked(f)
 	}
 	c.mu.Unlock()
 	if err != nil {

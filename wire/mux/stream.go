@@ -100,26 +100,37 @@ func (h *half) sendAll(p []byte) error {
 
 func (h *half) sendChunk(p []byte) error {
 	f := outFrame{half: h, hdr: wire.Header{Kind: wire.KindChunk, Op: h.op, Session: h.session}}
-	if len(p) <= borrowBytes {
+	if len(p) > borrowBytes {
+		f.raw, f.written = p, h.writtenChan()
+	} else {
 		f.buf = newBuffer(len(p))
+		f.buf.b = append(f.buf.b, p...)
 	}
-	f.setRaw(p)
 	written := f.written
 	h.c.mu.Lock()
 	err := h.awaitCreditLocked(chunkCost(len(p)))
 	if err == nil {
 		h.placeLocked(&f.hdr, len(p))
-		h.c.pushLocked(f)
+		h.c.sendLocked(f)
 	}
 	h.c.mu.Unlock()
 	if err != nil {
-		f.drop()
+		f.buf.free()
 		return err
 	}
 	if written != nil {
 		<-written // p is the caller's again
 	}
 	return nil
+}
+
+// writtenChan is where the call's sender learns that its borrowed bytes are written. There is one chunk at
+// a time, so one channel serves all.
+func (h *half) writtenChan() chan struct{} {
+	if h.written == nil {
+		h.written = make(chan struct{}, 1)
+	}
+	return h.written
 }
 
 // placeLocked says where in the call's bytes a chunk of n bytes begins, to a peer that asks for it.
