@@ -111,3 +111,42 @@ func ParseFrame(buf []byte) (rest []byte, f Frame, err error) {
 	f = Frame{Header: h, Body: payload[:h.BodyLen:h.BodyLen], Raw: payload[h.BodyLen:]}
 	return buf[size:], f, nil
 }
+
+// skimBytes is how much of a frame SkimFrame looks at at once: more than the longest header.
+const skimBytes = 4 << 10
+
+// SkimFrame checks a frame of size bytes, length included, without having all of it at once, and gives
+// its header and the length of its raw bytes. next gives the following n bytes, which are used until it
+// is called again; its errors are returned as they are.
+func SkimFrame(size int, next func(n int) ([]byte, error)) (h Header, rawLen int, err error) {
+	if size < minFrameBytes {
+		return Header{}, 0, fmt.Errorf("frame of %d bytes: want %d or more", size, minFrameBytes)
+	}
+	var crc uint32
+	var malformed error
+	for at, end := 0, size-crcBytes; at < end; {
+		piece, err := next(min(end-at, skimBytes))
+		if err != nil {
+			return Header{}, 0, err
+		}
+		if at == 0 {
+			var rest []byte
+			rest, h, malformed = ParseHeader(piece[lengthBytes:])
+			rawLen = size - crcBytes - (len(piece) - len(rest)) - int(h.BodyLen)
+		}
+		crc = crc32.Update(crc, castagnoli, piece)
+		at += len(piece)
+	}
+	sum, err := next(crcBytes)
+	switch {
+	case err != nil:
+		return Header{}, 0, err
+	case crc != binary.LittleEndian.Uint32(sum):
+		return Header{}, 0, fmt.Errorf("frame of %d bytes: CRC is %08x, want %08x as its bytes have", size, sum, crc)
+	case malformed != nil:
+		return Header{}, 0, malformed
+	case rawLen < 0:
+		return Header{}, 0, fmt.Errorf("%s frame: body of %d bytes, but only %d are left", h.Kind, h.BodyLen, rawLen+int(h.BodyLen))
+	}
+	return h, rawLen, nil
+}

@@ -16,7 +16,11 @@ const (
 var bufferPools [maxBufferBits + 1]sync.Pool
 
 // buffer is a pooled byte slice. Whoever holds it may append, and calls free once.
-type buffer struct{ b []byte }
+type buffer struct {
+	b       []byte
+	account *account // that has been charged for it; nil: none
+	charged int      // bytes
+}
 
 // newBuffer gives an empty buffer with room for n bytes.
 func newBuffer(n int) *buffer {
@@ -35,6 +39,10 @@ func newBuffer(n int) *buffer {
 func (b *buffer) free() {
 	if b == nil {
 		return
+	}
+	if b.account != nil {
+		b.account.give(b.charged)
+		b.account, b.charged = nil, 0
 	}
 	class := bits.Len(uint(max(cap(b.b)-bufferSlack, 0))) - 1 // rounds down: a buffer that grew serves a smaller class
 	if class >= minBufferBits && class <= maxBufferBits && cap(b.b) <= 2<<class+bufferSlack {

@@ -45,6 +45,8 @@ type Conn struct {
 	freeCalls    sync.Pool
 	idleHandlers atomic.Int32
 	counts       counts
+	account      account // of Config.Budget
+	patience     patience
 
 	mu           sync.Mutex
 	wake         sync.Cond // the writer: something to send, or the end
@@ -101,7 +103,9 @@ func start(ctx context.Context, nc net.Conn, cfg Config, dialed bool) (*Conn, er
 		done:  make(chan struct{}),
 		work:  make(chan *ServerCall),
 		calls: make(map[uint64]*call), served: make(map[uint64]*ServerCall),
+		account: account{budget: cfg.Budget},
 	}
+	c.patience.start(c.since)
 	if dialed {
 		c.lastID = rand.Uint64N(maxFirstID)
 		c.beforeID = c.lastID

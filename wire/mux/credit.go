@@ -207,6 +207,13 @@ func (c *Conn) grantLocked(to callName, amount int) {
 	})
 }
 
+// shedLocked ends a call whose chunk, which costs so much, finds no room. What the call holds makes some.
+func (h *half) shedLocked(cost int) {
+	h.c.consumedLocked(h.session, cost)
+	h.endLocked(exhausted(h.op, wire.Unknown, "the chunks of this call"))
+	h.discardLocked()
+}
+
 // discardLocked drops the chunks that nobody will consume.
 func (h *half) discardLocked() {
 	for _, ch := range h.chunks {
@@ -229,6 +236,7 @@ func (c *Conn) onCredit(in *incoming) error {
 		if n > uint64(int(c.peer.SessionWindowBytes)-s.credit) {
 			return fault("credit of %d for session %s, which had used less", n, in.Session)
 		}
+		c.patience.granted(n)
 		s.refundLocked(int(n))
 		return nil
 	}
@@ -239,6 +247,7 @@ func (c *Conn) onCredit(in *incoming) error {
 	if n > uint64(int(c.peer.WindowBytes)-h.credit) {
 		return fault("credit of %d for %s, which had used less", n, in.Header)
 	}
+	c.patience.granted(n)
 	h.credit += int(n)
 	signal(h.sendWake)
 	return nil
@@ -250,12 +259,15 @@ func (c *Conn) onChunk(in *incoming) error {
 		return fault("%s with a body of %d bytes, want none", in.Header, len(in.Body))
 	}
 	last := in.Flags&wire.FlagEnd != 0
-	if len(in.Raw) == 0 && !last {
+	if in.rawLen == 0 && !last {
 		return fault("%s without bytes, which only the last may be", in.Header)
 	}
+	if in.rawLen > wire.MaxChunkBytes {
+		return fault("%s of %d bytes, want %d at most", in.Header, in.rawLen, wire.MaxChunkBytes)
+	}
 	var buf *buffer
-	if len(in.Raw) > 0 {
-		buf = in.keep()
+	if in.rawLen > 0 {
+		buf = in.keep(&c.account, 0)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -274,7 +286,7 @@ func (h *half) placedLocked(in *incoming) error {
 	case h.c.limits.offsets && in.MinIndex != h.received:
 		return h.c.mismatch(MismatchChunk, in, &h.callName, fmt.Sprintf("chunk begins at byte %d, want %d", in.MinIndex, h.received))
 	}
-	h.received += uint64(len(in.Raw))
+	h.received += uint64(in.rawLen)
 	return nil
 }
 
@@ -284,8 +296,11 @@ func (c *Conn) acceptChunkLocked(in *incoming, ch chunk, last bool) error {
 		return err
 	}
 	s, cost := &c.sessions[in.Session], 0
-	if len(ch.raw) > 0 {
-		cost = chunkCost(len(ch.raw))
+	if in.rawLen > 0 {
+		cost = chunkCost(in.rawLen)
+	}
+	if n := c.queue.control.len(); n > c.maxControlFrames() {
+		return fault("%d frames wait for the peer to read them", n)
 	}
 	if s.used += cost; s.used > c.cfg.SessionWindowBytes {
 		return fault("%s exceeds the session's window of %d bytes", in.Header, c.cfg.SessionWindowBytes)
@@ -303,7 +318,11 @@ func (c *Conn) acceptChunkLocked(in *incoming, ch chunk, last bool) error {
 	if h.used += cost; h.used > c.cfg.WindowBytes {
 		return fault("%s exceeds the call's window of %d bytes", in.Header, c.cfg.WindowBytes)
 	}
-	if cost > 0 {
+	switch {
+	case cost > 0 && ch.buf == nil:
+		h.shedLocked(cost)
+		return nil
+	case cost > 0:
 		h.chunks = append(h.chunks, ch)
 	}
 	h.recvEnded = last

@@ -8,6 +8,13 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
+// What is used at most of the windows that a peer offers. Small chunks are copied to be sent, and so a
+// peer that offers much and reads nothing would be offering this side's memory.
+const (
+	maxPeerWindowBytes  = 16 << 20
+	maxPeerSessionBytes = 64 << 20
+)
+
 // greet exchanges hellos. The dialing side speaks first, so that it works on a connection without
 // buffers too; both sides always send, so that each can say why it will not talk to the other.
 func (c *Conn) greet(ctx context.Context) error {
@@ -84,6 +91,8 @@ func (c *Conn) judgePeer() error {
 		return err
 	}
 	c.agreed = agreed
+	c.peer.WindowBytes = min(c.peer.WindowBytes, maxPeerWindowBytes)
+	c.peer.SessionWindowBytes = min(c.peer.SessionWindowBytes, maxPeerSessionBytes)
 	if want := c.cfg.ExpectCell; want != "" && c.peer.Cell != want {
 		return wire.Errorf(0, wire.CodeWrongCell, "%s is of cell %q, want %q", c.nc.RemoteAddr(), c.peer.Cell, want)
 	}

@@ -2,9 +2,14 @@ package mux
 
 import (
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/datanode/datanode/wire"
 )
+
+// maxPingStep bounds the random step from one ping's number to the next. A peer that does not read has
+// to guess it, or else is found dead.
+const maxPingStep = 1 << 16
 
 // pinger finds out that the peer is dead. Each ping must be answered within a time, whatever else
 // arrives: a peer that sends but never reads is of no use either. Conn.mu owns it.
@@ -44,20 +49,25 @@ func (c *Conn) pingTick() {
 		c.fail(fmt.Errorf("peer did not answer a ping within %s", c.cfg.PingTimeout))
 		return
 	}
-	c.ping.sent++
+	c.trimHandlers()
+	c.ping.sent += 1 + rand.Uint64N(maxPingStep)
 	c.ping.waiting = true
 	c.pushControlLocked(outFrame{hdr: wire.Header{Kind: wire.KindPing, ID: c.ping.sent}})
 	c.ping.stop = c.cfg.Clock.AfterFunc(c.cfg.PingTimeout, c.pingTick)
 	c.mu.Unlock()
 }
 
-func (c *Conn) onPing(number uint64) {
+func (c *Conn) onPing(in *incoming) error {
+	if in.ID == 0 {
+		return fault("ping without a number")
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ping.owed == 0 {
 		c.pushControlLocked(outFrame{hdr: wire.Header{Kind: wire.KindPong}})
 	}
-	c.ping.owed = number
+	c.ping.owed = in.ID
+	return nil
 }
 
 func (c *Conn) onPong(in *incoming) error {

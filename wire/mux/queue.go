@@ -116,3 +116,10 @@ func (q *fifo) pop() outFrame {
 	q.head++
 	return f
 }
+
+// maxControlFrames bounds the control frames that wait for a peer to read: twice the credits for all that
+// it may send, cancels for all calls, and a few besides. It cannot send more without having read some.
+func (c *Conn) maxControlFrames() int {
+	windows := c.cfg.SessionWindowBytes/c.cfg.WindowBytes + 1
+	return 2*grantParts*windows*sessionSlots + c.cfg.MaxInFlight + sessionSlots
+}

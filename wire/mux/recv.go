@@ -16,18 +16,32 @@ func fault(format string, args ...any) error { return faultError{fmt.Errorf(form
 // incoming is a frame just read. Its memory is the read buffer's until kept.
 type incoming struct {
 	wire.Frame
-	buf  *buffer // holds the frame, when it was too large for the read buffer
-	size int     // to discard from the read buffer, when it was not
+	buf    *buffer // holds the frame, when it was too large for the read buffer
+	size   int     // to discard from the read buffer, when it was not
+	shed   bool    // there was no room for it: Body and Raw are empty
+	rawLen int     // of Raw, shed or not
 }
 
-// keep moves the frame's bytes to a buffer that outlives the next read. The caller owns it.
-func (in *incoming) keep() *buffer {
-	if buf := in.buf; buf != nil {
+// keep moves the frame's bytes to a buffer that outlives the next read, and charges a for it and for
+// extra bytes. The caller owns it. It is nil when there is no room.
+func (in *incoming) keep(a *account, extra int) *buffer {
+	buf := in.buf
+	switch {
+	case in.shed:
+		return nil
+	case buf != nil: // it is paid for
+		if !a.chargeMore(buf, extra) {
+			return nil
+		}
 		in.buf = nil
 		return buf
 	}
 	n := len(in.Body)
-	buf := newBuffer(n + len(in.Raw))
+	buf = newBuffer(n + len(in.Raw))
+	if !a.charge(buf, extra) {
+		buf.free()
+		return nil
+	}
 	buf.b = append(append(buf.b, in.Body...), in.Raw...)
 	in.Body, in.Raw = buf.b[:n:n], buf.b[n:]
 	return buf
@@ -54,7 +68,9 @@ func (in *incoming) release(c *Conn) {
 	_, _ = c.rd.Discard(in.size) // these bytes have been peeked at: it cannot fail
 }
 
-// readFrame reads the next frame, whose size it checks before it makes room for it.
+// readFrame reads the next frame, whose size it checks before it makes room for it. It needs no
+// deadline of its own: in the middle of a frame no pong can come, so that one which takes too long
+// ends as a ping without an answer does.
 func (c *Conn) readFrame(maxBytes int) (incoming, error) {
 	head, err := c.rd.Peek(4)
 	if err != nil {
@@ -70,6 +86,10 @@ func (c *Conn) readFrame(maxBytes int) (incoming, error) {
 		b, err = c.rd.Peek(size)
 	} else {
 		in.buf, in.size = newBuffer(size), 0
+		if !c.account.charge(in.buf, 0) {
+			in.buf.free()
+			return c.skim(size)
+		}
 		in.buf.b = in.buf.b[:size]
 		b = in.buf.b
 		_, err = io.ReadFull(c.rd, b)
@@ -81,6 +101,32 @@ func (c *Conn) readFrame(maxBytes int) (incoming, error) {
 	if _, in.Frame, err = wire.ParseFrame(b); err != nil {
 		in.buf.free()
 		return incoming{}, faultError{err}
+	}
+	in.rawLen = len(in.Raw)
+	c.counts.framesIn.Add(1)
+	c.counts.bytesIn.Add(uint64(size))
+	return in, nil
+}
+
+// skim reads a frame for which there is no room, and keeps its header only. It is checked like any other,
+// so that what is done about it is done to the call that it is of.
+func (c *Conn) skim(size int) (incoming, error) {
+	in := incoming{shed: true}
+	var broken, err error
+	in.Header, in.rawLen, err = wire.SkimFrame(size, func(n int) ([]byte, error) {
+		var b []byte
+		if b, broken = c.rd.Peek(n); broken == nil {
+			_, broken = c.rd.Discard(n) // b stays as it is until the next Peek
+		}
+		return b, broken
+	})
+	switch {
+	case broken != nil:
+		return incoming{}, readError(1, broken)
+	case err != nil:
+		return incoming{}, faultError{err}
+	case in.Kind != wire.KindRequest && in.Kind != wire.KindChunk:
+		return incoming{}, fault("%s of %d bytes, of a kind that is never so large", in.Header, size)
 	}
 	c.counts.framesIn.Add(1)
 	c.counts.bytesIn.Add(uint64(size))
@@ -131,6 +177,9 @@ func (c *Conn) readFailed(err error) {
 }
 
 func (c *Conn) dispatch(in *incoming) error {
+	if err := c.patience.after(in.Kind, c.cfg.Clock.Now); err != nil {
+		return err
+	}
 	switch in.Kind {
 	case wire.KindRequest:
 		if !c.dialed {
@@ -149,8 +198,7 @@ func (c *Conn) dispatch(in *incoming) error {
 			return c.onCancel(in)
 		}
 	case wire.KindPing:
-		c.onPing(in.ID)
-		return nil
+		return c.onPing(in)
 	case wire.KindPong:
 		return c.onPong(in)
 	case wire.KindGoAway:
@@ -188,6 +236,9 @@ func (c *Conn) matchLocked(in *incoming) (*half, error) {
 func (c *Conn) onGoAway() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.peerDraining {
+		return // said before, and the queue was searched then
+	}
 	c.peerDraining = true
 	unsent := func(f *outFrame) bool { return f.half != nil && f.half.id == 0 }
 	for s := range c.queue.bySession {

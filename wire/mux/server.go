@@ -126,6 +126,15 @@ func (sc *ServerCall) answer(kind wire.Kind, body any, raw []byte) error {
 	if err := f.fill(body, raw, c.limits.frameBytes); err != nil {
 		return err
 	}
+	if !sc.holdAnswer(&f) {
+		f.drop()
+		f.hdr.Kind, f.raw = wire.KindError, nil
+		e := exhausted(sc.op, wire.Done, "the answer")
+		e.Node = c.cfg.Hello.Node
+		if err := f.fill(e, nil, c.limits.frameBytes); err != nil {
+			return err
+		}
+	}
 	written := f.written
 	c.mu.Lock()
 	var err error
@@ -151,9 +160,26 @@ func (sc *ServerCall) answer(kind wire.Kind, body any, raw []byte) error {
 	return nil
 }
 
+// holdAnswer pays for a frame that waits for the peer to read: with what the call has, if that is enough,
+// for the call may then end.
+func (sc *ServerCall) holdAnswer(f *outFrame) bool {
+	due := cap(f.buf.b) + len(f.raw)
+	paid := sc.c.account.move(sc.buf, f.buf, min(due, answerBytes))
+	return due <= answerBytes || sc.c.account.chargeMore(f.buf, due-paid)
+}
+
+// Hold tells that the handler is going to hold n bytes, until it returns, besides what the call has
+// brought. The error says that there is no room for them now.
+func (sc *ServerCall) Hold(n int) error {
+	if !sc.c.account.chargeMore(sc.buf, n) {
+		return exhausted(sc.op, wire.NotDone, "what this call needs")
+	}
+	return nil
+}
+
 // onRequest admits a request and hands it to a handler goroutine.
 func (c *Conn) onRequest(in *incoming) error {
-	buf := in.keep()
+	buf := in.keep(&c.account, callBytes)
 	now := c.cfg.Clock.Now()
 	sc := &ServerCall{hdr: in.Header, body: in.Body, raw: in.Raw, buf: buf, start: now}
 	sc.half = half{c: c, served: sc, callName: callName{in.ID, in.Op, in.Session}, credit: int(c.peer.WindowBytes),
@@ -206,6 +232,8 @@ func (c *Conn) refusalLocked(sc *ServerCall) *wire.Error {
 		return wire.Errorf(sc.op, wire.CodeUnavailable, "going away: takes no new calls")
 	case c.open >= c.cfg.MaxInFlight || c.handlers >= 2*c.cfg.MaxInFlight:
 		return wire.Errorf(sc.op, wire.CodeExhausted, "%d calls in flight, the limit", c.cfg.MaxInFlight)
+	case sc.buf == nil:
+		return exhausted(sc.op, wire.NotDone, "this call")
 	case c.requestBytes+sc.bytes() > c.cfg.MaxRequestBytes:
 		return wire.Errorf(sc.op, wire.CodeExhausted, "requests of %d bytes held, the limit is %d", c.requestBytes, c.cfg.MaxRequestBytes)
 	}
@@ -216,9 +244,11 @@ func (c *Conn) refusalLocked(sc *ServerCall) *wire.Error {
 func (c *Conn) reject(sc *ServerCall, refusal *wire.Error) error {
 	refusal.Node = c.cfg.Hello.Node
 	f := outFrame{reject: true, hdr: wire.Header{Kind: wire.KindError, ID: sc.id, Op: sc.op, Session: sc.session}}
-	if err := f.fill(refusal, nil, c.limits.frameBytes); err != nil {
+	body, err := wire.Marshal(refusal) // of its own size: a thousand may wait, and nobody has paid for them
+	if err != nil {
 		return err
 	}
+	f.buf, f.bodyLen = &buffer{b: body}, len(body)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rejects++
@@ -251,8 +281,22 @@ func (c *Conn) handleLoop(sc *ServerCall) {
 		select {
 		case sc = <-c.work:
 			c.idleHandlers.Add(-1)
+			if sc == nil {
+				return
+			}
 		case <-c.done:
 			return
+		}
+	}
+}
+
+// trimHandlers ends half of the goroutines that wait for a call. Called now and then, it leaves those
+// that a quiet connection needs.
+func (c *Conn) trimHandlers() {
+	for range c.idleHandlers.Load() / 2 {
+		select {
+		case c.work <- nil:
+		default: // a call has come
 		}
 	}
 }

@@ -100,11 +100,11 @@ func (h *half) sendAll(p []byte) error {
 
 func (h *half) sendChunk(p []byte) error {
 	f := outFrame{half: h, hdr: wire.Header{Kind: wire.KindChunk, Op: h.op, Session: h.session}}
-	if len(p) > borrowBytes {
+	if len(p) <= borrowBytes {
+		f.buf = h.c.copied(p)
+	}
+	if f.buf == nil {
 		f.raw, f.written = p, h.writtenChan()
-	} else {
-		f.buf = newBuffer(len(p))
-		f.buf.b = append(f.buf.b, p...)
 	}
 	written := f.written
 	h.c.mu.Lock()
@@ -122,6 +122,17 @@ func (h *half) sendChunk(p []byte) error {
 		<-written // p is the caller's again
 	}
 	return nil
+}
+
+// copied is a copy of p, or nil if there is no room for it.
+func (c *Conn) copied(p []byte) *buffer {
+	buf := newBuffer(len(p))
+	if !c.account.charge(buf, 0) {
+		buf.free()
+		return nil
+	}
+	buf.b = append(buf.b, p...)
+	return buf
 }
 
 // writtenChan is where the call's sender learns that its borrowed bytes are written. There is one chunk at
