@@ -13,13 +13,6 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-const (
-	// maxConns bounds the accepted connections, raft's among them. One more is closed at once.
-	maxConns = 1024
-	// maxConnsPerAddr bounds those from one IP address, so that one machine cannot take them all.
-	maxConnsPerAddr = 256
-)
-
 // acceptPause is how long no connection is accepted after that has failed.
 const acceptPause = 20 * time.Millisecond
 
@@ -33,20 +26,20 @@ type listener struct {
 	// blank tells that this node's log is empty. If the folder was emptied, the node may have voted and
 	// acknowledged entries that it no longer knows: it must neither vote nor follow in a cell that exists
 	// before that cell has let it in.
-	blank     func() bool
-	dial      dialer
-	pause     func(time.Duration) <-chan struct{}
-	frames    func(nc net.Conn, who caller) // takes over a connection whose preamble byte was read
-	secure    *security                     // nil: plaintext
+	blank func() bool
+	dial  dialer
+	pause func(time.Duration) <-chan struct{}
+	// frames takes over a connection whose preamble byte was read, and calls greeted once hellos are
+	// exchanged; if that is false, the connection is closed already.
+	frames    func(nc net.Conn, who caller, greeted func() bool)
+	budgets   budgets
+	secure    *security // nil: plaintext
 	logger    *slog.Logger
 	raft      chan net.Conn // accepted raft streams
 	done      chan struct{} // closed by Close
 	closeOnce sync.Once
 	wg        sync.WaitGroup
-
-	mu    sync.Mutex
-	conns map[net.Conn]string // Guarded by mu. Accepted and not closed yet, with the IP address they are from.
-	from  map[string]int      // Guarded by mu. How many there are from each address.
+	census    *census // of what was accepted
 }
 
 // streamHello opens a raft stream: who dials, of which cell. Raft's own messages name neither, and
@@ -56,7 +49,7 @@ type streamHello struct{ cell, node string }
 func newListener(l net.Listener, firstByte time.Duration) *listener {
 	return &listener{
 		Listener: l, firstByte: firstByte, raft: make(chan net.Conn), done: make(chan struct{}),
-		conns: map[net.Conn]string{}, from: map[string]int{},
+		census: newCensus(), budgets: newBudgets(),
 	}
 }
 
@@ -77,49 +70,12 @@ func (l *listener) run() {
 				}
 				continue
 			}
-			if l.track(nc) {
+			if l.census.add(nc) {
 				l.wg.Add(1)
 				go l.sort(nc)
 			}
 		}
 	}()
-}
-
-// track counts a connection in, or closes it because there are too many.
-func (l *listener) track(nc net.Conn) bool {
-	addr := nc.RemoteAddr().String()
-	if host, _, err := net.SplitHostPort(addr); err == nil {
-		addr = host
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	select {
-	case <-l.done:
-		nc.Close()
-		return false
-	default:
-	}
-	if len(l.conns) >= maxConns || l.from[addr] >= maxConnsPerAddr {
-		nc.Close()
-		return false
-	}
-	l.conns[nc] = addr
-	l.from[addr]++
-	return true
-}
-
-// forget counts a connection out.
-func (l *listener) forget(nc net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	addr, ok := l.conns[nc]
-	if !ok {
-		return
-	}
-	delete(l.conns, nc)
-	if l.from[addr]--; l.from[addr] == 0 {
-		delete(l.from, addr)
-	}
 }
 
 // sort finds out what a connection is for and hands it on. frames runs in this goroutine until the
@@ -130,7 +86,7 @@ func (l *listener) sort(nc net.Conn) {
 	defer func() {
 		if !keep {
 			nc.Close()
-			l.forget(nc)
+			l.census.remove(nc)
 		}
 	}()
 	if err := nc.SetDeadline(time.Now().Add(l.firstByte)); err != nil {
@@ -150,11 +106,14 @@ func (l *listener) sort(nc net.Conn) {
 		return
 	}
 	if kind == wire.PreambleFrames {
-		l.frames(greeted, who)
+		l.frames(greeted, who, func() bool { return l.census.greeted(nc) })
+		return
+	}
+	if !l.census.greeted(nc) {
 		return
 	}
 	select {
-	case l.raft <- &raftConn{Conn: greeted, raw: nc, forget: l.forget}:
+	case l.raft <- &raftConn{Conn: greeted, raw: nc, forget: l.census.remove}:
 		keep = true
 	case <-l.done:
 	}
@@ -262,11 +221,7 @@ func (l *listener) Close() error {
 	l.closeOnce.Do(func() {
 		close(l.done)
 		l.Listener.Close()
-		l.mu.Lock()
-		for nc := range l.conns {
-			nc.Close()
-		}
-		l.mu.Unlock()
+		l.census.close()
 	})
 	return nil
 }

@@ -22,7 +22,7 @@ func loneListener(t *testing.T, secure bool) *listener {
 	}
 	l := newListener(inner, 50*time.Millisecond)
 	l.logger = slog.New(slog.DiscardHandler)
-	l.frames = func(nc net.Conn, _ caller) { _, _ = io.Copy(io.Discard, nc) }
+	l.frames = func(nc net.Conn, _ caller, _ func() bool) { _, _ = io.Copy(io.Discard, nc) }
 	l.hello = func() streamHello { return streamHello{} }
 	l.blank = func() bool { return false }
 	if secure {
@@ -86,15 +86,16 @@ func (a fakeAddr) String() string  { return string(a) }
 // One address cannot take all connections, all cannot take more than there are, and what is closed
 // makes room.
 func TestConnectionCaps(t *testing.T) {
-	l := newListener(nil, time.Second)
+	l := newCensus()
 	var all []*fakeConn
 	come := func(ip string) bool {
 		nc := &fakeConn{from: fmt.Sprintf("%s:%d", ip, len(all))}
 		all = append(all, nc)
-		taken := l.track(nc)
+		taken := l.add(nc)
 		if taken == nc.closed {
 			t.Fatalf("taken %t, closed %t", taken, nc.closed)
 		}
+		l.greeted(nc)
 		return taken
 	}
 	for i := range maxConnsPerAddr {
@@ -108,8 +109,8 @@ func TestConnectionCaps(t *testing.T) {
 	if !come("10.0.0.2") {
 		t.Error("another address is refused")
 	}
-	l.forget(all[0])
-	l.forget(all[0])
+	l.remove(all[0])
+	l.remove(all[0])
 	if !come("10.0.0.1") || come("10.0.0.1") {
 		t.Error("one that ended makes room for one")
 	}
@@ -139,12 +140,62 @@ func TestRaftStreamsAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	count := func() int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.conns) }
+	count := func() int { all, _ := l.census.count(); return all }
 	if count() != 1 {
 		t.Errorf("%d connections with an open stream, want 1", count())
 	}
 	stream.Close()
 	if count() != 0 {
 		t.Errorf("%d connections after it is closed, want 0", count())
+	}
+}
+
+// Who says nothing is closed for who comes later, from the same address if there are many of it, and who
+// has said who it is stays.
+func TestHalfOpenCaps(t *testing.T) {
+	c := newCensus()
+	var all []*fakeConn
+	come := func(ip string) *fakeConn {
+		nc := &fakeConn{from: fmt.Sprintf("%s:%d", ip, len(all))}
+		all = append(all, nc)
+		if !c.add(nc) {
+			t.Fatalf("number %d is refused", len(all))
+		}
+		return nc
+	}
+	closed := func() (n int) {
+		for _, nc := range all {
+			if nc.closed {
+				n++
+			}
+		}
+		return n
+	}
+	honest := come("10.0.0.1")
+	if !c.greeted(honest) {
+		t.Fatal("not counted")
+	}
+	for range maxHalfOpenPerAddr {
+		come("10.0.0.1")
+	}
+	if closed() != 0 {
+		t.Fatalf("%d closed of as many half-open ones as may be", closed())
+	}
+	come("10.0.0.1")
+	if !all[1].closed || closed() != 1 || c.greeted(all[1]) {
+		t.Errorf("one more from the same address: %d closed, want the oldest of it that is half open", closed())
+	}
+	for i := 0; c.half < maxHalfOpen; i++ {
+		come(fmt.Sprintf("10.0.1.%d", i))
+	}
+	come("10.0.0.9")
+	if !all[2].closed || closed() != 2 || honest.closed {
+		t.Errorf("one more than all may be: %d closed, want the oldest of all that is half open", closed())
+	}
+	for _, nc := range all {
+		c.remove(nc)
+	}
+	if n, half := c.count(); n != 0 || half != 0 || len(c.from) != 0 {
+		t.Errorf("%d connections left, %d half open, from %v", n, half, c.from)
 	}
 }

@@ -255,11 +255,16 @@ func (n *Node) peerConfig() mux.Config {
 func (n *Node) countMismatch(m mux.Mismatch) { n.mismatches[m.Kind].Add(1) }
 
 // serveConn serves one accepted connection until it ends.
-func (n *Node) serveConn(nc net.Conn, who caller) {
+func (n *Node) serveConn(nc net.Conn, who caller, greeted func() bool) {
 	serve := func(ctx context.Context, c *mux.ServerCall) { n.serveCall(ctx, c, who) }
 	conn, err := mux.Server(n.ctx, nc, mux.Config{
 		Hello: n.muxHello(), Handler: mux.HandlerFunc(serve), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch,
+		Budget: n.listener.budgets.of(who),
 	})
+	if err == nil && !greeted() {
+		conn.Close()
+		return
+	}
 	if err == nil {
 		if err = who.mayClaim(conn.Peer().Node); err != nil {
 			conn.Close()
