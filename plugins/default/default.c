@@ -72,7 +72,7 @@ static dn_score_t band_of(const dn_facts *f)
 	case DN_MOVE:
 		return f->origin == DN_BY_DECOMMISSION ? band(1000, MOVE_EMPTIES) : band(0, MOVE_BALANCES);
 	case DN_DELETE:
-		return f->origin == DN_USER ? band(8000, DELETE_USER) : band(3000, DELETE_CELL);
+		return f->origin == DN_BY_USER ? band(8000, DELETE_USER) : band(3000, DELETE_CELL);
 	case DN_PUNCH:
 		return band(2000, PUNCH);
 	case DN_DECOMMISSION:

@@ -29,79 +29,8 @@ package guest
 
 import "strconv"
 
-// Kind is the kind of an operation.
-type Kind uint8
-
-// Kinds of operations.
-const (
-	Create       Kind = 1
-	Seal         Kind = 2
-	Repair       Kind = 3
-	Move         Kind = 4
-	Delete       Kind = 5
-	Punch        Kind = 6
-	Decommission Kind = 7
-	Recommission Kind = 8
-)
-
-// Phase is where an operation stands.
-type Phase uint8
-
-// Phases of an operation.
-const (
-	Incoming Phase = 1 // not admitted yet
-	Queued   Phase = 2
-	Running  Phase = 3
-)
-
-// Origin is who asked for an operation.
-type Origin uint8
-
-// Origins of an operation.
-const (
-	ByUser         Origin = 1 // a client
-	ByCell         Origin = 2 // the cell itself: lost redundancy, a failed append
-	ByDecommission Origin = 3 // a running decommission
-)
-
-// Verdict says who yields. What is not safe for a pair of kinds is overruled by the cell.
-type Verdict uint8
-
-// Verdicts between an existing and an incoming operation.
-const (
-	Coexist   Verdict = 1 // both go on
-	Wait      Verdict = 2 // the incoming one starts after the existing one has ended
-	Supersede Verdict = 3 // the existing one is cancelled
-	Merge     Verdict = 4 // the incoming one becomes one with the existing one
-	Reject    Verdict = 5 // the incoming one is refused
-)
-
 // Reason is a line of Policy.Reasons, counted from 1. 0 is "unspecified".
 type Reason uint16
-
-// ClassBytes is the size of a class tag.
-const ClassBytes = 16
-
-// Facts are what is known about one operation. Times are microseconds.
-type Facts struct {
-	OpIndex       uint64 // log index of the admitting entry; 0 while incoming
-	Extent        uint64 // 0 for operations on a node
-	LengthBytes   uint64 // sealed length; 0 while open
-	NowMicros     int64  // the cell's time of this decision
-	WaitingMicros int64  // how long it has been queued
-	OpPlace       uint32 // place in the admitting entry
-	QueuedOps     uint32
-	RunningOps    uint32
-	RunningSame   uint32 // running operations of the same kind
-	Kind          Kind
-	Phase         Phase
-	Origin        Origin
-	Attempts      uint8 // how often it was started before
-	ExtentOpen    bool
-	LiveReplicas  uint8 // whole replicas on nodes that are up
-	WantReplicas  uint8
-	Class         [ClassBytes]byte // the extent's class tag, zero padded
-}
 
 // ClassString is the class tag without its padding.
 func (f *Facts) ClassString() string {
