@@ -24,7 +24,8 @@ func newRootCommand(a *app) *cobra.Command {
 		newDemoCommand(a),
 		newPutCommand(a), newGetCommand(a), newRemoveCommand(a),
 		newExtentCommand(a), newOpCommand(a), newNodeCommand(a), newPolicyCommand(a), newLogCommand(a),
-		newSettingsCommand(a), newConnsCommand(a), newStatusCommand(a), newCertCommand(a), newVersionCommand(a))
+		newSettingsCommand(a), newConnsCommand(a), newStatusCommand(a), newCertCommand(a),
+		newBenchCommand(a), newVersionCommand(a))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
