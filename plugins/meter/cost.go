@@ -13,18 +13,18 @@ const (
 	costFloatSlow  = 12 // division and square roots
 	costMemory     = 2  // a load or a store
 	costBranch     = 2  // br_if and br_table
-	costCall       = 4  // of a function of the module; its entry comes to that
-	costCallHost   = 64 // of an imported function
-	costIndirect   = 12 // through a table; what does not count itself may be behind it
+	costCall       = 4
+	costIndirect   = 12 // a call through a table
+	costHost       = 60 // a call of an imported function, more than of another
 	costBulk       = 16 // a bulk operation, however little it is told to do
 	costMemoryGrow = 256
 )
 
-// Costs that depend on an operand n, as shifts: n << left >> right.
+// What instructions with an operand n cost beyond that: n << shift.
 const (
-	bulkBytesRight  = 3  // memory.fill, .copy and .init: a unit for 8 bytes
-	memoryGrowLeft  = 13 // memory.grow: 8192 for a page of 64 KiB, which is cleared
-	bulkElementLeft = 0  // table.fill, .copy and .init: a unit for each element
+	shiftBytes    = 0  // memory.fill, .copy and .init: a unit for each byte
+	shiftElements = 0  // table.fill, .copy and .init: a unit for each element
+	shiftPages    = 16 // memory.grow: a unit for each byte, which is cleared
 )
 
 // Instructions that are told apart, by their opcodes (core specification 2.0, §5.4).
@@ -46,6 +46,7 @@ const (
 	opSelect       = 0x1b
 	opSelectTyped  = 0x1c
 	opLocalGet     = 0x20
+	opLocalSet     = 0x21
 	opLocalTee     = 0x22
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
@@ -104,11 +105,15 @@ const (
 	miscTableFill  = 17
 )
 
-// costOf is the fixed cost of an instruction without a prefix, other than the calls.
+// costOf is the fixed cost of an instruction without a prefix.
 func costOf(op byte) int64 {
 	switch {
-	case op == opNop, op == opBlock, op == opElse, op == opEnd, op == opDrop:
-		return costPlain
+	case op == opCall:
+		return costCall
+	case op == opCallIndirect:
+		return costIndirect
+	case op == opMisc:
+		return 0 // see costOfMisc
 	case op == opBrIf, op == opBrTable:
 		return costBranch
 	case op >= opLoadFirst && op <= opStoreLast:

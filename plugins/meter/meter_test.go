@@ -4,7 +4,6 @@ import (
 	"context"
 	"testing"
 
-	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/plugins/meter"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -13,7 +12,7 @@ import (
 // The default policy counts the same in both engines, and stops when its budget is spent.
 func TestDefaultCounts(t *testing.T) {
 	ctx := context.Background()
-	code, err := meter.Instrument(plugins.Default())
+	code, err := meter.Instrument(defaultPolicy(t))
 	if err != nil {
 		t.Fatal(err)
 	}

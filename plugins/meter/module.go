@@ -45,8 +45,10 @@ type module struct {
 	globals       int // imported ones included
 	defined       int // globals that are not imported
 	exports       int
-	called        map[int]bool // functions that the host can call
-	bodies        []function
+	effort        int // of compiling: squares of the points of each function
+
+	code []byte // the new code section
+	body []byte // the function that was last written to it
 }
 
 // part is a range of a module's bytes: a section's vector without its count, for those that are rewritten.
@@ -56,7 +58,7 @@ type part struct {
 }
 
 func parse(code []byte) (*module, error) {
-	m := &module{bytes: code, called: map[int]bool{}}
+	m := &module{bytes: code}
 	c := &cursor{module: code, end: len(code)}
 	if header := c.bytes(headerBytes); c.err != nil || !bytes.Equal(header, []byte("\x00asm\x01\x00\x00\x00")) {
 		return nil, &Error{Reason: Malformed, Detail: "it does not begin with \\0asm and version 1"}
@@ -79,8 +81,8 @@ func parse(code []byte) (*module, error) {
 			return nil, err
 		}
 	}
-	if len(m.bodies) != len(m.types)-m.importedFuncs {
-		c.fail(Malformed, "%d function bodies, but %d functions are declared", len(m.bodies), len(m.types)-m.importedFuncs)
+	if n := len(m.types) - m.importedFuncs; n > 0 && !m.section[secCode].present {
+		c.fail(Malformed, "no function bodies, but %d functions are declared", n)
 	}
 	return m, c.err
 }
@@ -108,7 +110,7 @@ func (m *module) parseSection(id byte, c *cursor) error {
 	case secExport:
 		m.parseExports(c)
 	case secStart:
-		m.called[c.index(len(m.types), "function")] = true
+		c.index(len(m.types), "function")
 	case secElement:
 		m.parseElements(c)
 	case secCode:
@@ -185,7 +187,7 @@ func (m *module) parseExports(c *cursor) {
 		}
 		switch kind := c.byte(); kind {
 		case externFunc:
-			m.called[c.index(len(m.types), "function")] = true
+			c.index(len(m.types), "function")
 		case externGlobal:
 			c.index(m.globals, "global")
 		default:

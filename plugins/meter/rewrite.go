@@ -8,10 +8,9 @@ const (
 	blockEmpty = 0x40
 )
 
-// rewrite gives the module with what it counts by added.
+// rewrite puts the module together again, with the global, its export and the new code.
 func (m *module) rewrite() []byte {
-	m.payForLeaves()
-	out := make([]byte, 0, len(m.bytes)+len(m.bytes)/2)
+	out := make([]byte, 0, len(m.bytes)+len(m.code))
 	out = append(out, m.bytes[:headerBytes]...)
 	for _, id := range order {
 		s := m.section[id]
@@ -21,24 +20,12 @@ func (m *module) rewrite() []byte {
 		case id == secExport:
 			out = appendSection(out, id, m.exportSection())
 		case id == secCode && s.present:
-			out = appendSection(out, id, m.codeSection())
+			out = appendSection(out, id, m.code)
 		case s.present:
 			out = appendSection(out, id, m.bytes[s.from:s.to])
 		}
 	}
 	return out
-}
-
-// payForLeaves adds to each point the leaves that are called where it pays.
-func (m *module) payForLeaves() {
-	for i := range m.bodies {
-		f := &m.bodies[i]
-		for _, c := range f.calls {
-			if c.callee >= 0 && m.bodies[c.callee].leaf {
-				f.points[c.point].cost += m.bodies[c.callee].points[0].cost
-			}
-		}
-	}
 }
 
 func appendSection(out []byte, id byte, body []byte) []byte {
@@ -61,69 +48,84 @@ func (m *module) exportSection() []byte {
 	return binary.AppendUvarint(append(out, externGlobal), uint64(m.globals))
 }
 
-func (m *module) codeSection() []byte {
-	out := make([]byte, 0, len(m.bytes)+len(m.bytes)/2)
-	out = binary.AppendUvarint(out, uint64(len(m.bodies)))
-	var body []byte
-	for i := range m.bodies {
-		body = m.appendBody(body[:0], &m.bodies[i])
-		out = binary.AppendUvarint(out, uint64(len(body)))
-		out = append(out, body...)
-	}
-	return out
+// startCode begins the new code section, of n functions.
+func (m *module) startCode(n int) {
+	s := m.section[secCode]
+	m.code = make([]byte, 0, s.to-s.from+(s.to-s.from)/8)
+	m.code = binary.AppendUvarint(m.code, uint64(n))
 }
 
-// appendBody appends a body with its charges. They use two locals behind all others: an i64 for what
-// is left, and an i32 for the operand that tells a cost.
-func (m *module) appendBody(out []byte, f *function) []byte {
-	if f.leaf {
-		return append(out, m.bytes[f.start:f.code.to]...)
+// appendFunction adds what has been walked over to the new code section, with its charges. They use
+// two locals behind all others: an i64 for what is left, and an i32 for the operand that tells a cost.
+func (m *module) appendFunction(w *walker) {
+	added := []byte{1, typeI64}
+	if w.sized {
+		added = append(added, 1, typeI32)
 	}
-	added := 1
-	if f.sized > 0 {
-		added = 2
-	}
-	out = binary.AppendUvarint(out, uint64(f.groups+added))
-	out = append(out, m.bytes[f.decls.from:f.decls.to]...)
-	out = append(out, 1, typeI64)
-	if f.sized > 0 {
-		out = append(out, 1, typeI32)
-	}
-	from := f.code.from
-	for _, p := range f.points {
-		out = append(out, m.bytes[from:p.at]...)
+	body := binary.AppendUvarint(m.body[:0], uint64(w.groups+len(added)/2))
+	body = append(body, m.bytes[w.decls:w.code]...)
+	body = append(body, added...)
+	from := w.code
+	for i := range w.points {
+		p := &w.points[i]
+		if w.reloads(p) {
+			body = append(body, m.bytes[from:p.loop]...)
+			from = p.loop
+			body = appendIndexed(body, opGlobalGet, m.globals)
+			body = appendIndexed(body, opLocalSet, w.locals)
+		}
+		body = append(body, m.bytes[from:p.at]...)
 		from = p.at
-		out = m.appendCharge(out, f, p)
+		body = w.appendCharge(body, p, i > 0 && w.knows(p))
 	}
-	return append(out, m.bytes[from:f.code.to]...)
+	m.body = append(body, m.bytes[from:w.off]...)
+	m.code = binary.AppendUvarint(m.code, uint64(len(m.body)))
+	m.code = append(m.code, m.body...)
 }
 
-func (m *module) appendCharge(out []byte, f *function, p point) []byte {
-	left, operand := uint64(f.locals), uint64(f.locals)+1
+// knows reports whether the added local holds the same as the global when the point is reached. It
+// does after every charge, until something is called.
+func (w *walker) knows(p *point) bool {
+	if p.sized {
+		p = &w.points[p.outer]
+	}
+	return !p.calls
+}
+
+// reloads reports whether the local must be made to hold the same as the global before p: p is a
+// loop without calls, and around it there are some.
+func (w *walker) reloads(p *point) bool {
+	return p.loop > 0 && !p.calls && w.points[p.outer].calls
+}
+
+// appendCharge appends the code that pays for p. In loops without calls the value of the last charge
+// is taken from the local, or every round would wait for what the last one stored. The trap has a
+// block of its own that is jumped to: engines then keep it out of the way of the code that goes on.
+func (w *walker) appendCharge(out []byte, p *point, known bool) []byte {
+	left, operand := w.locals, w.locals+1
 	if p.sized {
 		out = appendIndexed(out, opLocalTee, operand)
 	}
-	out = appendIndexed(out, opGlobalGet, uint64(m.globals))
+	if known {
+		out = appendIndexed(out, opLocalGet, left)
+	} else {
+		out = appendIndexed(out, opGlobalGet, w.m.globals)
+	}
 	if p.sized {
 		out = appendIndexed(out, opLocalGet, operand)
-		out = append(out, opI64ExtendU)
-		if p.left > 0 {
-			out = append(out, opI64Const, p.left, opI64Shl)
-		}
-		if p.right > 0 {
-			out = append(out, opI64Const, p.right, opI64ShrU)
-		}
+		out = append(out, opI64ExtendU, opI64Const, p.shift, opI64Shl)
 	} else {
 		out = appendSigned(append(out, opI64Const), p.cost)
 	}
 	out = appendIndexed(append(out, opI64Sub), opLocalTee, left)
-	out = appendIndexed(out, opGlobalSet, uint64(m.globals))
+	out = appendIndexed(out, opGlobalSet, w.m.globals)
+	out = append(out, opBlock, blockEmpty, opBlock, blockEmpty)
 	out = appendIndexed(out, opLocalGet, left)
-	return append(out, opI64Const, 0, opI64LtS, opIf, blockEmpty, opUnreachable, opEnd)
+	return append(out, opI64Const, 0, opI64LtS, opBrIf, 0, opBr, 1, opEnd, opUnreachable, opEnd)
 }
 
-func appendIndexed(out []byte, op byte, index uint64) []byte {
-	return binary.AppendUvarint(append(out, op), index)
+func appendIndexed(out []byte, op byte, index int) []byte {
+	return binary.AppendUvarint(append(out, op), uint64(index))
 }
 
 // appendSigned appends a signed LEB128 number that is not negative.
