@@ -4,12 +4,12 @@
 //
 // where policy.ts begins with
 //
-//   import { Facts, Kind, Verdict, Score, Resolution, register } from "./datanode_policy";
+//   import { Facts, Kind, Verdict, Score, Resolution, scored, resolved, register } from "./datanode_policy";
 //   export { policy_abi_v1, policy_alloc, policy_describe, policy_score, policy_conflict } from "./datanode_policy";
 //
 //   register('{"name":"mine","version":"1","reasons":["unspecified","because"]}',
-//     (f: Facts): Score => Score.of(0, 1),
-//     (existing: Facts, incoming: Facts, sameNode: bool): Resolution => Resolution.of(Verdict.Wait, 1));
+//     (f: Facts): Score => scored(0, 1),
+//     (existing: Facts, incoming: Facts, sameNode: bool): Resolution => resolved(Verdict.Wait, 1));
 //
 // Both functions must answer from their arguments and the configuration alone. docs/policy-abi.md
 // says what every fact means and what the host checks.
@@ -110,6 +110,11 @@ export class Facts {
   class0: u64;
   class1: u64;
 
+  /** Where the 16 bytes of the class tag are. */
+  get classAt(): usize {
+    return changetype<usize>(this) + offsetof<Facts>("class0");
+  }
+
   /** Whether the class tag is this one. */
   hasClass(tag: ClassTag): bool {
     return this.class0 == tag.class0 && this.class1 == tag.class1;
@@ -134,22 +139,22 @@ export class ClassTag {
 
 /** answers one facts: the record's eight bytes */
 export type Score = u64;
-export namespace Score {
-  // @ts-ignore: a decorator
-  @inline
-  export function of(priority: i32, reason: u16): Score {
-    return u64(u32(priority)) | u64(reason) << 32;
-  }
-}
 
 /** answers one pair: the record's eight bytes */
 export type Resolution = u64;
-export namespace Resolution {
-  // @ts-ignore: a decorator
-  @inline
-  export function of(verdict: u8, reason: u16): Resolution {
-    return u64(verdict) | u64(reason) << 16;
-  }
+
+/** Makes a score: the higher priority starts first. */
+// @ts-ignore: a decorator
+@inline
+export function scored(priority: i32, reason: u16): Score {
+  return u64(u32(priority)) | u64(reason) << 32;
+}
+
+/** Makes a resolution. */
+// @ts-ignore: a decorator
+@inline
+export function resolved(verdict: u8, reason: u16): Resolution {
+  return u64(verdict) | u64(reason) << 16;
 }
 
 // @ts-ignore: a decorator
@@ -171,6 +176,11 @@ export function log(text: string): void {
   hostLog(changetype<usize>(utf8), utf8.byteLength);
 }
 
+/** Writes bytes to the node's log, as log does. */
+export function logBytes(at: usize, len: usize): void {
+  hostLog(at, len);
+}
+
 /** Adds delta to a counter of the policy. */
 export function counterAdd(name: string, delta: i64): void {
   const utf8 = String.UTF8.encode(name);
@@ -189,9 +199,9 @@ export function configGet(key: string, fallback: string): string {
 }
 
 let description: ArrayBuffer = new ArrayBuffer(0);
-let scoreOne: (f: Facts) => Score = (f: Facts): Score => Score.of(0, 0);
+let scoreOne: (f: Facts) => Score = (f: Facts): Score => scored(0, 0);
 let conflictOne: (existing: Facts, incoming: Facts, sameNode: bool) => Resolution =
-  (existing: Facts, incoming: Facts, sameNode: bool): Resolution => Resolution.of(Verdict.Wait, 0);
+  (existing: Facts, incoming: Facts, sameNode: bool): Resolution => resolved(Verdict.Wait, 0);
 
 /** Makes the module a policy: its description, JSON, and the two functions. Call it at the top level. */
 export function register(

@@ -1,0 +1,125 @@
+package build
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// ascVersion is what package.json in plugins/guest/assemblyscript pins.
+const ascVersion = "0.28.20"
+
+// stackBytes is the stack of a guest in C and Rust. It lies below the data, so that an overflow traps.
+const stackBytes = "8192"
+
+// command is the compiler's command line for a policy in dir.
+func command(ctx context.Context, l Lang, dir, out string, o Options) (*exec.Cmd, error) {
+	compiler, err := find(ctx, l, dir, o)
+	if err != nil {
+		return nil, err
+	}
+	switch l {
+	case Go:
+		cmd := exec.CommandContext(ctx, compiler, "build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w", "-o", out, ".")
+		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+		return cmd, nil
+	case C:
+		return exec.CommandContext(ctx, compiler, "--target=wasm32", "-Oz", "-std=c11", "-Wall", "-Wextra", "-Werror", "-nostdlib",
+			"-ffreestanding", "-fvisibility=hidden", "-I.",
+			"-Wl,--no-entry,--strip-all,--gc-sections,--stack-first,-z,stack-size="+stackBytes, "-o", out, l.Main()), nil
+	case Rust:
+		return exec.CommandContext(ctx, compiler, "--target", "wasm32-unknown-unknown", "--crate-type", "cdylib", "--edition", "2021",
+			"-C", "opt-level=s", "-C", "lto", "-C", "panic=abort", "-C", "strip=symbols", "-C", "link-arg=-zstack-size="+stackBytes,
+			"-o", out, l.Main()), nil
+	case AssemblyScript:
+		return exec.CommandContext(ctx, "node", compiler, l.Main(), "--outFile", out, "-Osize", "--noAssert", "--runtime", "stub",
+			"--use", "abort=", "--exportStart", "_initialize"), nil
+	}
+	return exec.CommandContext(ctx, compiler, l.Main(), "-o", out), nil
+}
+
+// find gives the path of the language's compiler: the first candidate that can build for WebAssembly
+// and is of the pinned version, if one is asked for.
+func find(ctx context.Context, l Lang, dir string, o Options) (string, error) {
+	tried := candidates(l, dir, o)
+	for _, name := range tried {
+		if path, err := lookup(l, name); err == nil && fits(ctx, l, path, o) {
+			return path, nil
+		}
+	}
+	return "", &MissingError{Lang: l, Tried: tried}
+}
+
+func candidates(l Lang, dir string, o Options) []string {
+	switch l {
+	case Go:
+		return []string{"go"}
+	case C:
+		if o.Pinned {
+			return []string{"clang-14"}
+		}
+		return []string{"clang", "clang-19", "clang-18", "clang-17", "clang-16", "clang-15", "clang-14"}
+	case Rust:
+		return []string{"rustc", "/usr/bin/rustc"}
+	case AssemblyScript:
+		return ascCandidates(dir, o)
+	}
+	return []string{"wat2wasm"}
+}
+
+// ascCandidates looks where npm puts it: in the folder of the policy and those above it.
+func ascCandidates(dir string, o Options) []string {
+	const inside = "node_modules/assemblyscript/bin/asc.js"
+	var paths []string
+	if node, err := filepath.Abs(o.Node); err == nil && o.Node != "" {
+		paths = append(paths, filepath.Join(node, inside))
+	}
+	at, err := filepath.Abs(dir)
+	for err == nil {
+		paths = append(paths, filepath.Join(at, inside))
+		up := filepath.Dir(at)
+		if up == at {
+			break
+		}
+		at = up
+	}
+	return paths
+}
+
+// fits asks the compiler what it is.
+func fits(ctx context.Context, l Lang, path string, o Options) bool {
+	switch l {
+	case Go:
+		return true
+	case C:
+		version := says(ctx, path, "--version")
+		return strings.Contains(says(ctx, path, "--print-targets"), "wasm32") && (!o.Pinned || strings.HasPrefix(version, "Debian clang version 14."))
+	case Rust:
+		lib := strings.TrimSpace(says(ctx, path, "--print", "target-libdir", "--target", "wasm32-unknown-unknown"))
+		_, err := os.Stat(lib)
+		return err == nil && lib != "" && (!o.Pinned || strings.HasPrefix(says(ctx, path, "--version"), "rustc 1.63.0"))
+	case AssemblyScript:
+		version := says(ctx, "node", path, "--version")
+		return strings.HasPrefix(version, "Version ") && (!o.Pinned || strings.TrimSpace(version) == "Version "+ascVersion)
+	}
+	return !o.Pinned || strings.HasPrefix(says(ctx, path, "--version"), "1.0.32")
+}
+
+func says(ctx context.Context, name string, args ...string) string {
+	text, err := exec.CommandContext(ctx, name, args...).Output()
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// lookup finds a program, or, for what node runs, a file.
+func lookup(l Lang, name string) (string, error) {
+	if l != AssemblyScript {
+		return exec.LookPath(name)
+	}
+	_, err := os.Stat(name)
+	return name, err
+}
