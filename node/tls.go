@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -139,7 +138,7 @@ func (s *security) isVouched(node string) bool {
 }
 
 // dialFrames makes a connection for frames of one to a node, and tells which node that is.
-func (s *security) dialFrames(ctx context.Context, nc net.Conn, addr string) (*tls.Conn, string, error) {
+func (s *security) dialFrames(ctx context.Context, nc net.Conn, addr string) (*pki.Conn, string, error) {
 	tc, id, err := s.source.Client(ctx, nc, addr, pki.ProtocolFrames)
 	s.tellStale()
 	return tc, id.Name, err

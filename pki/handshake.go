@@ -10,9 +10,9 @@ import (
 
 // Server greets a connection that was accepted, and tells who is there and which of the protocols was
 // agreed on. It closes the connection when it fails.
-func (s *Source) Server(ctx context.Context, nc net.Conn, protocols ...string) (*tls.Conn, Identity, error) {
+func (s *Source) Server(ctx context.Context, nc net.Conn, protocols ...string) (*Conn, Identity, error) {
 	m := s.current()
-	return shake(ctx, tls.Server(nc, &tls.Config{
+	return shake(ctx, NewServer(nc, &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: protocols, Certificates: []tls.Certificate{m.own},
 		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: m.roots,
 		// Connections are few and long, and a resumed one would outlive the certificate it began with.
@@ -22,14 +22,14 @@ func (s *Source) Server(ctx context.Context, nc net.Conn, protocols ...string) (
 }
 
 // Client greets a node at addr over a connection to it. It closes the connection when it fails.
-func (s *Source) Client(ctx context.Context, nc net.Conn, addr, protocol string) (*tls.Conn, Identity, error) {
+func (s *Source) Client(ctx context.Context, nc net.Conn, addr, protocol string) (*Conn, Identity, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		nc.Close()
 		return nil, Identity{}, err
 	}
 	m := s.current()
-	tc, id, err := shake(ctx, tls.Client(nc, &tls.Config{
+	tc, id, err := shake(ctx, NewClient(nc, &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: []string{protocol}, Certificates: []tls.Certificate{m.own},
 		RootCAs: m.roots, ServerName: host, VerifyConnection: m.checkPeer([]string{protocol}, RoleNode),
 	}))
@@ -39,7 +39,7 @@ func (s *Source) Client(ctx context.Context, nc net.Conn, addr, protocol string)
 	return tc, id, nil
 }
 
-func shake(ctx context.Context, tc *tls.Conn) (*tls.Conn, Identity, error) {
+func shake(ctx context.Context, tc *Conn) (*Conn, Identity, error) {
 	if err := tc.HandshakeContext(ctx); err != nil {
 		tc.NetConn().Close()
 		return nil, Identity{}, err

@@ -174,10 +174,20 @@ func (w *batchWriter) write(nc net.Conn) (int64, error) {
 }
 
 // writeParts writes a batch of which some raw bytes are elsewhere.
-func (w *batchWriter) writeParts(nc net.Conn, from int) (int64, error) {
+func (w *batchWriter) writeParts(nc net.Conn, from int) (n int64, err error) {
 	w.parts = append(w.parts, w.buf[from:])
-	buffers := net.Buffers(w.parts)
-	n, err := buffers.WriteTo(nc)
+	if pw, ok := nc.(partsWriter); ok {
+		n, err = pw.WriteParts(w.parts)
+	} else {
+		buffers := net.Buffers(w.parts)
+		n, err = buffers.WriteTo(nc)
+	}
 	clear(w.parts)
 	return n, err
+}
+
+// partsWriter is a connection, such as one with TLS, that is better told at once what belongs together. TCP
+// does the same with net.Buffers, which does not ask others.
+type partsWriter interface {
+	WriteParts(parts [][]byte) (int64, error)
 }

@@ -74,16 +74,38 @@ func streamCopy(dial dialer) func(context.Context, string) (Reader, io.Closer, e
 	}
 }
 
+// wrap makes a TLS connection of one that was accepted or dialed.
+type wrap func(nc net.Conn, config *tls.Config) net.Conn
+
+func productServer(nc net.Conn, config *tls.Config) net.Conn { return pki.NewServer(nc, config) }
+func productClient(nc net.Conn, config *tls.Config) net.Conn { return pki.NewClient(nc, config) }
+func plainServer(nc net.Conn, config *tls.Config) net.Conn   { return tls.Server(nc, config) }
+func plainClient(nc net.Conn, config *tls.Config) net.Conn   { return tls.Client(nc, config) }
+
 // overTLS serves the same over TLS 1.3, with a certificate that nobody checks.
-func overTLS(serve func(net.Listener)) func(net.Listener) {
+func overTLS(serve func(net.Listener), server wrap) func(net.Listener) {
 	return func(l net.Listener) {
 		cert, err := certificate()
 		if err != nil {
 			_ = l.Close() // dialing shows it
 			return
 		}
-		serve(tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}}))
+		serve(tlsListener{l, server, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}}})
 	}
+}
+
+type tlsListener struct {
+	net.Listener
+	server wrap
+	config *tls.Config
+}
+
+func (l tlsListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.server(nc, l.config), nil
 }
 
 func certificate() (tls.Certificate, error) {
@@ -94,7 +116,13 @@ func certificate() (tls.Certificate, error) {
 	return tls.X509KeyPair(pair.Cert, pair.Key)
 }
 
-func dialTLS(ctx context.Context, addr string) (net.Conn, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true} //nolint:gosec // it is the bytes that are measured
-	return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
+func dialTLS(client wrap) dialer {
+	return func(ctx context.Context, addr string) (net.Conn, error) {
+		nc, err := dial(ctx, addr)
+		if err != nil {
+			return nil, err
+		}
+		config := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true} //nolint:gosec // it is the bytes that are measured
+		return client(nc, config), nil
+	}
 }
