@@ -91,7 +91,7 @@ func (w *walker) declarations() {
 	w.decls = w.off
 	for n := w.groups; n > 0 && w.err == nil; n-- {
 		group := w.u32()
-		w.byte() // type
+		w.valueType()
 		if locals := uint64(w.locals) + uint64(group); locals > maxLocals {
 			w.fail(TooLarge, "a function with %d locals, the most is %d", locals, maxLocals)
 			return
@@ -120,10 +120,10 @@ func (w *walker) instruction() {
 	}
 	switch op {
 	case opBlock, opIf:
-		w.leb(5)
+		w.blockType()
 		w.payers = append(w.payers, w.payer())
 	case opLoop:
-		w.leb(5)
+		w.blockType()
 		outer := w.payer()
 		w.payers = append(w.payers, len(w.points))
 		w.add(point{at: w.off, cost: costOf(op), outer: outer, loop: at})
@@ -139,12 +139,24 @@ func (w *walker) instruction() {
 		w.u32()
 		w.called()
 	case opMemoryGrow:
-		w.byte()
+		w.zero()
 		w.charge(at, shiftPages)
 	case opMisc:
 		w.misc(at)
 	default:
 		w.immediates(op)
+	}
+}
+
+// blockType skips one: empty, a value type, or the index of a function type.
+func (w *walker) blockType() {
+	switch b := w.peek(); {
+	case b == blockEmpty:
+		w.byte()
+	case b&0xc0 == blockEmpty: // a negative number of one byte
+		w.valueType()
+	default:
+		w.index(len(w.m.params), "type")
 	}
 }
 
@@ -178,13 +190,20 @@ func (w *walker) immediates(op byte) {
 		}
 		w.u32()
 	case op == opSelectTyped:
-		w.bytes(w.count("types of a select"))
+		if n := w.byte(); n != 1 {
+			w.fail(Malformed, "a select of %d types", n)
+		}
+		w.valueType()
 	case op >= opLoadFirst && op <= opStoreLast:
 		w.u32()
 		w.u32()
-	case op == opMemorySize, op == opRefNull:
-		w.byte()
-	case op == opI32Const, op == opI64Const:
+	case op == opMemorySize:
+		w.zero()
+	case op == opRefNull:
+		w.valueType()
+	case op == opI32Const:
+		w.leb(5)
+	case op == opI64Const:
 		w.leb(10)
 	case op == opF32Const:
 		w.bytes(4)
@@ -203,13 +222,14 @@ func (w *walker) misc(at int) {
 	switch sub {
 	case miscMemoryInit:
 		w.u32()
-		w.byte()
+		w.zero()
 		w.charge(at, shiftBytes)
 	case miscMemoryCopy:
-		w.bytes(2)
+		w.zero()
+		w.zero()
 		w.charge(at, shiftBytes)
 	case miscMemoryFill:
-		w.byte()
+		w.zero()
 		w.charge(at, shiftBytes)
 	case miscTableInit, miscTableCopy:
 		w.u32()

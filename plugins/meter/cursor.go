@@ -42,6 +42,14 @@ func (c *cursor) byte() byte {
 	return 0
 }
 
+// peek gives the next byte without reading it; 0 at the end.
+func (c *cursor) peek() byte {
+	if c.off == c.end {
+		return 0
+	}
+	return c.module[c.off]
+}
+
 // sub is a cursor over the next n bytes alone. Its error is to be handed back by leave.
 func (c *cursor) sub(n uint32) *cursor {
 	from := c.off
@@ -110,6 +118,23 @@ func (c *cursor) leb(n int) {
 		}
 	}
 	c.fail(Malformed, "a number is too long")
+}
+
+// valueType skips one. All are of one byte: longer ones would let what follows them be taken for
+// something else than the compiler takes it for.
+func (c *cursor) valueType() {
+	switch t := c.byte(); t {
+	case typeI32, typeI64, typeF32, typeF64, typeFuncref, typeExternref:
+	default:
+		c.fail(Malformed, "value type %#x", t)
+	}
+}
+
+// zero skips a byte that is reserved.
+func (c *cursor) zero() {
+	if b := c.byte(); b != 0 {
+		c.fail(Malformed, "%#x, where only 0 is defined", b)
+	}
 }
 
 // limits skips those of a table or a memory.

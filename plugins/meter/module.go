@@ -32,6 +32,17 @@ const (
 	externGlobal = 3
 )
 
+// Types of values, and of blocks without parameters and results.
+const (
+	typeI32       = 0x7f
+	typeI64       = 0x7e
+	typeF32       = 0x7d
+	typeF64       = 0x7c
+	typeFuncref   = 0x70
+	typeExternref = 0x6f
+	blockEmpty    = 0x40
+)
+
 const headerBytes = 8
 
 // module is what is known of a module when it has been walked over.
@@ -129,8 +140,12 @@ func (m *module) parseTypes(c *cursor) {
 			c.fail(Malformed, "type form %#x, want 0x60", form)
 		}
 		params := c.count("parameters")
-		c.bytes(params)
-		c.bytes(c.count("results"))
+		for range params {
+			c.valueType()
+		}
+		for range c.count("results") {
+			c.valueType()
+		}
 		m.params = append(m.params, params)
 	}
 }
@@ -144,12 +159,13 @@ func (m *module) parseImports(c *cursor) {
 			m.types = append(m.types, c.index(len(m.params), "type"))
 			m.importedFuncs++
 		case externTable:
-			c.byte()
+			c.valueType()
 			c.limits()
 		case externMemory:
 			c.limits()
 		case externGlobal:
-			c.bytes(2)
+			c.valueType()
+			c.byte() // mutability
 			m.globals++
 		default:
 			c.fail(Malformed, "import of kind %#x", kind)
@@ -169,7 +185,8 @@ func (m *module) parseGlobals(c *cursor) {
 	n := c.count("globals")
 	m.section[secGlobal].from = c.off
 	for ; n > 0 && c.err == nil; n-- {
-		c.bytes(2)
+		c.valueType()
+		c.byte() // mutability
 		m.skipConstant(c)
 		m.globals++
 		m.defined++
@@ -208,8 +225,12 @@ func (m *module) parseElements(c *cursor) {
 			}
 			m.skipConstant(c)
 		}
-		if flags&3 != 0 {
-			c.byte() // kind or type of the elements
+		switch {
+		case flags&3 == 0: // functions
+		case flags&4 != 0:
+			c.valueType()
+		default:
+			c.zero() // functions
 		}
 		for e := c.count("elements"); e > 0 && c.err == nil; e-- {
 			if flags&4 != 0 {
@@ -244,14 +265,16 @@ func (m *module) skipConstant(c *cursor) {
 			return
 		case opGlobalGet:
 			c.index(m.globals, "global")
-		case opI32Const, opI64Const:
+		case opI32Const:
+			c.leb(5)
+		case opI64Const:
 			c.leb(10)
 		case opF32Const:
 			c.bytes(4)
 		case opF64Const:
 			c.bytes(8)
 		case opRefNull:
-			c.byte()
+			c.valueType()
 		case opRefFunc:
 			c.u32()
 		default:

@@ -2,12 +2,6 @@ package meter
 
 import "encoding/binary"
 
-const (
-	typeI32    = 0x7f
-	typeI64    = 0x7e
-	blockEmpty = 0x40
-)
-
 // rewrite puts the module together again, with the global, its export and the new code.
 func (m *module) rewrite() []byte {
 	out := make([]byte, 0, len(m.bytes)+len(m.code))

@@ -1,0 +1,120 @@
+package meter_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/datanode/datanode/plugins/meter"
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+// policyFeatures are what the host compiles modules with.
+const policyFeatures = api.CoreFeaturesV2 &^ api.CoreFeatureSIMD
+
+// engines are the two that must count alike.
+func engines() map[string]wazero.RuntimeConfig {
+	return map[string]wazero.RuntimeConfig{
+		"compiler":    wazero.NewRuntimeConfigCompiler().WithCoreFeatures(policyFeatures).WithMemoryLimitPages(256),
+		"interpreter": wazero.NewRuntimeConfigInterpreter().WithCoreFeatures(policyFeatures).WithMemoryLimitPages(256),
+	}
+}
+
+// plenty is a budget that nothing here can spend.
+const plenty = 1 << 60
+
+// outcome is what can be seen of a call of run.
+type outcome struct {
+	results []uint64
+	trap    string // first line of the error; empty when it returned
+	memory  string
+	left    int64 // of the budget; 0 without metering
+}
+
+// instance is a module that runs in one engine.
+type instance struct {
+	runtime wazero.Runtime
+	module  api.Module
+}
+
+func newInstance(tb testing.TB, c wazero.RuntimeConfig, code []byte) *instance {
+	tb.Helper()
+	ctx := context.Background()
+	r := wazero.NewRuntimeWithConfig(ctx, c)
+	if _, err := r.NewHostModuleBuilder("host").NewFunctionBuilder().
+		WithGoFunction(api.GoFunc(func(context.Context, []uint64) {}), nil, nil).Export("nothing").Instantiate(ctx); err != nil {
+		tb.Fatal(err)
+	}
+	m, err := r.Instantiate(ctx, code)
+	if err != nil {
+		r.Close(ctx)
+		tb.Fatalf("%v\n%x", err, code)
+	}
+	return &instance{r, m}
+}
+
+func (i *instance) close() { i.runtime.Close(context.Background()) }
+
+func (i *instance) run(budget int64, args ...uint64) outcome {
+	left, metered := i.module.ExportedGlobal(meter.Export).(api.MutableGlobal)
+	if metered {
+		left.Set(uint64(budget))
+	}
+	results, err := i.module.ExportedFunction("run").Call(context.Background(), args...)
+	o := outcome{results: results}
+	if err != nil {
+		o.trap, _, _ = strings.Cut(err.Error(), "\n")
+	}
+	if metered {
+		o.left = int64(left.Get())
+	}
+	if memory := i.module.Memory(); memory != nil {
+		bytes, _ := memory.Read(0, min(memory.Size(), 64))
+		o.memory = fmt.Sprintf("%d %x", memory.Size(), bytes)
+	}
+	return o
+}
+
+func (o outcome) same(other outcome) bool {
+	return slices.Equal(o.results, other.results) && o.trap == other.trap && o.memory == other.memory
+}
+
+// differs says how a module does something else once it is metered, or counts differently in the two
+// engines, when it is called with one tuple of arguments after the other. It gives the last cost too.
+func differs(tb testing.TB, code []byte, calls ...[]uint64) (cost int64, difference string) {
+	tb.Helper()
+	metered, err := meter.Instrument(code)
+	if err != nil {
+		tb.Fatalf("%v\n%x", err, code)
+	}
+	costs := map[string][]int64{}
+	for name, c := range engines() {
+		plain, counting := newInstance(tb, c, code), newInstance(tb, c, metered)
+		for _, args := range calls {
+			want, have := plain.run(0, args...), counting.run(plenty, args...)
+			if !want.same(have) && difference == "" {
+				difference = fmt.Sprintf("%s, %#x:\n  plain %+v\nmetered %+v", name, args, want, have)
+			}
+			cost = plenty - have.left
+			costs[name] = append(costs[name], cost)
+		}
+		plain.close()
+		counting.close()
+	}
+	if !slices.Equal(costs["compiler"], costs["interpreter"]) || slices.Min(costs["compiler"]) <= 0 {
+		difference += fmt.Sprintf("\ncosts %v", costs)
+	}
+	return cost, difference
+}
+
+// valid reports whether the compiler takes a module.
+func valid(code []byte) bool {
+	ctx := context.Background()
+	r := wazero.NewRuntimeWithConfig(ctx, engines()["interpreter"])
+	defer r.Close(ctx)
+	_, err := r.CompileModule(ctx, code)
+	return err == nil
+}
