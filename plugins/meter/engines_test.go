@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/datanode/datanode/plugins/meter"
 	"github.com/tetratelabs/wazero"
@@ -34,13 +33,20 @@ type outcome struct {
 	left    int64 // of the budget; 0 without metering
 }
 
+// fataler is a *testing.T, or a *rapid.T.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // instance is a module that runs in one engine.
 type instance struct {
 	runtime wazero.Runtime
 	module  api.Module
 }
 
-func newInstance(tb testing.TB, c wazero.RuntimeConfig, code []byte) *instance {
+func newInstance(tb fataler, c wazero.RuntimeConfig, code []byte) *instance {
 	tb.Helper()
 	ctx := context.Background()
 	r := wazero.NewRuntimeWithConfig(ctx, c)
@@ -84,7 +90,7 @@ func (o outcome) same(other outcome) bool {
 
 // differs says how a module does something else once it is metered, or counts differently in the two
 // engines, when it is called with one tuple of arguments after the other. It gives the last cost too.
-func differs(tb testing.TB, code []byte, calls ...[]uint64) (cost int64, difference string) {
+func differs(tb fataler, code []byte, calls ...[]uint64) (cost int64, difference string) {
 	tb.Helper()
 	metered, err := meter.Instrument(code)
 	if err != nil {
