@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/datanode/datanode/policies"
 )
@@ -42,7 +41,7 @@ func askChatty(m *Module, what uint32) (int32, error) {
 func TestGoGuest(t *testing.T) {
 	ctx := context.Background()
 	var logged bytes.Buffer
-	h := newHost(t, Options{Timeout: 2 * time.Second, Logger: slog.New(slog.NewJSONHandler(&logged, nil))})
+	h := newHost(t, Options{Budget: Budget{Batch: 2 << 30}, Logger: slog.New(slog.NewJSONHandler(&logged, nil))})
 	m, err := h.CompileWith(ctx, buildChatty(t), map[string]string{"short": "abc", "long": strings.Repeat("y", 1000)})
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +110,7 @@ func checkEnds(t *testing.T, m *Module) {
 	}{
 		3:  {Trapped, "panic: chatty: gives up"},
 		9:  {Trapped, "exit_code(0)"},
-		10: {TimedOut, "ended after 2s"},
+		10: {Overrun, "units is spent"},
 	} {
 		_, err := askChatty(m, what)
 		var call *CallError

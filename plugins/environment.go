@@ -3,12 +3,10 @@ package plugins
 import (
 	"bytes"
 	"context"
-	"io"
 	"log/slog"
 	"math/rand/v2"
-
-	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
+	"sync"
+	"time"
 )
 
 // Bounds of what one call may say.
@@ -21,7 +19,8 @@ const (
 )
 
 // environment is all that an instance sees of the world. It is the same at the beginning of every
-// call, but for the cell's time, so that an answer depends on nothing else.
+// call, but for the cell's time, so that an answer depends on nothing else. It belongs to the call
+// that runs, or to the goroutine of one that was given up.
 type environment struct {
 	module    *Module
 	nowMicros int64
@@ -49,11 +48,18 @@ func (e *environment) end() {
 	}
 }
 
-func (e *environment) log(level slog.Level, msg string, text []byte) {
-	e.module.host.opts.Logger.LogAttrs(context.Background(), level, msg,
-		slog.String("policy", e.module.info.Name),
-		slog.String("digest", e.module.info.Digest),
-		slog.String("text", printable(string(text))))
+// complain keeps the beginning of what is written to stderr in a call and takes the rest in silence.
+func (e *environment) complain(text []byte) {
+	room := maxStderrBytes - e.stderr.Len()
+	e.stderr.Write(text[:min(len(text), room)])
+}
+
+// fillRandom starts over with each call.
+func (e *environment) fillRandom(p []byte) {
+	if e.random == nil {
+		e.random = rand.NewChaCha8([32]byte{'d', 'a', 't', 'a', 'n', 'o', 'd', 'e'})
+	}
+	_, _ = e.random.Read(p) // cannot fail
 }
 
 // lastWords is what the guest wrote to stderr in this call, for the error about its end.
@@ -65,85 +71,51 @@ func (e *environment) lastWords() string {
 	return " (" + printable(string(line[:min(len(line), maxDetailBytes)])) + ")"
 }
 
-// configure points WASI at the environment: the wall clock stands still at the cell's time, random
-// bytes come from a fixed seed, stdout is discarded, and there is nothing to open. The monotonic
-// clock never moves at all: it must not go back between calls, and must not be 0 for Go.
-func (e *environment) configure(c wazero.ModuleConfig) wazero.ModuleConfig {
-	return c.
-		WithWalltime(func() (sec int64, nsec int32) {
-			now := max(e.nowMicros, 0)
-			return now / 1e6, int32(now % 1e6 * 1000)
-		}, 1000).
-		WithNanotime(func() int64 { return 1 }, 1).
-		WithRandSource(randomReader{e}).
-		WithStdout(io.Discard).
-		WithStderr(stderrWriter{e})
-}
-
-// randomReader starts over with each call, so that an instance cannot tell how many came before.
-type randomReader struct{ env *environment }
-
-func (r randomReader) Read(p []byte) (int, error) {
-	if r.env.random == nil {
-		r.env.random = rand.NewChaCha8([32]byte{'d', 'a', 't', 'a', 'n', 'o', 'd', 'e'})
+func (e *environment) log(level slog.Level, msg string, text []byte) {
+	m := e.module
+	ok, dropped := m.chatter.allow(m.host.now())
+	if dropped > 0 {
+		m.host.opts.Logger.LogAttrs(context.Background(), slog.LevelWarn, "policy said more than is logged",
+			slog.String("digest", m.info.Digest), slog.Int("dropped", dropped))
 	}
-	return r.env.random.Read(p)
-}
-
-// stderrWriter keeps the beginning of what is written in a call and takes the rest in silence.
-type stderrWriter struct{ env *environment }
-
-func (w stderrWriter) Write(p []byte) (int, error) {
-	room := maxStderrBytes - w.env.stderr.Len()
-	w.env.stderr.Write(p[:min(len(p), room)])
-	return len(p), nil
-}
-
-// instanceKey is the context key under which a host function finds the instance that calls it.
-type instanceKey struct{}
-
-func callerOf(ctx context.Context) *instance { return ctx.Value(instanceKey{}).(*instance) }
-
-// hostLog is datanode.log(ptr, len).
-func hostLog(ctx context.Context, guest api.Module, at, n uint32) {
-	e := &callerOf(ctx).env
-	text, ok := guest.Memory().Read(at, min(n, maxLogBytes))
-	if e.lines++; ok && e.lines <= maxLogLines {
-		e.log(slog.LevelInfo, "policy says", text)
-	}
-}
-
-// configAbsent is what config_get answers for a key without a value.
-const configAbsent = 0xffffffff
-
-// hostConfigGet is datanode.config_get(keyptr, keylen, outptr, outcap) -> len. It writes as much of
-// the value as there is room for and answers how long the value is.
-func hostConfigGet(ctx context.Context, guest api.Module, keyAt, keyLen, out, room uint32) uint32 {
-	key, ok := guest.Memory().Read(keyAt, min(keyLen, maxKeyBytes+1))
-	if !ok || len(key) > maxKeyBytes {
-		return configAbsent
-	}
-	value, ok := callerOf(ctx).module.config[string(key)]
-	if !ok || !guest.Memory().WriteString(out, value[:min(len(value), int(room))]) {
-		return configAbsent
-	}
-	return uint32(len(value))
-}
-
-// hostCounterAdd is datanode.counter_add(nameptr, namelen, delta).
-func hostCounterAdd(ctx context.Context, guest api.Module, at, n uint32, delta int64) {
-	e := &callerOf(ctx).env
-	name, ok := guest.Memory().Read(at, min(n, maxKeyBytes+1))
-	if !ok || len(name) == 0 || len(name) > maxKeyBytes {
+	if !ok {
 		return
 	}
-	if _, known := e.adds[string(name)]; !known && len(e.adds) >= maxCounters {
-		return
+	m.host.opts.Logger.LogAttrs(context.Background(), level, msg,
+		slog.String("policy", m.info.Name),
+		slog.String("digest", m.info.Digest),
+		slog.String("text", printable(string(text))))
+}
+
+// Of all instances of a module together, this many lines are logged in this time.
+const (
+	maxChatter    = 64
+	chatterWindow = 10 * time.Second
+)
+
+// chatter bounds what a module writes to the node's log: the bounds of a call are no bound when
+// there are a thousand calls a second.
+type chatter struct {
+	mu      sync.Mutex
+	since   time.Time // Guarded by mu. When the window began.
+	lines   int       // Guarded by mu. Logged in the window. Invariant: at most maxChatter.
+	dropped int       // Guarded by mu. Not logged in the window.
+}
+
+// allow tells whether one more line may be logged, and, once a window is over, how many were not.
+func (c *chatter) allow(now time.Time) (ok bool, dropped int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Sub(c.since) >= chatterWindow {
+		dropped = c.dropped
+		c.since, c.lines, c.dropped = now, 0, 0
 	}
-	if e.adds == nil {
-		e.adds = map[string]int64{}
+	if c.lines >= maxChatter {
+		c.dropped++
+		return false, dropped
 	}
-	e.adds[printable(string(name))] += delta
+	c.lines++
+	return true, dropped
 }
 
 func (m *Module) count(adds map[string]int64) {

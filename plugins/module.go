@@ -7,9 +7,10 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/datanode/datanode/policies"
-	"github.com/tetratelabs/wazero"
 )
 
 // maxInstances of one module. The leader asks one batch after the other; the rest is for a console
@@ -18,15 +19,18 @@ const maxInstances = 4
 
 // Module is a compiled module. It implements policies.Policy.
 type Module struct {
-	host     *Host
-	compiled wazero.CompiledModule
-	layout   exportsOf
-	config   map[string]string // never written to
-	info     policies.Info     // set by tryOut, then never written to
-	schema   json.RawMessage   // as info
+	host   *Host
+	engine *engine
+	layout exportsOf
+	config map[string]string // never written to
+	info   policies.Info     // set by tryOut, then never written to
+	schema json.RawMessage   // as info
 
-	// slots holds a token for each instance that runs. Close takes all of them.
-	slots chan struct{}
+	// slots holds a token for each instance that runs, also for those that were given up. Close takes
+	// all of them.
+	slots   chan struct{}
+	stuck   atomic.Int32 // instances that outlived the watchdog and still run
+	chatter chatter
 
 	mu       sync.Mutex
 	idle     []*instance      // guarded by mu. Invariant: len(idle) + len(slots) <= maxInstances
@@ -42,15 +46,15 @@ type exportsOf struct {
 	init       bool
 }
 
-func newModule(h *Host, compiled wazero.CompiledModule, l *layout, digest string, config map[string]string) *Module {
-	_, initialize := l.exports[exportInitialize]
-	_, init := l.exports[exportInit]
+func newModule(h *Host, e *engine, p *prepared, config map[string]string) *Module {
+	_, initialize := p.layout.exports[exportInitialize]
+	_, init := p.layout.exports[exportInit]
 	return &Module{
 		host:     h,
-		compiled: compiled,
+		engine:   e,
 		layout:   exportsOf{initialize, init},
 		config:   maps.Clone(config),
-		info:     policies.Info{Digest: digest},
+		info:     policies.Info{Digest: p.digest},
 		slots:    make(chan struct{}, maxInstances),
 		counters: map[string]int64{},
 	}
@@ -69,20 +73,21 @@ func (m *Module) Counters() map[string]int64 {
 	return maps.Clone(m.counters)
 }
 
-// Score asks the module about facts, in batches of at most 256. A *CallError says that it did not
-// answer, and nothing in out is to be used then. The cost is 0 until modules are metered.
+// Score asks the module about facts, in batches of at most 256, and gives the metered cost of all of
+// them. A *CallError says that it did not answer, and nothing in out is to be used then.
 func (m *Module) Score(ctx context.Context, facts []policies.Facts, out []policies.Score) (uint64, error) {
 	if len(facts) != len(out) {
 		return 0, fmt.Errorf("plugins: score: %d facts, but room for %d scores", len(facts), len(out))
 	}
-	return m.with(ctx, exportScore, func(inst *instance) error {
+	return m.with(ctx, exportScore, func(inst *instance) (total uint64, err error) {
 		for batch := range slices.Chunk(facts, batchMost) {
-			if err := inst.askScores(ctx, batch, out[:len(batch)]); err != nil {
-				return err
+			cost, err := inst.askScores(ctx, batch, out[:len(batch)])
+			if err != nil {
+				return 0, err
 			}
-			out = out[len(batch):]
+			total, out = total+cost, out[len(batch):]
 		}
-		return nil
+		return total, nil
 	})
 }
 
@@ -91,30 +96,36 @@ func (m *Module) Conflict(ctx context.Context, pairs []policies.Pair, out []poli
 	if len(pairs) != len(out) {
 		return 0, fmt.Errorf("plugins: conflict: %d pairs, but room for %d resolutions", len(pairs), len(out))
 	}
-	return m.with(ctx, exportConflict, func(inst *instance) error {
+	return m.with(ctx, exportConflict, func(inst *instance) (total uint64, err error) {
 		for batch := range slices.Chunk(pairs, batchMost) {
-			if err := inst.askResolutions(ctx, batch, out[:len(batch)]); err != nil {
-				return err
+			cost, err := inst.askResolutions(ctx, batch, out[:len(batch)])
+			if err != nil {
+				return 0, err
 			}
-			out = out[len(batch):]
+			total, out = total+cost, out[len(batch):]
 		}
-		return nil
+		return total, nil
 	})
 }
 
 // with lends an instance to ask, and keeps it for the next call unless ask failed.
-func (m *Module) with(ctx context.Context, call string, ask func(*instance) error) (uint64, error) {
+func (m *Module) with(ctx context.Context, call string, ask func(*instance) (uint64, error)) (uint64, error) {
 	inst, err := m.acquire(ctx, call)
 	if err != nil {
 		return 0, err
 	}
-	err = ask(inst)
-	m.release(ctx, inst, err == nil)
-	return 0, err
+	cost, err := ask(inst)
+	if err != nil || !m.keep(inst) {
+		m.retire(inst)
+	}
+	return cost, err
 }
 
 // acquire waits for a free slot and gives an idle instance, or a new one.
 func (m *Module) acquire(ctx context.Context, call string) (*instance, error) {
+	if n := m.stuck.Load(); n > 0 {
+		return nil, m.failed(call, TimedOut, fmt.Sprintf("%d earlier calls have outlived the watchdog and still run", n))
+	}
 	select {
 	case m.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -127,35 +138,54 @@ func (m *Module) acquire(ctx context.Context, call string) (*instance, error) {
 		inst, m.idle = m.idle[n-1], m.idle[:n-1]
 	}
 	m.mu.Unlock()
-	if inst != nil {
+	switch {
+	case closed:
+		<-m.slots
+		return nil, m.failed(call, Closed, "the module has been closed")
+	case inst != nil:
 		return inst, nil
 	}
-	err := error(m.failed(call, Closed, "the module has been closed"))
-	if !closed {
-		inst, err = m.start(ctx)
-	}
+	inst, err := m.start(ctx, m.engine)
 	if err != nil {
-		<-m.slots
+		m.retire(inst)
 		return nil, err
 	}
 	return inst, nil
 }
 
-func (m *Module) release(ctx context.Context, inst *instance, whole bool) {
+// keep puts an instance back for the next call, if there is room, and frees its slot.
+func (m *Module) keep(inst *instance) bool {
 	m.mu.Lock()
-	keep := whole && !m.closed && len(m.idle) < maxInstances
-	if keep {
-		m.idle = append(m.idle, inst)
+	defer m.mu.Unlock()
+	if m.closed || len(m.idle) >= maxInstances {
+		return false
 	}
-	m.mu.Unlock()
-	if !keep {
-		inst.close(ctx)
-	}
+	m.idle = append(m.idle, inst)
 	<-m.slots
+	return true
 }
 
-// Close waits for the calls that run, at most as long as the watchdog lets them, and frees the
-// module. Calls after it fail with Closed.
+// retire throws an instance away and frees its slot: at once, or when the call that was given up is
+// back.
+func (m *Module) retire(inst *instance) {
+	if !inst.givenUp {
+		inst.close()
+		<-m.slots
+		return
+	}
+	go func() {
+		<-inst.done
+		if inst.stuck {
+			m.stuck.Add(-1)
+		}
+		inst.close()
+		<-m.slots
+	}()
+}
+
+// Close waits for the calls that run, as long as the watchdog lets them, and frees the module. Calls
+// after it fail with Closed. A guest that is not back by then is left alone with its memory, and Close
+// says so: what it runs in cannot be taken from it.
 func (m *Module) Close(ctx context.Context) error {
 	m.mu.Lock()
 	if m.closed {
@@ -166,16 +196,34 @@ func (m *Module) Close(ctx context.Context) error {
 	idle := m.idle
 	m.idle = nil
 	m.mu.Unlock()
-	for range maxInstances {
-		m.slots <- struct{}{}
-	}
 	for _, inst := range idle {
-		inst.close(ctx)
+		inst.close()
 	}
+	if !m.drain() {
+		return fmt.Errorf("plugins: %s does not return from a call; its memory is not freed", m.info.Digest)
+	}
+	return m.engine.close(ctx)
+}
+
+// drain waits until no call runs, and tells whether it has come to that.
+func (m *Module) drain() bool {
+	limit := time.NewTimer((startTimes + 1) * m.host.opts.Timeout)
+	defer limit.Stop()
+	taken := 0
+	defer func() {
+		for range taken {
+			<-m.slots
+		}
+	}()
 	for range maxInstances {
-		<-m.slots
+		select {
+		case m.slots <- struct{}{}:
+			taken++
+		case <-limit.C:
+			return false
+		}
 	}
-	return m.compiled.Close(ctx)
+	return true
 }
 
 func (m *Module) failed(call string, cause CallCause, detail string) *CallError {

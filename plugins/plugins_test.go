@@ -3,6 +3,7 @@ package plugins
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -13,10 +14,24 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain makes this program the child of its own hosts, see childCommand.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == childArgument {
+		os.Exit(ChildMain(os.Stdin, os.Stdout))
+	}
+	goleak.VerifyTestMain(m)
+}
 
-// shortTimeout is for guests that are meant to run into it.
-const shortTimeout = 200 * time.Millisecond
+const childArgument = "act-as-child"
+
+func childCommand(t testing.TB) []string {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{program, childArgument}
+}
 
 func newHost(t testing.TB, o Options) *Host {
 	t.Helper()
@@ -84,15 +99,15 @@ var badCalls = map[string]struct {
 }{
 	"unreachable": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x00), returnN) }, Trapped, "unreachable"},
 	"endless loop": {func(g *guestParts) { g.score = cat(whenMagic(0, opLoop, blockEmpty, opBr, 0, opEnd), returnN) },
-		TimedOut, "ended after"},
+		Overrun, "units is spent"},
 	"endless recursion": {func(g *guestParts) {
 		g.score = cat(whenMagic(0, 0x20, 0, 0x20, 1, 0x20, 2, opCall, 3, opDrop), returnN)
-	}, Trapped, "stack overflow"},
+	}, Overrun, "units is spent"},
 	"out of bounds": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x41, 0x7f, 0x41, 1, 0x36, 2, 0), returnN) },
 		Trapped, "out of bounds"},
 	"one too many": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x20, 1, 0x41, 1, 0x6a, opReturn), returnN) },
-		BadAnswer, "2 answers, want 1"},
-	"none": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x41, 0, opReturn), returnN) }, BadAnswer, "0 answers, want 1"},
+		BadCount, "2 answers, want 1"},
+	"none": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x41, 0, opReturn), returnN) }, BadCount, "0 answers, want 1"},
 	"dirty padding": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x20, 2, 0x41, 1, 0x3a, 0, 7), returnN) },
 		BadAnswer, "answer 0: score: bytes 6 and 7"},
 	"exit": {func(g *guestParts) {
@@ -109,7 +124,7 @@ var badCalls = map[string]struct {
 }
 
 func TestBadCalls(t *testing.T) {
-	h := newHost(t, Options{Timeout: shortTimeout, MemoryPages: 8})
+	h := newHost(t, Options{MemoryPages: 8})
 	for name, c := range badCalls {
 		t.Run(name, func(t *testing.T) {
 			m := compile(t, h, tiny(c.change))

@@ -69,6 +69,8 @@ type layout struct {
 	imported  int      // functions that are imported
 	exports   map[string]extern
 	memories  int
+	pages     uint32   // of memory to begin with
+	imports   []string // such as datanode.log
 
 	locals int // declared in all functions
 	arity  int // of all blocks
@@ -200,6 +202,7 @@ func (l *layout) memorySection(c *cursor, pages uint32) {
 	for n := c.count(1, "memories"); n > 0 && c.err == nil; n-- {
 		l.memories++
 		least, _, _ := c.limits()
+		l.pages = least
 		if least > pages {
 			c.refuse(MemoryTooLarge, "it begins with %d pages of 64 KiB, the most is %d", least, pages)
 		}

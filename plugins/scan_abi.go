@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -119,6 +120,9 @@ func (l *layout) importSection(c *cursor) {
 			return
 		}
 		l.functions = append(l.functions, index)
+		if full := module + "." + name; !slices.Contains(l.imports, full) { // at most maxImports of a few names
+			l.imports = append(l.imports, full)
+		}
 		l.imported++
 	}
 }

@@ -102,16 +102,17 @@ func refusals() map[string]struct {
 		"describe no reasons":     {describes(`{"name":"a","version":"1"}`), DescribeInvalid, "must begin with"},
 		"describe two lines":      {describes(`{"name":"a","version":"1","reasons":["unspecified","a\nb"]}`), DescribeInvalid, "reason 1 is"},
 
-		"alloc of nothing":   {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 0} }), NotStarted, "policy_alloc: answer: 43032 bytes at 0x0"},
-		"alloc out of bound": {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 0x78} }), NotStarted, "at 0xfffffff8"},
-		"alloc unaligned":    {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 9} }), NotStarted, "at 0x9"},
-		"alloc twice":        {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 8} }), NotStarted, "overlap"},
+		"alloc of nothing":   {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 0} }), WrongPointer, "policy_alloc: pointer: 43032 bytes at 0x0"},
+		"alloc out of bound": {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 0x78} }), WrongPointer, "at 0xfffffff8"},
+		"alloc unaligned":    {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 9} }), WrongPointer, "at 0x9"},
+		"alloc twice":        {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 8} }), WrongPointer, "overlap"},
+		"alloc traps":        {tiny(func(g *guestParts) { g.alloc = []byte{0x00} }), NotStarted, "policy_alloc: trap"},
 		"always traps":       {scoreIs(0x00), SelfTestFailed, "policy_score: trap: wasm error: unreachable"},
-		"never ends":         {scoreIs(opLoop, blockEmpty, opBr, 0, opEnd), SelfTestFailed, "policy_score: timeout"},
-		"answers none":       {tiny(func(g *guestParts) { g.score = []byte{opI32Const, 0} }), SelfTestFailed, "policy_score: answer: 0 answers, want 72"},
-		"no verdict":         {tiny(func(g *guestParts) { g.conflict = returnN }), SelfTestFailed, "resolution: verdict 0, want 1 to 5"},
-		"remembers": {scoreIs(0x20, 2, 0x23, 0, 0x41, 1, 0x6a, 0x24, 0, 0x23, 0, 0x36, 2, 0), SelfTestFailed,
-			"answer from the facts only"},
+		"never ends":         {scoreIs(opLoop, blockEmpty, opBr, 0, opEnd), TooSlow, "policy_score: overrun"},
+		"answers none":       {tiny(func(g *guestParts) { g.score = []byte{opI32Const, 0} }), WrongCount, "policy_score: count: 0 answers, want 72"},
+		"no verdict":         {tiny(func(g *guestParts) { g.conflict = returnN }), WrongAnswer, "resolution: verdict 0, want 1 to 5"},
+		"remembers": {scoreIs(0x20, 2, 0x23, 0, 0x41, 1, 0x6a, 0x24, 0, 0x23, 0, 0x36, 2, 0), HiddenState,
+			"answer from the record"},
 	}
 }
 
@@ -129,7 +130,7 @@ func tinyImporting(module, name string, typ int) []byte {
 }
 
 func TestEveryRefusal(t *testing.T) {
-	h := newHost(t, Options{Timeout: shortTimeout})
+	h := newHost(t, Options{})
 	seen := map[LoadReason]bool{}
 	for name, want := range refusals() {
 		t.Run(name, func(t *testing.T) {
@@ -205,9 +206,9 @@ func FuzzScan(f *testing.F) {
 			}
 			return
 		}
-		compiled, err := h.compile(context.Background(), l.code)
+		compiled, err := h.compile(context.Background(), l.code, "")
 		if err == nil {
-			compiled.Close(context.Background())
+			compiled.close(context.Background())
 		}
 	})
 }

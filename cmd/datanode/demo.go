@@ -8,7 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/datanode/datanode/plugins"
 	"github.com/spf13/cobra"
 )
 
@@ -88,7 +87,7 @@ func (a *app) demo(ctx context.Context, d demonstration) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	host, err := plugins.New(ctx, plugins.Options{Logger: logger})
+	host, err := newHost(ctx, logger, "")
 	if err != nil {
 		return err
 	}

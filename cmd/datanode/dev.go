@@ -90,7 +90,7 @@ func (a *app) dev(ctx context.Context, d development) (err error) {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }()
 	}
-	host, err := plugins.New(ctx, plugins.Options{Logger: logger})
+	host, err := newHost(ctx, logger, filepath.Join(d.dir, compiledDir))
 	if err != nil {
 		return err
 	}

@@ -5,14 +5,13 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/datanode/datanode/plugins"
+	"github.com/datanode/datanode/plugins/guest/build"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 )
@@ -25,7 +24,7 @@ const orderTaker = "n3"
 // and the log says in which order they started. Three are of gold extents that lack one replica, three
 // of others that lack two: one policy looks at the class, the other at what is lacking.
 func TestPolicyChangesTheOrder(t *testing.T) {
-	host, err := plugins.New(t.Context(), plugins.Options{})
+	host, err := newHost(t.Context(), nil, "")
 	must(t, err)
 	defer host.Close(context.WithoutCancel(t.Context()))
 	d := demonstration{dir: t.TempDir(), nodes: 3}
@@ -56,16 +55,16 @@ type ordering struct {
 	c    *client.Client
 }
 
-// load builds one of the examples and loads it.
+// load loads one of the examples: its module as it is committed, or built where it is written in Go.
 func (o *ordering) load(name string) wire.Policy {
 	o.t.Helper()
-	out := filepath.Join(o.t.TempDir(), name+".wasm")
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", out, "../../examples/policies/"+name)
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		o.t.Fatalf("%v: %v\n%s", cmd, err, text)
+	dir := "../../examples/policies/" + name
+	path := filepath.Join(dir, name+".wasm")
+	if _, err := os.Stat(path); err != nil {
+		path = filepath.Join(o.t.TempDir(), name+".wasm")
+		must(o.t, build.Policy(o.t.Context(), dir, path, build.Options{}))
 	}
-	module, err := os.ReadFile(out)
+	module, err := os.ReadFile(path)
 	must(o.t, err)
 	p, err := o.c.PolicyLoad(o.t.Context(), module)
 	must(o.t, err)

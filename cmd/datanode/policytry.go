@@ -33,7 +33,7 @@ func (a *app) withPolicy(ctx context.Context, name string, f func(policies.Polic
 			return err
 		}
 	}
-	host, err := plugins.New(ctx, plugins.Options{})
+	host, err := newHost(ctx, nil, "")
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newPutCommand(a), newGetCommand(a), newRemoveCommand(a),
 		newExtentCommand(a), newOpCommand(a), newNodeCommand(a), newPolicyCommand(a), newLogCommand(a),
 		newSettingsCommand(a), newConnsCommand(a), newStatusCommand(a), newCertCommand(a),
-		newBenchCommand(a), newVersionCommand(a))
+		newBenchCommand(a), newVersionCommand(a), newPolicyCompileCommand(a))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -159,7 +160,7 @@ func (a *app) serve(ctx context.Context, s serving) error {
 	if s.open() {
 		a.note("datanode: INSECURE: %s speaks plaintext on %s; anyone who reaches it can read and delete; see datanode cert", s.id, s.listen)
 	}
-	host, err := plugins.New(ctx, plugins.Options{Logger: cfg.Logger})
+	host, err := newHost(ctx, cfg.Logger, filepath.Join(cfg.Dir, compiledDir))
 	if err != nil {
 		return err
 	}

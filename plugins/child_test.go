@@ -1,0 +1,69 @@
+package plugins
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// What a child has compiled is loaded here, and what it found is what this process would have found.
+func TestChildCompiles(t *testing.T) {
+	h := newHost(t, Options{Child: childCommand(t), ChildTime: slow * defaultChildTime})
+	for name, module := range map[string][]byte{"tiny": tiny(nil), "default": Default(), "Go": buildChatty(t)} {
+		t.Run(name, func(t *testing.T) {
+			first, err := h.Check(t.Context(), module)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first.FromCache || first.Name == "" || first.MachineBytes == 0 || first.Scores.CostMax == 0 || first.StartCost == 0 {
+				t.Errorf("%+v", first)
+			}
+			if limited := first.Unlimited == ""; limited && (first.ChildPeakBytes == 0 || first.ChildNanos == 0) {
+				t.Errorf("the child took %d bytes and %d ns", first.ChildPeakBytes, first.ChildNanos)
+			}
+			again, err := h.Check(t.Context(), module)
+			if err != nil || !again.FromCache || again.Scores != first.Scores {
+				t.Fatalf("%+v, %v", again, err)
+			}
+			here, err := Check(t.Context(), module, Options{})
+			if err != nil || here.StartCost != first.StartCost || here.Scores.CostMax != first.Scores.CostMax ||
+				here.Conflicts.BatchCost != first.Conflicts.BatchCost || here.Unlimited == "" {
+				t.Errorf("in this process %+v, %v, in the child %+v", here, err, first)
+			}
+			if err := askBoth(compile(t, h, module), 1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A child that is none is not the module's fault.
+func TestChildIsNone(t *testing.T) {
+	for what, child := range map[string][]string{
+		"does not start": {"/nowhere"},
+		"another one":    {childCommand(t)[0], "-test.run=^$"},
+	} {
+		h := newHost(t, Options{Child: child})
+		_, err := h.Compile(t.Context(), tiny(nil))
+		if refused := (*LoadError)(nil); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "does not act as one") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestChildCancelled(t *testing.T) {
+	h := newHost(t, Options{Child: childCommand(t)})
+	ctx, cancel := context.WithCancel(t.Context())
+	h.compiling <- struct{}{} // as if another module were being compiled
+	done := make(chan error)
+	go func() {
+		_, err := h.Compile(ctx, tiny(nil))
+		done <- err
+	}()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want %v", err, context.Canceled)
+	}
+	<-h.compiling
+}
