@@ -28,7 +28,7 @@ func (n *Node) servePut(ctx context.Context, c *mux.ServerCall) error {
 	if req.Extent != 0 {
 		return n.serveAppend(ctx, c, req)
 	}
-	r := &pieces{recv: c.Recv, expect: req.Length}
+	r := &pieces{recv: c.Recv, hold: c.Hold, expect: req.Length}
 	first, last, err := r.next()
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 	}
 	defer n.appends.release(ctx, ap, false)
 	start := ap.offset
-	r := &pieces{recv: c.Recv, expect: req.Length}
+	r := &pieces{recv: c.Recv, hold: c.Hold, expect: req.Length}
 	if err := n.appendAll(ctx, ap, nil, r); err != nil {
 		return err
 	}
@@ -124,6 +124,7 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 // pieces gathers chunks to appends of appendPiece bytes.
 type pieces struct {
 	recv   func() ([]byte, error)
+	hold   func(int) error // asks for memory
 	expect int64  // how many bytes will come, as far as the caller says; sizes the buffer
 	rest   []byte // what was received beyond the last piece
 	buf    []byte
@@ -136,6 +137,9 @@ func (r *pieces) next() (p []byte, last bool, err error) {
 		size := int64(appendPiece)
 		if r.expect >= 0 {
 			size = min(size, r.expect)
+		}
+		if err := r.hold(int(size)); err != nil {
+			return nil, false, err
 		}
 		r.buf = make([]byte, 0, size)
 	}

@@ -84,6 +84,9 @@ func (r *rangeReader) local(ctx context.Context) error {
 	if _, holds := r.e.Replica(r.n.id); !holds {
 		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "%s has no replica of extent %d", r.n.id, r.e.ID)
 	}
+	if err := r.c.Hold(int(min(r.end-r.offset, readPiece))); err != nil {
+		return err
+	}
 	err := r.n.eachPiece(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.send)
 	if r.e.State == state.ExtentOpen && extent.CodeOf(err) == extent.CodeTooShort {
 		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "open extent %d does not go as far as byte %d yet", r.e.ID, r.end)

@@ -136,6 +136,9 @@ func (n *Node) serveReplicaRead(ctx context.Context, c *mux.ServerCall) error {
 
 // sendLocal sends a range of this node's file as chunks, each checked before it leaves.
 func (n *Node) sendLocal(ctx context.Context, c *mux.ServerCall, id, offset, length uint64) error {
+	if err := c.Hold(int(min(length, readPiece))); err != nil {
+		return err
+	}
 	return n.eachPiece(ctx, id, offset, length, c.Send)
 }
 

@@ -47,6 +47,7 @@ type Conn struct {
 	counts       counts
 	account      account // of Config.Budget
 	patience     patience
+	undecodable  atomic.Int32 // requests whose body was not what it should be
 
 	mu           sync.Mutex
 	wake         sync.Cond // the writer: something to send, or the end
@@ -55,6 +56,7 @@ type Conn struct {
 	writing      bool        // somebody writes the frames in writer, and owns it
 	writer       batchWriter // else guarded by mu
 	sessions     [sessionSlots]session
+	yielding     int  // chunks for which repair still yields to the other sessions
 	draining     bool // this side takes no new calls
 	peerDraining bool
 	idle         chan struct{} // closed when drained; made by Drain

@@ -6,12 +6,17 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// A peer may send so many frames that carry no work, and as many a second besides: pings, goaways,
-// cancels and credits. Each call and chunk allows some more.
+// A peer may send patienceAtFirst frames that carry no work, pings, goaways, cancels and credits, and
+// patiencePerSecond besides. Each call and chunk allows some more, until it may send patienceAtMost.
 const (
-	patienceFrames    = 4096
-	patiencePerSecond = 128
+	patienceAtFirst   = 256
+	patienceAtMost    = 1024
+	patiencePerSecond = 64
 	patiencePerWork   = 4 // a call's cancel, and credits that come when it has ended
+	// A request beyond the calls allowed in flight, which the peer knows, counts as so many.
+	patienceForExcess = 16
+	// maxUndecodable is how many requests on a connection may have a body that cannot be decoded.
+	maxUndecodable = 16
 )
 
 // patience bounds what a peer can make this side do for nothing. The calls allowed in flight and the
@@ -22,29 +27,33 @@ type patience struct {
 	since time.Time // when left was last raised for time
 }
 
-func (p *patience) start(now time.Time) { p.left, p.since = patienceFrames, now }
+func (p *patience) start(now time.Time) { p.left, p.since = patienceAtFirst, now }
 
 // after counts a frame. The error says that there were too many.
 func (p *patience) after(k wire.Kind, now func() time.Time) error {
 	switch k {
 	case wire.KindRequest, wire.KindResponse, wire.KindError, wire.KindChunk:
-		p.left = min(p.left+patiencePerWork, patienceFrames)
+		p.left = min(p.left+patiencePerWork, patienceAtMost)
 		return nil
 	}
-	if p.left == 0 {
+	return p.lose(1, now)
+}
+
+// lose counts n frames that carry no work.
+func (p *patience) lose(n int, now func() time.Time) error {
+	if p.left < n {
 		t := now()
-		p.left = int(min(t.Sub(p.since).Seconds()*patiencePerSecond, patienceFrames))
+		p.left = min(p.left+int(t.Sub(p.since).Seconds()*patiencePerSecond), patienceAtMost)
 		p.since = t
 	}
-	if p.left == 0 {
-		return fault("flood: %s after %d frames more than %d a second that carry no work", k, patienceFrames, patiencePerSecond)
+	if p.left -= n; p.left < 0 {
+		return fault("flood: too many frames that carry no work, want %d a second at most", patiencePerSecond)
 	}
-	p.left--
 	return nil
 }
 
-// granted takes back the count of a credit that is worth a chunk or more. There are no more of those
-// than chunks.
+// granted takes back the count of a credit that is worth more than an empty chunk. There are no more of
+// those than chunks sent.
 func (p *patience) granted(credit uint64) {
 	if credit > wire.ChunkCost {
 		p.left++

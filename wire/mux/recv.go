@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/datanode/datanode/wire"
 )
@@ -143,9 +144,17 @@ func readError(have int, err error) error {
 	return err
 }
 
+// framesAtOnce is how many frames the reader takes before it lets others run. A peer that sends many small
+// requests at once would otherwise have made a goroutine ready for each, before those of another
+// connection get their turn.
+const framesAtOnce = 16
+
 func (c *Conn) readLoop() {
 	defer c.wg.Done()
-	for {
+	for n := 1; ; n++ {
+		if n%framesAtOnce == 0 {
+			runtime.Gosched()
+		}
 		in, err := c.readFrame(c.limits.frameBytes)
 		if err == nil {
 			err = c.dispatch(&in)

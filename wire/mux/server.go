@@ -60,6 +60,9 @@ func (sc *ServerCall) Streams() bool { return sc.hdr.Flags&wire.FlagStream != 0 
 // Decode decodes the request's body into v.
 func (sc *ServerCall) Decode(v any) error {
 	if err := wire.Unmarshal(sc.body, v); err != nil {
+		if sc.c.undecodable.Add(1) > maxUndecodable {
+			sc.c.readFailed(fault("more than %d requests that cannot be decoded", maxUndecodable))
+		}
 		return wire.Errorf(sc.op, wire.CodeInvalid, "request: %v", err)
 	}
 	return nil
@@ -194,7 +197,8 @@ func (c *Conn) onRequest(in *incoming) error {
 		return err
 	}
 	c.lastID = in.ID
-	refusal := c.refusalLocked(sc)
+	c.noticeLocked(in.Session)
+	refusal, excess := c.refusalLocked(sc), c.excessLocked()
 	if refusal == nil {
 		c.served[in.ID] = sc
 		c.open++
@@ -204,7 +208,10 @@ func (c *Conn) onRequest(in *incoming) error {
 	c.mu.Unlock()
 	if refusal != nil {
 		buf.free()
-		return c.reject(sc, refusal)
+		if err := c.reject(sc, refusal); err != nil || !excess {
+			return err
+		}
+		return c.patience.lose(patienceForExcess, c.cfg.Clock.Now)
 	}
 	c.handle(sc)
 	return nil
@@ -224,13 +231,18 @@ func (c *Conn) startableLocked(in *incoming) error {
 
 func (sc *ServerCall) bytes() int { return len(sc.body) + len(sc.raw) }
 
+// excessLocked tells whether as many calls as may be are in flight.
+func (c *Conn) excessLocked() bool {
+	return c.open >= c.cfg.MaxInFlight || c.handlers >= 2*c.cfg.MaxInFlight
+}
+
 func (c *Conn) refusalLocked(sc *ServerCall) *wire.Error {
 	switch {
 	case c.cfg.Handler == nil:
 		return wire.Errorf(sc.op, wire.CodeUnavailable, "this side serves no calls")
 	case c.draining:
 		return wire.Errorf(sc.op, wire.CodeUnavailable, "going away: takes no new calls")
-	case c.open >= c.cfg.MaxInFlight || c.handlers >= 2*c.cfg.MaxInFlight:
+	case c.excessLocked():
 		return wire.Errorf(sc.op, wire.CodeExhausted, "%d calls in flight, the limit", c.cfg.MaxInFlight)
 	case sc.buf == nil:
 		return exhausted(sc.op, wire.NotDone, "this call")
