@@ -104,6 +104,7 @@ func (c *Conn) submit(ctx context.Context, cl *call, req *Request, flags wire.Fl
 	err = c.admitLocked(req.Op)
 	if err == nil {
 		c.unsent++
+		c.noticeLocked(req.Session)
 		c.sendLocked(f)
 	}
 	c.mu.Unlock()

@@ -12,7 +12,8 @@ import (
 // session is one class of work on a connection, in both directions. Conn.mu owns it.
 type session struct {
 	credit  int     // cost of chunks that may still be sent
-	waiting []*half // calls that wait for it
+	waiting []*half // calls that wait for it, or hold back
+	sent    int     // cost of chunks sent in calls in flight, and not granted back to the calls
 	used    int     // cost received and not granted back. Invariant: used <= window
 	owed    int     // of used: what the application has consumed. Invariant: 0 <= owed <= used
 }
@@ -62,8 +63,8 @@ var (
 )
 
 // grantParts sets how much is consumed before credit is granted back: a part of the window. More
-// would starve the sender, less would cost more frames.
-const grantParts = 4
+// would starve the sender, less would cost more frames. It is part of the protocol: a sender counts on it.
+const grantParts = 8
 
 func chunkCost(raw int) int { return raw + wire.ChunkCost }
 
@@ -78,15 +79,17 @@ func (h *half) awaitCreditLocked(cost int) error {
 			return h.over
 		case h.sendEnded:
 			return errSendClosed
-		case h.credit >= cost && s.credit >= cost:
+		case h.credit >= cost && s.credit >= cost && !h.holdsBackLocked(cost):
 			h.credit -= cost
 			s.credit -= cost
+			s.sent += cost
+			h.sentLocked()
 			return nil
 		}
 		if !stalled {
 			h.c.counts.stalls.Add(1)
 		}
-		if s.credit < cost && !slices.Contains(s.waiting, h) {
+		if h.credit >= cost && !slices.Contains(s.waiting, h) {
 			s.waiting = append(s.waiting, h)
 		}
 		h.waitLocked(&h.sendWake)
@@ -118,6 +121,7 @@ func signal(wake chan struct{}) {
 func (h *half) endLocked(cause error) {
 	if h.over == nil {
 		h.over = cause
+		h.c.sessions[h.session].returnedLocked(int(h.c.peer.WindowBytes) - h.credit)
 	}
 	signal(h.sendWake)
 	signal(h.recvWake)
@@ -126,6 +130,16 @@ func (h *half) endLocked(cause error) {
 // refundLocked gives session credit back for chunks that were taken from the queue unsent.
 func (s *session) refundLocked(cost int) {
 	s.credit += cost
+	s.wakeLocked()
+}
+
+// returnedLocked notes that a call has cost less on the way, or has ended with so much.
+func (s *session) returnedLocked(cost int) {
+	s.sent -= cost
+	s.wakeLocked()
+}
+
+func (s *session) wakeLocked() {
 	for _, h := range s.waiting {
 		signal(h.sendWake)
 	}
@@ -249,6 +263,7 @@ func (c *Conn) onCredit(in *incoming) error {
 	}
 	c.patience.granted(n)
 	h.credit += int(n)
+	s.returnedLocked(int(n))
 	signal(h.sendWake)
 	return nil
 }

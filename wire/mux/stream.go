@@ -89,8 +89,8 @@ func (h *half) release() {
 // sendAll sends p in as few chunks as it takes.
 func (h *half) sendAll(p []byte) error {
 	for len(p) > 0 {
-		n := min(len(p), h.c.limits.chunkBytes)
-		if err := h.sendChunk(p[:n]); err != nil {
+		n, err := h.sendChunk(p)
+		if err != nil {
 			return err
 		}
 		p = p[n:]
@@ -98,41 +98,29 @@ func (h *half) sendAll(p []byte) error {
 	return nil
 }
 
-func (h *half) sendChunk(p []byte) error {
+// sendChunk sends the beginning of p, and tells how much that is.
+func (h *half) sendChunk(p []byte) (int, error) {
 	f := outFrame{half: h, hdr: wire.Header{Kind: wire.KindChunk, Op: h.op, Session: h.session}}
-	if len(p) <= borrowBytes {
-		f.buf = h.c.copied(p)
+	h.c.mu.Lock()
+	p = p[:min(len(p), h.pieceLocked())]
+	if err := h.awaitCreditLocked(chunkCost(len(p))); err != nil {
+		h.c.mu.Unlock()
+		return 0, err
 	}
-	if f.buf == nil {
+	if len(p) > borrowBytes {
 		f.raw, f.written = p, h.writtenChan()
+	} else {
+		f.buf = newBuffer(len(p))
+		f.buf.b = append(f.buf.b, p...)
 	}
 	written := f.written
-	h.c.mu.Lock()
-	err := h.awaitCreditLocked(chunkCost(len(p)))
-	if err == nil {
-		h.placeLocked(&f.hdr, len(p))
-		h.c.sendLocked(f)
-	}
+	h.placeLocked(&f.hdr, len(p))
+	h.c.sendLocked(f)
 	h.c.mu.Unlock()
-	if err != nil {
-		f.buf.free()
-		return err
-	}
 	if written != nil {
 		<-written // p is the caller's again
 	}
-	return nil
-}
-
-// copied is a copy of p, or nil if there is no room for it.
-func (c *Conn) copied(p []byte) *buffer {
-	buf := newBuffer(len(p))
-	if !c.account.charge(buf, 0) {
-		buf.free()
-		return nil
-	}
-	buf.b = append(buf.b, p...)
-	return buf
+	return len(p), nil
 }
 
 // writtenChan is where the call's sender learns that its borrowed bytes are written. There is one chunk at

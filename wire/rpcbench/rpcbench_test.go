@@ -82,7 +82,7 @@ func TestAllocations(t *testing.T) {
 	}
 	defer s.Close()
 	p, _ := Find(Peers(), "datanode")
-	c, err := MeasureCalls(t.Context(), p, s, 1, Limit{Calls: 20000})
+	c, err := MeasureCalls(t.Context(), p, s, 1, Limit{Calls: 5000})
 	if err != nil {
 		t.Fatal(err)
 	}
