@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/datanode/datanode/plugins/meter"
 	"github.com/tetratelabs/wazero"
@@ -16,11 +17,17 @@ const policyFeatures = api.CoreFeaturesV2 &^ api.CoreFeatureSIMD
 
 // engines are the two that must count alike.
 func engines() map[string]wazero.RuntimeConfig {
+	common := func(c wazero.RuntimeConfig) wazero.RuntimeConfig {
+		return c.WithCoreFeatures(policyFeatures).WithMemoryLimitPages(256).WithCloseOnContextDone(true)
+	}
 	return map[string]wazero.RuntimeConfig{
-		"compiler":    wazero.NewRuntimeConfigCompiler().WithCoreFeatures(policyFeatures).WithMemoryLimitPages(256),
-		"interpreter": wazero.NewRuntimeConfigInterpreter().WithCoreFeatures(policyFeatures).WithMemoryLimitPages(256),
+		"compiler":    common(wazero.NewRuntimeConfigCompiler()),
+		"interpreter": common(wazero.NewRuntimeConfigInterpreter()),
 	}
 }
+
+// hung is after how long a call is ended that should have ended by itself.
+const hung = 5 * time.Second
 
 // plenty is a budget that nothing here can spend.
 const plenty = 1 << 60
@@ -69,7 +76,9 @@ func (i *instance) run(budget int64, args ...uint64) outcome {
 	if metered {
 		left.Set(uint64(budget))
 	}
-	results, err := i.module.ExportedFunction("run").Call(context.Background(), args...)
+	ctx, cancel := context.WithTimeout(context.Background(), hung)
+	defer cancel()
+	results, err := i.module.ExportedFunction("run").Call(ctx, args...)
 	o := outcome{results: results}
 	if err != nil {
 		o.trap, _, _ = strings.Cut(err.Error(), "\n")

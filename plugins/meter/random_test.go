@@ -8,14 +8,40 @@ import (
 )
 
 // Random programs: a few functions of (i32, i32) -> i32 over two more locals, a memory and two
-// globals. Function k calls only those above it, and every loop counts down the fuel in global 0, so
-// that they end. Global 1 counts the statements that ran: no call may cost less.
+// globals. Function k calls only those above it, and every branch back takes fuel from global 0, so
+// that they end. Each program is written twice: once plain, and once counting in global 1 what
+// metering should come to, from costs that are written down here once more.
 const (
-	randomFuncs = 3
+	randomFuncs = 4
 	fuelGlobal  = 0
-	tickGlobal  = 1
+	countGlobal = 1
 	randomFuel  = 300
 )
+
+// fragment is a piece of code in both versions, and what is to be paid for it at the last point before.
+type fragment struct {
+	plain, counting []byte
+	cost            int64
+}
+
+// ins is one instruction, or several in a row.
+func ins(cost int64, code ...byte) fragment { return fragment{code, code, cost} }
+
+func join(parts ...fragment) fragment {
+	var out fragment
+	for _, p := range parts {
+		out.plain = append(out.plain, p.plain...)
+		out.counting = append(out.counting, p.counting...)
+		out.cost += p.cost
+	}
+	return out
+}
+
+// charged is code that pays at a point of its own.
+func charged(code fragment) fragment {
+	count := cat([]byte{0x23, countGlobal, 0x42}, sleb(code.cost), []byte{0x7c, 0x24, countGlobal})
+	return fragment{code.plain, cat(count, code.counting), 0}
+}
 
 type program struct {
 	*rapid.T
@@ -24,170 +50,171 @@ type program struct {
 	budget   int // statements that may still be written
 }
 
-func randomModule(t *rapid.T) []byte {
-	bodies := make([][]byte, randomFuncs)
-	for k := range bodies {
-		p := &program{t, k, 1, 40}
-		bodies[k] = body(i32+i32, p.statements(), p.value())
-	}
-	types := make([][]byte, randomFuncs)
-	for k := range types {
-		types[k] = uleb(0)
-	}
-	var table []byte
+func randomModules(t *rapid.T) (plain, counting []byte) {
+	var plainBodies, countingBodies, types, table [][]byte
 	for k := range randomFuncs {
-		table = append(table, uleb(k)...)
+		p := &program{t, k, 1, 40}
+		f := charged(join(ins(2+4), p.statements(), p.value(), ins(1)))
+		plainBodies = append(plainBodies, body(i32+i32, f.plain))
+		countingBodies = append(countingBodies, body(i32+i32, f.counting))
+		types, table = append(types, uleb(0)), append(table, uleb(k))
 	}
-	return wasm(
-		section(1, funcType(i32+i32, i32), funcType(i32, i32)),
-		section(3, types...),
-		section(4, []byte{0x70, 0, randomFuncs}),
-		section(5, []byte{0, 1}),
-		section(6, cat([]byte{0x7f, 1, 0x41}, sleb(randomFuel), []byte{0x0b}), []byte{0x7e, 1, 0x42, 0, 0x0b}),
-		section(7, export("run", 0, 0), export("memory", 2, 0), export("ticks", 3, tickGlobal)),
-		section(9, cat([]byte{0, 0x41, 0, 0x0b, randomFuncs}, table)),
-		section(10, bodies...),
-	)
+	module := func(bodies [][]byte) []byte {
+		return wasm(
+			section(1, funcType(i32+i32, i32), funcType(i32, i32)),
+			section(3, types...),
+			section(4, []byte{0x70, 0, randomFuncs}),
+			section(5, []byte{0, 1}),
+			section(6, cat([]byte{0x7f, 1, 0x41}, sleb(randomFuel), []byte{0x0b}), []byte{0x7e, 1, 0x42, 0, 0x0b}),
+			section(7, export("run", 0, 0), export("memory", 2, 0), export("count", 3, countGlobal)),
+			section(9, cat([]byte{0, 0x41, 0, 0x0b, randomFuncs}, cat(table...))),
+			section(10, bodies...),
+		)
+	}
+	return module(plainBodies), module(countingBodies)
 }
 
 func (p *program) pick(n int, label string) int { return rapid.IntRange(0, n-1).Draw(p.T, label) }
 
-func (p *program) statements() []byte {
-	var out []byte
-	for range p.pick(4, "statements") {
-		out = append(out, p.statement()...)
+func (p *program) statements() fragment {
+	var out fragment
+	for range p.pick(5, "statements") {
+		out = join(out, p.statement())
 	}
 	return out
 }
 
-var tick = []byte{0x23, tickGlobal, 0x42, 1, 0x7c, 0x24, tickGlobal}
-
-func (p *program) statement() []byte {
+func (p *program) statement() fragment {
 	if p.budget--; p.budget < 0 {
-		return nil
+		return fragment{}
 	}
-	local := byte(p.pick(4, "local"))
 	switch p.pick(12, "statement") {
 	case 0, 1:
-		return cat(tick, p.value(), []byte{0x21, local})
+		return join(p.value(), ins(1, 0x21, p.local()))
 	case 2:
-		return cat(tick, p.address(), p.value(), []byte{0x36, 0, 0})
+		return join(p.address(), p.value(), ins(2, 0x36, 0, 0))
 	case 3, 4:
-		return cat(tick, p.block(0x02))
+		return p.block()
 	case 5, 6:
-		return cat(tick, p.loop())
+		return p.loop()
 	case 7:
-		return cat(tick, p.value(), p.block(0x04))
+		return p.branches()
 	case 8:
-		return cat(tick, p.branch())
+		return p.branch()
 	case 9:
-		return cat(tick, p.bulk())
+		return p.bulk()
 	case 10:
-		return cat(tick, p.table())
-	default:
-		return cat(tick, p.value(), []byte{0x04, 0x40}, p.value(), []byte{0x0f, 0x0b}) // maybe return
+		return p.table()
+	default: // maybe return
+		return join(p.value(), ins(1, 0x04, 0x40), p.value(), ins(2, 0x0f, 0x0b))
 	}
 }
 
-func (p *program) block(op byte) []byte {
+// within gives the statements of a block.
+func (p *program) within() fragment {
 	p.depth++
 	defer func() { p.depth-- }()
-	inner := p.statements()
-	if op == 0x04 && p.pick(2, "else") == 0 {
-		inner = cat(inner, []byte{0x05}, p.statements())
-	}
-	return cat([]byte{op, 0x40}, inner, []byte{0x0b})
+	return p.statements()
 }
 
-// loop goes round while there is fuel and its condition holds.
-func (p *program) loop() []byte {
-	p.depth++
-	inner := p.statements()
-	p.depth--
-	burn := []byte{0x23, fuelGlobal, 0x41, 1, 0x6b, 0x24, fuelGlobal} // fuel--
-	again := cat(p.value(), fuelled, []byte{0x0d, 0})
-	return cat([]byte{0x03, 0x40}, tick, burn, inner, again, []byte{0x0b})
+func (p *program) block() fragment { return join(ins(1, 0x02, 0x40), p.within(), ins(1, 0x0b)) }
+
+func (p *program) branches() fragment {
+	out := join(p.value(), ins(1, 0x04, 0x40), p.within())
+	if p.pick(2, "else") == 0 {
+		out = join(out, ins(1, 0x05), p.within())
+	}
+	return join(out, ins(1, 0x0b))
+}
+
+// loop goes round while there is fuel and its condition holds. The loop's own unit is paid for at its head.
+func (p *program) loop() fragment {
+	burn := ins(4, 0x23, fuelGlobal, 0x41, 1, 0x6b, 0x24, fuelGlobal) // fuel--
+	round := charged(join(ins(1), burn, p.within(), p.value(), fuelled(), ins(2, 0x0d, 0), ins(1, 0x0b)))
+	return join(ins(0, 0x03, 0x40), round)
 }
 
 // fuelled makes a condition depend on fuel too.
-var fuelled = []byte{0x23, fuelGlobal, 0x41, 0, 0x4a, 0x71}
+func fuelled() fragment { return ins(4, 0x23, fuelGlobal, 0x41, 0, 0x4a, 0x71) }
 
 // branch may go to any label that takes no value, and so not to the function's. Those of loops go
 // back: that takes fuel.
-func (p *program) branch() []byte {
+func (p *program) branch() fragment {
 	if p.depth == 1 {
-		return nil
+		return fragment{}
 	}
-	return cat(p.value(), fuelled, []byte{0x0d}, uleb(p.pick(p.depth-1, "label")))
+	return join(p.value(), fuelled(), ins(2, 0x0d, byte(p.pick(p.depth-1, "label"))))
 }
 
-func (p *program) bulk() []byte {
-	n := cat([]byte{0x41}, sleb(int64(p.pick(5000, "length"))))
+func (p *program) table() fragment {
+	head := join(ins(2, 0x02, 0x40, 0x02, 0x40), p.value(), ins(2, 0x0e, 2, 0, 1, 1), ins(1, 0x0b))
+	return join(head, p.within(), ins(1, 0x0b))
+}
+
+// bulk fills or copies, and pays for the length at that point and for the rest before.
+func (p *program) bulk() fragment {
+	length := int64(p.pick(5000, "length"))
+	operands := join(p.address(), p.address(), ins(1, cat([]byte{0x41}, sleb(length))...))
+	sized := charged(fragment{cost: length})
 	if p.pick(2, "bulk") == 0 {
-		return cat(p.address(), p.value(), n, []byte{0xfc, 11, 0})
+		return join(operands, sized, ins(32, 0xfc, 11, 0))
 	}
-	return cat(p.address(), p.address(), n, []byte{0xfc, 10, 0, 0})
+	return join(operands, sized, ins(32, 0xfc, 10, 0, 0))
 }
 
-func (p *program) table() []byte {
-	p.depth++
-	inner := p.statements()
-	p.depth--
-	return cat([]byte{0x02, 0x40, 0x02, 0x40}, p.value(), []byte{0x0e, 2, 0, 1, 1, 0x0b}, inner, []byte{0x0b})
-}
+func (p *program) address() fragment { return join(p.value(), ins(2, 0x41, 0xff, 0x1f, 0x71)) } // below 4096
 
-func (p *program) address() []byte { return cat(p.value(), []byte{0x41, 0xff, 0x1f, 0x71}) } // below 4096
-
-func (p *program) value() []byte {
+func (p *program) value() fragment {
 	switch n := p.pick(9, "value"); {
-	case n < 3:
-		return []byte{0x20, byte(p.pick(4, "local"))}
-	case n < 5:
-		return cat([]byte{0x41}, sleb(int64(rapid.Int32Range(-9, 9).Draw(p.T, "constant"))))
+	case n < 2:
+		return p.get()
+	case n < 4:
+		return ins(1, 0x41, byte(p.pick(9, "constant")))
+	case n == 4: // may divide by zero
+		op := p.pick(4, "operator")
+		return join(p.get(), p.get(), ins([]int64{1, 1, 2, 16}[op], []byte{0x6a, 0x6b, 0x6c, 0x6e}[op]))
 	case n == 5:
-		op := rapid.SampledFrom([]byte{0x6a, 0x6b, 0x6c, 0x6e, 0x71, 0x73, 0x48, 0x74}).Draw(p.T, "operator")
-		return cat(p.leaf(), p.leaf(), []byte{op}) // 0x6e may trap
-	case n == 6:
-		return cat(p.leaf(), []byte{0x41, 0xff, 0x1f, 0x71, 0x28, 0, 0})
-	case n == 7 && p.function+1 < randomFuncs:
-		callee := p.function + 1 + p.pick(randomFuncs-p.function-1, "callee")
+		return join(p.get(), ins(4, 0x41, 0xff, 0x1f, 0x71, 0x28, 0, 0))
+	case n < 8 && p.function+1 < randomFuncs:
+		callee := byte(p.function + 1 + p.pick(randomFuncs-p.function-1, "callee"))
 		if p.pick(2, "direct") == 0 {
-			return cat(p.leaf(), p.leaf(), []byte{0x10, byte(callee)})
+			return join(p.get(), p.get(), ins(8, 0x10, callee))
 		}
-		return cat(p.leaf(), p.leaf(), []byte{0x41, byte(callee), 0x11, 0, 0})
+		return join(p.get(), p.get(), ins(1+16, 0x41, callee, 0x11, 0, 0))
 	default:
-		return []byte{0x3f, 0}
+		return ins(1, 0x3f, 0)
 	}
 }
 
-func (p *program) leaf() []byte { return []byte{0x20, byte(p.pick(4, "local"))} }
+func (p *program) local() byte { return byte(p.pick(4, "local")) }
 
-// A random program does the same once it is metered, costs the same in both engines, and never less
-// than the statements that ran.
+func (p *program) get() fragment { return ins(1, 0x20, p.local()) }
+
+// A random program does the same once it is metered, and costs in both engines what it should.
 func TestRandomPrograms(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		code := randomModule(t)
-		a, b := rapid.Uint32().Draw(t, "a"), rapid.Uint32().Draw(t, "b")
-		cost, difference := differs(t, code, []uint64{uint64(a), uint64(b)})
+		plain, counting := randomModules(t)
+		args := []uint64{uint64(rapid.Uint32().Draw(t, "a")), uint64(rapid.Uint32().Draw(t, "b"))}
+		cost, difference := differs(t, plain, args)
 		if difference != "" {
 			t.Fatal(difference)
 		}
-		if ran := ticksOf(t, code, uint64(a), uint64(b)); cost < ran {
-			t.Fatalf("it cost %d, but %d statements ran", cost, ran)
+		if want := countOf(t, counting, args); cost != want {
+			t.Fatalf("it cost %d, want %d", cost, want)
 		}
-		checkBudgets(t, code, cost, uint64(a), uint64(b))
+		checkBudgets(t, plain, cost, args)
 	})
 }
 
-func ticksOf(t *rapid.T, code []byte, args ...uint64) int64 {
+func countOf(t *rapid.T, code []byte, args []uint64) int64 {
 	i := newInstance(t, engines()["interpreter"], code)
 	defer i.close()
 	i.run(0, args...)
-	return int64(i.module.ExportedGlobal("ticks").Get())
+	return int64(i.module.ExportedGlobal("count").Get())
 }
 
 // checkBudgets runs a program with too little: it must stop, at the same point in both engines.
-func checkBudgets(t *rapid.T, code []byte, cost int64, args ...uint64) {
+func checkBudgets(t *rapid.T, code []byte, cost int64, args []uint64) {
 	metered, err := meter.Instrument(code)
 	if err != nil {
 		t.Fatal(err)
