@@ -28,16 +28,14 @@ func exportDescribe() uint64 {
 }
 
 //go:wasmexport policy_score
-func exportScore(in unsafe.Pointer, n uint32, out unsafe.Pointer) uint32 {
-	b := parseBatch(func(n int) []byte { return unsafe.Slice((*byte)(in), n) })
-	registered.score(b, unsafe.Slice((*byte)(out), b.count*b.answerStride))
+func exportScore(batch unsafe.Pointer, n uint32, out unsafe.Pointer) uint32 {
+	registered.score(batch, n, out)
 	return n
 }
 
 //go:wasmexport policy_conflict
-func exportConflict(in unsafe.Pointer, n uint32, out unsafe.Pointer) uint32 {
-	b := parseBatch(func(n int) []byte { return unsafe.Slice((*byte)(in), n) })
-	registered.conflict(b, unsafe.Slice((*byte)(out), b.count*b.answerStride))
+func exportConflict(batch unsafe.Pointer, n uint32, out unsafe.Pointer) uint32 {
+	registered.conflict(batch, n, out)
 	return n
 }
 

@@ -1,10 +1,10 @@
 package guest
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/policies"
@@ -27,8 +27,7 @@ func TestFactsAreTheHosts(t *testing.T) {
 	g := policytest.NewGenerator(3)
 	for range 10_000 {
 		want := g.Facts()
-		var have Facts
-		have.parse(plugins.AppendFacts(nil, &want))
+		have := whole(unsafe.Pointer(&aligned(plugins.AppendFacts(nil, &want))[0]), factsBytes)
 		if have.asHost() != want {
 			t.Fatalf("host wrote %+v, guest read %+v", want, have)
 		}
@@ -62,66 +61,6 @@ func TestNumbersAreTheHosts(t *testing.T) {
 	}
 	if !slices.Equal(origins, []Origin{Origin(policies.OriginUser), Origin(policies.OriginCell), Origin(policies.OriginDecommission)}) {
 		t.Errorf("origins %v", origins)
-	}
-}
-
-// batchOf lays records out with strides of its own, as a host of another age would.
-func batchOf(stride, factsStride int, records ...[]byte) func(int) []byte {
-	const longHeader = headerBytes + 8
-	le := binary.LittleEndian
-	buf := make([]byte, longHeader)
-	le.PutUint16(buf, 1)
-	le.PutUint16(buf[2:], longHeader)
-	le.PutUint32(buf[4:], uint32(stride))
-	le.PutUint32(buf[8:], uint32(len(records)))
-	le.PutUint32(buf[12:], uint32(factsStride))
-	le.PutUint32(buf[16:], answerBytes+8)
-	for _, r := range records {
-		buf = append(buf, append(r, make([]byte, stride)...)[:stride]...)
-	}
-	return func(n int) []byte { return buf[:n] }
-}
-
-// Longer records are read as far as they are known, shorter ones as if zeros followed.
-func TestRecordsGrow(t *testing.T) {
-	var seen []Facts
-	p := Policy{
-		Score: func(f *Facts) (int32, Reason) { seen = append(seen, *f); return -int32(f.Attempts), 9 },
-		Conflict: func(existing, incoming *Facts, sameNode bool) (Verdict, Reason) {
-			seen = append(seen, *existing, *incoming)
-			return Merge, 3
-		},
-	}
-	g := policytest.NewGenerator(4)
-	a, b := g.Facts(), g.Facts()
-	recA, recB := plugins.AppendFacts(nil, &a), plugins.AppendFacts(nil, &b)
-
-	out := make([]byte, 2*(answerBytes+8))
-	p.score(parseBatch(batchOf(96, 96, recA, recB)), out)
-	if len(seen) != 2 || seen[0].asHost() != a || seen[1].asHost() != b {
-		t.Errorf("longer facts were read as %+v", seen)
-	}
-	_, score, err := plugins.ParseScore(out[answerBytes+8:])
-	if want := (policies.Score{Priority: -int32(b.Attempts), Reason: 9}); err != nil || score != want {
-		t.Errorf("second answer %+v, %v, want %+v", score, err, want)
-	}
-
-	seen = nil
-	p.score(parseBatch(batchOf(64, 64, recA)), out)
-	short := a
-	short.Class = [ClassBytes]byte{}
-	if len(seen) != 1 || seen[0].asHost() != short {
-		t.Errorf("shorter facts were read as %+v", seen)
-	}
-
-	seen = nil
-	pair := append(make([]byte, pairPrefixBytes), append(recA, make([]byte, 16)...)...)
-	p.conflict(parseBatch(batchOf(pairPrefixBytes+2*96+8, 96, append(pair, recB...))), out)
-	if len(seen) != 2 || seen[0].asHost() != a || seen[1].asHost() != b {
-		t.Errorf("a longer pair was read as %+v", seen)
-	}
-	if _, r, err := plugins.ParseResolution(out); err != nil || r.Verdict != policies.Merge || r.Reason != 3 {
-		t.Errorf("%+v, %v", r, err)
 	}
 }
 

@@ -1,51 +1,40 @@
 package guest
 
-import "encoding/binary"
+import "unsafe"
 
-// batch is what the host hands over: a header, and records one stride apart.
-type batch struct {
-	records      []byte
-	count        int
-	stride       int
-	factsStride  int
-	answerStride int
-}
+// The host hands over pointers alone; the header says how far the records reach. They are read and
+// answered where they are: on WebAssembly, as on any little-endian machine, the structs of this package
+// have the layout of the records, and the host aligns them to 8.
 
-// parseBatch reads a header and finds the records behind it. more gives the first n bytes of the
-// batch, which is how its length becomes known: the host passes a pointer alone.
-func parseBatch(more func(n int) []byte) batch {
-	b, first := parseHeader(more(headerBytes))
-	b.records = more(first + b.count*b.stride)[first:]
-	return b
-}
-
-func (b *batch) record(i int) []byte { return b.records[i*b.stride : (i+1)*b.stride] }
-
-// score answers the batch into out, which holds count*answerStride bytes.
-func (p *Policy) score(b batch, out []byte) {
-	le := binary.LittleEndian
-	var f Facts
-	for i := range b.count {
-		f.parse(b.record(i))
-		priority, reason := p.Score(&f)
-		answer := out[i*b.answerStride:]
-		le.PutUint32(answer, uint32(priority))
-		le.PutUint32(answer[4:], uint32(reason))
+// score answers the n records of a score batch.
+func (p *Policy) score(batch unsafe.Pointer, n uint32, out unsafe.Pointer) {
+	h := (*header)(batch)
+	for i := range n {
+		record := unsafe.Add(batch, uint32(h.headerBytes)+i*h.stride)
+		priority, reason := p.Score(whole(record, h.stride))
+		*(*score)(unsafe.Add(out, i*h.answerStride)) = score{priority: priority, reason: uint16(reason)}
 	}
 }
 
-// conflict answers the batch into out, which holds count*answerStride bytes.
-func (p *Policy) conflict(b batch, out []byte) {
-	le := binary.LittleEndian
-	var existing, incoming Facts
-	for i := range b.count {
-		record := b.record(i)
-		sameNode := record[0] == 1
-		existing.parse(record[pairPrefixBytes : pairPrefixBytes+b.factsStride])
-		incoming.parse(record[pairPrefixBytes+b.factsStride:])
-		verdict, reason := p.Conflict(&existing, &incoming, sameNode)
-		answer := out[i*b.answerStride:]
-		le.PutUint32(answer, uint32(verdict)|uint32(reason)<<16)
-		le.PutUint32(answer[4:], 0)
+// conflict answers the n records of a conflict batch.
+func (p *Policy) conflict(batch unsafe.Pointer, n uint32, out unsafe.Pointer) {
+	h := (*header)(batch)
+	for i := range n {
+		record := unsafe.Add(batch, uint32(h.headerBytes)+i*h.stride)
+		existing := whole(unsafe.Add(record, pairPrefixBytes), h.factsStride)
+		incoming := whole(unsafe.Add(record, pairPrefixBytes+h.factsStride), h.factsStride)
+		verdict, reason := p.Conflict(existing, incoming, *(*byte)(record) == 1)
+		*(*resolution)(unsafe.Add(out, i*h.answerStride)) = resolution{verdict: verdict, reason: uint16(reason)}
 	}
+}
+
+// whole gives the facts of a record: in place, or, where the host's are shorter than this package knows
+// them, copied with zeros behind.
+func whole(record unsafe.Pointer, size uint32) *Facts {
+	if size >= factsBytes {
+		return (*Facts)(record)
+	}
+	f := new(Facts)
+	copy((*[factsBytes]byte)(unsafe.Pointer(f))[:size], unsafe.Slice((*byte)(record), size))
+	return f
 }

@@ -2,7 +2,7 @@
 
 package guest
 
-import "encoding/binary"
+import "unsafe"
 
 // Sizes of the records of ABI v1, in bytes. Records grow at their end only: a longer one is read as
 // far as this package knows it, a shorter one as if zeros followed.
@@ -63,60 +63,75 @@ const (
 	Reject    Verdict = 5 // the incoming one is refused
 )
 
-// Facts are what is known about one operation.
+// Facts are what is known about one operation. They are the host's, and are there during the call only.
 type Facts struct {
-	OpIndex       uint64           // the entry that admitted it; 0 while incoming
-	Extent        uint64           // what it is about; 0 for operations on a node
-	LengthBytes   uint64           // sealed length; 0 while open
-	NowMicros     int64            // the cell's time of this decision
-	WaitingMicros int64            // how long it has been in the cell; 0 while incoming
-	OpPlace       uint32           // place within the admitting entry, from 0
-	QueuedOps     uint32           // queued in the whole cell
-	RunningOps    uint32           // running in the whole cell
-	RunningSame   uint32           // running in the whole cell, of the same kind as this one
-	Kind          Kind             // what the operation does
-	Phase         Phase            // where it stands
-	Origin        Origin           // who asked for it
-	Attempts      uint8            // how often it was started before
-	ExtentOpen    bool             // whether the extent can be appended to
-	LiveReplicas  uint8            // whole replicas of the extent on nodes that are up
-	WantReplicas  uint8            // how many replicas the extent should have
+	OpIndex       uint64 // the entry that admitted it; 0 while incoming
+	Extent        uint64 // what it is about; 0 for operations on a node
+	LengthBytes   uint64 // sealed length; 0 while open
+	NowMicros     int64  // the cell's time of this decision
+	WaitingMicros int64  // how long it has been in the cell; 0 while incoming
+	OpPlace       uint32 // place within the admitting entry, from 0
+	QueuedOps     uint32 // queued in the whole cell
+	RunningOps    uint32 // running in the whole cell
+	RunningSame   uint32 // running in the whole cell, of the same kind as this one
+	Kind          Kind   // what the operation does
+	Phase         Phase  // where it stands
+	Origin        Origin // who asked for it
+	Attempts      uint8  // how often it was started before
+	ExtentOpen    bool   // whether the extent can be appended to
+	LiveReplicas  uint8  // whole replicas of the extent on nodes that are up
+	WantReplicas  uint8  // how many replicas the extent should have
+	_             uint8
 	Class         [ClassBytes]byte // the extent's class tag, zero padded
 }
 
-// parse reads a record of facts.
-func (f *Facts) parse(record []byte) {
-	if len(record) < factsBytes {
-		record = append(make([]byte, 0, factsBytes), record...)[:factsBytes]
-	}
-	b := (*[factsBytes]byte)(record)
-	le := binary.LittleEndian
-	f.OpIndex = le.Uint64(b[0:])
-	f.Extent = le.Uint64(b[8:])
-	f.LengthBytes = le.Uint64(b[16:])
-	f.NowMicros = int64(le.Uint64(b[24:]))
-	f.WaitingMicros = int64(le.Uint64(b[32:]))
-	f.OpPlace = le.Uint32(b[40:])
-	f.QueuedOps = le.Uint32(b[44:])
-	f.RunningOps = le.Uint32(b[48:])
-	f.RunningSame = le.Uint32(b[52:])
-	f.Kind = Kind(b[56])
-	f.Phase = Phase(b[57])
-	f.Origin = Origin(b[58])
-	f.Attempts = b[59]
-	f.ExtentOpen = b[60] == 1
-	f.LiveReplicas = b[61]
-	f.WantReplicas = b[62]
-	copy(f.Class[:], b[64:])
+// header stands at the start of every batch.
+type header struct {
+	version      uint16
+	headerBytes  uint16
+	stride       uint32
+	count        uint32
+	factsStride  uint32
+	answerStride uint32
+	_            uint32
 }
 
-// parseHeader reads the header of a batch, and gives where its first record starts.
-func parseHeader(h []byte) (b batch, first int) {
-	le := binary.LittleEndian
-	return batch{
-		stride:       int(le.Uint32(h[4:])),
-		count:        int(le.Uint32(h[8:])),
-		factsStride:  int(le.Uint32(h[12:])),
-		answerStride: int(le.Uint32(h[16:])),
-	}, int(le.Uint16(h[2:]))
+// score answers one facts.
+type score struct {
+	priority int32
+	reason   uint16
+	zero     uint16
 }
+
+// resolution answers one pair.
+type resolution struct {
+	verdict Verdict
+	zero    uint8
+	reason  uint16
+	zeros   uint32
+}
+
+// The layouts are those of the records, or this does not compile.
+var (
+	_ [headerBytes]byte = [unsafe.Sizeof(header{})]byte{}
+	_ [answerBytes]byte = [unsafe.Sizeof(score{})]byte{}
+	_ [answerBytes]byte = [unsafe.Sizeof(resolution{})]byte{}
+	_ [factsBytes]byte  = [unsafe.Sizeof(Facts{})]byte{}
+	_ [0]byte           = [unsafe.Offsetof(Facts{}.OpIndex)]byte{}
+	_ [8]byte           = [unsafe.Offsetof(Facts{}.Extent)]byte{}
+	_ [16]byte          = [unsafe.Offsetof(Facts{}.LengthBytes)]byte{}
+	_ [24]byte          = [unsafe.Offsetof(Facts{}.NowMicros)]byte{}
+	_ [32]byte          = [unsafe.Offsetof(Facts{}.WaitingMicros)]byte{}
+	_ [40]byte          = [unsafe.Offsetof(Facts{}.OpPlace)]byte{}
+	_ [44]byte          = [unsafe.Offsetof(Facts{}.QueuedOps)]byte{}
+	_ [48]byte          = [unsafe.Offsetof(Facts{}.RunningOps)]byte{}
+	_ [52]byte          = [unsafe.Offsetof(Facts{}.RunningSame)]byte{}
+	_ [56]byte          = [unsafe.Offsetof(Facts{}.Kind)]byte{}
+	_ [57]byte          = [unsafe.Offsetof(Facts{}.Phase)]byte{}
+	_ [58]byte          = [unsafe.Offsetof(Facts{}.Origin)]byte{}
+	_ [59]byte          = [unsafe.Offsetof(Facts{}.Attempts)]byte{}
+	_ [60]byte          = [unsafe.Offsetof(Facts{}.ExtentOpen)]byte{}
+	_ [61]byte          = [unsafe.Offsetof(Facts{}.LiveReplicas)]byte{}
+	_ [62]byte          = [unsafe.Offsetof(Facts{}.WantReplicas)]byte{}
+	_ [64]byte          = [unsafe.Offsetof(Facts{}.Class)]byte{}
+)

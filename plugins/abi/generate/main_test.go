@@ -39,7 +39,7 @@ func TestRecordsGrow(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]string{
-		"plugins/guest/records_gen.go":                    {"factsBytes      = 88", "f.FreeBytes = le.Uint64(b[80:])"},
+		"plugins/guest/records_gen.go":                    {"factsBytes      = 88", "_ [80]byte          = [unsafe.Offsetof(Facts{}.FreeBytes)]byte{}"},
 		"plugins/guest/c/datanode_policy.h":               {"uint64_t free_bytes;", "sizeof(dn_facts) == 88"},
 		"plugins/guest/rust/datanode_policy.rs":           {"pub free_bytes: u64,", "FACTS_BYTES: usize = 88"},
 		"plugins/guest/assemblyscript/datanode_policy.ts": {"freeBytes: u64;", "factsBytes: usize = 88"},

@@ -42,29 +42,7 @@ func goType(f abi.Field) string {
 	case abi.I64:
 		return "int64"
 	}
-	return strings.Replace(string(f.Type), "u", "uint", 1)
-}
-
-// goRead is the statement that reads the field of f out of b, an array.
-func goRead(f abi.Field) string {
-	at := itoa(f.At)
-	to := "f." + camel(f.Name)
-	switch f.Type {
-	case abi.U8:
-		if f.Enum != "" {
-			return to + " = " + goType(f) + "(b[" + at + "])"
-		}
-		return to + " = b[" + at + "]"
-	case abi.Flag:
-		return to + " = b[" + at + "] == 1"
-	case abi.Tag:
-		return "copy(" + to + "[:], b[" + at + ":])"
-	case abi.I64:
-		return to + " = int64(le.Uint64(b[" + at + ":]))"
-	case abi.I32:
-		return to + " = int32(le.Uint32(b[" + at + ":]))"
-	}
-	return to + " = le." + strings.Replace(string(f.Type), "u", "Uint", 1) + "(b[" + at + ":])"
+	return "uint" + itoa(8*f.Type.Align())
 }
 
 // cName is the name of a field in C, where class is taken by C++.

@@ -75,7 +75,7 @@ func binding(name string, s abi.Schema) ([]byte, error) {
 func functions(s abi.Schema) template.FuncMap {
 	return template.FuncMap{
 		"upper": strings.ToUpper, "camel": camel, "lowerCamel": lowerCamel,
-		"goType": goType, "goRead": goRead, "goName": goName,
+		"goType": goType, "goName": goName,
 		"cType": cType, "cName": cName, "rustType": rustType, "asType": asType,
 		"records": func() []abi.Record { return []abi.Record{s.Header, s.Facts, s.Pair, s.Score, s.Resolve} },
 		"comment": func(f abi.Field) string { return f.Doc },

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! rustc --target wasm32-unknown-unknown --crate-type cdylib --edition 2021 \
-//!   -C opt-level=s -C lto -C panic=abort -C strip=symbols -C link-arg=-zstack-size=8192 -o policy.wasm policy.rs
+//!   -C opt-level=2 -C lto -C panic=abort -C strip=symbols -C link-arg=-zstack-size=8192 -o policy.wasm policy.rs
 //! ```
 //!
 //! where policy.rs begins with
