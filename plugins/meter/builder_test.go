@@ -9,9 +9,6 @@ const (
 	i64 = "\x7e"
 	f32 = "\x7d"
 	f64 = "\x7c"
-
-	funcref   = "\x70"
-	externref = "\x6f"
 )
 
 func cat(parts ...[]byte) []byte {

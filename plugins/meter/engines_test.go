@@ -55,10 +55,17 @@ type instance struct {
 
 func newInstance(tb fataler, c wazero.RuntimeConfig, code []byte) *instance {
 	tb.Helper()
+	return newInstanceCalling(tb, c, code, func(api.Module) {})
+}
+
+// newInstanceCalling has what a module calls of the host done by called.
+func newInstanceCalling(tb fataler, c wazero.RuntimeConfig, code []byte, called func(api.Module)) *instance {
+	tb.Helper()
 	ctx := context.Background()
 	r := wazero.NewRuntimeWithConfig(ctx, c)
 	if _, err := r.NewHostModuleBuilder("host").NewFunctionBuilder().
-		WithGoFunction(api.GoFunc(func(context.Context, []uint64) {}), nil, nil).Export("nothing").Instantiate(ctx); err != nil {
+		WithGoModuleFunction(api.GoModuleFunc(func(_ context.Context, m api.Module, _ []uint64) { called(m) }), nil, nil).
+		Export("called").Instantiate(ctx); err != nil {
 		tb.Fatal(err)
 	}
 	m, err := r.Instantiate(ctx, code)

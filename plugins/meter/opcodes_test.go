@@ -148,7 +148,7 @@ func (c opCase) module() []byte {
 	}
 	return wasm(
 		section(1, funcType(c.params, c.results), funcType("", ""), funcType("", i32), funcType(i32, i32)),
-		section(2, cat(sized([]byte("host")), sized([]byte("nothing")), []byte{0, 1})),
+		section(2, cat(sized([]byte("host")), sized([]byte("called")), []byte{0, 1})),
 		section(3, uleb(0), uleb(2)),
 		section(4, []byte{0x70, 0, 10}),
 		section(5, []byte{0, 1}),

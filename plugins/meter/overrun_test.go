@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/datanode/datanode/plugins/meter"
+	"github.com/tetratelabs/wazero/api"
 )
 
 // endless are bodies of () -> () that never end by themselves, or do more than any budget here.
@@ -114,6 +115,30 @@ func TestNoBudget(t *testing.T) {
 		_, err := i.module.ExportedFunction("run").Call(t.Context())
 		if err == nil {
 			t.Errorf("%s: it ran", name)
+		}
+		i.close()
+	}
+}
+
+// What the host takes off while it is called is not given back.
+func TestHostCharges(t *testing.T) {
+	const hostCharge = 1000
+	called := opCase{"", "", []byte{0x10, 0, 0x03, 0x40, 0x01, 0x0b}, true}.module()
+	metered, err := meter.Instrument(called)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, difference := differs(t, called, nil)
+	if difference != "" {
+		t.Fatal(difference)
+	}
+	for name, c := range engines() {
+		i := newInstanceCalling(t, c, metered, func(m api.Module) {
+			left := m.ExportedGlobal(meter.Export).(api.MutableGlobal)
+			left.Set(left.Get() - hostCharge)
+		})
+		if o := i.run(plenty); o.trap != "" || plenty-o.left != without+hostCharge {
+			t.Errorf("%s: %q, it cost %d, want %d", name, o.trap, plenty-o.left, without+hostCharge)
 		}
 		i.close()
 	}
