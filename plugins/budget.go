@@ -8,11 +8,10 @@ import "fmt"
 // of a cell must use the same budget: then a batch that overruns on one overruns on all.
 //
 // A batch of 256 scores takes 55 thousand units of the default policy in C and 2.1 million of a
-// small policy in Go; the default budget for it is 33 million. That bounds a loop to some 12 ms, and
-// calls within calls, which take no more than 20 units each, to 200 MiB of the engine's stack.
+// small policy in Go; the default budget for it is 42 million, which bounds a loop to some 15 ms.
 type Budget struct {
 	// Batch is for a call, however many records it is handed. It has room for the garbage collection
-	// of a Go guest, which comes once in many batches and takes 10 to 23 million. 0 means 24 Mi.
+	// of a Go guest, which comes once in many batches and takes 10 to 23 million. 0 means 32 Mi.
 	Batch uint64 `json:"batch"`
 	// Record is for each record of a batch besides. 0 means 32 Ki.
 	Record uint64 `json:"record"`
@@ -26,7 +25,7 @@ const maxBudget = 1 << 48
 
 func (b Budget) withDefaults() Budget {
 	if b.Batch == 0 {
-		b.Batch = 24 << 20
+		b.Batch = 32 << 20
 	}
 	if b.Record == 0 {
 		b.Record = 32 << 10

@@ -1,6 +1,9 @@
 package plugins
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // This file writes small modules by hand, so that the tests need no other tool.
 
@@ -59,9 +62,15 @@ type guestParts struct {
 	alloc    []byte // code of (n) -> ptr
 	score    []byte // code of (in, n, out) -> written
 	conflict []byte // code of (in, n, out) -> written
+	locals   []byte // of score
 	drop     string // an export that is left away
-	extra    [][]byte
-	exports  [][]byte // more exports
+
+	initialize     []byte // code of _initialize, which is exported if there is any
+	beforeDescribe []byte // code of policy_describe before it answers
+	table          []byte
+	types          [][]byte // more types
+	extra          [][]byte
+	exports        [][]byte // more exports
 }
 
 const (
@@ -113,7 +122,7 @@ var returnN = []byte{0x20, 1}
 func tiny(change func(*guestParts)) []byte {
 	g := guestParts{
 		describe: describeTiny, memory: memory2, alloc: bump,
-		score: returnN, conflict: cat(waitAlways, returnN),
+		score: returnN, conflict: cat(waitAlways, returnN), locals: oneLocal,
 	}
 	if change != nil {
 		change(&g)
@@ -123,7 +132,7 @@ func tiny(change func(*guestParts)) []byte {
 
 func (g *guestParts) bytes() []byte {
 	first := len(g.imports)
-	describe := cat([]byte{opI64Const}, sleb(16<<32|int64(len(g.describe))))
+	describe := cat(g.beforeDescribe, []byte{opI64Const}, sleb(16<<32|int64(len(g.describe))))
 	exports := g.exports
 	for i, e := range [][]byte{
 		export("memory", externMemory, 0), export("policy_abi_v1", externFunc, first),
@@ -134,16 +143,24 @@ func (g *guestParts) bytes() []byte {
 			exports = append(exports, e)
 		}
 	}
-	sections := [][]byte{section(secType, guestTypes...)}
+	functions := [][]byte{uleb(typeNone), uleb(typeAlloc), uleb(typeDescribe), uleb(typeBatch), uleb(typeBatch)}
+	bodies := [][]byte{body(noLocals), body(noLocals, g.alloc), body(noLocals, describe), body(g.locals, g.score), body(oneLocal, g.conflict)}
+	if g.initialize != nil {
+		exports = append(exports, export(exportInitialize, externFunc, first+len(functions)))
+		functions, bodies = append(functions, uleb(typeNone)), append(bodies, body(noLocals, g.initialize))
+	}
+	sections := [][]byte{section(secType, append(slices.Clone(guestTypes), g.types...)...)}
 	if len(g.imports) > 0 {
 		sections = append(sections, section(secImport, g.imports...))
 	}
-	sections = append(sections,
-		section(secFunction, uleb(typeNone), uleb(typeAlloc), uleb(typeDescribe), uleb(typeBatch), uleb(typeBatch)),
-		section(secMemory, g.memory), section(secGlobal, constHeap), section(secExport, exports...))
+	sections = append(sections, section(secFunction, functions...))
+	if g.table != nil {
+		sections = append(sections, section(secTable, g.table))
+	}
+	sections = append(sections, section(secMemory, g.memory), section(secGlobal, constHeap), section(secExport, exports...))
 	sections = append(sections, g.extra...)
 	return wasm(append(sections,
-		section(secCode, body(noLocals), body(noLocals, g.alloc), body(noLocals, describe), body(oneLocal, g.score), body(oneLocal, g.conflict)),
+		section(secCode, bodies...),
 		section(secData, cat([]byte{0, opI32Const, 16, opEnd}, sized([]byte(g.describe)))))...)
 }
 

@@ -52,7 +52,7 @@ const (
 	mib = 1 << 20
 
 	// A Go guest of 2.8 MB takes 90 MiB to be compiled and interpreted, most of it the compiler's, and
-	// the stacks of a few threads count in full. Calls within calls may take 200 MiB, see Budget.
+	// the stacks of a few threads count in full. Calls without end take 200 MiB before the engine ends them.
 	childData        = 208 * mib
 	childDataPerByte = 4
 
@@ -86,7 +86,7 @@ func (o Options) limitsFor(moduleBytes int) limits {
 func (h *Host) inChild(ctx context.Context, module []byte, config map[string]string) (*Report, error) {
 	e := errand{
 		CacheDir: h.cache.root, MemoryPages: h.opts.MemoryPages, Budget: h.opts.Budget, Timeout: h.opts.Timeout,
-		Config: config, ModuleBytes: len(module), Limits: h.opts.limitsFor(len(module)),
+		Config: config, ModuleBytes: len(module), Limits: h.limits(len(module)),
 	}
 	text, err := json.Marshal(e)
 	if err != nil {
@@ -142,11 +142,22 @@ func death(cmd *exec.Cmd, run context.Context, l limits, err error, complaints s
 	switch {
 	case used >= l.Processor || run.Err() != nil:
 		return refuse(CompileTime, "compiling and trying it takes more than %v: %s", l.Processor, simplify)
-	case strings.Contains(complaints, "out of memory") || strings.Contains(complaints, "cannot allocate memory"):
+	case outOfMemory(complaints):
 		return refuse(CompileMemory, "compiling and trying it takes more than %d MiB: %s", l.Data/mib, simplify)
 	}
 	first, _, _ := strings.Cut(complaints, "\n")
 	return refuse(CompilerCrashed, "compiling or trying it ended in: %v: %s", err, firstLine(errors.New(first)))
+}
+
+// outOfMemory tells whether these are the last words of a program that was given no more memory. A
+// thread that cannot be started lacks it for its stack.
+func outOfMemory(complaints string) bool {
+	for _, words := range []string{"out of memory", "cannot allocate memory", "pthread_create failed", "failed to create new OS thread"} {
+		if strings.Contains(complaints, words) {
+			return true
+		}
+	}
+	return false
 }
 
 func orNothing(err error) error {

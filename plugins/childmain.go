@@ -10,7 +10,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 )
@@ -63,7 +62,7 @@ func (a *answering) serve(in *bufio.Reader) *verdict {
 	go a.watch(e.Limits.Processor, done)
 	report, err := e.run(context.Background(), module, a.unlimited)
 	if refused := (*LoadError)(nil); errors.As(err, &refused) {
-		if refused.Reason == NotCompiled && strings.Contains(refused.Detail, "cannot allocate memory") {
+		if refused.Reason == NotCompiled && outOfMemory(refused.Detail) {
 			refused = refuse(CompileMemory, "compiling it takes more than %d MiB: %s", e.Limits.Data/mib, simplify)
 		}
 		return &verdict{Refused: refused}

@@ -93,6 +93,8 @@ type Host struct {
 	opts  Options
 	cache *diskCache // nil if everything stays in memory
 	now   func() time.Time
+	// limits of a child for a module of so many bytes.
+	limits func(moduleBytes int) limits
 
 	// compiling holds a token while a module is compiled: the compiler is the largest user of memory
 	// here, and two hostile modules at once are worse than one after the other.
@@ -106,7 +108,7 @@ func New(ctx context.Context, o Options) (*Host, error) {
 	if err := o.valid(); err != nil {
 		return nil, err
 	}
-	h := &Host{opts: o, now: time.Now, compiling: make(chan struct{}, 1)}
+	h := &Host{opts: o, now: time.Now, limits: o.limitsFor, compiling: make(chan struct{}, 1)}
 	var err error
 	switch {
 	case o.CacheDir != "":

@@ -21,14 +21,15 @@ const (
 	maxTableElements = 65536
 	maxSegments      = 65536
 	maxFunctionBytes = 1 << 20
-	maxLocals        = 8192     // in one function
-	maxLocalsModule  = 4 << 20  // in all of them
-	maxNesting       = 4096     // blocks within blocks of one function; Go nests one for each point it can resume at
-	maxLocalBlocks   = 16 << 20 // locals times blocks of one function: what merging control flow costs
-	maxBlockArity    = 1 << 18  // parameters and results of all blocks of a module
-	maxBranches      = 8192     // blocks and jumps of one function; the largest of a Go guest has 1300
-	maxEffort        = 1 << 27  // squares of them, summed over a module; a Go guest comes to 12 million
-	maxTargets       = 1 << 16  // of one branch table; the largest of a Go guest has 900
+	maxLocals        = 8192    // in one function
+	maxLocalsModule  = 4 << 20 // in all of them
+	maxNesting       = 4096    // blocks within blocks of one function; Go nests one for each point it can resume at
+	maxLive          = 1 << 18 // locals times blocks and jumps of one function: what merging control flow costs; Go has 10,000
+	maxLiveModule    = 1 << 21 // in all of them; a Go guest comes to 520 thousand
+	maxBlockArity    = 1 << 18 // parameters and results of all blocks of a module
+	maxBranches      = 8192    // blocks and jumps of one function; the largest of a Go guest has 1300
+	maxEffort        = 1 << 27 // squares of them, summed over a module; a Go guest comes to 12 million
+	maxTargets       = 1 << 16 // of one branch table; the largest of a Go guest has 900
 )
 
 // Section numbers of the WebAssembly core specification 2.0, §5.5.2.
@@ -73,6 +74,7 @@ type layout struct {
 	imports   []string // such as datanode.log
 
 	locals int // declared in all functions
+	live   int // locals times blocks and jumps, summed over all functions
 	arity  int // of all blocks
 	effort int // that compiling takes: it grows with the square of the branches of a function
 

@@ -24,12 +24,12 @@ func (l *layout) codeSection(c *cursor) {
 
 func (l *layout) function(c *cursor) {
 	locals := l.declareLocals(c)
-	blocks, depth, branches := 0, 1, 0
+	depth, branches := 1, 0
 	for depth > 0 && c.err == nil {
 		switch op := c.byte(); op {
 		case opBlock, opLoop, opIf:
 			l.arity += l.blockArity(c)
-			blocks, depth, branches = blocks+1, depth+1, branches+1
+			depth, branches = depth+1, branches+1
 		case opEnd:
 			depth--
 		case opBr, opBrIf:
@@ -45,12 +45,15 @@ func (l *layout) function(c *cursor) {
 			c.refuse(NestedTooDeep, "blocks nested deeper than %d: split the function", maxNesting)
 		case l.arity > maxBlockArity:
 			c.refuse(TooComplex, "blocks pass more than %d values: use locals instead", maxBlockArity)
-		case locals*blocks > maxLocalBlocks:
-			c.refuse(TooComplex, "%d locals and %d blocks in one function: split it", locals, blocks)
+		case locals*branches > maxLive:
+			c.refuse(TooComplex, "%d locals and %d blocks and jumps in one function: split it", locals, branches)
 		}
 	}
 	if l.effort += branches * branches; l.effort > maxEffort {
 		c.refuse(TooComplex, "too many functions with thousands of blocks and jumps: split or simplify them")
+	}
+	if l.live += locals * branches; l.live > maxLiveModule {
+		c.refuse(TooComplex, "too many functions with hundreds of locals and of blocks and jumps: split or simplify them")
 	}
 	if c.err == nil && c.left() > 0 {
 		c.malformed("%d bytes after the end of a function", c.left())
