@@ -36,8 +36,6 @@ func layers() map[string][]string {
 		"node": {"pki", "wire", "wire/mux", "wire/client", "policies", "raftlog", "raftlog/state",
 			"node/internal/vfs", "node/extent", "node/schedule", "node/console"},
 		"examples/policies": {"plugins/guest"},
-		// Only the examples' tests import this one.
-		"examples/policies/internal/exampletest": {"policies", "policies/policytest", "plugins"},
 		"cmd/datanode": {"pki", "wire", "wire/mux", "wire/client", "policies", "policies/policytest", "policies/sim", "plugins",
 			"raftlog", "raftlog/state", "node", "node/console"},
 	}
