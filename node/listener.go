@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
 )
 
 // acceptPause is how long no connection is accepted after that has failed.
@@ -26,13 +27,10 @@ type listener struct {
 	// blank tells that this node's log is empty. If the folder was emptied, the node may have voted and
 	// acknowledged entries that it no longer knows: it must neither vote nor follow in a cell that exists
 	// before that cell has let it in.
-	blank func() bool
-	dial  dialer
-	pause func(time.Duration) <-chan struct{}
-	// frames takes over a connection whose preamble byte was read, and calls greeted once hellos are
-	// exchanged; if that is false, the connection is closed already.
-	frames    func(nc net.Conn, who caller, greeted func() bool)
-	budgets   budgets
+	blank     func() bool
+	dial      dialer
+	pause     func(time.Duration) <-chan struct{}
+	frames    func(arrival)
 	secure    *security // nil: plaintext
 	logger    *slog.Logger
 	raft      chan net.Conn // accepted raft streams
@@ -42,6 +40,14 @@ type listener struct {
 	census    *census // of what was accepted
 }
 
+// arrival is a connection whose preamble byte was read.
+type arrival struct {
+	net.Conn
+	who     caller
+	share   *mux.Share  // of the memory behind connections
+	greeted func() bool // to be called once hellos are exchanged; false: it was closed meanwhile
+}
+
 // streamHello opens a raft stream: who dials, of which cell. Raft's own messages name neither, and
 // a node whose folder was replaced, or whose address another cell uses now, must not be listened to.
 type streamHello struct{ cell, node string }
@@ -49,7 +55,7 @@ type streamHello struct{ cell, node string }
 func newListener(l net.Listener, firstByte time.Duration) *listener {
 	return &listener{
 		Listener: l, firstByte: firstByte, raft: make(chan net.Conn), done: make(chan struct{}),
-		census: newCensus(), budgets: newBudgets(),
+		census: newCensus(),
 	}
 }
 
@@ -106,7 +112,9 @@ func (l *listener) sort(nc net.Conn) {
 		return
 	}
 	if kind == wire.PreambleFrames {
-		l.frames(greeted, who, func() bool { return l.census.greeted(nc) })
+		if share := l.census.share(nc, who); share != nil {
+			l.frames(arrival{greeted, who, share, func() bool { return l.census.greeted(nc) }})
+		}
 		return
 	}
 	if !l.census.greeted(nc) {

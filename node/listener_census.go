@@ -20,6 +20,10 @@ const (
 	maxHalfOpenPerAddr = 64
 )
 
+// maxCallsPerConn bounds the calls in flight on a connection. When it ends they all do, and no other
+// connection's calls should have to wait for so many to notice.
+const maxCallsPerConn = 1024
+
 // What the peers of all accepted connections can make this node hold. With the most connections there
 // may be, and the reserve of each, it is less than a gigabyte.
 const (
@@ -41,20 +45,25 @@ func newBudgets() budgets {
 	}
 }
 
-// of is the budget of a caller's connection.
-func (b budgets) of(who caller) *mux.Budget {
+// shares are what the connections from one IP address have of each.
+type shares struct{ clients, nodes *mux.Share }
+
+// of is the share of a caller's connection.
+func (s shares) of(who caller) *mux.Share {
 	if who.secure && who.Role == pki.RoleNode {
-		return b.nodes
+		return s.nodes
 	}
-	return b.clients
+	return s.clients
 }
 
 // census counts the accepted connections.
 type census struct {
+	budgets budgets
+
 	mu     sync.Mutex
 	closed bool                     // Guarded by mu.
 	conns  map[net.Conn]*acceptance // Guarded by mu. Those not closed yet.
-	from   map[string]headcount     // Guarded by mu. How many there are from each IP address.
+	from   map[string]*headcount    // Guarded by mu. How many there are from each IP address.
 	half   int                      // Guarded by mu. How many of all are half open.
 	number uint64                   // Guarded by mu. Of the connection accepted last.
 }
@@ -66,10 +75,14 @@ type acceptance struct {
 	half   bool   // has yet to say who it is
 }
 
-type headcount struct{ all, half int }
+// headcount is what there is of one IP address.
+type headcount struct {
+	all, half int
+	shares    shares
+}
 
 func newCensus() *census {
-	return &census{conns: map[net.Conn]*acceptance{}, from: map[string]headcount{}}
+	return &census{budgets: newBudgets(), conns: map[net.Conn]*acceptance{}, from: map[string]*headcount{}}
 }
 
 // add counts a connection in, or closes it because there are too many.
@@ -80,11 +93,16 @@ func (c *census) add(nc net.Conn) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || len(c.conns) >= maxConns || c.from[addr].all >= maxConnsPerAddr {
+	n := c.from[addr]
+	if n == nil {
+		n = &headcount{shares: shares{c.budgets.clients.NewShare(), c.budgets.nodes.NewShare()}}
+	}
+	if c.closed || len(c.conns) >= maxConns || n.all >= maxConnsPerAddr {
 		nc.Close()
 		return false
 	}
-	if c.from[addr].half >= maxHalfOpenPerAddr {
+	c.from[addr] = n
+	if n.half >= maxHalfOpenPerAddr {
 		c.closeOldestLocked(addr)
 	} else if c.half >= maxHalfOpen {
 		c.closeOldestLocked("")
@@ -101,9 +119,7 @@ func (c *census) countLocked(addr string, all, half int) {
 	c.half += half
 	if n.all == 0 {
 		delete(c.from, addr)
-		return
 	}
-	c.from[addr] = n
 }
 
 // closeOldestLocked closes the connection from an address, or any, that has been half open for longest. It
@@ -119,6 +135,17 @@ func (c *census) closeOldestLocked(addr string) {
 		c.removeLocked(oldest)
 		oldest.Close()
 	}
+}
+
+// share is a connection's share of the memory, nil for one that was closed meanwhile.
+func (c *census) share(nc net.Conn, who caller) *mux.Share {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a, ok := c.conns[nc]
+	if !ok {
+		return nil
+	}
+	return c.from[a.addr].shares.of(who)
 }
 
 // greeted tells that a connection has said who it is. It is false for one that was closed meanwhile.

@@ -22,7 +22,7 @@ func loneListener(t *testing.T, secure bool) *listener {
 	}
 	l := newListener(inner, 50*time.Millisecond)
 	l.logger = slog.New(slog.DiscardHandler)
-	l.frames = func(nc net.Conn, _ caller, _ func() bool) { _, _ = io.Copy(io.Discard, nc) }
+	l.frames = func(a arrival) { _, _ = io.Copy(io.Discard, a) }
 	l.hello = func() streamHello { return streamHello{} }
 	l.blank = func() bool { return false }
 	if secure {

@@ -255,23 +255,23 @@ func (n *Node) peerConfig() mux.Config {
 func (n *Node) countMismatch(m mux.Mismatch) { n.mismatches[m.Kind].Add(1) }
 
 // serveConn serves one accepted connection until it ends.
-func (n *Node) serveConn(nc net.Conn, who caller, greeted func() bool) {
-	serve := func(ctx context.Context, c *mux.ServerCall) { n.serveCall(ctx, c, who) }
-	conn, err := mux.Server(n.ctx, nc, mux.Config{
+func (n *Node) serveConn(a arrival) {
+	serve := func(ctx context.Context, c *mux.ServerCall) { n.serveCall(ctx, c, a.who) }
+	conn, err := mux.Server(n.ctx, a.Conn, mux.Config{
 		Hello: n.muxHello(), Handler: mux.HandlerFunc(serve), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch,
-		Budget: n.listener.budgets.of(who),
+		Share: a.share, MaxInFlight: maxCallsPerConn,
 	})
-	if err == nil && !greeted() {
+	if err == nil && !a.greeted() {
 		conn.Close()
 		return
 	}
 	if err == nil {
-		if err = who.mayClaim(conn.Peer().Node); err != nil {
+		if err = a.who.mayClaim(conn.Peer().Node); err != nil {
 			conn.Close()
 		}
 	}
 	if err != nil {
-		n.logger.Info("connection refused", "remote", nc.RemoteAddr().String(), "error", err)
+		n.logger.Info("connection refused", "remote", a.RemoteAddr().String(), "error", err)
 		return
 	}
 	n.inbound.add(conn)

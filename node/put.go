@@ -125,8 +125,8 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 type pieces struct {
 	recv   func() ([]byte, error)
 	hold   func(int) error // asks for memory
-	expect int64  // how many bytes will come, as far as the caller says; sizes the buffer
-	rest   []byte // what was received beyond the last piece
+	expect int64           // how many bytes will come, as far as the caller says; sizes the buffer
+	rest   []byte          // what was received beyond the last piece
 	buf    []byte
 	end    bool
 }

@@ -11,10 +11,10 @@ import (
 // requests with their handlers, chunks that no handler has taken yet, and answers that the peer has not
 // read yet. Its methods may be called from any goroutine.
 //
-// Each connection has a reserve of its own. Beyond it a connection takes from a pool, and never has
-// more of it than it leaves to all others (the dynamic threshold of Choudhury and Hahne, "Dynamic queue
-// length thresholds for shared-memory packet switches", 1998). So no number of greedy connections takes
-// everything: one more finds its reserve, and as much in the pool as each of them has.
+// Each connection has a reserve of its own. Beyond it connections take from a pool, those of one machine as
+// one Share, which never has more of the pool than it leaves to all others (the dynamic threshold of
+// Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998). So one
+// machine takes half of it at most, and two three quarters, with however many connections.
 //
 // Nobody waits for memory, since who waits holds memory that others wait for. A request that finds none
 // is refused, a call whose chunk or answer finds none is ended, each with the error exhausted.
@@ -28,6 +28,31 @@ type Budget struct {
 // NewBudget makes a budget of poolBytes that connections share, and reserveBytes that each has besides.
 func NewBudget(poolBytes, reserveBytes int) *Budget {
 	return &Budget{poolBytes: int64(poolBytes), reserveBytes: int64(reserveBytes)}
+}
+
+// Share is what the connections of one machine have of a Budget.
+type Share struct {
+	budget *Budget
+	taken  atomic.Int64 // of the pool
+}
+
+// NewShare makes a share that has nothing yet.
+func (b *Budget) NewShare() *Share { return &Share{budget: b} }
+
+// take takes n bytes of the pool for one of the share's connections.
+func (s *Share) take(n int64) bool {
+	all, own := s.budget.taken.Add(n), s.taken.Add(n)
+	if own <= s.budget.poolBytes-all {
+		return true
+	}
+	s.give(n)
+	s.budget.refused.Add(1)
+	return false
+}
+
+func (s *Share) give(n int64) {
+	s.taken.Add(-n)
+	s.budget.taken.Add(-n)
 }
 
 // Taken is how many bytes connections hold of the pool, and Refused how often one found too little.
@@ -44,10 +69,10 @@ const (
 	answerBytes = 4 << 10
 )
 
-// account is what one connection has of a Budget. Without one it takes as much as it likes: that is for
+// account is what one connection has of a Share. Without one it takes as much as it likes: that is for
 // the dialing side, whose peers hold no more than it asks for.
 type account struct {
-	budget *Budget
+	share *Share
 
 	mu    sync.Mutex
 	held  int64 // Guarded by mu.
@@ -56,17 +81,14 @@ type account struct {
 
 // take has n bytes more, or tells that there is no room for them.
 func (a *account) take(n int) bool {
-	if a.budget == nil {
+	if a.share == nil {
 		return true
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	more := a.due(a.held+int64(n)) - a.taken
 	if more > 0 {
-		taken := a.budget.taken.Add(more)
-		if a.taken+more > a.budget.poolBytes-taken {
-			a.budget.taken.Add(-more)
-			a.budget.refused.Add(1)
+		if !a.share.take(more) {
 			return false
 		}
 		a.taken += more
@@ -77,7 +99,7 @@ func (a *account) take(n int) bool {
 
 // give gives n bytes back.
 func (a *account) give(n int) {
-	if a.budget == nil {
+	if a.share == nil {
 		return
 	}
 	a.mu.Lock()
@@ -85,13 +107,13 @@ func (a *account) give(n int) {
 	a.held -= int64(n)
 	if less := a.taken - a.due(a.held); less > 0 {
 		a.taken -= less
-		a.budget.taken.Add(-less)
+		a.share.give(less)
 	}
 }
 
 // due is what an account that holds so much has of the pool: whole lumps.
 func (a *account) due(held int64) int64 {
-	lumps := (max(held-a.budget.reserveBytes, 0) + budgetLumpBytes - 1) / budgetLumpBytes
+	lumps := (max(held-a.share.budget.reserveBytes, 0) + budgetLumpBytes - 1) / budgetLumpBytes
 	return lumps * budgetLumpBytes
 }
 
@@ -102,7 +124,7 @@ func (a *account) charge(b *buffer, extra int) bool {
 
 // chargeMore takes n bytes for b besides what it has been charged.
 func (a *account) chargeMore(b *buffer, n int) bool {
-	if a.budget == nil {
+	if a.share == nil {
 		return true
 	}
 	if !a.take(n) {
@@ -116,7 +138,7 @@ func (a *account) chargeMore(b *buffer, n int) bool {
 
 // move makes n bytes, if there are as many, what another buffer is charged for.
 func (a *account) move(from, to *buffer, n int) int {
-	if a.budget == nil {
+	if a.share == nil {
 		return n
 	}
 	a.mu.Lock()

@@ -37,9 +37,9 @@ type Config struct {
 	SessionWindowBytes int // received chunks held for each session; 0: 8 windows
 	MaxRequestBytes    int // requests held, all together; 0: 64 MiB
 
-	// Budget bounds what this connection holds for its peer together with all others that have the same
-	// Budget. It is for the accepting side; nil: nothing but the bounds above.
-	Budget *Budget
+	// Share bounds what this connection holds for its peer, together with others. It is for the accepting
+	// side; nil: nothing but the bounds above.
+	Share *Share
 
 	OnMismatch func(Mismatch) // called once, before the connection's calls fail; may be nil
 }

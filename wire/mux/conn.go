@@ -45,7 +45,7 @@ type Conn struct {
 	freeCalls    sync.Pool
 	idleHandlers atomic.Int32
 	counts       counts
-	account      account // of Config.Budget
+	account      account // of Config.Share
 	patience     patience
 	undecodable  atomic.Int32 // requests whose body was not what it should be
 
@@ -105,7 +105,7 @@ func start(ctx context.Context, nc net.Conn, cfg Config, dialed bool) (*Conn, er
 		done:  make(chan struct{}),
 		work:  make(chan *ServerCall),
 		calls: make(map[uint64]*call), served: make(map[uint64]*ServerCall),
-		account: account{budget: cfg.Budget},
+		account: account{share: cfg.Share},
 	}
 	c.patience.start(c.since)
 	if dialed {
