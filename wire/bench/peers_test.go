@@ -2,10 +2,8 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
-	"net/rpc"
 
 	"github.com/hashicorp/yamux"
 	"google.golang.org/grpc"
@@ -14,88 +12,16 @@ import (
 	"storj.io/drpc/drpcconn"
 	"storj.io/drpc/drpcserver"
 
-	"github.com/datanode/datanode/wire"
-	"github.com/datanode/datanode/wire/mux"
+	"github.com/datanode/datanode/wire/rpcbench"
 )
 
-// caller makes one call and checks that the answer has the payload's length. Many goroutines use one.
-type caller func(ctx context.Context, payload []byte) error
-
-// peer is one way to make calls.
-type peer struct {
-	serve func(l net.Listener)
-	// dial connects. perCaller tells that a connection carries one call at a time, so that each
-	// calling goroutine needs its own.
-	dial      func(ctx context.Context, addr string) (caller, io.Closer, error)
-	perCaller bool
-}
-
-func peers() map[string]peer {
-	return map[string]peer{
-		"datanode": {serve: serveMux, dial: dialMux},
-		"grpc":     {serve: serveGRPC, dial: dialGRPC},
-		"drpc":     {serve: serveDRPC, dial: dialDRPC, perCaller: true},
-		"yamux":    {serve: serveYamux, dial: dialYamux},
-		"net-rpc":  {serve: serveNetRPC, dial: dialNetRPC},
-		"copy":     {serve: serveCopy},
-	}
-}
-
-func checkLength(got, want int) error {
-	if got != want {
-		return fmt.Errorf("answer of %d bytes to %d", got, want)
-	}
-	return nil
-}
-
-// answerBytes is the size of every answer: a call asks with 1 KiB and is told little, as an append is.
-const answerBytes = 16
-
-// datanode: one connection, the payload in the raw part.
-
-func serveMux(l net.Listener) {
-	h := mux.HandlerFunc(func(_ context.Context, c *mux.ServerCall) {
-		if c.Op() == wire.OpRead {
-			streamOut(c)
-			return
-		}
-		c.Reply(nil, c.Raw()[:answerBytes])
-	})
-	for {
-		nc, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			var first [1]byte
-			if _, err := io.ReadFull(nc, first[:]); err != nil {
-				return
-			}
-			mux.Server(context.Background(), nc, mux.Config{Handler: h})
-		}()
-	}
-}
-
-func dialMux(ctx context.Context, addr string) (caller, io.Closer, error) {
-	conn, err := muxConn(ctx, addr)
-	if err != nil {
-		return nil, nil, err
-	}
-	return func(ctx context.Context, payload []byte) error {
-		r, err := conn.Call(ctx, mux.Request{Op: wire.OpReplicaAppend, Session: wire.SessionAppend, Raw: payload})
-		if err != nil {
-			return err
-		}
-		return checkLength(len(r.Raw), answerBytes)
-	}, conn, nil
-}
-
-func muxConn(ctx context.Context, addr string) (*mux.Conn, error) {
-	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	return mux.Client(ctx, nc, mux.Config{})
+// peers are those of the product, and other libraries.
+func peers() []rpcbench.Peer {
+	return append(rpcbench.Peers(),
+		rpcbench.Peer{Name: "grpc", Serve: serveGRPC, Call: dialGRPC},
+		rpcbench.Peer{Name: "drpc", Serve: serveDRPC, Call: dialDRPC, PerCaller: true},
+		rpcbench.Peer{Name: "yamux", Serve: serveYamux, Call: dialYamux},
+	)
 }
 
 // gRPC: one connection, a codec that passes bytes through.
@@ -118,14 +44,14 @@ func serveGRPC(l net.Listener) {
 			if err := decode(&p); err != nil {
 				return nil, err
 			}
-			p = p[:answerBytes]
+			p = p[:rpcbench.AnswerBytes]
 			return &p, nil
 		}}},
 	}, nil)
 	s.Serve(l)
 }
 
-func dialGRPC(_ context.Context, addr string) (caller, io.Closer, error) {
+func dialGRPC(_ context.Context, addr string) (rpcbench.Caller, io.Closer, error) {
 	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})))
 	if err != nil {
 		return nil, nil, err
@@ -135,7 +61,7 @@ func dialGRPC(_ context.Context, addr string) (caller, io.Closer, error) {
 		if err := conn.Invoke(ctx, "/bench/Call", &payload, &out); err != nil {
 			return err
 		}
-		return checkLength(len(out), answerBytes)
+		return rpcbench.CheckAnswer(len(out))
 	}, conn, nil
 }
 
@@ -156,13 +82,13 @@ func (drpcHandler) HandleRPC(s drpc.Stream, _ string) error {
 	if err := s.MsgRecv(&p, rawEncoding{}); err != nil {
 		return err
 	}
-	p = p[:answerBytes]
+	p = p[:rpcbench.AnswerBytes]
 	return s.MsgSend(&p, rawEncoding{})
 }
 
 func serveDRPC(l net.Listener) { drpcserver.New(drpcHandler{}).Serve(context.Background(), l) }
 
-func dialDRPC(_ context.Context, addr string) (caller, io.Closer, error) {
+func dialDRPC(_ context.Context, addr string) (rpcbench.Caller, io.Closer, error) {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, nil, err
@@ -173,7 +99,7 @@ func dialDRPC(_ context.Context, addr string) (caller, io.Closer, error) {
 		if err := conn.Invoke(ctx, "call", rawEncoding{}, &payload, &out); err != nil {
 			return err
 		}
-		return checkLength(len(out), answerBytes)
+		return rpcbench.CheckAnswer(len(out))
 	}, conn, nil
 }
 
@@ -197,9 +123,9 @@ func serveYamux(l net.Listener) {
 				}
 				go func() {
 					defer st.Close()
-					p := make([]byte, payloadBytes)
+					p := make([]byte, rpcbench.PayloadBytes)
 					if _, err := io.ReadFull(st, p); err == nil {
-						st.Write(p[:answerBytes])
+						st.Write(p[:rpcbench.AnswerBytes])
 					}
 				}()
 			}
@@ -207,7 +133,7 @@ func serveYamux(l net.Listener) {
 	}
 }
 
-func dialYamux(_ context.Context, addr string) (caller, io.Closer, error) {
+func dialYamux(_ context.Context, addr string) (rpcbench.Caller, io.Closer, error) {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, nil, err
@@ -225,41 +151,11 @@ func dialYamux(_ context.Context, addr string) (caller, io.Closer, error) {
 		if _, err := st.Write(payload); err != nil {
 			return err
 		}
-		p := make([]byte, answerBytes)
+		p := make([]byte, rpcbench.AnswerBytes)
 		n, err := io.ReadFull(st, p)
 		if err != nil {
 			return err
 		}
-		return checkLength(n, answerBytes)
+		return rpcbench.CheckAnswer(n)
 	}, s, nil
-}
-
-// net/rpc: one connection, gob.
-
-// Bench is the service of net/rpc.
-type Bench struct{}
-
-// Call answers the beginning of what it is asked with.
-func (Bench) Call(in []byte, out *[]byte) error { *out = in[:answerBytes]; return nil }
-
-func serveNetRPC(l net.Listener) {
-	s := rpc.NewServer()
-	if err := s.Register(Bench{}); err != nil {
-		panic(err)
-	}
-	s.Accept(l)
-}
-
-func dialNetRPC(_ context.Context, addr string) (caller, io.Closer, error) {
-	c, err := rpc.Dial("tcp", addr)
-	if err != nil {
-		return nil, nil, err
-	}
-	return func(_ context.Context, payload []byte) error {
-		var out []byte
-		if err := c.Call("Bench.Call", payload, &out); err != nil {
-			return err
-		}
-		return checkLength(len(out), answerBytes)
-	}, c, nil
 }
