@@ -3,6 +3,8 @@ package meter_test
 import (
 	"context"
 	"encoding/binary"
+	"maps"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,12 +23,19 @@ import (
 // how much longer the metered one takes: the median over all turns, so that what else the machine
 // does falls on both.
 func BenchmarkOverhead(b *testing.B) {
-	for name, module := range map[string]func(testing.TB) []byte{
-		"default": defaultPolicy,
-		"go":      func(tb testing.TB) []byte { return buildGo(tb, "../../examples/policies/gold-class-first") },
-		"loops":   func(testing.TB) []byte { return loopHeavy() },
-	} {
-		b.Run(name, func(b *testing.B) { benchmarkOverhead(b, module(b)) })
+	modules := map[string][]byte{"default": defaultPolicy(b), "loops": loopHeavy(),
+		"go": buildGo(b, "../../examples/policies/least-redundant-first")}
+	examples, err := filepath.Glob("../../examples/policies/*/*.wasm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, path := range examples {
+		if modules[filepath.Base(path)], err = os.ReadFile(path); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(modules)) {
+		b.Run(name, func(b *testing.B) { benchmarkOverhead(b, modules[name]) })
 	}
 }
 
@@ -81,6 +90,14 @@ func newGuest(tb testing.TB, module []byte, batch int) *guest {
 	}
 	if f := m.ExportedFunction("_initialize"); f != nil {
 		if _, err := f.Call(ctx); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if f := m.ExportedFunction("policy_init"); f != nil {
+		const config = "{}"
+		at := g.alloc(tb, m, len(config))
+		m.Memory().Write(uint32(at), []byte(config))
+		if _, err := f.Call(ctx, at, uint64(len(config))); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -158,7 +175,7 @@ func linkPolicy(tb testing.TB, r wazero.Runtime) {
 	wasi_snapshot_preview1.MustInstantiate(ctx, r)
 	_, err := r.NewHostModuleBuilder("datanode").
 		NewFunctionBuilder().WithFunc(func(context.Context, uint32, uint32) {}).Export("log").
-		NewFunctionBuilder().WithFunc(func(context.Context, uint32, uint32, uint32, uint32) uint32 { return 0 }).Export("config_get").
+		NewFunctionBuilder().WithFunc(func(context.Context, uint32, uint32, uint32, uint32) uint32 { return math.MaxUint32 }).Export("config_get").
 		NewFunctionBuilder().WithFunc(func(context.Context, uint32, uint32, uint64) {}).Export("counter_add").
 		Instantiate(ctx)
 	if err != nil {
@@ -180,4 +197,22 @@ func buildGo(tb testing.TB, dir string) []byte {
 		tb.Fatal(err)
 	}
 	return module
+}
+
+// BenchmarkInstrument is the rewriting alone.
+func BenchmarkInstrument(b *testing.B) {
+	for name, module := range map[string][]byte{
+		"default": defaultPolicy(b),
+		"go":      buildGo(b, "../../examples/policies/least-redundant-first"),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(module)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := meter.Instrument(module); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
