@@ -3,8 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -149,37 +147,6 @@ func lacking(view *state.View) int {
 		return true
 	})
 	return len(short)
-}
-
-func (n *Node) serveConns(ctx context.Context, c *mux.ServerCall) error {
-	reply := wire.ConnsReply{Node: string(n.id)}
-	for _, conn := range n.inbound.all() {
-		reply.Conns = append(reply.Conns, describeConn(conn, "in"))
-	}
-	for _, conn := range n.peers.all() {
-		reply.Conns = append(reply.Conns, describeConn(conn, "out"))
-	}
-	slices.SortFunc(reply.Conns, func(a, b wire.Connection) int {
-		return strings.Compare(a.Direction+a.Peer+a.Remote, b.Direction+b.Peer+b.Remote)
-	})
-	return c.Reply(&reply, nil)
-}
-
-func describeConn(conn *mux.Conn, direction string) wire.Connection {
-	s := conn.Stats()
-	peer := conn.Peer().Node
-	if peer == "" {
-		peer = "client"
-	}
-	out := wire.Connection{
-		Peer: peer, Remote: s.Remote, Direction: direction, Since: s.Since.UnixMicro(), BytesIn: s.BytesIn, BytesOut: s.BytesOut,
-		Stalls: s.CreditStalls, Mismatches: s.Mismatches, OldestCall: s.InFlight.OldestAge.Microseconds(), InFlight: []wire.Call{},
-	}
-	for op, count := range s.InFlight.ByOp {
-		out.InFlight = append(out.InFlight, wire.Call{Op: op.String(), Count: count})
-	}
-	slices.SortFunc(out.InFlight, func(a, b wire.Call) int { return strings.Compare(a.Op, b.Op) })
-	return out
 }
 
 func (n *Node) serveSettings(ctx context.Context, c *mux.ServerCall) error {

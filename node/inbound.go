@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/datanode/datanode/wire/mux"
@@ -11,16 +13,16 @@ import (
 // inbound are the connections that this node has accepted.
 type inbound struct {
 	mu     sync.Mutex
-	closed bool                   // Guarded by mu.
-	conns  map[*mux.Conn]struct{} // Guarded by mu.
+	closed bool                 // Guarded by mu.
+	conns  map[*mux.Conn]caller // Guarded by mu.
 }
 
-func newInbound() *inbound { return &inbound{conns: map[*mux.Conn]struct{}{}} }
+func newInbound() *inbound { return &inbound{conns: map[*mux.Conn]caller{}} }
 
-func (in *inbound) add(c *mux.Conn) {
+func (in *inbound) add(c *mux.Conn, who caller) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.conns[c] = struct{}{}
+	in.conns[c] = who
 	if in.closed {
 		go c.Close()
 	}
@@ -32,14 +34,12 @@ func (in *inbound) remove(c *mux.Conn) {
 	delete(in.conns, c)
 }
 
-func (in *inbound) all() []*mux.Conn {
+func (in *inbound) all() []*mux.Conn { return slices.Collect(maps.Keys(in.callers())) }
+
+func (in *inbound) callers() map[*mux.Conn]caller {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	conns := make([]*mux.Conn, 0, len(in.conns))
-	for c := range in.conns {
-		conns = append(conns, c)
-	}
-	return conns
+	return maps.Clone(in.conns)
 }
 
 // drain lets the calls of every connection end.

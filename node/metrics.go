@@ -3,7 +3,7 @@ package node
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/datanode/datanode/wire/mux"
+	"github.com/datanode/datanode/raftlog/state"
 )
 
 // collector makes the metrics from what the node knows anyway, at the moment they are asked for.
@@ -12,29 +12,26 @@ type collector struct {
 	descs map[string]*prometheus.Desc
 
 	mismatch *prometheus.Desc // by kind
+	wire     wireMetrics
 }
 
 func newCollector(n *Node) *collector {
-	c := &collector{n: n, descs: map[string]*prometheus.Desc{}}
+	c := &collector{n: n, descs: map[string]*prometheus.Desc{}, wire: newWireMetrics()}
 	c.mismatch = prometheus.NewDesc("datanode_wire_mismatch_total",
 		"Frames that matched no call in flight, by what did not match; each has closed its connection.", []string{"kind"}, nil)
 	for name, help := range map[string]string{
-		"datanode_log_applied_index":    "Last log entry applied.",
-		"datanode_log_commit_index":     "Last log entry committed, as far as this node knows.",
-		"datanode_leader":               "1 on the leader.",
-		"datanode_ready":                "1 once the node has caught up with the log and serves.",
-		"datanode_extents":              "Extents of the cell, tombstones included.",
-		"datanode_replicas":             "Replicas of the cell.",
-		"datanode_operations_queued":    "Queued operations.",
-		"datanode_operations_running":   "Running operations.",
-		"datanode_drops_pending":        "Files that must go and are not confirmed gone.",
-		"datanode_extents_lacking":      "Sealed extents with fewer whole live replicas than wanted.",
-		"datanode_connections":          "Open connections of this node.",
-		"datanode_wire_received_bytes":  "Bytes received on the open connections.",
-		"datanode_wire_sent_bytes":      "Bytes sent on the open connections.",
-		"datanode_wire_calls_in_flight": "Calls in flight on the open connections.",
-		"datanode_policy_epoch":         "Rises with every change of the active policy.",
-		"datanode_store_failed":         "1 once a sync has failed: the node does not serve this disk any more.",
+		"datanode_log_applied_index":  "Last log entry applied.",
+		"datanode_log_commit_index":   "Last log entry committed, as far as this node knows.",
+		"datanode_leader":             "1 on the leader.",
+		"datanode_ready":              "1 once the node has caught up with the log and serves.",
+		"datanode_extents":            "Extents of the cell, tombstones included.",
+		"datanode_replicas":           "Replicas of the cell.",
+		"datanode_operations_queued":  "Queued operations.",
+		"datanode_operations_running": "Running operations.",
+		"datanode_drops_pending":      "Files that must go and are not confirmed gone.",
+		"datanode_extents_lacking":    "Sealed extents with fewer whole live replicas than wanted.",
+		"datanode_policy_epoch":       "Rises with every change of the active policy.",
+		"datanode_store_failed":       "1 once a sync has failed: the node does not serve this disk any more.",
 	} {
 		c.descs[name] = prometheus.NewDesc(name, help, nil, nil)
 	}
@@ -47,6 +44,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- d
 	}
 	ch <- c.mismatch
+	c.wire.describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -69,21 +67,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("datanode_extents_lacking", float64(lacking(view)))
 	gauge("datanode_policy_epoch", float64(view.PolicyEpoch))
 	gauge("datanode_store_failed", oneIf(n.store.Failed() != nil))
-	var sum mux.Stats
-	conns := append(n.inbound.all(), n.peers.all()...)
-	for _, conn := range conns {
-		s := conn.Stats()
-		sum.BytesIn += s.BytesIn
-		sum.BytesOut += s.BytesOut
-		sum.InFlight.Calls += s.InFlight.Calls
-	}
-	gauge("datanode_connections", float64(len(conns)))
-	gauge("datanode_wire_received_bytes", float64(sum.BytesIn))
-	gauge("datanode_wire_sent_bytes", float64(sum.BytesOut))
-	gauge("datanode_wire_calls_in_flight", float64(sum.InFlight.Calls))
 	for kind, count := range n.mismatches {
 		ch <- prometheus.MustNewConstMetric(c.mismatch, prometheus.CounterValue, float64(count.Load()), kind.String())
 	}
+	c.wire.collect(n.connections(), func(node string) bool { return view.Node(state.NodeID(node)) != nil }, ch)
 }
 
 func oneIf(b bool) float64 {

@@ -274,7 +274,7 @@ func (n *Node) serveConn(a arrival) {
 		n.logger.Info("connection refused", "remote", a.RemoteAddr().String(), "error", err)
 		return
 	}
-	n.inbound.add(conn)
+	n.inbound.add(conn, a.who)
 	defer n.inbound.remove(conn)
 	<-conn.Done()
 	conn.Close()

@@ -345,11 +345,22 @@ type Call struct {
 	Count   int    `json:"count"`
 }
 
+// SessionUse is what one session of a connection is doing.
+type SessionUse struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Session string `json:"session"`
+	Calls   int    `json:"calls"`         // in flight
+	Credit  int    `json:"credit_bytes"`  // of chunks that may still be sent
+	Waiting int    `json:"calls_waiting"` // for credit
+	Held    int    `json:"held_bytes"`    // of chunks received and not yet granted back
+}
+
 // Connection describes one connection of a node.
 type Connection struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
-	Peer       string `json:"peer"` // node ID, or "client"
+	Peer       string `json:"peer"` // node ID; else the name in the certificate, or "client"
 	Remote     string `json:"remote"`
 	Direction  string `json:"direction"` // "in", "out"
 	Since      int64  `json:"since_micros"`
@@ -359,6 +370,10 @@ type Connection struct {
 	Mismatches uint64 `json:"mismatches"`
 	InFlight   []Call `json:"in_flight"`
 	OldestCall int64  `json:"oldest_call_micros"`
+
+	Role     string       `json:"role"` // of the certificate: node, admin or client; empty in plaintext
+	Sessions []SessionUse `json:"sessions"`
+	Oldest   string       `json:"oldest_call,omitempty"` // its operation type
 }
 
 // ConnsReply lists the asked node's connections.

@@ -64,6 +64,9 @@ var opNames = map[OpType]string{
 	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum",
 }
 
+// Known tells whether o is an operation type of this protocol version.
+func (o OpType) Known() bool { return opNames[o] != "" }
+
 func (o OpType) String() string {
 	if s, ok := opNames[o]; ok {
 		return s

@@ -21,6 +21,7 @@ func layers() map[string][]string {
 		"wire/mux":            {"wire"},
 		"wire/client":         {"wire", "wire/mux", "pki"},
 		"wire/wiretest":       {"wire"},
+		"wire/rpcbench":       {"wire", "wire/mux", "pki"},
 		"policies":            {},
 		"policies/policytest": {"policies"},
 		"policies/sim":        {"policies", "raftlog/state", "node/schedule"},
@@ -36,7 +37,7 @@ func layers() map[string][]string {
 		"node": {"pki", "wire", "wire/mux", "wire/client", "policies", "raftlog", "raftlog/state",
 			"node/internal/vfs", "node/extent", "node/schedule", "node/console"},
 		"examples/policies": {"plugins/guest"},
-		"cmd/datanode": {"pki", "wire", "wire/mux", "wire/client", "policies", "policies/policytest", "policies/sim", "plugins",
+		"cmd/datanode": {"pki", "wire", "wire/mux", "wire/client", "wire/rpcbench", "policies", "policies/policytest", "policies/sim", "plugins",
 			"raftlog", "raftlog/state", "node", "node/console"},
 	}
 }

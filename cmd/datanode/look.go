@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -68,6 +69,7 @@ func newConnsCommand(a *app) *cobra.Command {
 			type conn = wire.Connection
 			return list(a, items(reply.Conns),
 				column[conn]{"PEER", func(n conn) string { return n.Peer }},
+				column[conn]{"ROLE", func(n conn) string { return n.Role }},
 				column[conn]{"DIR", func(n conn) string { return n.Direction }},
 				column[conn]{"REMOTE", func(n conn) string { return n.Remote }},
 				column[conn]{"IN", func(n conn) string { return count(n.BytesIn) }},
@@ -75,11 +77,30 @@ func newConnsCommand(a *app) *cobra.Command {
 				column[conn]{"STALLS", func(n conn) string { return count(n.Stalls) }},
 				column[conn]{"MISMATCHES", func(n conn) string { return count(n.Mismatches) }},
 				column[conn]{"SINCE", func(n conn) string { return stamp(n.Since) }},
+				column[conn]{"OLDEST", oldestText},
+				column[conn]{"SESSIONS", sessionsText},
 				column[conn]{"IN-FLIGHT", callsText})
 		}),
 	}
 	cmd.Flags().StringVar(&node, "node", "", "of this node (default: the one that answers)")
 	return cmd
+}
+
+// oldestText is the age of the oldest call in flight, and what it does.
+func oldestText(n wire.Connection) string {
+	if n.Oldest == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s=%s", n.Oldest, (time.Duration(n.OldestCall) * time.Microsecond).Round(time.Millisecond))
+}
+
+// sessionsText are the sessions in use, with the bytes that each may still send.
+func sessionsText(n wire.Connection) string {
+	all := make([]string, len(n.Sessions))
+	for i, s := range n.Sessions {
+		all[i] = fmt.Sprintf("%s=%s", s.Session, count(s.Credit))
+	}
+	return strings.Join(all, ",")
 }
 
 func callsText(n wire.Connection) string {

@@ -178,7 +178,8 @@ func TestInFlightLimit(t *testing.T) {
 			t.Errorf("third call: %v, want exhausted", err)
 		}
 		for side, s := range map[string]Stats{"client": c.Stats(), "server": server.Stats()} {
-			if s.InFlight.Calls != 2 || s.InFlight.ByOp[wire.OpRead] != 2 || s.InFlight.BySession[wire.SessionClient] != 2 || s.InFlight.OldestAge <= 0 {
+			if s.InFlight.Calls != 2 || s.InFlight.ByKind[CallKind{wire.OpRead, wire.SessionClient}] != 2 ||
+				s.InFlight.Oldest.Op != wire.OpRead || len(s.Sessions) != 1 || s.Sessions[0].Calls != 2 || s.InFlight.OldestAge <= 0 {
 				t.Errorf("%s stats: %+v", side, s.InFlight)
 			}
 		}
