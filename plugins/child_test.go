@@ -9,7 +9,7 @@ import (
 
 // What a child has compiled is loaded here, and what it found is what this process would have found.
 func TestChildCompiles(t *testing.T) {
-	h := newHost(t, Options{Child: childCommand(t), ChildTime: slow * 10 * defaultChildTime})
+	h := newParent(t, Options{})
 	for name, module := range map[string][]byte{"tiny": tiny(nil), "default": Default(), "Go": buildChatty(t)} {
 		t.Run(name, func(t *testing.T) {
 			first, err := h.Check(t.Context(), module)

@@ -33,8 +33,12 @@ func childCommand(t testing.TB) []string {
 	return []string{program, childArgument}
 }
 
+// newHost has a child only if it is asked for one: this process is faster.
 func newHost(t testing.TB, o Options) *Host {
 	t.Helper()
+	if o.Timeout == 0 {
+		o.Timeout = slow * defaultTimeout
+	}
 	h, err := New(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +48,19 @@ func newHost(t testing.TB, o Options) *Host {
 			t.Error(err)
 		}
 	})
+	return h
+}
+
+// newParent has a child with time enough to come to a verdict about anything that is not endless.
+func newParent(t testing.TB, o Options) *Host {
+	t.Helper()
+	o.Child, o.ChildTime = childCommand(t), slow*10*defaultChildTime
+	h := newHost(t, o)
+	h.limits = func(n int) limits {
+		l := h.opts.limitsFor(n)
+		l.Data *= slow // the race detector has a shadow of all memory
+		return l
+	}
 	return h
 }
 
