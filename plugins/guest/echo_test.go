@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/datanode/datanode/plugins/guest"
 	"github.com/datanode/datanode/plugins/guest/build"
 	"github.com/datanode/datanode/plugins/guest/internal/golden"
 	"github.com/tetratelabs/wazero"
@@ -29,6 +31,7 @@ func TestGoldenBindings(t *testing.T) {
 	for _, l := range []build.Lang{build.Go, build.C, build.Rust, build.AssemblyScript} {
 		t.Run(string(l), func(t *testing.T) {
 			e := newEcho(t, buildEcho(t, l))
+			e.takesLargeBatches(t)
 			for _, b := range batches {
 				told, answers := e.ask(t, b)
 				if err := b.Compare(told, answers); err != nil {
@@ -105,6 +108,19 @@ func (e *echo) room(t *testing.T, n int) uint32 {
 	return uint32(at[0])
 }
 
+// takesLargeBatches: those of a later host may be many times as long as they are now.
+func (e *echo) takesLargeBatches(t *testing.T) {
+	t.Helper()
+	const large = 1 << 20
+	first, second := e.room(t, large), e.room(t, large)
+	if !e.guest.Memory().Write(first, make([]byte, large)) || !e.guest.Memory().Write(second, make([]byte, large)) {
+		t.Errorf("%d bytes at %#x or %#x are outside of the memory", large, first, second)
+	}
+	if first < second+large && second < first+large {
+		t.Errorf("%d bytes at %#x and %#x overlap", large, first, second)
+	}
+}
+
 // ask hands a batch over. What lies behind it in memory is not zero, so that a record that is read
 // beyond its end shows.
 func (e *echo) ask(t *testing.T, b golden.Batch) (told []golden.Value, answers []byte) {
@@ -128,4 +144,27 @@ func (e *echo) ask(t *testing.T, b golden.Batch) (told []golden.Value, answers [
 	}
 	answers, _ = memory.Read(out, uint32(len(b.Answers)))
 	return e.told, append([]byte(nil), answers...)
+}
+
+// The binding for Go is enough for a policy in a module of its own, without anything else of this one.
+func TestGoBindingStandsAlone(t *testing.T) {
+	dir := t.TempDir()
+	source, err := os.ReadFile("testdata/echo/go/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := guest.Binding("go")
+	files["main.go"] = []byte(strings.Replace(string(source), "github.com/datanode/datanode/plugins/guest", "example.com/mine/guest", 1))
+	files["go.mod"] = []byte("module example.com/mine\n\ngo 1.26\n")
+	if err := os.Mkdir(filepath.Join(dir, "guest"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := build.Policy(t.Context(), dir, filepath.Join(dir, "mine.wasm"), build.Options{}); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -7,7 +7,7 @@
   (import "datanode" "config_get" (func $config_get (param i32 i32 i32 i32) (result i32)))
   (import "datanode" "log" (func $log (param i32 i32)))
 
-  (memory (export "memory") 2)
+  (memory (export "memory") 1)
   (global $heap (mut i32) (i32.const 2048)) ;; everything below is data
   (global $from (mut i32) (i32.const 8))
   (global $to (mut i32) (i32.const 18))
@@ -48,9 +48,16 @@
 
   (func (export "policy_abi_v1"))
 
+  ;; Memory that is never given back: the heap moves up, and the memory grows where it ends.
   (func (export "policy_alloc") (param $n i32) (result i32)
-    (global.get $heap)
-    (global.set $heap (i32.add (global.get $heap) (i32.and (i32.add (local.get $n) (i32.const 7)) (i32.const -8)))))
+    (local $at i32) (local $pages i32)
+    (local.set $at (global.get $heap))
+    (if (i32.gt_u (local.get $n) (i32.const 0x40000000)) (then (unreachable)))
+    (global.set $heap (i32.add (local.get $at) (i32.and (i32.add (local.get $n) (i32.const 7)) (i32.const -8))))
+    (local.set $pages (i32.sub (i32.shr_u (i32.add (global.get $heap) (i32.const 65535)) (i32.const 16)) (memory.size)))
+    (if (i32.gt_s (local.get $pages) (i32.const 0)) (then
+      (if (i32.eq (memory.grow (local.get $pages)) (i32.const -1)) (then (unreachable)))))
+    (local.get $at))
 
   (func (export "policy_describe") (result i64)
     (i64.or (i64.shl (i64.const 1024) (i64.const 32)) (i64.const 507)))

@@ -124,24 +124,32 @@ static inline const dn_facts *dn_whole(uint32_t at, uint32_t bytes, dn_facts *ro
 	return room;
 }
 
-/* DN_ARENA bytes are handed out by policy_alloc, once; the host asks for a batch and its answers. */
-#ifndef DN_ARENA
-#define DN_ARENA (48 * 1024)
-#endif
+/*
+ * dn_alloc hands out memory that is never given back, in pages behind all else. The host asks for a
+ * configuration, a batch and its answers, which may be larger than those of today.
+ */
+static inline uint32_t dn_alloc(uint32_t *next, uint32_t *end, uint32_t n)
+{
+	const uint32_t page = 65536, most = 1u << 30;
+	if (n > most)
+		__builtin_trap();
+	n = (n + 7) / 8 * 8;
+	if (n > *end - *next) {
+		uint32_t pages = n / page + 1, before = (uint32_t)__builtin_wasm_memory_grow(0, pages);
+		if (before == UINT32_MAX)
+			__builtin_trap();
+		*next = before * page;
+		*end = *next + pages * page;
+	}
+	uint32_t at = *next;
+	*next += n;
+	return at;
+}
 
 #define DN_POLICY(json) \
-	static uint64_t dn_arena[DN_ARENA / 8]; \
-	static uint32_t dn_arena_used; \
+	static uint32_t dn_next, dn_end; \
 	DN_EXPORT(policy_abi_v1) void dn_export_marker(void) {} \
-	DN_EXPORT(policy_alloc) uint32_t dn_export_alloc(uint32_t n) \
-	{ \
-		uint32_t words = n / 8 + 1; \
-		if (words > DN_ARENA / 8 - dn_arena_used) \
-			__builtin_trap(); \
-		uint64_t *at = dn_arena + dn_arena_used; \
-		dn_arena_used += words; \
-		return (uint32_t)(uintptr_t)at; \
-	} \
+	DN_EXPORT(policy_alloc) uint32_t dn_export_alloc(uint32_t n) { return dn_alloc(&dn_next, &dn_end, n); } \
 	DN_EXPORT(policy_describe) uint64_t dn_export_describe(void) \
 	{ \
 		static const char text[] = json; \

@@ -249,21 +249,40 @@ pub fn config_number(key: &str, fallback: i64) -> i64 {
     n
 }
 
-/// What policy_alloc hands out, once: the host asks for a batch and its answers.
-const ARENA_BYTES: usize = 48 * 1024;
-static mut ARENA: [u64; ARENA_BYTES / 8] = [0; ARENA_BYTES / 8];
-static mut ARENA_USED: usize = 0; // words; a module has one thread
-
+/// What policy_alloc hands out, in pages behind all else, and never takes back: the host asks for a
+/// configuration, a batch and its answers, which may be larger than those of today.
 #[doc(hidden)]
 pub fn alloc(bytes: usize) -> *mut u8 {
-    unsafe {
-        let at = ARENA_USED;
-        ARENA_USED = at + bytes / 8 + 1;
-        if ARENA_USED > ARENA_BYTES / 8 {
-            trap()
-        }
-        core::ptr::addr_of_mut!(ARENA).cast::<u64>().add(at).cast()
+    static mut NEXT: usize = 0; // a module has one thread
+    static mut END: usize = 0;
+    const PAGE: usize = 65536;
+    const MOST: usize = 1 << 30;
+    if bytes > MOST {
+        trap()
     }
+    let bytes = (bytes + 7) / 8 * 8;
+    unsafe {
+        if bytes > END - NEXT {
+            let pages = bytes / PAGE + 1;
+            NEXT = match grow(pages) {
+                usize::MAX => trap(),
+                before => before * PAGE,
+            };
+            END = NEXT + pages * PAGE;
+        }
+        NEXT += bytes;
+        (NEXT - bytes) as *mut u8
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+fn grow(pages: usize) -> usize {
+    core::arch::wasm32::memory_grow(0, pages)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn grow(_: usize) -> usize {
+    usize::MAX
 }
 
 #[doc(hidden)]
