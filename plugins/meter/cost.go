@@ -2,8 +2,9 @@ package meter
 
 // Costs, in units of about what an addition takes. They are part of Version: whoever changes one
 // changes that too, and every budget means something else from then on. They are chosen so that no
-// kind of work takes much more than a nanosecond for each unit (see BenchmarkUnit: 0.02 to 0.9), and
-// a budget of so many units thus bounds a call to about as many nanoseconds.
+// kind of work takes much more than a nanosecond for each unit (BenchmarkUnit: 0.02 to 1, and up to 4
+// for loads that miss every cache), so that a budget of so many units bounds a call to about as many
+// nanoseconds. Honest code takes 0.01 to 0.1, since it is charged for what it jumps over too.
 const (
 	costPlain = 1 // whatever is not named here
 	costEntry = 2 // of a function
