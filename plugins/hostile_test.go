@@ -28,6 +28,13 @@ var (
 	storePriority = []byte{0x21, 3, 0x20, 2, 0x20, 3, 0x36, 2, 0}
 )
 
+// storeClock stores what is at address 8 as all priorities.
+var storeClock = []byte{
+	opLoop, blockEmpty,
+	0x20, 2, 0x20, 3, 0x41, 3, 0x74, 0x6a, 0x41, 8, 0x28, 2, 0, 0x36, 2, 0, // out+i*8 = mem[8]
+	0x20, 3, 0x41, 1, 0x6a, 0x22, 3, 0x20, 1, 0x49, opBrIf, 0, opEnd, // while ++i < n
+}
+
 // hostiles are the modules that the gate is for. Every bound of the scan has one among refusals.
 func hostiles() map[string]hostile {
 	all := map[string]hostile{}
@@ -68,7 +75,7 @@ func hostiles() map[string]hostile {
 		"by the clock": {tiny(func(g *guestParts) {
 			g.types = [][]byte{funcType(i32+i64+i32, i32)}
 			g.imports = [][]byte{importFunc(moduleWASI, "clock_time_get", len(guestTypes))}
-			g.score = cat([]byte{0x41, 0, opI64Const, 0, 0x41, 8, opCall, 0, opDrop, 0x41, 8, 0x28, 2, 0}, storePriority, returnN)
+			g.score = cat([]byte{0x41, 0, opI64Const, 0, 0x41, 8, opCall, 0, opDrop}, storeClock, returnN)
 		}), HiddenState, "sample"},
 		"by random": {tiny(func(g *guestParts) {
 			g.types = [][]byte{funcType(i32+i32, i32)}
@@ -76,6 +83,8 @@ func hostiles() map[string]hostile {
 			g.score = cat([]byte{0x41, 8, 0x41, 4, opCall, 0, opDrop, 0x41, 8, 0x28, 2, 0}, storePriority, returnN)
 		}), HiddenState, "sample"},
 		"by the size of memory":   {scoring(cat([]byte{0x41, 1, opMemoryGrow, 0, opDrop, opMemorySize, 0}, storePriority)), HiddenState, "sample"},
+		"by the first of a batch": {scoring(cat([]byte{0x20, 1, 0x41, 1, 0x4b, 0x20, 0, 0x2d, 0}, uleb(headerBytes+56),
+			[]byte{0x41, 1, 0x47, 0x71}, storePriority)), HiddenState, "sample"},
 		"by the place in a batch": {scoring(cat([]byte{0x20, 1, 0x41, 1, 0x46}, storePriority)), HiddenState, "sample"},
 		"random by the megabyte": {tiny(func(g *guestParts) {
 			g.types = [][]byte{funcType(i32+i32, i32)}
