@@ -63,7 +63,7 @@ func (l Lang) Install() string {
 	case C:
 		return "clang and lld: apt install clang-14 lld-14"
 	case Rust:
-		return "rustc with the target wasm32-unknown-unknown: apt install rustc libstd-rust-dev-wasm32, or rustup target add wasm32-unknown-unknown"
+		return "rustc with the target wasm32-unknown-unknown: apt install rustc libstd-rust-dev-wasm32 lld-14, or rustup target add wasm32-unknown-unknown"
 	case AssemblyScript:
 		return "Node.js 20 or newer, and then asc in the policy's folder or one above it: npm install --save-dev assemblyscript@" + ascVersion
 	case WAT:

@@ -94,17 +94,41 @@ func fits(ctx context.Context, l Lang, path string, o Options) bool {
 	case Go:
 		return true
 	case C:
-		version := says(ctx, path, "--version")
-		return strings.Contains(says(ctx, path, "--print-targets"), "wasm32") && (!o.Pinned || strings.HasPrefix(version, "Debian clang version 14."))
+		return strings.Contains(says(ctx, path, "--print-targets"), "wasm32") && hasClangLinker(ctx, path) &&
+			(!o.Pinned || strings.HasPrefix(says(ctx, path, "--version"), "Debian clang version 14."))
 	case Rust:
 		lib := strings.TrimSpace(says(ctx, path, "--print", "target-libdir", "--target", "wasm32-unknown-unknown"))
 		_, err := os.Stat(lib)
-		return err == nil && lib != "" && (!o.Pinned || strings.HasPrefix(says(ctx, path, "--version"), "rustc 1.63.0"))
+		return err == nil && lib != "" && hasRustLinker(ctx, path) &&
+			(!o.Pinned || strings.HasPrefix(says(ctx, path, "--version"), "rustc 1.63.0"))
 	case AssemblyScript:
 		version := says(ctx, "node", path, "--version")
 		return strings.HasPrefix(version, "Version ") && (!o.Pinned || strings.TrimSpace(version) == "Version "+ascVersion)
 	}
 	return !o.Pinned || strings.HasPrefix(says(ctx, path, "--version"), "1.0.32")
+}
+
+// hasClangLinker tells whether the linker is there that a clang would call, wasm-ld or one of a version.
+func hasClangLinker(ctx context.Context, clang string) bool {
+	text, err := exec.CommandContext(ctx, clang, "--target=wasm32", "-nostdlib", "-###", "-x", "c", os.DevNull).CombinedOutput()
+	commands := strings.Split(strings.TrimSpace(string(text)), "\n")
+	linker, _, quoted := strings.Cut(strings.TrimPrefix(strings.TrimSpace(commands[len(commands)-1]), `"`), `"`)
+	if err != nil || !quoted {
+		return false
+	}
+	_, err = exec.LookPath(linker)
+	return err == nil
+}
+
+// hasRustLinker tells whether a rustc finds rust-lld: beside its libraries, or, as Debian has it, in the path.
+func hasRustLinker(ctx context.Context, rustc string) bool {
+	sysroot := strings.TrimSpace(says(ctx, rustc, "--print", "sysroot"))
+	found, err := filepath.Glob(filepath.Join(sysroot, "lib/rustlib/*/bin/rust-lld*"))
+	if err == nil && len(found) > 0 {
+		return true
+	}
+	_, err = exec.LookPath("rust-lld")
+	return err == nil
 }
 
 func says(ctx context.Context, name string, args ...string) string {
