@@ -131,6 +131,9 @@ func TestScanDoesNotAllocate(t *testing.T) {
 }
 
 func FuzzScan(f *testing.F) {
+	for _, b := range goldenBodies(f) {
+		f.Add(b)
+	}
 	f.Add([]byte{0x92, 1, 0xa1, 'x'})
 	f.Add(bytes.Repeat([]byte{0x91}, 40))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -147,6 +150,9 @@ func FuzzHello(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
+	for _, b := range goldenBodies(f) {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var h Hello
 		if Unmarshal(b, &h) != nil {

@@ -232,6 +232,10 @@ func TestNegotiate(t *testing.T) {
 }
 
 func FuzzParseFrame(f *testing.F) {
+	for _, b := range goldenFrames(f) {
+		f.Add(b)
+		f.Add(b[min(4, len(b)):]) // as sealed takes it
+	}
 	h := Header{Kind: KindRequest, Op: 1, ID: 2, Session: 1}
 	f.Add(AppendFrame(nil, &h, []byte{0x90}, []byte("raw")))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -260,6 +264,9 @@ func sealed(content []byte) []byte {
 }
 
 func FuzzParseHeader(f *testing.F) {
+	for _, b := range goldenFrames(f) {
+		f.Add(b[min(4, len(b)):])
+	}
 	f.Add(AppendHeader(nil, &Header{Kind: KindChunk, Op: 3, ID: 1 << 60, Session: 2}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, h, err := ParseHeader(b)
