@@ -82,7 +82,7 @@ func hostiles() map[string]hostile {
 			g.imports = [][]byte{importFunc(moduleWASI, "random_get", len(guestTypes))}
 			g.score = cat([]byte{0x41, 8, 0x41, 4, opCall, 0, opDrop, 0x41, 8, 0x28, 2, 0}, storePriority, returnN)
 		}), HiddenState, "sample"},
-		"by the size of memory":   {scoring(cat([]byte{0x41, 1, opMemoryGrow, 0, opDrop, opMemorySize, 0}, storePriority)), HiddenState, "sample"},
+		"by the size of memory": {scoring(cat([]byte{0x41, 1, opMemoryGrow, 0, opDrop, opMemorySize, 0}, storePriority)), HiddenState, "sample"},
 		"by the first of a batch": {scoring(cat([]byte{0x20, 1, 0x41, 1, 0x4b, 0x20, 0, 0x2d, 0}, uleb(headerBytes+56),
 			[]byte{0x41, 1, 0x47, 0x71}, storePriority)), HiddenState, "sample"},
 		"by the place in a batch": {scoring(cat([]byte{0x20, 1, 0x41, 1, 0x46}, storePriority)), HiddenState, "sample"},

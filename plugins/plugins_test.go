@@ -269,28 +269,3 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkScore(b *testing.B) {
-	benchmarkScore(b, compile(b, newHost(b, Options{}), Default()))
-}
-
-func benchmarkScore(b *testing.B, m *Module) {
-	ctx := context.Background()
-	for name, n := range map[string]int{"1": 1, "256": 256} {
-		b.Run(name, func(b *testing.B) {
-			g := policytest.NewGenerator(1)
-			facts, out := make([]policies.Facts, n), make([]policies.Score, n)
-			for i := range facts {
-				facts[i] = g.Facts()
-				facts[i].QueuedOps = 0 // asks chatty for nothing
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := m.Score(ctx, facts, out); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/record")
-		})
-	}
-}
