@@ -138,7 +138,9 @@ func (c *connection) pump(up bool) {
 		if err != nil {
 			return
 		}
-		l.write([]byte{preamble})
+		if l.write([]byte{preamble}) != nil {
+			return
+		}
 	}
 	for hello := true; ; hello = false {
 		f, err := readFrame(rd)
