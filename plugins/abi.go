@@ -3,6 +3,7 @@ package plugins
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/datanode/datanode/policies"
 )
@@ -104,18 +105,21 @@ func parseHeader(buf []byte) (rest []byte, h header, err error) {
 //	32 i64 WaitingMicros    64 u8[16] Class, zero padded
 func AppendFacts(buf []byte, f *policies.Facts) []byte {
 	le := binary.LittleEndian
-	buf = le.AppendUint64(buf, f.OpIndex)
-	buf = le.AppendUint64(buf, f.Extent)
-	buf = le.AppendUint64(buf, f.LengthBytes)
-	buf = le.AppendUint64(buf, uint64(f.NowMicros))
-	buf = le.AppendUint64(buf, uint64(f.WaitingMicros))
-	buf = le.AppendUint32(buf, f.OpPlace)
-	buf = le.AppendUint32(buf, f.QueuedOps)
-	buf = le.AppendUint32(buf, f.RunningOps)
-	buf = le.AppendUint32(buf, f.RunningSame)
-	buf = append(buf, byte(f.Kind), byte(f.Phase), byte(f.Origin), f.Attempts,
-		bit(f.ExtentOpen), f.LiveReplicas, f.WantReplicas, 0)
-	return append(buf, f.Class[:]...)
+	buf = slices.Grow(buf, factsBytes)
+	b := (*[factsBytes]byte)(buf[len(buf) : len(buf)+factsBytes]) // one check of bounds instead of sixteen
+	le.PutUint64(b[0:], f.OpIndex)
+	le.PutUint64(b[8:], f.Extent)
+	le.PutUint64(b[16:], f.LengthBytes)
+	le.PutUint64(b[24:], uint64(f.NowMicros))
+	le.PutUint64(b[32:], uint64(f.WaitingMicros))
+	le.PutUint32(b[40:], f.OpPlace)
+	le.PutUint32(b[44:], f.QueuedOps)
+	le.PutUint32(b[48:], f.RunningOps)
+	le.PutUint32(b[52:], f.RunningSame)
+	b[56], b[57], b[58], b[59] = byte(f.Kind), byte(f.Phase), byte(f.Origin), f.Attempts
+	b[60], b[61], b[62], b[63] = bit(f.ExtentOpen), f.LiveReplicas, f.WantReplicas, 0
+	copy(b[64:], f.Class[:])
+	return buf[:len(buf)+factsBytes]
 }
 
 // ParseFacts is the inverse of AppendFacts.

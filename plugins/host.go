@@ -10,7 +10,7 @@
 // A Host and its Modules may be used by several goroutines at once. Modules are compiled one after
 // the other. A guest runs nowhere but within Compile, Check, Score and Conflict, one call at a time for
 // each instance; an instance that trapped, spent its budget or answered nonsense is thrown away. The
-// only goroutines are those of calls that run, and of calls that were given up until they end.
+// only goroutines are one for each instance, which a Module has a few of until it is closed.
 package plugins
 
 import (

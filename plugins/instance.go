@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/datanode/datanode/plugins/meter"
 	"github.com/datanode/datanode/policies"
@@ -27,15 +28,26 @@ type instance struct {
 	in     uint32            // where the guest reads batches, inBytes long
 	out    uint32            // where it writes answers, outBytes long
 	env    environment
-	batch  []byte                  // reused from call to call
 	funcs  map[string]api.Function // by export; each has a stack of its own that is reused
 
-	// done gets the end of each call from the goroutine that runs it. Invariant: at most one runs.
-	done chan outcome
+	// calls go to the goroutine that runs the guest, and done gets their ends. Invariant: at most one
+	// call is under way, and watchdog is stopped when there is none.
+	calls    chan invocation
+	done     chan outcome
+	watchdog *time.Timer
 	// givenUp says that a call was left running: nothing here may be touched before done has its end.
 	givenUp bool
 	stuck   bool   // the watchdog gave it up, and m.stuck counts it
 	started uint64 // what starting has cost
+}
+
+// maxArgs of an export.
+const maxArgs = 3
+
+// invocation is a call to be made.
+type invocation struct {
+	function api.Function
+	args     [maxArgs]uint64
 }
 
 // outcome is the end of a call.
@@ -49,8 +61,11 @@ type outcome struct {
 // retires the instance in the end, also when this fails.
 func (m *Module) start(ctx context.Context, e *engine) (*instance, error) {
 	inst := &instance{
-		module: m, batch: make([]byte, 0, inBytes), funcs: map[string]api.Function{}, done: make(chan outcome, 1),
+		module: m, funcs: map[string]api.Function{}, watchdog: time.NewTimer(time.Hour),
+		calls: make(chan invocation, 1), done: make(chan outcome, 1),
 	}
+	inst.watchdog.Stop()
+	go inst.serve()
 	return inst, inst.run(ctx, e)
 }
 
@@ -131,9 +146,10 @@ func (i *instance) alloc(ctx context.Context, n uint32) (uint32, error) {
 
 // askScores has facts scored and gives the cost; len(out) == len(facts) <= batchMost.
 func (i *instance) askScores(ctx context.Context, facts []policies.Facts, out []policies.Score) (uint64, error) {
-	i.batch = appendHeader(i.batch[:0], scoreHeader(len(facts)))
+	batch := i.room(i.in, headerBytes+len(facts)*factsBytes)
+	batch = appendHeader(batch, scoreHeader(len(facts)))
 	for n := range facts {
-		i.batch = AppendFacts(i.batch, &facts[n])
+		batch = AppendFacts(batch, &facts[n])
 	}
 	answers, cost, err := i.ask(ctx, exportScore, len(facts), facts[0].NowMicros)
 	for n := 0; n < len(out) && err == nil; n++ {
@@ -146,9 +162,10 @@ func (i *instance) askScores(ctx context.Context, facts []policies.Facts, out []
 
 // askResolutions has pairs resolved and gives the cost; len(out) == len(pairs) <= batchMost.
 func (i *instance) askResolutions(ctx context.Context, pairs []policies.Pair, out []policies.Resolution) (uint64, error) {
-	i.batch = appendHeader(i.batch[:0], conflictHeader(len(pairs)))
+	batch := i.room(i.in, headerBytes+len(pairs)*pairBytes)
+	batch = appendHeader(batch, conflictHeader(len(pairs)))
 	for n := range pairs {
-		i.batch = AppendPair(i.batch, &pairs[n])
+		batch = AppendPair(batch, &pairs[n])
 	}
 	answers, cost, err := i.ask(ctx, exportConflict, len(pairs), pairs[0].Incoming.NowMicros)
 	for n := 0; n < len(out) && err == nil; n++ {
@@ -159,16 +176,19 @@ func (i *instance) askResolutions(ctx context.Context, pairs []policies.Pair, ou
 	return cost, err
 }
 
-// ask hands over i.batch and gives the answers, as a view of the guest's memory, and what they cost.
-// The room for them is cleared before, so that the last batch's are never taken for this one's.
+// room is n bytes of the guest's memory from at on, to be appended to in place. What is there once, stays:
+// memory only grows.
+func (i *instance) room(at uint32, n int) []byte {
+	bytes, _ := i.guest.Memory().Read(at, uint32(n)) // alloc has checked the range
+	return bytes[:0]
+}
+
+// ask has the batch at i.in answered and gives the answers, as a view of the guest's memory, and what they
+// cost. The room for them is cleared before, so that the last batch's are never taken for this one's.
 func (i *instance) ask(ctx context.Context, export string, n int, nowMicros int64) ([]byte, uint64, error) {
 	i.env.begin(i.module, nowMicros)
-	memory, opts := i.guest.Memory(), &i.module.host.opts
-	answers, ok := memory.Read(i.out, uint32(n*answerBytes))
-	if !ok || !memory.Write(i.in, i.batch) {
-		return nil, 0, i.module.failed(export, BadPointer, "its memory has shrunk") // cannot be: wasm memory only grows
-	}
-	clear(answers)
+	opts := &i.module.host.opts
+	clear(i.room(i.out, n*answerBytes)[:n*answerBytes])
 	written, cost, err := i.call(ctx, opts.Budget.of(n), opts.Timeout, export, uint64(i.in), uint64(n), uint64(i.out))
 	if !i.givenUp {
 		i.env.end()
@@ -179,12 +199,12 @@ func (i *instance) ask(ctx context.Context, export string, n int, nowMicros int6
 	if uint32(written) != uint32(n) {
 		return nil, 0, i.module.failed(export, BadCount, fmt.Sprintf("%d answers, want %d", uint32(written), n))
 	}
-	answers, _ = memory.Read(i.out, uint32(n*answerBytes)) // the call may have moved the memory
-	return answers, cost, nil
+	return i.room(i.out, n*answerBytes)[:n*answerBytes], cost, nil // the call may have moved the memory
 }
 
 // close frees an instance that runs nothing.
 func (i *instance) close() {
+	close(i.calls)
 	if i.guest != nil {
 		i.guest.Close(context.Background()) // its exit code is of no interest any more
 	}
