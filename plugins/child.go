@@ -112,7 +112,14 @@ func (h *Host) inChild(ctx context.Context, module []byte, config map[string]str
 		return nil, fmt.Errorf("plugins: child %q does not act as one: %w: %s", h.opts.Child, orNothing(err), printable(first))
 	}
 	v := verdict{}
-	if json.Unmarshal(answer, &v) != nil {
+	judged := json.Unmarshal(answer, &v) == nil
+	if !judged {
+		v.PeakBytes = peakOf(cmd.ProcessState)
+	}
+	if h.childEnded != nil {
+		h.childEnded(v.PeakBytes)
+	}
+	if !judged {
 		return nil, death(cmd, run, e.Limits, err, complaints.String())
 	}
 	return h.judged(&v)

@@ -1,8 +1,11 @@
 package plugins
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 )
@@ -66,4 +69,40 @@ func TestChildCancelled(t *testing.T) {
 		t.Errorf("%v, want %v", err, context.Canceled)
 	}
 	<-h.compiling
+}
+
+// A system without limits is told once, and the report says so.
+func TestUnlimitedChild(t *testing.T) {
+	var logged bytes.Buffer
+	h := newHost(t, Options{Logger: slog.New(slog.NewJSONHandler(&logged, nil))})
+	for range 2 {
+		v := &verdict{Report: &Report{Unlimited: "plan9 has no limits for it"}, Unlimited: "plan9 has no limits for it"}
+		if r, err := h.judged(v); err != nil || r.Unlimited == "" {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+	if n := strings.Count(logged.String(), "without limits"); n != 1 || !strings.Contains(logged.String(), "plan9") {
+		t.Errorf("logged %d times: %s", n, logged.String())
+	}
+}
+
+// What a child is asked is bounded, whoever asks.
+func TestBadErrands(t *testing.T) {
+	for what, in := range map[string]string{
+		"nothing":      "",
+		"no JSON":      "hello\n",
+		"no end":       strings.Repeat("x", 2*maxErrandBytes),
+		"a long one":   `{"module_bytes": 9000000}` + "\n",
+		"less than 0":  `{"module_bytes": -1}` + "\n",
+		"half of one":  `{"module_bytes": 8}` + "\nabc",
+		"other limits": `{"module_bytes": 0, "memory_pages": 70000}` + "\n",
+	} {
+		e, _, err := readErrand(bufio.NewReaderSize(strings.NewReader(in), maxErrandBytes))
+		if err == nil {
+			_, err = e.run(t.Context(), nil, "")
+		}
+		if refused := (*LoadError)(nil); err == nil || errors.As(err, &refused) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }

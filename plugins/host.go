@@ -15,9 +15,12 @@ package plugins
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -95,11 +98,16 @@ type Host struct {
 	now   func() time.Time
 	// limits of a child for a module of so many bytes.
 	limits func(moduleBytes int) limits
+	// childEnded is told how much memory a child had at its peak. nil outside of tests.
+	childEnded func(peakBytes int64)
 
 	// compiling holds a token while a module is compiled: the compiler is the largest user of memory
 	// here, and two hostile modules at once are worse than one after the other.
 	compiling chan struct{}
 	unbounded sync.Once // logs that there is no child
+
+	mu      sync.Mutex
+	modules map[*Module]bool // Guarded by mu. Those that are not closed yet.
 }
 
 // New starts a host. Close it to free what it holds.
@@ -108,7 +116,7 @@ func New(ctx context.Context, o Options) (*Host, error) {
 	if err := o.valid(); err != nil {
 		return nil, err
 	}
-	h := &Host{opts: o, now: time.Now, limits: o.limitsFor, compiling: make(chan struct{}, 1)}
+	h := &Host{opts: o, now: time.Now, limits: o.limitsFor, modules: map[*Module]bool{}, compiling: make(chan struct{}, 1)}
 	var err error
 	switch {
 	case o.CacheDir != "":
@@ -122,10 +130,17 @@ func New(ctx context.Context, o Options) (*Host, error) {
 	return h, ctx.Err()
 }
 
-// Close frees the host. Close its modules first.
-func (h *Host) Close(context.Context) error {
-	if h.cache == nil {
-		return nil
+// Close frees the host and those of its modules that are not closed yet.
+func (h *Host) Close(ctx context.Context) error {
+	h.mu.Lock()
+	modules := slices.Collect(maps.Keys(h.modules))
+	h.mu.Unlock()
+	var errs []error
+	for _, m := range modules {
+		errs = append(errs, m.Close(ctx))
 	}
-	return h.cache.close()
+	if h.cache != nil {
+		errs = append(errs, h.cache.close())
+	}
+	return errors.Join(errs...)
 }

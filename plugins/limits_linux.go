@@ -44,6 +44,15 @@ func (l limits) set() error {
 // begin with the parent's, from which it was forked.
 func peakBytes() int64 { return statusBytes("VmHWM:") }
 
+// peakOf is peakBytes of a process that has ended without telling it; too much rather than too little.
+func peakOf(ended *os.ProcessState) int64 {
+	used, ok := ended.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0
+	}
+	return used.Maxrss * 1024
+}
+
 // statusBytes is a line of /proc/self/status, such as "VmHWM:	  8768 kB"; 0 without.
 func statusBytes(name string) int64 {
 	text, err := os.ReadFile("/proc/self/status")

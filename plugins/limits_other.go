@@ -4,6 +4,7 @@ package plugins
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"time"
@@ -16,6 +17,8 @@ import (
 func (l limits) set() error { return fmt.Errorf("%s has no limits for it", runtime.GOOS) }
 
 func peakBytes() int64 { return 0 }
+
+func peakOf(*os.ProcessState) int64 { return 0 }
 
 func processorTime() time.Duration { return 0 }
 

@@ -49,7 +49,7 @@ type exportsOf struct {
 func newModule(h *Host, e *engine, p *prepared, config map[string]string) *Module {
 	_, initialize := p.layout.exports[exportInitialize]
 	_, init := p.layout.exports[exportInit]
-	return &Module{
+	m := &Module{
 		host:     h,
 		engine:   e,
 		layout:   exportsOf{initialize, init},
@@ -58,6 +58,10 @@ func newModule(h *Host, e *engine, p *prepared, config map[string]string) *Modul
 		slots:    make(chan struct{}, maxInstances),
 		counters: map[string]int64{},
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.modules[m] = true
+	return m
 }
 
 // Info is what the module said of itself when it was compiled.
@@ -196,6 +200,9 @@ func (m *Module) Close(ctx context.Context) error {
 	idle := m.idle
 	m.idle = nil
 	m.mu.Unlock()
+	m.host.mu.Lock()
+	delete(m.host.modules, m)
+	m.host.mu.Unlock()
 	for _, inst := range idle {
 		inst.close()
 	}

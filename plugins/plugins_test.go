@@ -241,6 +241,24 @@ func TestClosedModule(t *testing.T) {
 	}
 }
 
+func TestHostClosesItsModules(t *testing.T) {
+	h, err := New(t.Context(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := h.Compile(t.Context(), tiny(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantCause(t, askBoth(m, 1), Closed, "has been closed")
+	if n := len(h.modules); n != 0 {
+		t.Errorf("%d modules are left", n)
+	}
+}
+
 func TestLengthsMustMatch(t *testing.T) {
 	m := compile(t, newHost(t, Options{}), tiny(nil))
 	if _, err := m.Score(context.Background(), make([]policies.Facts, 2), make([]policies.Score, 1)); err == nil {
