@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,12 +22,11 @@ import (
 )
 
 const (
-	// besideCalls is how many calls the honest client makes beside each bomb, and as many alone before
-	// and after.
-	besideCalls, besideCallsShort = 2000, 30
-	// besideTime is how long it goes on at least: a moment would miss most of a bomb.
-	besideTime, besideTimeShort = time.Second, 20 * time.Millisecond
-	honestBytes                 = 1 << 10
+	besideCallsShort = 30
+	// besideSpan is how long the honest client takes for a call at least, on average: it would have made
+	// thousands before a bomb has gone off twice.
+	besideSpan  = 500 * time.Microsecond
+	honestBytes = 1 << 10
 	// redialAfter is how long it takes to replace a hostile connection that the node has ended.
 	redialAfter = 100 * time.Millisecond
 	// shortConns keeps a short run, which the race detector may watch, below its limit of 8128 goroutines.
@@ -40,6 +40,12 @@ const (
 	// callGoroutines is for calls. Each holds 8 KiB of the budget at least.
 	callGoroutines = (clientPoolBytes + connReserveBytes) / (8 << 10)
 )
+
+// beside is how many calls the honest client makes beside each bomb, and as many alone before and after.
+// The number of the ordinary run is small. For the full table:
+//
+//	go test ./node -run TestHostile -v -beside 2000
+var beside = flag.Int("beside", 200, "how many calls are made beside each bomb")
 
 // siege is a node and an honest client of it, while hostile connections come and go.
 type siege struct {
@@ -56,10 +62,11 @@ type siege struct {
 
 func newSiege(t *testing.T, secure bool) *siege {
 	quiet := func(cfg *Config) { cfg.Logger = slog.New(slog.DiscardHandler) } // each hostile connection has its line
-	s := &siege{secure: secure, calls: besideCalls, span: besideTime, want: pattern(7, honestBytes)}
+	s := &siege{secure: secure, calls: *beside, want: pattern(7, honestBytes)}
 	if testing.Short() {
-		s.calls, s.span = besideCallsShort, besideTimeShort
+		s.calls = besideCallsShort
 	}
+	s.span = time.Duration(s.calls) * besideSpan
 	if secure {
 		s.c = newSecureCell(t, newOffice(t, "cell"), 1, 0, quiet)
 	} else {
