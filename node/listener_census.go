@@ -24,13 +24,17 @@ const (
 // connection's calls should have to wait for so many to notice.
 const maxCallsPerConn = 1024
 
-// What the peers of all accepted connections can make this node hold. With the most connections there
-// may be, and the reserve of each, it is less than a gigabyte.
+// What the peers of all connections can make this node hold. With the most connections there
+// may be, and the reserve of each, it is little more than a gigabyte.
 const (
 	// clientPoolBytes is shared by clients and, in plaintext, nodes; nodePoolBytes by nodes with a
 	// certificate, whom clients cannot crowd out.
 	clientPoolBytes = 256 << 20
 	nodePoolBytes   = 128 << 20
+	// passedOnPoolBytes is for answers of other nodes that are passed on, and passedOnWindow how much of
+	// them one session of one node's connection holds.
+	passedOnPoolBytes = 256 << 20
+	passedOnWindow    = 64 << 20
 	// connReserveBytes is what each connection has in any case: about a chunk, or thirty small calls.
 	connReserveBytes = 512 << 10
 )

@@ -43,6 +43,7 @@ type Node struct {
 	watch    *watch
 	appends  *appenders
 	inbound  *inbound
+	passedOn *mux.Budget // of what other nodes have answered and nobody has taken yet
 	httpd    *http.Server
 	httpAddr string
 
@@ -125,6 +126,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.listener.hello = func() streamHello { return streamHello{cell: n.cell(), node: cfg.ID} }
 	n.listener.blank = func() bool { return n.log.LastIndex() <= bootstrapIndex }
 	n.listener.frames, n.listener.logger = n.serveConn, n.logger
+	n.passedOn = mux.NewBudget(passedOnPoolBytes, connReserveBytes)
 	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, cfg.Dial, n.peerConfig)
 	n.inbound = newInbound()
 	n.policies = newRegistry(n)
@@ -249,7 +251,12 @@ func (n *Node) muxHello() wire.Hello {
 }
 
 func (n *Node) peerConfig() mux.Config {
-	return mux.Config{Hello: n.muxHello(), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch}
+	return mux.Config{
+		Hello: n.muxHello(), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch,
+		// Answers that are passed on wait for those who asked. With the usual window, eight slow readers would
+		// use up the session of all others; with this one memory is what bounds them.
+		SessionWindowBytes: passedOnWindow, Share: n.passedOn.NewShare(),
+	}
 }
 
 func (n *Node) countMismatch(m mux.Mismatch) { n.mismatches[m.Kind].Add(1) }
