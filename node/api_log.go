@@ -97,7 +97,7 @@ func describeCommand(id state.OpID, cmd state.Command) string {
 	case *state.Suspect:
 		return fmt.Sprintf("extent=%d node=%s %s", c.Extent, c.Node, c.Note)
 	case *state.Rescore:
-		return fmt.Sprintf("op=%s priority=%d %s", c.Op, c.Decision.Priority, c.Decision.Reason)
+		return fmt.Sprintf("op=%s priority=%d cost=%d %s", c.Op, c.Decision.Priority, c.Decision.Cost, c.Decision.Reason)
 	case *state.Join:
 		return fmt.Sprintf("node=%s addr=%s voter=%t", c.Node, c.Addr, c.Voter)
 	case *state.SetNodeState:
@@ -124,7 +124,7 @@ func describeAdmit(id state.OpID, c *state.Admit) string {
 	if c.Node != "" {
 		s += " node=" + string(c.Node)
 	}
-	s += fmt.Sprintf(" priority=%d reason=%q", c.Decision.Priority, c.Decision.Reason)
+	s += fmt.Sprintf(" priority=%d cost=%d reason=%q", c.Decision.Priority, c.Decision.Cost, c.Decision.Reason)
 	for _, k := range c.Decision.Conflicts {
 		s += fmt.Sprintf(" %s=%s", k.Final, k.With)
 	}
