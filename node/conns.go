@@ -38,12 +38,19 @@ func (n *Node) connections() []connection {
 	return all
 }
 
+// serveConns answers all who ask at once with one stock: taking it looks at every call in flight, theirs too.
 func (n *Node) serveConns(_ context.Context, c *mux.ServerCall) error {
-	reply := wire.ConnsReply{Node: string(n.id)}
-	for _, conn := range n.connections() {
-		reply.Conns = append(reply.Conns, conn.describe())
+	reply, err, _ := n.stocktaking.Do("", func() (any, error) {
+		reply := wire.ConnsReply{Node: string(n.id)}
+		for _, conn := range n.connections() {
+			reply.Conns = append(reply.Conns, conn.describe())
+		}
+		return &reply, nil
+	})
+	if err != nil {
+		return err
 	}
-	return c.Reply(&reply, nil)
+	return c.Reply(reply, nil)
 }
 
 func (c *connection) describe() wire.Connection {

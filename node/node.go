@@ -19,6 +19,7 @@ import (
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
+	"golang.org/x/sync/singleflight"
 )
 
 // Node is one running datanode. Its methods may be called from any goroutine.
@@ -30,22 +31,23 @@ type Node struct {
 	time        timing
 	logger      *slog.Logger
 
-	listener *listener
-	log      *raftlog.Group
-	group    atomic.Pointer[raftlog.Group] // log, for what raft calls while it is opened
-	store    *extent.Store
-	peers    *peers
-	secure   *security // nil: plaintext
-	policies *registry
-	exec     *executor
-	admit    *admission
-	report   *reporter
-	watch    *watch
-	appends  *appenders
-	inbound  *inbound
-	passedOn *mux.Budget // of what other nodes have answered and nobody has taken yet
-	httpd    *http.Server
-	httpAddr string
+	listener    *listener
+	log         *raftlog.Group
+	group       atomic.Pointer[raftlog.Group] // log, for what raft calls while it is opened
+	store       *extent.Store
+	peers       *peers
+	secure      *security // nil: plaintext
+	policies    *registry
+	exec        *executor
+	admit       *admission
+	report      *reporter
+	watch       *watch
+	appends     *appenders
+	inbound     *inbound
+	stocktaking singleflight.Group // of conns
+	passedOn    *mux.Budget        // of what other nodes have answered and nobody has taken yet
+	httpd       *http.Server
+	httpAddr    string
 
 	identityMu sync.Mutex
 	identity   identity // Guarded by identityMu.
