@@ -14,7 +14,7 @@ const FEATURE_CHUNK_OFFSET = 1n;
 const HELLO_MS = 5000;
 const PING_EVERY_MS = 5000;
 const PING_TIMEOUT_MS = 15000;
-const GRANT_PARTS = 4; // a window is granted back in quarters, as the document has it
+const GRANT_PARTS = 8; // a window is granted back in eighths, as the document has it
 
 const defaultHello = {
   magic: 'datanode', oldest: VERSION, newest: VERSION, cell: '', node: '', incarnation: 0n, features: FEATURE_CHUNK_OFFSET,
