@@ -137,6 +137,8 @@ func parseText(t *testing.T, in string) []state.Command {
 			commands = append(commands, &state.Join{Node: state.NodeID(f[1]), Addr: f[2], Voter: len(f) > 3})
 		case "set":
 			commands = append(commands, &state.Set{Key: f[1], Value: f[2]})
+		case "load":
+			commands = append(commands, quietHours())
 		default:
 			t.Fatalf("unknown line %q", line)
 		}
@@ -196,7 +198,7 @@ func FuzzParseEntry(f *testing.F) {
 }
 
 func FuzzParseCommands(f *testing.F) {
-	for _, commands := range [][]state.Command{nil, {join("n1")}, {&state.Set{Key: "a"}, &state.Finish{Confirmed: []state.NodeID{"n1"}}}} {
+	for _, commands := range [][]state.Command{nil, {join("n1")}, {&state.Set{Key: "a"}, &state.Finish{Confirmed: []state.NodeID{"n1"}}}, {quietHours()}} {
 		body, err := AppendCommands(nil, commands)
 		if err != nil {
 			f.Fatal(err)

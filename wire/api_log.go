@@ -1,10 +1,12 @@
 package wire
 
 // PolicyLoadRequest brings a module into the cell; its bytes follow as chunks. The reply is a Policy.
+// Config is what the policy is told; empty for its own defaults.
 type PolicyLoadRequest struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
 	Length uint64
+	Config map[string]string
 }
 
 // PolicyRequest names a policy by digest ("sha256:…"); any unique prefix of the hex digits will do.
@@ -25,6 +27,9 @@ type Policy struct {
 	State    string   `json:"state"` // "active", "previous", "loaded"
 	Compiled []string `json:"compiled_on"`
 	Reasons  []string `json:"reasons,omitempty"`
+	// Module is the digest of the bytes; Digest is that of module and configuration where there is one.
+	Module string            `json:"module"`
+	Config map[string]string `json:"config,omitempty"`
 }
 
 // PoliciesReply lists the loaded policies.

@@ -13,7 +13,7 @@ import (
 type Encoded []byte
 
 // Marshal encodes v as msgpack: structs as arrays of their exported fields in order, integers in
-// their shortest form. Times are not accepted; send an integer of nanoseconds.
+// their shortest form, maps of strings by their sorted keys. Times are not accepted; send an integer of nanoseconds.
 func Marshal(v any) ([]byte, error) { return AppendMarshal(nil, v) }
 
 // AppendMarshal is Marshal that appends to buf.
@@ -29,6 +29,7 @@ func AppendMarshal(buf []byte, v any) ([]byte, error) {
 	e.sink.b = buf
 	e.enc.Reset(&e.sink)
 	e.enc.UseCompactInts(true)
+	e.enc.SetSortMapKeys(true)
 	e.enc.UseArrayEncodedStructs(true)
 	err := e.enc.Encode(v)
 	out := e.sink.b

@@ -1,6 +1,10 @@
 package state
 
-import "github.com/datanode/datanode/policies"
+import (
+	"cmp"
+
+	"github.com/datanode/datanode/policies"
+)
 
 // CommandType tags a command in an entry. Numbered by hand: never reused, only appended.
 type CommandType uint8
@@ -229,7 +233,8 @@ type Set struct {
 	Value string
 }
 
-// LoadPolicy makes a policy known by digest. Its bytes never enter the log.
+// LoadPolicy makes a policy known by digest. Its bytes never enter the log; its configuration does, and is
+// part of what the digest names, so that every node that compiles the policy compiles the same one.
 type LoadPolicy struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
@@ -238,7 +243,15 @@ type LoadPolicy struct {
 	Version string
 	Bytes   uint64
 	Source  NodeID // has the bytes
+
+	// Module is the digest of the bytes where Config is given: Digest is then that of both.
+	Module string
+	// Config is what the policy is told wherever it is compiled. Never written to.
+	Config map[string]string
 }
+
+// ModuleDigest is the digest of the policy's bytes.
+func (c *LoadPolicy) ModuleDigest() string { return cmp.Or(c.Module, c.Digest) }
 
 // ActivatePolicy makes a loaded policy the one that decides. An empty digest is the native default.
 type ActivatePolicy struct {

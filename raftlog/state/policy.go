@@ -1,10 +1,19 @@
 package state
 
-import "github.com/datanode/datanode/wire"
+import (
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/wire"
+)
 
 func (s *State) loadPolicy(c *LoadPolicy) Result {
 	if c.Digest == "" {
 		return refused(wire.CodeInvalid, "a policy needs a digest")
+	}
+	if err := policies.CheckConfig(c.Config); err != nil {
+		return refused(wire.CodeInvalid, "%s", err.Error())
+	}
+	if want := policies.ConfiguredDigest(c.ModuleDigest(), c.Config); c.Digest != want {
+		return refused(wire.CodeInvalid, "a policy with this module and configuration is %s, not %s", want, c.Digest)
 	}
 	p := *c
 	s.loaded.Set(p.Digest, &p)

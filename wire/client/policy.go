@@ -11,8 +11,14 @@ import (
 // PolicyLoad brings a module into the cell. It decides nothing until it is activated. Loading the
 // same module again changes nothing.
 func (c *Client) PolicyLoad(ctx context.Context, module []byte) (wire.Policy, error) {
+	return c.PolicyLoadWith(ctx, module, nil)
+}
+
+// PolicyLoadWith is PolicyLoad with a configuration, which is part of what is loaded: the same module with
+// another one is another policy, with a digest of its own, to be activated like any other.
+func (c *Client) PolicyLoadWith(ctx context.Context, module []byte, config map[string]string) (wire.Policy, error) {
 	var loaded wire.Policy
-	req := wire.PolicyLoadRequest{Length: uint64(len(module))}
+	req := wire.PolicyLoadRequest{Length: uint64(len(module)), Config: config}
 	err := c.run(ctx, wire.OpPolicyLoad, route{}, repeatable, func(conn *mux.Conn) error {
 		s, err := conn.Open(ctx, c.request(wire.OpPolicyLoad, route{}, &req))
 		if err != nil {

@@ -3,7 +3,7 @@
 //
 //	join n1 n2 n3 [voter]               nodes join and are up        set KEY VALUE
 //	down n1 | up n1 | remove n1                                      session
-//	create on=n1,n2,n3 [want=3]         admits; see admit.go         load D | activate [D] | rollback
+//	create on=n1,n2,n3 [want=3]         admits; see admit.go         load D [key=value] | activate [D] | rollback
 //	start 7 [executor=] [source= target= replaces=]                  clock 10s
 //	finish 7 done|retry|fail [fence=] [detail=] [length= sum= confirmed=n1,n2]
 //	cancel 7 | rescore 7 priority=5 | gone 1 n2 [since=] | suspect 1 n2
@@ -14,11 +14,13 @@
 package statetest
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 )
 
@@ -133,7 +135,7 @@ func (c *Cell) other(l *line) state.Command {
 	case "set":
 		return &state.Set{Key: l.arg(0), Value: l.arg(1)}
 	case "load":
-		return &state.LoadPolicy{Digest: l.arg(0), Name: l.arg(0)}
+		return l.load()
 	case "activate":
 		return &state.ActivatePolicy{Digest: l.arg(0)}
 	case "rollback":
@@ -144,6 +146,17 @@ func (c *Cell) other(l *line) state.Command {
 		return &state.Suspect{Extent: l.extent(), Node: state.NodeID(l.arg(1))}
 	}
 	return c.onOp(l)
+}
+
+// load is of a module, configured where the line has keys; a second argument is the digest of both, where
+// it is not to be the right one.
+func (l *line) load() state.Command {
+	p := &state.LoadPolicy{Digest: l.arg(0), Name: l.arg(0)}
+	if len(l.keys) > 0 {
+		p.Module, p.Config = l.arg(0), l.keys
+		p.Digest = cmp.Or(l.arg(1), policies.ConfiguredDigest(p.Module, p.Config))
+	}
+	return p
 }
 
 // gone confirms what is asked of the node, unless the line says since when.
