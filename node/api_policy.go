@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -13,27 +14,33 @@ import (
 // compileWait is how long an activation waits for a majority of the voters to compile the policy.
 const compileWait = 15 * time.Second
 
-// servePolicyLoad takes a module's bytes, puts them through the gate and makes the policy known. The
-// other nodes fetch it from here.
+// servePolicyLoad takes a module's bytes, puts them through the gate with their configuration and makes the
+// policy known. The other nodes fetch the bytes from here; the configuration is in the log.
 func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall) error {
 	var req wire.PolicyLoadRequest
 	if err := c.Decode(&req); err != nil {
 		return err
 	}
+	if err := policies.CheckConfig(req.Config); err != nil {
+		return wire.Errorf(c.Op(), wire.CodeInvalid, "%v", err)
+	}
 	module, err := collect(c.Recv, MaxModuleBytes)
 	if err != nil {
 		return err
 	}
-	p, err := n.policies.add(ctx, module)
+	p, err := n.policies.add(ctx, module, req.Config)
 	if err != nil {
 		return err
 	}
 	info := p.Info()
 	if n.log.View().Policy(info.Digest) == nil {
-		err = n.proposeOne(ctx, &state.LoadPolicy{
+		load := &state.LoadPolicy{
 			Digest: info.Digest, Name: info.Name, Version: info.Version, Bytes: uint64(len(module)), Source: n.id,
-		})
-		if err != nil {
+		}
+		if len(req.Config) > 0 {
+			load.Module, load.Config = digestOf(module), req.Config
+		}
+		if err := n.proposeOne(ctx, load); err != nil {
 			return err
 		}
 	}
@@ -141,6 +148,7 @@ func (n *Node) servePolicies(ctx context.Context, c *mux.ServerCall) error {
 func (n *Node) describePolicy(view *state.View, p *state.LoadPolicy) wire.Policy {
 	out := wire.Policy{
 		Digest: p.Digest, Name: p.Name, Version: p.Version, Bytes: p.Bytes, State: "loaded", Compiled: n.watch.compiledOn(p.Digest),
+		Module: p.ModuleDigest(), Config: p.Config,
 	}
 	switch p.Digest {
 	case view.Active:
@@ -160,8 +168,8 @@ func (n *Node) servePolicyFetch(ctx context.Context, c *mux.ServerCall) error {
 	if err := c.Decode(&req); err != nil {
 		return err
 	}
-	if n.policies.get(req.Digest) == nil {
-		return wire.Errorf(c.Op(), wire.CodeNotFound, "%s does not have policy %s", n.id, req.Digest)
+	if !n.policies.keeps(req.Digest) {
+		return wire.Errorf(c.Op(), wire.CodeNotFound, "%s does not have the module %s", n.id, req.Digest)
 	}
 	module, err := n.policies.read(req.Digest)
 	if err != nil {

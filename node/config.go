@@ -36,8 +36,9 @@ type Peer struct {
 
 // PolicyHost compiles policy modules. It is how the plugins come in without being imported.
 type PolicyHost interface {
-	// Compile checks and compiles a module. The error is for the person who loads it: one line.
-	Compile(ctx context.Context, module []byte) (policies.Policy, error)
+	// Compile checks and compiles a module that is told config, which may be empty and is not written
+	// to. The error is for the person who loads it: one line.
+	Compile(ctx context.Context, module []byte, config map[string]string) (policies.Policy, error)
 }
 
 // Config says what a node is. ID, Dir and one of Listen and Listener are needed, and for a new

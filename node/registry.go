@@ -20,21 +20,22 @@ import (
 // MaxModuleBytes bounds a policy module.
 const MaxModuleBytes = 16 << 20
 
-// registry keeps the policies that the log names: their bytes on disk, by digest, and each of them
-// compiled. A module that is not here yet is fetched from a node that has it.
+// registry keeps the policies that the log names: the bytes of their modules on disk, by digest, and each
+// policy compiled with its configuration. A module that is not here yet is fetched from a node that has it.
 type registry struct {
 	n   *Node
 	dir string
 
 	mu       sync.Mutex
-	compiled map[string]policies.Policy // Guarded by mu. By digest.
-	failed   map[string]string          // Guarded by mu. Why a module could not be compiled.
+	compiled map[string]policies.Policy // Guarded by mu. By digest of module and configuration.
+	modules  map[string]bool            // Guarded by mu. Digests of the modules that are on disk.
+	failed   map[string]string          // Guarded by mu. Why a policy could not be compiled.
 }
 
 func newRegistry(n *Node) *registry {
 	return &registry{
 		n: n, dir: filepath.Join(n.cfg.Dir, "policies"),
-		compiled: map[string]policies.Policy{}, failed: map[string]string{},
+		compiled: map[string]policies.Policy{}, modules: map[string]bool{}, failed: map[string]string{},
 	}
 }
 
@@ -45,7 +46,7 @@ func (r *registry) open(ctx context.Context) error {
 	if r.n.cfg.Policies == nil || len(r.n.cfg.DefaultModule) == 0 {
 		return nil
 	}
-	if _, err := r.add(ctx, r.n.cfg.DefaultModule); err != nil {
+	if _, err := r.add(ctx, r.n.cfg.DefaultModule, nil); err != nil {
 		return fmt.Errorf("default policy: %w", err)
 	}
 	return nil
@@ -56,26 +57,58 @@ func digestOf(module []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// add compiles a module and keeps its bytes.
-func (r *registry) add(ctx context.Context, module []byte) (policies.Policy, error) {
+// add compiles a module with a configuration and keeps its bytes.
+func (r *registry) add(ctx context.Context, module []byte, config map[string]string) (policies.Policy, error) {
 	digest := digestOf(module)
-	if p := r.get(digest); p != nil {
+	id := policies.ConfiguredDigest(digest, config)
+	if p := r.get(id); p != nil {
 		return p, nil
 	}
-	if r.n.cfg.Policies == nil {
-		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodePrecondition, "this node runs without a policy host")
-	}
-	p, err := r.n.cfg.Policies.Compile(ctx, module)
+	p, err := r.compile(ctx, module, config)
 	if err != nil {
-		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "%v", err)
+		return nil, err
 	}
 	if err := vfs.ReplaceFile(r.n.cfg.FS, r.path(digest), module); err != nil {
 		return nil, fmt.Errorf("keep policy %s: %w", digest, err)
 	}
+	p = identify(p, id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.compiled[digest] = p
+	r.compiled[id], r.modules[digest] = p, true
 	return p, nil
+}
+
+func (r *registry) compile(ctx context.Context, module []byte, config map[string]string) (policies.Policy, error) {
+	if r.n.cfg.Policies == nil {
+		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodePrecondition, "this node runs without a policy host")
+	}
+	p, err := r.n.cfg.Policies.Compile(ctx, module, config)
+	if refused := (*wire.Error)(nil); errors.As(err, &refused) {
+		return nil, refused
+	}
+	if err != nil {
+		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "%v", err)
+	}
+	return p, nil
+}
+
+// identified is a policy under the digest of its module and configuration, which decisions record.
+type identified struct {
+	policies.Policy
+	digest string
+}
+
+func identify(p policies.Policy, digest string) policies.Policy {
+	if p.Info().Digest == digest {
+		return p
+	}
+	return &identified{p, digest}
+}
+
+func (p *identified) Info() policies.Info {
+	info := p.Policy.Info()
+	info.Digest = p.digest
+	return info
 }
 
 func (r *registry) path(digest string) string {
@@ -90,6 +123,13 @@ func (r *registry) get(digest string) policies.Policy {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.compiled[digest]
+}
+
+// keeps tells whether a module's bytes are here. Only of such a digest is the path formed for a peer.
+func (r *registry) keeps(module string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.modules[module]
 }
 
 // digests are those of the policies that this node could run.
@@ -140,14 +180,14 @@ func (r *registry) ensure(ctx context.Context, p *state.LoadPolicy) {
 	if have || failed || r.n.cfg.Policies == nil {
 		return
 	}
-	module, err := r.read(p.Digest)
-	if err != nil || digestOf(module) != p.Digest {
+	module, err := r.read(p.ModuleDigest())
+	if err != nil || digestOf(module) != p.ModuleDigest() {
 		if module, err = r.fetch(ctx, p); err != nil {
 			r.n.logger.Warn("policy not fetched", "policy", p.Digest, "error", err)
 			return
 		}
 	}
-	if _, err := r.add(ctx, module); err != nil && ctx.Err() == nil {
+	if _, err := r.add(ctx, module, p.Config); err != nil && ctx.Err() == nil {
 		r.n.logger.Error("policy not usable here", "policy", p.Digest, "error", err)
 		r.mu.Lock()
 		r.failed[p.Digest] = err.Error()
@@ -166,7 +206,7 @@ func (r *registry) fetch(ctx context.Context, p *state.LoadPolicy) ([]byte, erro
 	})
 	var errs []error
 	for _, id := range from {
-		module, err := r.fetchFrom(ctx, id, p.Digest)
+		module, err := r.fetchFrom(ctx, id, p.ModuleDigest())
 		if err == nil {
 			return module, nil
 		}

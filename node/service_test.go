@@ -218,7 +218,7 @@ type namedPolicy struct {
 
 func (p *namedPolicy) Info() policies.Info { return p.info }
 
-func (fakeHost) Compile(_ context.Context, module []byte) (policies.Policy, error) {
+func (fakeHost) Compile(_ context.Context, module []byte, config map[string]string) (policies.Policy, error) {
 	name, ok := strings.CutPrefix(string(module), "policy ")
 	if !ok {
 		return nil, errors.New("not a module: it begins with other bytes")

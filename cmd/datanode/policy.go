@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
@@ -20,15 +21,22 @@ func newPolicyCommand(a *app) *cobra.Command {
 
 func newPolicyLoadCommand(a *app) *cobra.Command {
 	var activate bool
+	var config []string
 	cmd := &cobra.Command{
 		Use: "load MODULE.wasm", Short: "Bring a policy into the cell; it decides nothing yet", Args: takes(1, 1),
-		Example: "  datanode policy load mine.wasm\n  datanode policy load mine.wasm --activate",
+		Long: "Bring a policy into the cell; it decides nothing yet. Its configuration is part of what is loaded: to change it, load the module " +
+			"with another one, and activate that. policy rollback goes back to the policy before, with the configuration that it had.",
+		Example: "  datanode policy load mine.wasm\n  datanode policy load mine.wasm --activate\n  datanode policy load quiet-hours.wasm --config from=22 --config to=6",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			module, err := a.readWhole(ctx, args[0], maxModuleBytes)
 			if err != nil {
 				return err
 			}
-			p, err := c.PolicyLoad(ctx, module)
+			told, err := parseConfig(config)
+			if err != nil {
+				return err
+			}
+			p, err := c.PolicyLoadWith(ctx, module, told)
 			if err == nil && activate {
 				p, err = c.PolicyActivate(ctx, p.Digest)
 			}
@@ -39,7 +47,21 @@ func newPolicyLoadCommand(a *app) *cobra.Command {
 		}),
 	}
 	cmd.Flags().BoolVar(&activate, "activate", false, "let it decide from now on")
+	cmd.Flags().StringArrayVar(&config, "config", nil, "KEY=VALUE that the policy is told; repeatable")
 	return cmd
+}
+
+// parseConfig reads KEY=VALUE pairs. What the cell will take of them is its own business.
+func parseConfig(pairs []string) (map[string]string, error) {
+	config := map[string]string{}
+	for _, pair := range pairs {
+		key, value, ok := strings.Cut(pair, "=")
+		if _, twice := config[key]; !ok || key == "" || twice {
+			return nil, usagef("--config %q: want KEY=VALUE, each key once", pair)
+		}
+		config[key] = value
+	}
+	return config, nil
 }
 
 func newPolicyActivateCommand(a *app) *cobra.Command {
@@ -91,7 +113,8 @@ func printPolicies(a *app, all []wire.Policy) error {
 		column[wire.Policy]{"VERSION", func(p wire.Policy) string { return p.Version }},
 		column[wire.Policy]{"BYTES", func(p wire.Policy) string { return count(p.Bytes) }},
 		column[wire.Policy]{"COMPILED-ON", func(p wire.Policy) string { return strings.Join(p.Compiled, ",") }},
-		column[wire.Policy]{"DIGEST", func(p wire.Policy) string { return p.Digest }})
+		column[wire.Policy]{"DIGEST", func(p wire.Policy) string { return p.Digest }},
+		column[wire.Policy]{"CONFIG", func(p wire.Policy) string { return policies.ConfigText(p.Config) }})
 }
 
 func newPolicyShowCommand(a *app) *cobra.Command {
@@ -109,6 +132,7 @@ func newPolicyShowCommand(a *app) *cobra.Command {
 			fields := []field{
 				{"name", p.Name}, {"version", p.Version}, {"state", p.State}, {"digest", p.Digest},
 				{"bytes", count(p.Bytes)}, {"compiled on", strings.Join(p.Compiled, ",")},
+				{"module", p.Module}, {"config", policies.ConfigText(p.Config)},
 			}
 			return show(a, p, append(fields, reasonFields(p.Reasons)...))
 		}),

@@ -16,15 +16,18 @@ import (
 // policyHost lets a node compile modules without knowing what compiles them.
 type policyHost struct{ host *plugins.Host }
 
-// Compile gives a module's policy. A module that is refused is the caller's mistake, not ours, and the
-// error says so across the wire.
-func (p policyHost) Compile(ctx context.Context, module []byte) (policies.Policy, error) {
-	m, err := p.host.Compile(ctx, module)
+// Compile gives a module's policy. A module or configuration that is refused is the caller's mistake, not
+// ours, and the error says so across the wire.
+func (p policyHost) Compile(ctx context.Context, module []byte, config map[string]string) (policies.Policy, error) {
+	m, err := p.host.CompileWith(ctx, module, config)
 	if refused := (*plugins.LoadError)(nil); errors.As(err, &refused) {
 		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "%s", refused.Error())
 	}
 	if err != nil {
 		return nil, err
+	}
+	if err := policies.CheckConfigSchema(m.ConfigSchema(), config); err != nil {
+		return nil, errors.Join(wire.Errorf(wire.OpPolicyLoad, wire.CodeInvalid, "%v", err), m.Close(ctx))
 	}
 	return m, nil
 }

@@ -46,12 +46,12 @@ func TestHostileModuleIsRefused(t *testing.T) {
 	host, err := newHost(t.Context(), nil, t.TempDir())
 	must(t, err)
 	defer func() { must(t, host.Close(context.WithoutCancel(t.Context()))) }()
-	_, err = policyHost{host}.Compile(t.Context(), []byte("\x00asm\x01\x00\x00\x00"))
+	_, err = policyHost{host}.Compile(t.Context(), []byte("\x00asm\x01\x00\x00\x00"), nil)
 	if refused := (*wire.Error)(nil); !errors.As(err, &refused) || refused.Code != wire.CodeEnvelope ||
 		!strings.Contains(err.Error(), string(plugins.MissingExport)) {
 		t.Errorf("%v, want a refusal for %s", err, plugins.MissingExport)
 	}
-	p, err := policyHost{host}.Compile(t.Context(), plugins.Default())
+	p, err := policyHost{host}.Compile(t.Context(), plugins.Default(), nil)
 	must(t, err)
 	if p.Info().Name != "default" {
 		t.Errorf("%+v", p.Info())
