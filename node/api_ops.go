@@ -200,6 +200,9 @@ func describeDecision(view *state.View, o *state.Op, alone bool) wire.Decision {
 	}
 	if alone {
 		out.Facts = describeFacts(&d.Facts)
+		if p := view.Policy(d.Policy); p != nil {
+			out.Config = p.Config
+		}
 	}
 	return out
 }

@@ -149,6 +149,8 @@ type Decision struct {
 	Fallback  string     `json:"fallback,omitempty"`
 	Facts     []Fact     `json:"facts,omitempty"` // not in lists
 	Conflicts []Conflict `json:"conflicts,omitempty"`
+
+	Config map[string]string `json:"config,omitempty"` // of the policy, which its digest covers; not in lists
 }
 
 // Step is one event in the life of an operation.

@@ -22,7 +22,8 @@ const orderTaker = "n3"
 
 // A policy decides what starts first. The same six repairs wait for the same node under two policies,
 // and the log says in which order they started. Three are of gold extents that lack one replica, three
-// of others that lack two: one policy looks at the class, the other at what is lacking.
+// of others that lack two: one policy looks at the class, and at another when it is configured so, the
+// other at what is lacking.
 func TestPolicyChangesTheOrder(t *testing.T) {
 	host, err := newHost(t.Context(), nil, "")
 	must(t, err)
@@ -34,14 +35,21 @@ func TestPolicyChangesTheOrder(t *testing.T) {
 	o := ordering{t: t, cell: cell, c: cell.client(devID(0))}
 	must(t, o.c.SetSetting(t.Context(), "max-running", "1"))
 
-	gold := o.load("gold-class-first")
+	gold := o.load("gold-class-first", nil)
 	order, first := o.race(gold)
 	if want := "gold gold gold plain plain plain"; order != want {
 		t.Errorf("under %s they started in the order %s, want %s", gold.Name, order, want)
 	}
 	o.explains(first, gold.Digest, "gold-class-first 1", "its class is preferred", "class gold", "live_replicas 2", "want_replicas 3")
 
-	least := o.load("least-redundant-first")
+	plain := o.load("gold-class-first", map[string]string{"class": "plain"})
+	order, first = o.race(plain)
+	if want := "plain plain plain gold gold gold"; order != want {
+		t.Errorf("under %s for another class they started in the order %s, want %s", plain.Name, order, want)
+	}
+	o.explains(first, plain.Digest, "gold-class-first 1", "config class=plain", "its class is preferred", "class plain")
+
+	least := o.load("least-redundant-first", nil)
 	order, first = o.race(least)
 	if want := "plain plain plain gold gold gold"; order != want {
 		t.Errorf("under %s they started in the order %s, want %s", least.Name, order, want)
@@ -56,7 +64,7 @@ type ordering struct {
 }
 
 // load loads one of the examples: its module as it is committed, or built where it is written in Go.
-func (o *ordering) load(name string) wire.Policy {
+func (o *ordering) load(name string, config map[string]string) wire.Policy {
 	o.t.Helper()
 	dir := "../../examples/policies/" + name
 	path := filepath.Join(dir, name+".wasm")
@@ -66,7 +74,7 @@ func (o *ordering) load(name string) wire.Policy {
 	}
 	module, err := os.ReadFile(path)
 	must(o.t, err)
-	p, err := o.c.PolicyLoad(o.t.Context(), module)
+	p, err := o.c.PolicyLoadWith(o.t.Context(), module, config)
 	must(o.t, err)
 	return p
 }

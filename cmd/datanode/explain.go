@@ -7,6 +7,7 @@ import (
 	"iter"
 	"strings"
 
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
@@ -134,6 +135,9 @@ func asker(o wire.Op) string {
 func explainDecision(b *strings.Builder, d wire.Decision) {
 	fmt.Fprintf(b, "\nDecided by policy %s, epoch %d\n  digest    %s\n  priority  %d: %s\n",
 		orNone(d.Policy), d.Epoch, orNone(d.Digest), d.Priority, orNone(d.Reason))
+	if len(d.Config) > 0 {
+		fmt.Fprintf(b, "  config    %s\n", oneLine(policies.ConfigText(d.Config)))
+	}
 	if d.Cost > 0 {
 		fmt.Fprintf(b, "  cost      %d\n", d.Cost)
 	}
