@@ -37,7 +37,7 @@ func layers() map[string][]string {
 		"node": {"pki", "wire", "wire/mux", "wire/client", "policies", "raftlog", "raftlog/state",
 			"node/internal/vfs", "node/extent", "node/schedule", "node/console"},
 		"examples/policies": {"plugins/guest"},
-		"cmd/datanode": {"pki", "wire", "wire/mux", "wire/client", "wire/rpcbench", "policies", "policies/policytest", "policies/sim", "plugins",
+		"cmd/datanode": {"pki", "wire", "wire/mux", "wire/client", "wire/rpcbench", "policies", "policies/policytest", "policies/sim", "plugins", "plugins/guest",
 			"raftlog", "raftlog/state", "node", "node/console"},
 	}
 }

@@ -27,7 +27,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, env func(stri
 func runContext(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env}
 	root := newRootCommand(a)
-	root.SetArgs(args)
+	root.SetArgs(singleDash(args))
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		a.note("datanode: %s", oneLine(explainError(ctx, err)))

@@ -13,10 +13,17 @@ import (
 // maxModuleBytes bounds what is read of a module before it is checked.
 const maxModuleBytes = 64 << 20
 
+const policyHelp = `Policies choose what goes first and who yields, among outcomes that are all safe. From nothing to one that decides:
+
+  datanode policy new my-policy        write a folder to begin with
+  datanode policy test my-policy       build it, and hold it against its cases
+  datanode policy build my-policy      make my-policy/my-policy.wasm
+  datanode policy load my-policy/my-policy.wasm --activate`
+
 func newPolicyCommand(a *app) *cobra.Command {
-	return group("policy", "Try, load, activate and roll back policies", "",
-		newPolicyCheckCommand(a), newPolicyTestCommand(a), newPolicyLoadCommand(a), newPolicyActivateCommand(a),
-		newPolicyRollbackCommand(a), newPolicyListCommand(a), newPolicyShowCommand(a))
+	return group("policy", "Write, try, load, activate and roll back policies", policyHelp,
+		newPolicyNewCommand(a), newPolicyBuildCommand(a), newPolicyCheckCommand(a), newPolicyTestCommand(a), newPolicyBenchCommand(a),
+		newPolicyLoadCommand(a), newPolicyActivateCommand(a), newPolicyRollbackCommand(a), newPolicyListCommand(a), newPolicyShowCommand(a))
 }
 
 func newPolicyLoadCommand(a *app) *cobra.Command {
@@ -57,7 +64,7 @@ func parseConfig(pairs []string) (map[string]string, error) {
 	for _, pair := range pairs {
 		key, value, ok := strings.Cut(pair, "=")
 		if _, twice := config[key]; !ok || key == "" || twice {
-			return nil, usagef("--config %q: want KEY=VALUE, each key once", pair)
+			return nil, usagef("configuration %q: want KEY=VALUE, each key once", pair)
 		}
 		config[key] = value
 	}

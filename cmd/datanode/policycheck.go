@@ -1,0 +1,159 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/datanode/datanode/plugins"
+	"github.com/datanode/datanode/policies"
+	"github.com/spf13/cobra"
+)
+
+// checked is what policy check says of a module that is accepted.
+type checked struct {
+	Accepted bool `json:"accepted"`
+	plugins.Report
+}
+
+// refused is what it says of one that is not.
+type refused struct {
+	Accepted bool               `json:"accepted"`
+	Reason   plugins.LoadReason `json:"reason"`
+	Detail   string             `json:"detail"`
+}
+
+func newPolicyCheckCommand(a *app) *cobra.Command {
+	var config []string
+	cmd := &cobra.Command{
+		Use: "check [MODULE]", Short: "Put a module through the load gate, without a cell", Args: takes(0, 1),
+		Long: "Put a module through everything that a node would: structure, imports, limits, compiling, and a trial. It says what it measured; exit code 4 says that a node would refuse it, and why.\n\n" +
+			moduleHelp,
+		Example: "  datanode policy check mine.wasm\n  datanode policy check default -o json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := a.bounded(cmd.Context())
+			defer cancel()
+			settings, err := parseConfig(config)
+			if err != nil {
+				return err
+			}
+			module, err := a.moduleOf(ctx, argOr(args, "."))
+			if err == nil && module == nil {
+				return a.checkedNative()
+			}
+			if err == nil {
+				err = a.withHost(ctx, func(h *plugins.Host) error {
+					report, err := h.Check(ctx, module)
+					if err != nil || len(settings) == 0 {
+						return a.checked(report, err)
+					}
+					return a.checked(report, withPolicy(ctx, h, module, settings, func(policies.Policy) error { return nil }))
+				})
+			}
+			return a.timedOut(ctx, err)
+		},
+		ValidArgsFunction: completeModules,
+	}
+	cmd.Flags().StringArrayVar(&config, "config", nil, "KEY=VALUE that the policy is told; repeatable")
+	return cmd
+}
+
+// argOr is the argument, or what stands for none.
+func argOr(args []string, none string) string {
+	if len(args) == 0 {
+		return none
+	}
+	return args[0]
+}
+
+func (a *app) checkedNative() error {
+	info := policies.Native().Info()
+	a.note("the native policy is part of this program; there is nothing to check")
+	return show(a, struct {
+		Name    string   `json:"name"`
+		Version string   `json:"version"`
+		Digest  string   `json:"digest"`
+		Reasons []string `json:"reasons"`
+	}{info.Name, info.Version, info.Digest, info.Reasons},
+		append([]field{{"name", info.Name}, {"version", info.Version}}, reasonFields(info.Reasons)...))
+}
+
+// checked prints the outcome of the gate. A refusal is data to a script, and an error besides.
+func (a *app) checked(r plugins.Report, err error) error {
+	if no := (*plugins.LoadError)(nil); errors.As(err, &no) && a.output != outputTable {
+		return errors.Join(show(a, refused{false, no.Reason, no.Detail}, nil), err)
+	}
+	if err != nil {
+		return err
+	}
+	return show(a, checked{true, r}, append(reportFields(r), reasonFields(r.Reasons)...))
+}
+
+func reportFields(r plugins.Report) []field {
+	fields := []field{
+		{"accepted", "a node of this version would load it"},
+		{"name", r.Name},
+		{"version", r.Version},
+		{"digest", r.Digest},
+		{"module", fmt.Sprintf("%d bytes, %d functions; %d bytes once it counts its work, %d compiled", r.ModuleBytes, r.Functions, r.MeteredBytes, r.MachineBytes)},
+		{"imports", importsText(r.Imports)},
+		{"memory", fmt.Sprintf("%s an instance, %s at its start", mebibytes(uint64(r.MemoryPagesUsed)*pageBytes), mebibytes(uint64(r.MemoryPages)*pageBytes))},
+		{"start cost", fmt.Sprintf("%d units, %s of its budget of %d a call", r.StartCost, percent(float64(r.StartCost)/float64(r.Budget.Start)), r.Budget.Start)},
+		{"scores", measuredText(r.Scores)},
+		{"conflicts", measuredText(r.Conflicts)},
+		{"gate", gateText(r)},
+	}
+	if r.Unlimited != "" {
+		fields = append(fields, field{"no limits", r.Unlimited})
+	}
+	return fields
+}
+
+// importsText names what a policy asks of its host. Of WASI, which compilers bring along, it is enough to know
+// that it is there.
+func importsText(imports []string) string {
+	var own []string
+	wasi := 0
+	for _, name := range imports {
+		if strings.HasPrefix(name, "wasi_") {
+			wasi++
+		} else {
+			own = append(own, name)
+		}
+	}
+	if wasi > 0 {
+		own = append(own, plural(wasi, "function")+" of WASI")
+	}
+	return strings.Join(own, ", ")
+}
+
+func measuredText(m plugins.Measured) string {
+	return fmt.Sprintf("%d samples; alone %d units, at most %d; in one batch %d units and %d ns each; at most %s of a call's budget",
+		m.Samples, m.CostP50, m.CostMax, m.BatchCost, m.BatchNanos, percent(m.BudgetShare))
+}
+
+func gateText(r plugins.Report) string {
+	text := fmt.Sprintf("%s, of it compiling %s", shortTime(r.GateNanos), shortTime(r.CompileNanos))
+	if r.ChildPeakBytes > 0 {
+		text += fmt.Sprintf("; the child took %s of processor time and %s", shortTime(r.ChildNanos), mebibytes(uint64(r.ChildPeakBytes)))
+	}
+	return text
+}
+
+func shortTime(nanos int64) string {
+	d := time.Duration(nanos)
+	if d > 10*time.Millisecond {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(10 * time.Microsecond).String()
+}
+
+func mebibytes(n uint64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+
+func percent(share float64) string {
+	if share > 0 && share < 0.0005 {
+		return "<0.1 %"
+	}
+	return fmt.Sprintf("%.1f %%", 100*share)
+}
