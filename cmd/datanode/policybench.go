@@ -244,25 +244,26 @@ func measureInTurns(ctx context.Context, subjects []benchSubject, ask benchAsk, 
 	return rows, nil
 }
 
-// measure asks for half of the time without looking at the clock in between, and then call by call.
+// measure asks for half of the time with hardly a look at the clock, and for the other half call by call. Either is
+// done once at least.
 func (s *benchSamples) measure(ctx context.Context, p policies.Policy, ask benchAsk, each time.Duration) error {
 	const between = 16 // calls from one look at the clock to the next
 	began := time.Now()
-	calls := 0
-	for time.Since(began) < each/2 && calls < maxBenchCalls {
+	for calls := 0; calls == 0 || time.Since(began) < each/2 && calls < maxBenchCalls; {
 		for range between {
 			cost, err := ask(ctx, p, calls)
 			if err != nil {
 				return err
 			}
 			calls++
+			s.calls++
 			s.cost, s.most = s.cost+cost, max(s.most, cost)
 		}
 	}
 	s.taken += time.Since(began)
-	s.calls += calls
 	began = time.Now()
-	for last, n := began, 0; last.Sub(began) < each/2 && n < maxBenchCalls; n++ {
+	last := began
+	for n := 0; n == 0 || last.Sub(began) < each/2 && n < maxBenchCalls; n++ {
 		if _, err := ask(ctx, p, n); err != nil {
 			return err
 		}

@@ -163,7 +163,7 @@ func (a *app) compile(ctx context.Context, dir, out string) (build.Lang, error) 
 	}
 	l, err := build.LangOf(dir)
 	if err != nil {
-		return "", usagef("%w", err)
+		return "", usagef("%w; policy new writes a folder with one", err)
 	}
 	err = build.Policy(ctx, dir, out, build.Options{})
 	missing, failed := (*build.MissingError)(nil), (*build.FailedError)(nil)

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -164,6 +166,12 @@ func (t *policyTest) read(ctx context.Context, module string, names []string) ([
 
 // casesBeside are the cases in the folder of a policy, or that of its module.
 func casesBeside(module string) ([]string, error) {
+	if module == moduleNative || module == moduleDefault || module == "-" {
+		return nil, usagef("which cases for %s? None are named", module)
+	}
+	if _, err := os.Stat(module); errors.Is(err, fs.ErrNotExist) {
+		return nil, withCode(exitNotFound, "there is no file or folder %s", module)
+	}
 	dir := module
 	if !isDir(module) {
 		dir = filepath.Dir(module)
@@ -176,8 +184,8 @@ func casesBeside(module string) ([]string, error) {
 		}
 		names = append(names, found...)
 	}
-	if builtIn := module == moduleNative || module == moduleDefault; len(names) == 0 || builtIn {
-		return nil, usagef("no cases for %s: none are named, and %s has none", module, filepath.Join(dir, "cases", "*.txt"))
+	if len(names) == 0 {
+		return nil, usagef("which cases for %s? None are named, and there is no %s", module, filepath.Join(dir, "cases", "*.txt"))
 	}
 	return names, nil
 }

@@ -38,16 +38,16 @@ func (e *NameError) Error() string {
 
 // CheckName tells whether a policy, and its folder, can be called so.
 func CheckName(name string) error {
-	switch {
-	case name == "" || len(name) > maxNameBytes:
+	if name == "" || len(name) > maxNameBytes {
 		return &NameError{name, fmt.Sprintf("1 to %d characters", maxNameBytes)}
-	case !isAlphanumeric(name[0]):
-		return &NameError{name, "a letter or a digit at its beginning"}
 	}
 	for _, c := range []byte(name) {
 		if !isAlphanumeric(c) && c != '-' && c != '.' {
 			return &NameError{name, "only a to z, 0 to 9, hyphens and dots"}
 		}
+	}
+	if !isAlphanumeric(name[0]) {
+		return &NameError{name, "a letter or a digit at its beginning"}
 	}
 	return nil
 }
