@@ -12,7 +12,9 @@ import (
 // lead is the leader's loop: it starts what may start, again at every change of the state. On other
 // nodes it does nothing but wait to become the leader.
 func (n *Node) lead(ctx context.Context) {
+	var ages aging
 	for {
+		ages.round(ctx, n) // first, so that what it changes does not wake this loop
 		changed, elected := n.log.Changed(), n.log.LeaderChanged()
 		if n.log.IsLeader() && n.confirmLead(ctx) == nil {
 			n.foundCell(ctx)
@@ -79,7 +81,7 @@ func (n *Node) foundCell(ctx context.Context) {
 // when there were some and none was carried out.
 func (n *Node) startRound(ctx context.Context) bool {
 	view := n.log.View()
-	n.rescore(ctx, view)
+	n.rescore(ctx, atTime(view, n.now()))
 	round := schedule.NextAt(view, state.Micros(n.now().UnixMicro()))
 	var cmds []state.Command
 	for _, c := range round.Needless {

@@ -136,6 +136,17 @@ func (s *State) begin(at moment, o *Op) {
 	}
 }
 
+const scoredAgain = "scored again: "
+
+// rescored notes a new priority. The step before gives way if it says the same: an operation is scored again
+// as long as it waits, which must not push out its other steps.
+func (o *Op) rescored(at moment, note string) {
+	if last := len(o.Steps) - 1; last > 0 && o.Steps[last].Note == note {
+		o.Steps = o.Steps[:last]
+	}
+	o.step(at, note)
+}
+
 // rescore gives a queued operation a new priority.
 func (s *State) rescore(at moment, c *Rescore) Result {
 	o := s.Op(c.Op)
@@ -149,8 +160,8 @@ func (s *State) rescore(at moment, c *Rescore) Result {
 	before := o.Decision
 	o.Decision = c.Decision
 	o.Decision.Conflicts = before.Conflicts
-	if before.Priority != c.Decision.Priority { // or scoring often would push out the other steps
-		o.step(at, "scored again: "+c.Decision.Reason)
+	if before.Priority != c.Decision.Priority {
+		o.rescored(at, clip(scoredAgain+c.Decision.Reason))
 	}
 	s.putOp(o)
 	return Result{Op: o.ID, Extent: o.Extent}
