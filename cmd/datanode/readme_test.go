@@ -40,7 +40,9 @@ func TestReadmeTour(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	want := append(tourLocators(t), "exit code 3", "n3 is safe to remove", "gold-class-first")
+	t.Logf("%s", out)
+	want := append(tourLocators(t), "exit code 3", "n3 is safe to remove", "gold-class-first",
+		"26 cases in 2 files, all as wanted", "accepted", "Decided by policy my-policy 1", "10000: its class is urgent")
 	for _, want := range want {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the tour does not print %q:\n%s", want, out)
