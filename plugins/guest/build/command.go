@@ -26,7 +26,7 @@ func command(ctx context.Context, l Lang, dir, out string, o Options) (*exec.Cmd
 		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 		return cmd, nil
 	case C:
-		return exec.CommandContext(ctx, compiler, "--target=wasm32", "-Oz", "-std=c11", "-Wall", "-Wextra", "-Werror", "-nostdlib",
+		return exec.CommandContext(ctx, compiler, "--target=wasm32", "-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-nostdlib",
 			"-ffreestanding", "-fvisibility=hidden", "-I.",
 			"-Wl,--no-entry,--strip-all,--gc-sections,--stack-first,-z,stack-size="+stackBytes, "-o", out, l.Main()), nil
 	case Rust:

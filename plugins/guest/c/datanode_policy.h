@@ -158,10 +158,16 @@ static inline uint32_t dn_alloc(uint32_t *next, uint32_t *end, uint32_t n)
 	DN_EXPORT(policy_score) uint32_t dn_export_score(uint32_t in, uint32_t n, uint32_t out) \
 	{ \
 		const dn_header *h = (const dn_header *)(uintptr_t)in; \
-		dn_facts room; \
+		const uint32_t stride = h->stride, answer_stride = h->answer_stride; \
 		in += h->header_bytes; \
-		for (uint32_t i = 0; i < n; i++, in += h->stride, out += h->answer_stride) \
-			*(dn_score_t *)(uintptr_t)out = dn_score(dn_whole(in, h->stride, &room)); \
+		if (stride >= sizeof(dn_facts)) { /* in a loop of its own, without calls: twice as fast */ \
+			for (uint32_t i = 0; i < n; i++, in += stride, out += answer_stride) \
+				*(dn_score_t *)(uintptr_t)out = dn_score((const dn_facts *)(uintptr_t)in); \
+			return n; \
+		} \
+		dn_facts room; \
+		for (uint32_t i = 0; i < n; i++, in += stride, out += answer_stride) \
+			*(dn_score_t *)(uintptr_t)out = dn_score(dn_whole(in, stride, &room)); \
 		return n; \
 	} \
 	DN_EXPORT(policy_conflict) uint32_t dn_export_conflict(uint32_t in, uint32_t n, uint32_t out) \
