@@ -202,3 +202,49 @@ func TestPolicyCompletion(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 }
+
+// What a compiler has to say is shown as it is, and a missing one with what to install. Neither leaves a module.
+func TestPolicyBuildFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mine")
+	var written newPolicy
+	told(t, &written, "policy", "new", dir)
+	must(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() { missing() }\n"), 0o600))
+	out := filepath.Join(t.TempDir(), "out.wasm")
+	code, _, notes := tell(t, "policy", "build", dir, "-o", out) // as with a compiler
+	lines := strings.Split(strings.TrimSpace(notes), "\n")
+	if code != exitFailed || !strings.Contains(notes, "main.go:3:15: undefined: missing") || !strings.HasPrefix(lines[len(lines)-1], "datanode: ") {
+		t.Errorf("exit code %d: %s", code, notes)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("a module was left")
+	}
+	if code, _, notes := tell(t, "policy", "test", dir); code != exitFailed || !strings.Contains(notes, "undefined: missing") {
+		t.Errorf("policy test: exit code %d: %s", code, notes)
+	}
+	t.Setenv("PATH", t.TempDir())
+	for l, want := range map[build.Lang]string{build.C: "apt install clang", build.WAT: "apt install wabt", build.Go: "https://go.dev/dl"} {
+		dir := filepath.Join(t.TempDir(), "mine")
+		told(t, &written, "policy", "new", "--lang", string(l), dir)
+		if code, _, notes := tell(t, "policy", "build", dir); code != exitRefused || !strings.Contains(notes, want) {
+			t.Errorf("%s: exit code %d: %s; want what to install", l, code, notes)
+		}
+	}
+}
+
+// -o names a module where it ends like one, and a format where it is one.
+func TestPolicyBuildOutput(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mine")
+	out := filepath.Join(t.TempDir(), "out.wasm")
+	var written newPolicy
+	told(t, &written, "policy", "new", dir)
+	if code, text, notes := tell(t, "policy", "build", dir, "-o", out); code != exitDone || !strings.Contains(text, "digest    sha256:") {
+		t.Fatalf("exit code %d: %s%s", code, text, notes)
+	}
+	first, err := os.ReadFile(out)
+	must(t, err)
+	var b builtModule
+	told(t, &b, "policy", "build", dir, "-f", out)
+	if b.File != out || b.Lang != build.Go || b.Bytes != len(first) || b.Digest != digestOf(first) {
+		t.Errorf("%+v, want %s and the same module again, %s", b, out, digestOf(first))
+	}
+}
