@@ -24,7 +24,7 @@ compare with. Needs no cell. Only what was measured in the same run compares; us
 The comparison with gRPC, DRPC and yamux is in the source tree: cd wire/bench && go test -bench .`
 
 func newBenchCommand(a *app) *cobra.Command {
-	return group("bench", "Measure how fast this machine is at what nodes do", "", newBenchRPCCommand(a), newBenchServerCommand(a))
+	return group("bench", "Measure how fast this machine is at what nodes do", "", newBenchRPCCommand(a), newBenchPolicyCommand(a), newBenchServerCommand(a))
 }
 
 func newBenchRPCCommand(a *app) *cobra.Command {
@@ -47,6 +47,31 @@ func newBenchRPCCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().DurationVar(&each, "each", defaultBench, "how long each measurement takes")
+	return cmd
+}
+
+const benchPolicyHelp = `Measure the native default, the same rules as a module, and further modules, in turns. As policy bench does for one; RATIO is
+to the last one named, the native default. Needs no cell. The comparison with CEL and Rego is in the source tree:
+cd plugins/bench && go test -bench .
+
+`
+
+func newBenchPolicyCommand(a *app) *cobra.Command {
+	var each time.Duration
+	cmd := &cobra.Command{
+		Use: "policy [MODULE ...]", Short: "Measure what decisions take", Long: benchPolicyHelp + moduleHelp, Args: takes(0, -1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if each <= 0 {
+				return usagef("--each %s: want more than 0", each)
+			}
+			ctx, cancel := a.bounded(cmd.Context())
+			defer cancel()
+			names := append(append([]string{moduleDefault}, args...), moduleNative)
+			return a.timedOut(ctx, a.benchPolicies(ctx, names, nil, each))
+		},
+		ValidArgsFunction: completeModules,
+	}
+	cmd.Flags().DurationVar(&each, "each", defaultPolicyBench, "how long each line is measured")
 	return cmd
 }
 

@@ -51,7 +51,7 @@ type benched struct {
 	CostMax     float64 `json:"cost_max"`
 	BudgetShare float64 `json:"budget_share"` // of the most expensive call, 0 to 1
 	MemoryBytes int64   `json:"memory_bytes"` // of an instance
-	Ratio       float64 `json:"ratio"`        // of ns, to the other policy; 0 without one
+	Ratio       float64 `json:"ratio"`        // of ns, to the last policy measured beside it; 0 without one
 }
 
 func newPolicyBenchCommand(a *app) *cobra.Command {
@@ -238,8 +238,10 @@ func measureInTurns(ctx context.Context, subjects []benchSubject, ask benchAsk, 
 	for i, s := range subjects {
 		rows[i] = all[i].row(s, batch)
 	}
-	if len(rows) > 1 && rows[1].Nanos > 0 {
-		rows[0].Ratio, rows[1].Ratio = rows[0].Nanos/rows[1].Nanos, 1
+	if last := rows[len(rows)-1].Nanos; len(rows) > 1 && last > 0 {
+		for i := range rows {
+			rows[i].Ratio = rows[i].Nanos / last
+		}
 	}
 	return rows, nil
 }
