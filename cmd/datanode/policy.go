@@ -31,10 +31,14 @@ func newPolicyLoadCommand(a *app) *cobra.Command {
 	var config []string
 	cmd := &cobra.Command{
 		Use: "load MODULE.wasm", Short: "Bring a policy into the cell; it decides nothing yet", Args: takes(1, 1),
+		ValidArgsFunction: completeModules,
 		Long: "Bring a policy into the cell; it decides nothing yet. Its configuration is part of what is loaded: to change it, load the module " +
 			"with another one, and activate that. policy rollback goes back to the policy before, with the configuration that it had.",
 		Example: "  datanode policy load mine.wasm\n  datanode policy load mine.wasm --activate\n  datanode policy load quiet-hours.wasm --config from=22 --config to=6",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			if isDir(args[0]) {
+				return usagef("%s is a folder: make a module of it with policy build, and load that", args[0])
+			}
 			module, err := a.readWhole(ctx, args[0], maxModuleBytes)
 			if err != nil {
 				return err

@@ -13,6 +13,7 @@ import (
 	"github.com/datanode/datanode/plugins/guest/build"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/policies/policytest"
+	"github.com/datanode/datanode/policies/policytest/cases"
 )
 
 // tell runs a command line as a person would.
@@ -246,5 +247,17 @@ func TestPolicyBuildOutput(t *testing.T) {
 	told(t, &b, "policy", "build", dir, "-f", out)
 	if b.File != out || b.Lang != build.Go || b.Bytes != len(first) || b.Digest != digestOf(first) {
 		t.Errorf("%+v, want %s and the same module again, %s", b, out, digestOf(first))
+	}
+}
+
+// The fields that the help of policy test names are those that there are.
+func TestPolicyTestFields(t *testing.T) {
+	fields := strings.ReplaceAll(policyTestFields, ", and same-node in a conflict", "")
+	if strings.Contains(fields, ",") {
+		t.Fatalf("%q", fields)
+	}
+	line := "conflict move | move same-node " + strings.Join(strings.Fields(fields), " ")
+	if _, err := cases.Parse("help", []byte(line)); err != nil {
+		t.Error(err)
 	}
 }

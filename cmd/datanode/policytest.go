@@ -24,12 +24,20 @@ const (
 	configLine = "# config:"
 )
 
+// policyTestFields are all fields of a case, with a value each.
+const policyTestFields = `  phase=running by=decommission class=gold live=1 want=3 length=1048576 open waiting=10m now=2024-05-01T12:00:00Z
+  attempts=1 extent=7 index=4711 place=3 queued=100 running=8 same=2, and same-node in a conflict`
+
 const policyTestHelp = `Hold a policy against files of cases, such as:
 
   score repair live=1 want=3 waiting=10m -> 11060 repair: one live copy is left
   conflict repair phase=running | delete -> supersede a delete ends the work on what it deletes
 
-Facts stand on the left, the answer on the right: a priority or a verdict, and its reason. A line without an answer gets one by
+Facts stand on the left: a kind of operation, and what differs from one of a user on a healthy, sealed extent with three copies, such as
+
+` + policyTestFields + `
+
+The answer stands on the right: a priority or a verdict, and its reason. A line without an answer gets one by
 --rewrite. A file that begins with "# config: KEY=VALUE KEY=VALUE" is about a policy so configured; --config stands above it.
 Without CASES those in the folders cases and configured beside the policy are taken. A case that is answered otherwise is
 shown with what was wanted (-) and what came (+), and the exit code is 1.
