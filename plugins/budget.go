@@ -7,7 +7,7 @@ import "fmt"
 // about a third for the tightest loop there is. The count is the same on every machine, so all nodes
 // of a cell must use the same budget: then a batch that overruns on one overruns on all.
 //
-// A batch of 256 scores takes 53 thousand units of the default policy in C and 0.5 million of a
+// A batch of 256 scores takes 49 thousand units of the default policy in C and 0.5 million of a
 // small policy in Go; the default budget for it is 42 million, which bounds a loop to some 15 ms.
 type Budget struct {
 	// Batch is for a call, however many records it is handed. It has room for the garbage collection

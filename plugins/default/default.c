@@ -60,26 +60,26 @@ static dn_score_t band_of_repair(const dn_facts *f)
 	return band(priority > 4000 ? priority : 4000, REDUNDANCY_LOST);
 }
 
+/*
+ * Kinds come in no order, and a jump that cannot be foreseen takes longer than all else here: so what
+ * does not depend on copies is looked up, the second row for what is in more of a hurry than its kind.
+ */
 static dn_score_t band_of(const dn_facts *f)
 {
-	switch (f->kind) {
-	case DN_CREATE:
-		return band(10000, CREATE);
-	case DN_SEAL:
-		return band(9000, SEAL);
-	case DN_REPAIR:
+	static const dn_score_t bands[2][DN_RECOMMISSION + 1] = {
+		{
+			[0] = { -2000, UNKNOWN_KIND, 0 }, [DN_CREATE] = { 10000, CREATE, 0 }, [DN_SEAL] = { 9000, SEAL, 0 },
+			[DN_MOVE] = { 0, MOVE_BALANCES, 0 }, [DN_DELETE] = { 3000, DELETE_CELL, 0 }, [DN_PUNCH] = { 2000, PUNCH, 0 },
+			[DN_DECOMMISSION] = { 7000, NODE_OPERATION, 0 }, [DN_RECOMMISSION] = { 7000, NODE_OPERATION, 0 },
+		},
+		{
+			[DN_MOVE] = { 1000, MOVE_EMPTIES, 0 }, [DN_DELETE] = { 8000, DELETE_USER, 0 },
+		},
+	};
+	if (f->kind == DN_REPAIR)
 		return band_of_repair(f);
-	case DN_MOVE:
-		return f->origin == DN_BY_DECOMMISSION ? band(1000, MOVE_EMPTIES) : band(0, MOVE_BALANCES);
-	case DN_DELETE:
-		return f->origin == DN_BY_USER ? band(8000, DELETE_USER) : band(3000, DELETE_CELL);
-	case DN_PUNCH:
-		return band(2000, PUNCH);
-	case DN_DECOMMISSION:
-	case DN_RECOMMISSION:
-		return band(7000, NODE_OPERATION);
-	}
-	return band(-2000, UNKNOWN_KIND);
+	int hurry = (f->kind == DN_MOVE & f->origin == DN_BY_DECOMMISSION) | (f->kind == DN_DELETE & f->origin == DN_BY_USER);
+	return bands[hurry][f->kind <= DN_RECOMMISSION ? f->kind : 0];
 }
 
 static dn_score_t dn_score(const dn_facts *f)
