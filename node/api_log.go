@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -109,7 +111,7 @@ func describeCommand(id state.OpID, cmd state.Command) string {
 	case *state.Set:
 		return fmt.Sprintf("%s=%s", c.Key, c.Value)
 	case *state.LoadPolicy:
-		return fmt.Sprintf("%s %s %s", c.Name, c.Version, c.Digest)
+		return strings.TrimSpace(fmt.Sprintf("%s %s %s %s", c.Name, c.Version, c.Digest, policies.ConfigText(c.Config)))
 	case *state.ActivatePolicy:
 		return c.Digest
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strconv"
 	"strings"
@@ -95,6 +96,10 @@ func TestPolicyConfig(t *testing.T) {
 	}
 	decides(five, 5)
 
+	reply := call[wire.LogReply](t, c.raw("n1"), wire.OpLogList, &wire.LogRequest{From: 1, To: uint64(c.any().log.AppliedIndex())})
+	if text := fmt.Sprint(reply.Entries); !strings.Contains(text, five.Digest+" priority=5") {
+		t.Errorf("the log does not show the configuration:\n%s", text)
+	}
 	lost := c.leader()
 	c.kill(lost)
 	c.leader()
