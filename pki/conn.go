@@ -2,6 +2,7 @@ package pki
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"net"
 	"sync"
@@ -46,7 +47,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 
 // WriteParts writes parts as if they were one. It does not keep or change them.
 func (c *Conn) WriteParts(parts [][]byte) (written int64, err error) {
-	if err := c.Handshake(); err != nil { // has usually been done; it could not wait for answers while gathering
+	// It has usually been done. While gathering it could not wait for answers; deadlines bound it.
+	if err := c.HandshakeContext(context.Background()); err != nil {
 		return 0, err
 	}
 	c.writing.Lock()

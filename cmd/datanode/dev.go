@@ -147,7 +147,7 @@ func listenFrom(first string, n int) ([]net.Listener, error) {
 		if err != nil {
 			return nil, err
 		}
-		l, err := net.Listen("tcp", addr)
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 		if err != nil {
 			for _, l := range all {
 				l.Close()

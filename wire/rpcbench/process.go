@@ -24,7 +24,7 @@ const (
 // Serve is the server's process: it listens on loopback, writes the address to out, and then answers
 // questions from in until in ends, as it does when the parent dies.
 func Serve(p Peer, in io.Reader, out io.Writer) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func Serve(p Peer, in io.Reader, out io.Writer) error {
 	go p.Serve(l)
 	questions := bufio.NewScanner(in)
 	for questions.Scan() {
-		answer := uint64(0)
+		var answer uint64
 		switch q := questions.Text(); q {
 		case askAllocs:
 			answer = allocs()
