@@ -13,8 +13,10 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// logPage bounds the entries of one answer.
-const logPage = 500
+const (
+	logPage      = 500       // entries of one answer, at most
+	logPageBytes = 512 << 10 // of their commands as text: an entry of 256 decisions has 170 KiB, a frame 1 MiB
+)
 
 func (n *Node) serveLogList(ctx context.Context, c *mux.ServerCall) error {
 	var req wire.LogRequest
@@ -48,14 +50,42 @@ func (n *Node) serveLogList(ctx context.Context, c *mux.ServerCall) error {
 	if from > to {
 		return c.Reply(&reply, nil)
 	}
-	err = n.log.Entries(state.Index(from), state.Index(to), func(e raftlog.EntryInfo) bool {
-		reply.Entries = append(reply.Entries, describeEntry(e))
-		return true
-	})
+	page := logEntries{newest: req.From == 0}
+	err = n.log.Entries(state.Index(from), state.Index(to), func(e raftlog.EntryInfo) bool { return page.add(describeEntry(e)) })
+	reply.Entries = page.entries
 	if err != nil {
 		return wire.Errorf(c.Op(), wire.CodeCorrupt, "read the log of %s: %v", n.id, err)
 	}
 	return c.Reply(&reply, nil)
+}
+
+// logEntries is a page that fits a frame: the first entries that it is given, or the newest ones. There is at
+// least one.
+type logEntries struct {
+	newest  bool
+	entries []wire.LogEntry
+	bytes   int
+}
+
+// add tells whether to go on.
+func (p *logEntries) add(e wire.LogEntry) bool {
+	size := entryBytes(e)
+	if !p.newest && len(p.entries) > 0 && p.bytes+size > logPageBytes {
+		return false
+	}
+	p.entries, p.bytes = append(p.entries, e), p.bytes+size
+	for len(p.entries) > 1 && p.bytes > logPageBytes {
+		p.bytes -= entryBytes(p.entries[0])
+		p.entries = p.entries[1:]
+	}
+	return true
+}
+
+func entryBytes(e wire.LogEntry) (n int) {
+	for _, cmd := range e.Commands {
+		n += len(cmd.Text) + len(cmd.JSON)
+	}
+	return n
 }
 
 func describeEntry(e raftlog.EntryInfo) wire.LogEntry {
