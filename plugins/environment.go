@@ -26,6 +26,7 @@ type environment struct {
 	nowMicros int64
 	random    *rand.ChaCha8
 	stderr    bytes.Buffer // Invariant: at most maxStderrBytes
+	said      []byte       // the last line logged in this call, for the error about its end
 	lines     int          // logged in this call
 	adds      map[string]int64
 }
@@ -35,6 +36,7 @@ func (e *environment) begin(m *Module, nowMicros int64) {
 	e.module, e.nowMicros, e.lines = m, nowMicros, 0
 	e.random = nil
 	e.stderr.Reset()
+	e.said = e.said[:0]
 	clear(e.adds)
 }
 
@@ -62,9 +64,12 @@ func (e *environment) fillRandom(p []byte) {
 	_, _ = e.random.Read(p) // cannot fail
 }
 
-// lastWords is what the guest wrote to stderr in this call, for the error about its end.
+// lastWords is what the guest wrote to stderr in this call, or logged last, for the error about its end.
 func (e *environment) lastWords() string {
 	line, _, _ := bytes.Cut(e.stderr.Bytes(), []byte("\n"))
+	if len(line) == 0 {
+		line = e.said
+	}
 	if len(line) == 0 {
 		return ""
 	}

@@ -69,6 +69,7 @@ func callerOf(ctx context.Context) *instance { return ctx.Value(instanceKey{}).(
 func hostLog(i *instance, memory api.Memory, args []uint64) uint64 {
 	text, ok := memory.Read(uint32(args[0]), min(uint32(args[1]), maxLogBytes))
 	if i.env.lines++; ok && i.env.lines <= maxLogLines {
+		i.env.said = append(i.env.said[:0], text...)
 		i.env.log(slog.LevelInfo, "policy says", text)
 	}
 	return 0

@@ -282,3 +282,17 @@ func write(t testing.TB, path string, text []byte) {
 		t.Fatal(err)
 	}
 }
+
+// A policy that refuses its configuration is heard: what it logged last is in the error.
+func TestRefusedConfiguration(t *testing.T) {
+	ctx := context.Background()
+	host, err := plugins.New(ctx, plugins.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close(ctx)
+	_, err = host.CompileWith(ctx, read(t, "quiet-hours/quiet-hours.wasm"), map[string]string{"from": "30"})
+	if err == nil || !strings.Contains(err.Error(), "from and to are hours of the day, 0 to 23") {
+		t.Fatalf("from=30: %v, want what the policy says of it", err)
+	}
+}

@@ -23,7 +23,7 @@ func command(ctx context.Context, l Lang, dir, out string, o Options) (*exec.Cmd
 	switch l {
 	case Go:
 		cmd := exec.CommandContext(ctx, compiler, "build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w", "-o", out, ".")
-		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOWORK=off")
 		return cmd, nil
 	case C:
 		return exec.CommandContext(ctx, compiler, "--target=wasm32", "-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-nostdlib",
