@@ -37,7 +37,8 @@ type Peer struct {
 // PolicyHost compiles policy modules. It is how the plugins come in without being imported.
 type PolicyHost interface {
 	// Compile checks and compiles a module that is told config, which may be empty and is not written
-	// to. The error is for the person who loads it: one line.
+	// to. The error is for the person who loads it: one line. It is a *wire.Error with CodeEnvelope when the
+	// module is refused; what fails in another way may succeed later, and is tried again.
 	Compile(ctx context.Context, module []byte, config map[string]string) (policies.Policy, error)
 }
 

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -39,7 +38,7 @@ func (flatHost) Compile(_ context.Context, module []byte, config map[string]stri
 	for key, value := range config {
 		n, err := strconv.ParseInt(value, 10, 32)
 		if key != "priority" || err != nil {
-			return nil, errors.New("configured with " + policies.ConfigText(config))
+			return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "configured with %s", policies.ConfigText(config))
 		}
 		p.priority = int32(n)
 	}

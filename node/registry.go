@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/policies"
@@ -29,13 +30,19 @@ type registry struct {
 	mu       sync.Mutex
 	compiled map[string]policies.Policy // Guarded by mu. By digest of module and configuration.
 	modules  map[string]bool            // Guarded by mu. Digests of the modules that are on disk.
-	failed   map[string]string          // Guarded by mu. Why a policy could not be compiled.
+	failed   map[string]string          // Guarded by mu. Why a policy was refused; that is for ever.
+	resting  map[string]time.Time       // Guarded by mu. Until when one is left alone that failed for another reason.
 }
+
+// compileRest is how long a policy is left alone whose compiling failed though nothing is wrong with it: memory
+// or disk is short, or no process can be started.
+const compileRest = 5 * time.Second
 
 func newRegistry(n *Node) *registry {
 	return &registry{
 		n: n, dir: filepath.Join(n.cfg.Dir, "policies"),
 		compiled: map[string]policies.Policy{}, modules: map[string]bool{}, failed: map[string]string{},
+		resting: map[string]time.Time{},
 	}
 }
 
@@ -87,7 +94,7 @@ func (r *registry) compile(ctx context.Context, module []byte, config map[string
 		return nil, refused
 	}
 	if err != nil {
-		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "%v", err)
+		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeInternal, "the policy cannot be compiled here now: %v", err)
 	}
 	return p, nil
 }
@@ -156,43 +163,61 @@ func (r *registry) active(view *state.View) (p policies.Policy, fallback string)
 
 // run fetches and compiles what the log names.
 func (r *registry) run(ctx context.Context) {
+	var rested <-chan struct{} // nil: nothing rests
 	for {
 		changed := r.n.log.Changed()
 		r.n.log.View().Policies(func(p *state.LoadPolicy) bool {
-			r.ensure(ctx, p)
+			if !r.ensure(ctx, p) && rested == nil {
+				rested = r.n.after(compileRest)
+			}
 			return ctx.Err() == nil
 		})
 		select {
 		case <-changed:
+		case <-rested:
+			rested = nil
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// ensure gets a policy compiled here. What fails for a reason that may pass is tried again at the
-// next change of the state.
-func (r *registry) ensure(ctx context.Context, p *state.LoadPolicy) {
+// ensure gets a policy compiled here, unless it has been refused. It is false when it should be called again
+// though the state does not change.
+func (r *registry) ensure(ctx context.Context, p *state.LoadPolicy) bool {
+	now := r.n.cfg.Clock.Now()
 	r.mu.Lock()
 	_, failed := r.failed[p.Digest]
 	_, have := r.compiled[p.Digest]
+	rests := now.Before(r.resting[p.Digest])
 	r.mu.Unlock()
 	if have || failed || r.n.cfg.Policies == nil {
-		return
+		return true
+	}
+	if rests {
+		return false
 	}
 	module, err := r.read(p.ModuleDigest())
 	if err != nil || digestOf(module) != p.ModuleDigest() {
 		if module, err = r.fetch(ctx, p); err != nil {
 			r.n.logger.Warn("policy not fetched", "policy", p.Digest, "error", err)
-			return
+			return true
 		}
 	}
-	if _, err := r.add(ctx, module, p.Config); err != nil && ctx.Err() == nil {
-		r.n.logger.Error("policy not usable here", "policy", p.Digest, "error", err)
-		r.mu.Lock()
-		r.failed[p.Digest] = err.Error()
-		r.mu.Unlock()
+	_, err = r.add(ctx, module, p.Config)
+	if err == nil || ctx.Err() != nil {
+		return true
 	}
+	r.n.logger.Error("policy not usable here", "policy", p.Digest, "error", err)
+	refused := wire.CodeOf(err) == wire.CodeEnvelope
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if refused {
+		r.failed[p.Digest] = err.Error()
+	} else {
+		r.resting[p.Digest] = r.n.cfg.Clock.Now().Add(compileRest)
+	}
+	return refused
 }
 
 // fetch asks the node that the log names, then all others, for a module's bytes.

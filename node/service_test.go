@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/datanode/datanode/policies"
@@ -221,10 +222,43 @@ func (p *namedPolicy) Info() policies.Info { return p.info }
 func (fakeHost) Compile(_ context.Context, module []byte, config map[string]string) (policies.Policy, error) {
 	name, ok := strings.CutPrefix(string(module), "policy ")
 	if !ok {
-		return nil, errors.New("not a module: it begins with other bytes")
+		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "not a module: it begins with other bytes")
 	}
 	native := policies.Native()
 	return &namedPolicy{native, policies.Info{Name: name, Version: "1", Digest: digestOf(module), Reasons: native.Info().Reasons}}, nil
+}
+
+// shortHost cannot compile one policy at first, though nothing is wrong with it.
+type shortHost struct {
+	fakeHost
+	fails *atomic.Int32 // so many times
+}
+
+func (h shortHost) Compile(ctx context.Context, module []byte, config map[string]string) (policies.Policy, error) {
+	if string(module) == "policy late" && h.fails.Add(-1) >= 0 {
+		return nil, errors.New("no process can be started")
+	}
+	return h.fakeHost.Compile(ctx, module, config)
+}
+
+// What cannot be compiled for a reason of the machine's is compiled later, without anything else happening.
+func TestPolicyCompiledLater(t *testing.T) {
+	t.Parallel()
+	fails := map[string]*atomic.Int32{}
+	c := newCellWith(t, 3, 0, func(cfg *Config) {
+		fails[cfg.ID] = new(atomic.Int32)
+		cfg.Policies, cfg.DefaultModule = shortHost{fails: fails[cfg.ID]}, []byte("policy one")
+	})
+	short := map[string]string{"n1": "n2", "n2": "n3", "n3": "n1"}[c.leader()] // the leader is who loads it
+	fails[short].Store(1)
+	p, err := c.client.PolicyLoad(testContext(t), []byte("policy late"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.untilTrue(short+" has the policy", func() bool { return c.nodes[short].policies.get(p.Digest) != nil })
+	if left := fails[short].Load(); left >= 0 {
+		t.Errorf("%s was never asked in vain, %d failures are left", short, left+1)
+	}
 }
 
 // A policy is refused at the gate, or reaches every node: also one that was down when it was loaded.
