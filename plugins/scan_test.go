@@ -4,21 +4,26 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 )
 
 // refusals are modules that must not be accepted, one for each reason and each bound.
 func refusals() map[string]hostile {
-	types := section(secType, guestTypes...)
-	// oneFunction is a module with a single function of type 0, given by its body.
-	oneFunction := func(code []byte) []byte {
-		return wasm(types, section(secFunction, uleb(0)), rawSection(secCode, cat(uleb(1), code)))
+	all := map[string]hostile{}
+	for _, some := range []map[string]hostile{
+		refusedSections(), refusedCounts(), refusedSizes(), refusedInstructions(),
+		refusedExports(), refusedDescriptions(), refusedAnswers(),
+	} {
+		maps.Copy(all, some)
 	}
-	scoreIs := func(code ...byte) []byte {
-		return tiny(func(g *guestParts) { g.score = cat(code, returnN) })
-	}
-	describes := func(text string) []byte { return tiny(func(g *guestParts) { g.describe = text }) }
+	return all
+}
+
+// refusedSections: what is no module, or whose sections are not in order.
+func refusedSections() map[string]hostile {
+	types := guestTypeSection()
 	return map[string]hostile{
 		"empty":           {nil, NotWasm, "does not begin with"},
 		"text":            {[]byte("(module (func))"), NotWasm, "not its source"},
@@ -28,7 +33,13 @@ func refusals() map[string]hostile {
 		"sections twice":  {wasm(types, types), Malformed, "twice or out of order"},
 		"unknown section": {wasm(rawSection(14, nil)), Malformed, "unknown"},
 		"bytes too many":  {wasm(rawSection(secType, []byte{0, 0})), Malformed, "1 bytes too many"},
+	}
+}
 
+// refusedCounts: what names more than there is.
+func refusedCounts() map[string]hostile {
+	types := guestTypeSection()
+	return map[string]hostile{
 		"types that are not there":     {wasm(rawSection(secType, uleb(uint32(1<<32-1)))), Malformed, "types in 0 bytes"},
 		"functions that are not there": {wasm(types, rawSection(secFunction, uleb(1<<30))), Malformed, "functions in"},
 		"bodies that are not there":    {wasm(types, section(secFunction, uleb(0)), rawSection(secCode, uleb(0))), Malformed, "0 function bodies"},
@@ -37,7 +48,12 @@ func refusals() map[string]hostile {
 		"many parameters":              {wasm(section(secType, funcType(strings.Repeat(i32, 65), ""))), TooComplex, "65 parameters"},
 		"many results":                 {wasm(section(secType, funcType("", strings.Repeat(i32, 17)))), TooComplex, "17 results"},
 		"a long name":                  {tiny(func(g *guestParts) { g.exports = [][]byte{export(strings.Repeat("x", 300), 0, 0)} }), TooComplex, "300 bytes in a name"},
+	}
+}
 
+// refusedSizes: what would be too much for the compiler.
+func refusedSizes() map[string]hostile {
+	return map[string]hostile{
 		// 36 bytes of this kind can take all memory there is.
 		"locals":           {oneFunction(body(vec(cat(uleb(uint32(1<<32-1)), []byte{0x7f})))), TooManyLocals, "4294967295 locals"},
 		"locals in groups": {oneFunction(body(cat(uleb(2), uleb(8000), []byte{0x7f}, uleb(8000), []byte{0x7f}))), TooManyLocals, "16000 locals"},
@@ -58,7 +74,13 @@ func refusals() map[string]hostile {
 		"branch targets": {oneFunction(body(noLocals, []byte{opI32Const, 0, opBrTable}, uleb(1<<30))), Malformed, "branch targets in"},
 		"no end":         {oneFunction(sized([]byte{0, opBlock, blockEmpty, opEnd})), Malformed, "are left"},
 		"after the end":  {oneFunction(sized([]byte{0, opEnd, 1})), Malformed, "after the end"},
+	}
+}
 
+// refusedInstructions: what a policy may not do or import.
+func refusedInstructions() map[string]hostile {
+	types := guestTypeSection()
+	return map[string]hostile{
 		"SIMD":           {scoreIs(0xfd, 0x0c), ForbiddenInstruction, "opcode 0xfd"},
 		"threads":        {scoreIs(0xfe, 0x00), ForbiddenInstruction, "opcode 0xfe"},
 		"table.grow":     {scoreIs(0xfc, 15, 0), ForbiddenInstruction, "table.grow"},
@@ -75,7 +97,12 @@ func refusals() map[string]hostile {
 			[]byte{externMemory, 0, 1}))), ForbiddenImport, "env.memory"},
 		"import of another type": {tinyImporting(moduleHost, "log", typeNone), WrongSignature,
 			"import datanode.log is () -> (), want (i32, i32) -> ()"},
+	}
+}
 
+// refusedExports: what does not export what it should.
+func refusedExports() map[string]hostile {
+	return map[string]hostile{
 		"no memory":       {tiny(func(g *guestParts) { g.drop = "memory" }), MissingExport, `"memory"`},
 		"no marker":       {tiny(func(g *guestParts) { g.drop = exportMarker }), MissingExport, "policy_abi_v1: export it as () -> ()"},
 		"no alloc":        {tiny(func(g *guestParts) { g.drop = exportAlloc }), MissingExport, "policy_alloc: export it as (i32) -> (i32)"},
@@ -84,7 +111,12 @@ func refusals() map[string]hostile {
 		"no conflict":     {tiny(func(g *guestParts) { g.drop = exportConflict }), MissingExport, "policy_conflict: export"},
 		"another init":    {tiny(func(g *guestParts) { g.exports = [][]byte{export(exportInit, 0, 0)} }), WrongSignature, "policy_init is () -> (), want (i32, i32) -> ()"},
 		"a global marker": {tiny(func(g *guestParts) { g.drop = exportMarker; g.exports = [][]byte{export(exportMarker, 3, 0)} }), WrongSignature, "is not a function"},
+	}
+}
 
+// refusedDescriptions: what does not compile, or describes itself wrongly.
+func refusedDescriptions() map[string]hostile {
+	return map[string]hostile{
 		"types that do not check": {scoreIs(0x6a), NotCompiled, "the compiler says"},
 		"a describe that traps":   {tiny(func(g *guestParts) { g.describe = "" }), DescribeInvalid, "not the JSON"},
 		"describe not JSON":       {describes("tiny 1"), DescribeInvalid, "not the JSON"},
@@ -92,7 +124,12 @@ func refusals() map[string]hostile {
 		"describe a terminal":     {describes(`{"name":"\u001b[2J","version":"1","reasons":["unspecified"]}`), DescribeInvalid, `name "\x1b[2J"`},
 		"describe no reasons":     {describes(`{"name":"a","version":"1"}`), DescribeInvalid, "must begin with"},
 		"describe two lines":      {describes(`{"name":"a","version":"1","reasons":["unspecified","a\nb"]}`), DescribeInvalid, "reason 1 is"},
+	}
+}
 
+// refusedAnswers: what allocates or answers wrongly.
+func refusedAnswers() map[string]hostile {
+	return map[string]hostile{
 		"alloc of nothing":   {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 0} }), WrongPointer, "policy_alloc: pointer: 43032 bytes at 0x0"},
 		"alloc out of bound": {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 0x78} }), WrongPointer, "at 0xfffffff8"},
 		"alloc unaligned":    {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 9} }), WrongPointer, "at 0x9"},
@@ -106,6 +143,19 @@ func refusals() map[string]hostile {
 			"answer from the record"},
 	}
 }
+
+// oneFunction is a module with a single function of type 0, given by its body.
+func oneFunction(code []byte) []byte {
+	return wasm(guestTypeSection(), section(secFunction, uleb(0)), rawSection(secCode, cat(uleb(1), code)))
+}
+
+func guestTypeSection() []byte { return section(secType, guestTypes...) }
+
+func scoreIs(code ...byte) []byte {
+	return tiny(func(g *guestParts) { g.score = cat(code, returnN) })
+}
+
+func describes(text string) []byte { return tiny(func(g *guestParts) { g.describe = text }) }
 
 func manyFunctions(n int, code []byte) []byte {
 	functions := make([][]byte, n)

@@ -130,8 +130,14 @@ func (d development) configs(logger *slog.Logger, policies node.PolicyHost) ([]n
 		} else {
 			cfgs[i].Join = []string{voters[0].Addr}
 		}
-		if d.http != "" {
-			cfgs[i].HTTP, _ = addPort(d.http, i)
+		if d.http == "" {
+			continue
+		}
+		if cfgs[i].HTTP, err = addPort(d.http, i); err != nil {
+			for _, l := range listeners {
+				l.Close()
+			}
+			return nil, err
 		}
 	}
 	return cfgs, nil

@@ -355,7 +355,7 @@ func TestSlowFrame(t *testing.T) {
 		h := requestOf(1)
 		start := time.Now()
 		for _, b := range wire.AppendFrame(nil, &h, nil, make([]byte, 1000)) {
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // of the bubble's time: it passes once all else waits
 			if _, err := p.nc.Write([]byte{b}); err != nil {
 				break
 			}
@@ -371,7 +371,7 @@ func TestSlowFrame(t *testing.T) {
 func TestBlindPongs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := acceptRaw(t, pipePair, Config{PingEvery: 5 * time.Second, PingTimeout: 15 * time.Second, Handler: HandlerFunc(echo)})
-		time.Sleep(6 * time.Second)
+		time.Sleep(6 * time.Second) // of the bubble's time, as below
 		p.write(wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil)
 		time.Sleep(6 * time.Second) // the next is due by now
 		if c.Err() == nil {
@@ -410,7 +410,7 @@ func TestIdleHandlersEnd(t *testing.T) {
 		}
 		synctest.Wait()
 		before := server.idleHandlers.Load()
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute) // of the bubble's time
 		synctest.Wait()
 		if n := server.idleHandlers.Load(); before < 30 || n > 1 {
 			t.Errorf("%d handlers idle after 40 calls, %d two minutes later, want one at most", before, n)
