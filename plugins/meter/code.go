@@ -1,6 +1,6 @@
 package meter
 
-import "fmt"
+import "github.com/datanode/datanode/plugins/internal/wasm"
 
 // Bounds of what can be metered. Each point where a module is charged is a branch for the compiler,
 // whose time grows with the square of a function's branches (measured: 1024 points take 0.2 s,
@@ -41,28 +41,21 @@ type walker struct {
 	payers []int
 }
 
-func (c *cursor) unknown(at int, op uint32) {
-	if c.err == nil {
-		c.err = &Error{UnknownOpcode, at, op, fmt.Sprintf("opcode %#x has no cost: build for the core "+
-			"instructions, without SIMD, threads, tail calls, exceptions and table.grow", op)}
-	}
-}
-
 // parseCode walks over the functions and writes each anew as soon as it has been walked over.
 func (m *module) parseCode(c *cursor) {
-	n := c.count("function bodies")
-	if c.err == nil && n != len(m.types)-m.importedFuncs {
-		c.fail(Malformed, "%d function bodies, but %d functions are declared", n, len(m.types)-m.importedFuncs)
+	n := c.Count("function bodies")
+	if c.Err == nil && n != len(m.types)-m.importedFuncs {
+		c.Malformed("%d function bodies, but %d functions are declared", n, len(m.types)-m.importedFuncs)
 	}
-	if c.err != nil {
+	if c.Err != nil {
 		return
 	}
 	m.startCode(n)
 	w := walker{m: m}
 	for _, typ := range m.types[m.importedFuncs:] {
-		w.cursor = c.sub(c.u32())
+		w.cursor = c.sub(c.U32())
 		w.body(m.params[typ])
-		if c.err = w.done("a function"); c.err != nil {
+		if c.Err = w.done("a function"); c.Err != nil {
 			return
 		}
 		if m.effort += len(w.points) * len(w.points); m.effort > maxEffort {
@@ -74,24 +67,24 @@ func (m *module) parseCode(c *cursor) {
 }
 
 func (w *walker) body(params int) {
-	w.start, w.locals, w.sized = w.off, params, false
+	w.start, w.locals, w.sized = w.Off, params, false
 	w.points, w.payers = w.points[:0], w.payers[:0]
 	w.declarations()
-	w.code = w.off
-	w.add(point{at: w.off, cost: costEntry + costLocal*int64(w.locals)})
+	w.code = w.Off
+	w.add(point{at: w.Off, cost: costEntry + costLocal*int64(w.locals)})
 	w.payers = append(w.payers, 0)
-	for len(w.payers) > 0 && w.err == nil {
+	for len(w.payers) > 0 && w.Err == nil {
 		w.instruction()
 	}
 }
 
 // declarations reads the locals that follow the parameters.
 func (w *walker) declarations() {
-	w.groups = w.count("groups of locals")
-	w.decls = w.off
-	for n := w.groups; n > 0 && w.err == nil; n-- {
-		group := w.u32()
-		w.valueType()
+	w.groups = w.Count("groups of locals")
+	w.decls = w.Off
+	for n := w.groups; n > 0 && w.Err == nil; n-- {
+		group := w.U32()
+		w.ValueType()
 		if locals := uint64(w.locals) + uint64(group); locals > maxLocals {
 			w.fail(TooLarge, "a function with %d locals, the most is %d", locals, maxLocals)
 			return
@@ -113,50 +106,38 @@ func (w *walker) payer() int { return w.payers[len(w.payers)-1] }
 func (w *walker) pay(cost int64) { w.points[w.payer()].cost += cost }
 
 func (w *walker) instruction() {
-	at := w.off
-	op := w.byte()
-	if op != opLoop {
+	at := w.Off
+	op := w.Byte()
+	if op != wasm.OpLoop {
 		w.pay(costOf(op))
 	}
 	switch op {
-	case opBlock, opIf:
-		w.blockType()
+	case wasm.OpBlock, wasm.OpIf:
+		w.BlockType(len(w.m.params))
 		w.payers = append(w.payers, w.payer())
-	case opLoop:
-		w.blockType()
+	case wasm.OpLoop:
+		w.BlockType(len(w.m.params))
 		outer := w.payer()
 		w.payers = append(w.payers, len(w.points))
-		w.add(point{at: w.off, cost: costOf(op), outer: outer, loop: at})
-	case opEnd:
+		w.add(point{at: w.Off, cost: costOf(op), outer: outer, loop: at})
+	case wasm.OpEnd:
 		w.payers = w.payers[:len(w.payers)-1]
-	case opCall:
-		if w.index(len(w.m.types), "function") < w.m.importedFuncs {
+	case wasm.OpCall:
+		if w.Index(len(w.m.types), "function") < w.m.importedFuncs {
 			w.pay(costHost)
 		}
 		w.called()
-	case opCallIndirect:
-		w.u32()
-		w.u32()
+	case wasm.OpCallIndirect:
+		w.U32()
+		w.U32()
 		w.called()
-	case opMemoryGrow:
-		w.zero()
+	case wasm.OpMemoryGrow:
+		w.Zero()
 		w.charge(at, shiftPages)
-	case opMisc:
+	case wasm.OpMisc:
 		w.misc(at)
 	default:
 		w.immediates(op)
-	}
-}
-
-// blockType skips one: empty, a value type, or the index of a function type.
-func (w *walker) blockType() {
-	switch b := w.peek(); {
-	case b == blockEmpty:
-		w.byte()
-	case b&0xc0 == blockEmpty: // a negative number of one byte
-		w.valueType()
-	default:
-		w.index(len(w.m.params), "type")
 	}
 }
 
@@ -173,76 +154,32 @@ func (w *walker) charge(at int, shift byte) {
 	w.sized = true
 }
 
-// immediates skips what follows an opcode that instruction does not look at itself.
+// immediates skips what follows an opcode that instruction does not look at itself. Indices of what is
+// added to a module are checked here.
 func (w *walker) immediates(op byte) {
-	switch {
-	case op <= opNop, op == opElse, op == opReturn, op == opDrop, op == opSelect,
-		op >= opNumericFirst && op <= opNumericLast, op == opRefIsNull:
-	case op >= opLocalGet && op <= opLocalTee:
-		w.index(w.locals, "local")
-	case op == opGlobalGet, op == opGlobalSet:
-		w.index(w.m.globals, "global")
-	case op == opBr, op == opBrIf, op == opTableGet, op == opTableSet, op == opRefFunc:
-		w.u32()
-	case op == opBrTable:
-		for n := w.count("branch targets"); n > 0 && w.err == nil; n-- {
-			w.u32()
-		}
-		w.u32()
-	case op == opSelectTyped:
-		if n := w.byte(); n != 1 {
-			w.fail(Malformed, "a select of %d types", n)
-		}
-		w.valueType()
-	case op >= opLoadFirst && op <= opStoreLast:
-		w.u32()
-		w.u32()
-	case op == opMemorySize:
-		w.zero()
-	case op == opRefNull:
-		w.valueType()
-	case op == opI32Const:
-		w.leb(5)
-	case op == opI64Const:
-		w.leb(10)
-	case op == opF32Const:
-		w.bytes(4)
-	case op == opF64Const:
-		w.bytes(8)
+	switch op {
+	case wasm.OpLocalGet, wasm.OpLocalSet, wasm.OpLocalTee:
+		w.Index(w.locals, "local")
+	case wasm.OpGlobalGet, wasm.OpGlobalSet:
+		w.Index(w.m.globals, "global")
 	default:
-		w.unknown(w.off-1, uint32(op))
+		if !w.Immediates(op) {
+			w.unknown(w.Off-1, uint32(op))
+		}
 	}
 }
 
-// misc walks over an instruction behind the prefix 0xfc. Growing a table is unknown here: it takes
-// memory that no limit covers.
+// misc walks over an instruction behind the prefix 0xfc.
 func (w *walker) misc(at int) {
-	sub := w.u32()
+	sub := w.U32()
 	w.pay(costOfMisc(sub))
+	if !w.Misc(sub) {
+		w.unknown(at, wasm.OpMisc<<8|sub)
+	}
 	switch sub {
-	case miscMemoryInit:
-		w.u32()
-		w.zero()
+	case wasm.MiscMemoryInit, wasm.MiscMemoryCopy, wasm.MiscMemoryFill:
 		w.charge(at, shiftBytes)
-	case miscMemoryCopy:
-		w.zero()
-		w.zero()
-		w.charge(at, shiftBytes)
-	case miscMemoryFill:
-		w.zero()
-		w.charge(at, shiftBytes)
-	case miscTableInit, miscTableCopy:
-		w.u32()
-		w.u32()
+	case wasm.MiscTableInit, wasm.MiscTableCopy, wasm.MiscTableFill:
 		w.charge(at, shiftElements)
-	case miscTableFill:
-		w.u32()
-		w.charge(at, shiftElements)
-	case miscDataDrop, miscElemDrop, miscTableSize:
-		w.u32()
-	default:
-		if sub > miscTruncLast {
-			w.unknown(at, opMisc<<8|sub)
-		}
 	}
 }

@@ -48,7 +48,7 @@ const Export = "datanode_meter_v1"
 func Instrument(module []byte) ([]byte, error) {
 	m, err := parse(module)
 	if err != nil {
-		return nil, err
+		return nil, typed(err)
 	}
 	return m.rewrite(), nil
 }

@@ -1,19 +1,23 @@
 package meter
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/datanode/datanode/plugins/internal/wasm"
+)
 
 // rewrite puts the module together again, with the global, its export and the new code.
 func (m *module) rewrite() []byte {
 	out := make([]byte, 0, len(m.bytes)+len(m.code))
-	out = append(out, m.bytes[:headerBytes]...)
-	for _, id := range order {
+	out = append(out, m.bytes[:len(wasm.Header)]...)
+	for _, id := range wasm.Order {
 		s := m.section[id]
 		switch {
-		case id == secGlobal:
+		case id == wasm.SecGlobal:
 			out = appendSection(out, id, m.globalSection())
-		case id == secExport:
+		case id == wasm.SecExport:
 			out = appendSection(out, id, m.exportSection())
-		case id == secCode && s.present:
+		case id == wasm.SecCode && s.present:
 			out = appendSection(out, id, m.code)
 		case s.present:
 			out = appendSection(out, id, m.bytes[s.from:s.to])
@@ -28,23 +32,23 @@ func appendSection(out []byte, id byte, body []byte) []byte {
 }
 
 func (m *module) globalSection() []byte {
-	s := m.section[secGlobal]
+	s := m.section[wasm.SecGlobal]
 	out := binary.AppendUvarint(nil, uint64(m.defined+1))
 	out = append(out, m.bytes[s.from:s.to]...)
-	return append(out, typeI64, 1, opI64Const, 0, opEnd)
+	return append(out, wasm.I64, 1, wasm.OpI64Const, 0, wasm.OpEnd)
 }
 
 func (m *module) exportSection() []byte {
-	s := m.section[secExport]
+	s := m.section[wasm.SecExport]
 	out := binary.AppendUvarint(nil, uint64(m.exports+1))
 	out = append(out, m.bytes[s.from:s.to]...)
 	out = append(binary.AppendUvarint(out, uint64(len(Export))), Export...)
-	return binary.AppendUvarint(append(out, externGlobal), uint64(m.globals))
+	return binary.AppendUvarint(append(out, wasm.ExternGlobal), uint64(m.globals))
 }
 
 // startCode begins the new code section, of n functions.
 func (m *module) startCode(n int) {
-	s := m.section[secCode]
+	s := m.section[wasm.SecCode]
 	m.code = make([]byte, 0, s.to-s.from+(s.to-s.from)/8)
 	m.code = binary.AppendUvarint(m.code, uint64(n))
 }
@@ -52,9 +56,9 @@ func (m *module) startCode(n int) {
 // appendFunction adds what has been walked over to the new code section, with its charges. They use
 // two locals behind all others: an i64 for what is left, and an i32 for the operand that tells a cost.
 func (m *module) appendFunction(w *walker) {
-	added := []byte{1, typeI64}
+	added := []byte{1, wasm.I64}
 	if w.sized {
-		added = append(added, 1, typeI32)
+		added = append(added, 1, wasm.I32)
 	}
 	body := binary.AppendUvarint(m.body[:0], uint64(w.groups+len(added)/2))
 	body = append(body, m.bytes[w.decls:w.code]...)
@@ -65,14 +69,14 @@ func (m *module) appendFunction(w *walker) {
 		if w.reloads(p) {
 			body = append(body, m.bytes[from:p.loop]...)
 			from = p.loop
-			body = appendIndexed(body, opGlobalGet, m.globals)
-			body = appendIndexed(body, opLocalSet, w.locals)
+			body = appendIndexed(body, wasm.OpGlobalGet, m.globals)
+			body = appendIndexed(body, wasm.OpLocalSet, w.locals)
 		}
 		body = append(body, m.bytes[from:p.at]...)
 		from = p.at
 		body = w.appendCharge(body, p, i > 0 && w.knows(p))
 	}
-	m.body = append(body, m.bytes[from:w.off]...)
+	m.body = append(body, m.bytes[from:w.Off]...)
 	m.code = binary.AppendUvarint(m.code, uint64(len(m.body)))
 	m.code = append(m.code, m.body...)
 }
@@ -98,24 +102,24 @@ func (w *walker) reloads(p *point) bool {
 func (w *walker) appendCharge(out []byte, p *point, known bool) []byte {
 	left, operand := w.locals, w.locals+1
 	if p.sized {
-		out = appendIndexed(out, opLocalTee, operand)
+		out = appendIndexed(out, wasm.OpLocalTee, operand)
 	}
 	if known {
-		out = appendIndexed(out, opLocalGet, left)
+		out = appendIndexed(out, wasm.OpLocalGet, left)
 	} else {
-		out = appendIndexed(out, opGlobalGet, w.m.globals)
+		out = appendIndexed(out, wasm.OpGlobalGet, w.m.globals)
 	}
 	if p.sized {
-		out = appendIndexed(out, opLocalGet, operand)
-		out = append(out, opI64ExtendU, opI64Const, p.shift, opI64Shl)
+		out = appendIndexed(out, wasm.OpLocalGet, operand)
+		out = append(out, wasm.OpI64ExtendU, wasm.OpI64Const, p.shift, wasm.OpI64Shl)
 	} else {
-		out = appendSigned(append(out, opI64Const), p.cost)
+		out = appendSigned(append(out, wasm.OpI64Const), p.cost)
 	}
-	out = appendIndexed(append(out, opI64Sub), opLocalTee, left)
-	out = appendIndexed(out, opGlobalSet, w.m.globals)
-	out = append(out, opBlock, blockEmpty, opBlock, blockEmpty)
-	out = appendIndexed(out, opLocalGet, left)
-	return append(out, opI64Const, 0, opI64LtS, opBrIf, 0, opBr, 1, opEnd, opUnreachable, opEnd)
+	out = appendIndexed(append(out, wasm.OpI64Sub), wasm.OpLocalTee, left)
+	out = appendIndexed(out, wasm.OpGlobalSet, w.m.globals)
+	out = append(out, wasm.OpBlock, wasm.BlockEmpty, wasm.OpBlock, wasm.BlockEmpty)
+	out = appendIndexed(out, wasm.OpLocalGet, left)
+	return append(out, wasm.OpI64Const, 0, wasm.OpI64LtS, wasm.OpBrIf, 0, wasm.OpBr, 1, wasm.OpEnd, wasm.OpUnreachable, wasm.OpEnd)
 }
 
 func appendIndexed(out []byte, op byte, index int) []byte {
