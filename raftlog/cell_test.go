@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"net"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
 	"github.com/datanode/datanode/raftlog/state"
@@ -142,11 +145,19 @@ type testCell struct {
 	adjust  func(*Config)
 }
 
-func shortTiming() Timing {
+// calmTiming is so patient that a machine busy with other things does not cost a leader its place. Tests do
+// not wait for it: see testCell.campaign.
+func calmTiming() Timing {
 	return Timing{
-		Heartbeat: 150 * time.Millisecond, Election: 150 * time.Millisecond, LeaderLease: 100 * time.Millisecond,
+		Heartbeat: 5 * time.Second, Election: 5 * time.Second, LeaderLease: 5 * time.Second,
 		Commit: 2 * time.Millisecond, Snapshot: time.Hour,
 	}
+}
+
+// hasty is for tests in which a leader has to notice that it is alone. A busy machine may cost it its place at any
+// time, so they must bear that.
+func hasty(cfg *Config) {
+	cfg.Timing.Heartbeat, cfg.Timing.Election, cfg.Timing.LeaderLease = 150*time.Millisecond, 150*time.Millisecond, 100*time.Millisecond
 }
 
 func testAddr(id state.NodeID) string { return string(id) + ":1" }
@@ -169,7 +180,7 @@ func newCell(t testing.TB, n int, adjust func(*Config)) *testCell {
 func (c *testCell) config(id state.NodeID, bootstrap []Server) Config {
 	cfg := Config{
 		Dir: filepath.Join(c.dir, string(id)), ID: id, Cell: "test", Advertise: testAddr(id),
-		Layer: c.net.listen(testAddr(id)), Bootstrap: bootstrap, Timing: shortTiming(),
+		Layer: c.net.listen(testAddr(id)), Bootstrap: bootstrap, Timing: calmTiming(),
 	}
 	if c.adjust != nil {
 		c.adjust(&cfg)
@@ -208,48 +219,83 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
-// leader waits until a node leads and has applied all that came before.
+// leader waits until a node leads and has applied all that came before. Where none does it has one stand for
+// election.
 func (c *testCell) leader() *Group {
 	c.t.Helper()
 	ctx := testContext(c.t)
-	for {
+	for once := true; ; once = false {
 		for _, g := range c.groups {
 			if g.IsLeader() && g.Barrier(ctx) == nil {
 				return g
 			}
 		}
-		c.awaitLeader(ctx)
+		if once && !c.led() { // a second time would depose who was elected meanwhile
+			c.campaign()
+		}
+		if err := awaitLeader(ctx, maps.Values(c.groups)); err != nil {
+			c.t.Fatal(err)
+		}
 	}
 }
 
-// awaitLeader waits until any node's idea of the leader changes.
-func (c *testCell) awaitLeader(ctx context.Context) {
-	c.t.Helper()
-	wake := make(chan struct{}, len(c.groups))
+// led tells whether a node leads.
+func (c *testCell) led() bool {
+	for _, g := range c.groups {
+		if g.IsLeader() {
+			return true
+		}
+	}
+	return false
+}
+
+// campaign tells the voter with the longest log to stand for election at once, as a leader does that hands over its
+// place. If it is not elected, somebody will be when the patience of all is at an end.
+func (c *testCell) campaign() {
+	var best *Group
+	for _, s := range c.servers {
+		if g := c.groups[s.ID]; g != nil && (best == nil || g.raft.LastIndex() > best.raft.LastIndex()) {
+			best = g
+		}
+	}
+	to := best.cfg.ID
+	now := raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}
+	if err := best.net.TimeoutNow(raft.ServerID(to), raft.ServerAddress(testAddr(to)), &now, &raft.TimeoutNowResponse{}); err != nil {
+		c.t.Logf("%s does not stand for election: %v", to, err)
+	}
+}
+
+// awaitLeader waits until one of the groups leads, or the idea of one of them of who leads changes.
+func awaitLeader(ctx context.Context, groups iter.Seq[*Group]) error {
+	wake := make(chan struct{}, 1)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	for _, g := range c.groups {
+	defer wg.Wait()
+	defer close(stop)
+	notify := func() {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}
+	for g := range groups {
 		changed := g.LeaderChanged()
 		if g.IsLeader() {
-			wake <- struct{}{}
+			notify()
 		}
 		wg.Go(func() {
 			select {
 			case <-changed:
-				wake <- struct{}{}
+				notify()
 			case <-stop:
 			}
 		})
 	}
 	select {
 	case <-wake:
+		return nil
 	case <-ctx.Done():
-		c.t.Error("no leader")
-	}
-	close(stop)
-	wg.Wait()
-	if ctx.Err() != nil {
-		c.t.FailNow()
+		return fmt.Errorf("no leader: %w", ctx.Err())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,7 +21,7 @@ import (
 // TestAcknowledgedProposalsSurviveLeaderChanges cuts off one leader after the other under load.
 // What was acknowledged must be in every log exactly once; what is NotDone in none.
 func TestAcknowledgedProposalsSurviveLeaderChanges(t *testing.T) {
-	c := newCell(t, 3, nil)
+	c := newCell(t, 3, hasty)
 	c.leader()
 	load := startLoad(t, c, 8)
 	for range 3 {
@@ -56,7 +57,7 @@ func TestAcknowledgedProposalsSurviveLeaderChanges(t *testing.T) {
 // TestLostLeadershipSaysNothing: a leader whose followers have the entry, but which hears nothing of
 // that, must not say that it was not done: it is.
 func TestLostLeadershipSaysNothing(t *testing.T) {
-	c := newCell(t, 3, nil)
+	c := newCell(t, 3, hasty)
 	old := c.leader()
 	c.settle()
 	c.net.deafen(testAddr(old.cfg.ID), true)
@@ -74,6 +75,7 @@ func TestLostLeadershipSaysNothing(t *testing.T) {
 
 // testLoad proposes from many goroutines, each to whichever node leads.
 type testLoad struct {
+	t        *testing.T
 	groups   []*Group
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -85,7 +87,7 @@ type testLoad struct {
 
 func startLoad(t *testing.T, c *testCell, proposers int) *testLoad {
 	ctx, cancel := context.WithCancel(testContext(t))
-	l := &testLoad{ctx: ctx, cancel: cancel, outcomes: make(map[string]wire.Outcome), acked: make(chan struct{})}
+	l := &testLoad{t: t, ctx: ctx, cancel: cancel, outcomes: make(map[string]wire.Outcome), acked: make(chan struct{})}
 	for _, g := range c.groups {
 		l.groups = append(l.groups, g)
 	}
@@ -100,7 +102,6 @@ func startLoad(t *testing.T, c *testCell, proposers int) *testLoad {
 }
 
 func (l *testLoad) propose(g *Group, name string) {
-	changed := g.LeaderChanged()
 	_, _, err := g.Propose(l.ctx, &state.OpenSession{Client: name})
 	outcome := wire.Done
 	if err != nil {
@@ -116,28 +117,17 @@ func (l *testLoad) propose(g *Group, name string) {
 		}
 		return
 	}
-	if l.leaderless() {
-		select {
-		case <-changed:
-		case <-l.ctx.Done():
-		}
-	}
+	_ = awaitLeader(l.ctx, slices.Values(l.groups)) // without one the run is over
 }
 
-func (l *testLoad) leaderless() bool {
-	for _, g := range l.groups {
-		if g.IsLeader() {
-			return false
-		}
-	}
-	return true
-}
-
+// more waits for n proposals to be acknowledged.
 func (l *testLoad) more(n int) {
-	for range n {
+	l.t.Helper()
+	for i := range n {
 		select {
 		case <-l.acked:
 		case <-l.ctx.Done():
+			l.t.Fatalf("%d of %d proposals acknowledged: %v", i, n, l.ctx.Err())
 		}
 	}
 }
@@ -342,7 +332,7 @@ func TestUnknownEntryStopsTheNode(t *testing.T) {
 }
 
 func TestProposeSaysWhetherARetryIsSafe(t *testing.T) {
-	c := newCell(t, 3, nil)
+	c := newCell(t, 3, func(cfg *Config) { cfg.Timing.LeaderLease = time.Second }) // as long as it takes to find out
 	l := c.leader()
 	var follower *Group
 	for _, g := range c.groups {

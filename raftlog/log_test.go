@@ -152,6 +152,7 @@ func TestVerifyFindsAFlippedByte(t *testing.T) {
 		return
 	}
 	c.groups["n1"] = g
+	c.campaign()
 	var corrupt *CorruptError
 	if err := awaitFailed(t, g); !errors.As(err, &corrupt) || corrupt.Index != index {
 		t.Errorf("failed with %v, want entry %d to be corrupt", err, index)
@@ -313,7 +314,7 @@ func TestMembers(t *testing.T) {
 func TestOpenRefusesWhatCannotWork(t *testing.T) {
 	net := newTestNet()
 	sound := func() Config {
-		return Config{Dir: t.TempDir(), ID: "n1", Advertise: "n1:1", Layer: net.listen("n1:1"), Timing: shortTiming()}
+		return Config{Dir: t.TempDir(), ID: "n1", Advertise: "n1:1", Layer: net.listen("n1:1"), Timing: calmTiming()}
 	}
 	cases := map[string]func(*Config){
 		"no ID":      func(c *Config) { c.ID = "" },

@@ -13,6 +13,7 @@ import (
 // state machine sees, is passed on every node.
 func TestNewLeaderAnnouncesItself(t *testing.T) {
 	c := newCell(t, 3, nil)
+	c.campaign()
 	const noop = 2 // after the configuration
 	for id, g := range c.groups {
 		if err := g.WaitApplied(testContext(t), noop); err != nil {
