@@ -3,6 +3,8 @@ package plugins
 import (
 	"encoding/binary"
 	"slices"
+
+	"github.com/datanode/datanode/plugins/internal/wasm"
 )
 
 // This file writes small modules by hand, so that the tests need no other tool.
@@ -26,7 +28,7 @@ func section(id byte, items ...[]byte) []byte { return rawSection(id, vec(items.
 
 func rawSection(id byte, body []byte) []byte { return cat([]byte{id}, sized(body)) }
 
-func wasm(sections ...[]byte) []byte {
+func moduleOf(sections ...[]byte) []byte {
 	return cat([]byte("\x00asm\x01\x00\x00\x00"), cat(sections...))
 }
 
@@ -39,19 +41,19 @@ func export(name string, kind byte, index int) []byte {
 }
 
 func importFunc(module, name string, typ int) []byte {
-	return cat(sized([]byte(module)), sized([]byte(name)), []byte{externFunc}, uleb(typ))
+	return cat(sized([]byte(module)), sized([]byte(name)), []byte{wasm.ExternFunc}, uleb(typ))
 }
 
 // body is a function body: groups of locals, and code without its last end.
 func body(locals []byte, code ...[]byte) []byte {
-	return sized(cat(locals, cat(code...), []byte{opEnd}))
+	return sized(cat(locals, cat(code...), []byte{wasm.OpEnd}))
 }
 
 var (
 	noLocals  = vec()
 	oneLocal  = vec([]byte{1, 0x7f})
 	memory2   = []byte{0, 2}
-	constHeap = []byte{0x7f, 1, opI32Const, 0x80, 0x20, opEnd} // mutable i32 global: 4096
+	constHeap = []byte{0x7f, 1, wasm.OpI32Const, 0x80, 0x20, wasm.OpEnd} // mutable i32 global: 4096
 )
 
 // guestParts are the parts of a small guest. Every one can be replaced.
@@ -104,17 +106,17 @@ var bump = []byte{
 
 // whenMagic runs code if the first record's QueuedOps is magicQueued; at is where the facts begin.
 func whenMagic(at int, code ...byte) []byte {
-	return cat([]byte{0x20, 0, 0x28, 2}, uleb(headerBytes+at+44), []byte{0x41, 0xda, 0xb4, 0x01, 0x46, opIf, blockEmpty},
-		code, []byte{opEnd})
+	return cat([]byte{0x20, 0, 0x28, 2}, uleb(headerBytes+at+44), []byte{0x41, 0xda, 0xb4, 0x01, 0x46, wasm.OpIf, wasm.BlockEmpty},
+		code, []byte{wasm.OpEnd})
 }
 
 // waitAlways answers verdict wait for all pairs.
 var waitAlways = []byte{
-	opBlock, blockEmpty, opLoop, blockEmpty,
-	0x20, 3, 0x20, 1, 0x4f, opBrIf, 1, // i >= n: break
+	wasm.OpBlock, wasm.BlockEmpty, wasm.OpLoop, wasm.BlockEmpty,
+	0x20, 3, 0x20, 1, 0x4f, wasm.OpBrIf, 1, // i >= n: break
 	0x20, 2, 0x20, 3, 0x41, 3, 0x74, 0x6a, 0x41, 2, 0x3a, 0, 0, // store8 out+i*8, 2
-	0x20, 3, 0x41, 1, 0x6a, 0x21, 3, opBr, 0, // i++
-	opEnd, opEnd,
+	0x20, 3, 0x41, 1, 0x6a, 0x21, 3, wasm.OpBr, 0, // i++
+	wasm.OpEnd, wasm.OpEnd,
 }
 
 var returnN = []byte{0x20, 1}
@@ -132,12 +134,12 @@ func tiny(change func(*guestParts)) []byte {
 
 func (g *guestParts) bytes() []byte {
 	first := len(g.imports)
-	describe := cat(g.beforeDescribe, []byte{opI64Const}, sleb(16<<32|int64(len(g.describe))))
+	describe := cat(g.beforeDescribe, []byte{wasm.OpI64Const}, sleb(16<<32|int64(len(g.describe))))
 	exports := g.exports
 	for i, e := range [][]byte{
-		export("memory", externMemory, 0), export("policy_abi_v1", externFunc, first),
-		export("policy_alloc", externFunc, first+1), export("policy_describe", externFunc, first+2),
-		export("policy_score", externFunc, first+3), export("policy_conflict", externFunc, first+4),
+		export("memory", wasm.ExternMemory, 0), export("policy_abi_v1", wasm.ExternFunc, first),
+		export("policy_alloc", wasm.ExternFunc, first+1), export("policy_describe", wasm.ExternFunc, first+2),
+		export("policy_score", wasm.ExternFunc, first+3), export("policy_conflict", wasm.ExternFunc, first+4),
 	} {
 		if name := []string{"memory", exportMarker, exportAlloc, exportDescribe, exportScore, exportConflict}[i]; name != g.drop {
 			exports = append(exports, e)
@@ -146,22 +148,22 @@ func (g *guestParts) bytes() []byte {
 	functions := [][]byte{uleb(typeNone), uleb(typeAlloc), uleb(typeDescribe), uleb(typeBatch), uleb(typeBatch)}
 	bodies := [][]byte{body(noLocals), body(noLocals, g.alloc), body(noLocals, describe), body(g.locals, g.score), body(oneLocal, g.conflict)}
 	if g.initialize != nil {
-		exports = append(exports, export(exportInitialize, externFunc, first+len(functions)))
+		exports = append(exports, export(exportInitialize, wasm.ExternFunc, first+len(functions)))
 		functions, bodies = append(functions, uleb(typeNone)), append(bodies, body(noLocals, g.initialize))
 	}
-	sections := [][]byte{section(secType, append(slices.Clone(guestTypes), g.types...)...)}
+	sections := [][]byte{section(wasm.SecType, append(slices.Clone(guestTypes), g.types...)...)}
 	if len(g.imports) > 0 {
-		sections = append(sections, section(secImport, g.imports...))
+		sections = append(sections, section(wasm.SecImport, g.imports...))
 	}
-	sections = append(sections, section(secFunction, functions...))
+	sections = append(sections, section(wasm.SecFunction, functions...))
 	if g.table != nil {
-		sections = append(sections, section(secTable, g.table))
+		sections = append(sections, section(wasm.SecTable, g.table))
 	}
-	sections = append(sections, section(secMemory, g.memory), section(secGlobal, constHeap), section(secExport, exports...))
+	sections = append(sections, section(wasm.SecMemory, g.memory), section(wasm.SecGlobal, constHeap), section(wasm.SecExport, exports...))
 	sections = append(sections, g.extra...)
-	return wasm(append(sections,
-		section(secCode, bodies...),
-		section(secData, cat([]byte{0, opI32Const, 16, opEnd}, sized([]byte(g.describe)))))...)
+	return moduleOf(append(sections,
+		section(wasm.SecCode, bodies...),
+		section(wasm.SecData, cat([]byte{0, wasm.OpI32Const, 16, wasm.OpEnd}, sized([]byte(g.describe)))))...)
 }
 
 func sleb(n int64) []byte {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/plugins/internal/wasm"
 	"github.com/datanode/datanode/policies"
 )
 
@@ -230,7 +231,7 @@ func TestChatterIsBounded(t *testing.T) {
 	h.now = func() time.Time { return now }
 	m := compile(t, h, tiny(func(g *guestParts) {
 		g.imports = [][]byte{importFunc(moduleHost, "log", typeTwo)}
-		g.score = cat([]byte{0x41, 16, 0x41, 20, opCall, 0}, returnN)
+		g.score = cat([]byte{0x41, 16, 0x41, 20, wasm.OpCall, 0}, returnN)
 	}))
 	ask := func(times int) {
 		for range times {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/datanode/datanode/plugins/internal/wasm"
 	"github.com/datanode/datanode/policies"
 )
 
@@ -21,18 +22,18 @@ type hostile struct {
 
 // Code of a few loops without end.
 var (
-	loopForever = []byte{opLoop, blockEmpty, opBr, 0, opEnd}
-	growForever = []byte{opLoop, blockEmpty, 0x41, 1, opMemoryGrow, 0, opDrop, opBr, 0, opEnd}
-	growTable   = []byte{opLoop, blockEmpty, opRefNull, 0x70, 0x41, 1, opMisc, 15, 0, opDrop, opBr, 0, opEnd}
+	loopForever = []byte{wasm.OpLoop, wasm.BlockEmpty, wasm.OpBr, 0, wasm.OpEnd}
+	growForever = []byte{wasm.OpLoop, wasm.BlockEmpty, 0x41, 1, wasm.OpMemoryGrow, 0, wasm.OpDrop, wasm.OpBr, 0, wasm.OpEnd}
+	growTable   = []byte{wasm.OpLoop, wasm.BlockEmpty, wasm.OpRefNull, 0x70, 0x41, 1, wasm.OpMisc, 15, 0, wasm.OpDrop, wasm.OpBr, 0, wasm.OpEnd}
 	// storePriority stores what is on the stack as the first priority.
 	storePriority = []byte{0x21, 3, 0x20, 2, 0x20, 3, 0x36, 2, 0}
 )
 
 // storeClock stores what is at address 8 as all priorities.
 var storeClock = []byte{
-	opLoop, blockEmpty,
+	wasm.OpLoop, wasm.BlockEmpty,
 	0x20, 2, 0x20, 3, 0x41, 3, 0x74, 0x6a, 0x41, 8, 0x28, 2, 0, 0x36, 2, 0, // out+i*8 = mem[8]
-	0x20, 3, 0x41, 1, 0x6a, 0x22, 3, 0x20, 1, 0x49, opBrIf, 0, opEnd, // while ++i < n
+	0x20, 3, 0x41, 1, 0x6a, 0x22, 3, 0x20, 1, 0x49, wasm.OpBrIf, 0, wasm.OpEnd, // while ++i < n
 }
 
 // hostiles are the modules that the gate is for. Every bound of the scan has one among refusals.
@@ -46,7 +47,7 @@ func hostiles() map[string]hostile {
 		"live locals":            {liveLocals(200, 4000), TooComplex, "200 locals and 1311 blocks and jumps"},
 		"a table by the billion": {tiny(func(g *guestParts) { g.table = cat([]byte{0x70, 0}, uleb(1<<31)) }), TableTooLarge, "2147483648 elements"},
 		"table.grow":             {scoring(growTable), ForbiddenInstruction, "table.grow"},
-		"a start function":       {tiny(func(g *guestParts) { g.extra = [][]byte{rawSection(secStart, uleb(0))} }), StartSection, "_initialize"},
+		"a start function":       {tiny(func(g *guestParts) { g.extra = [][]byte{rawSection(wasm.SecStart, uleb(0))} }), StartSection, "_initialize"},
 		"two meters":             {tiny(func(g *guestParts) { g.exports = [][]byte{export("datanode_meter_v1", 3, 0)} }), AlreadyMetered, ""},
 
 		"memory.grow in a loop":    {scoring(growForever), TooSlow, "policy_score: overrun"},
@@ -55,8 +56,8 @@ func hostiles() map[string]hostile {
 		"a loop in _initialize":    {tiny(func(g *guestParts) { g.initialize = loopForever }), TooSlow, "_initialize: overrun"},
 		"a loop in alloc":          {tiny(func(g *guestParts) { g.alloc = cat(loopForever, bump) }), TooSlow, "policy_alloc: overrun"},
 		"a loop in describe":       {tiny(func(g *guestParts) { g.beforeDescribe = loopForever }), TooSlow, "policy_describe: overrun"},
-		"recursion":                {scoring([]byte{0x20, 0, 0x20, 1, 0x20, 2, opCall, 3, opDrop}), TooSlow, "policy_score: overrun"},
-		"recursion in _initialize": {tiny(func(g *guestParts) { g.initialize = []byte{opCall, 5} }), TooDeep, "_initialize: stack"},
+		"recursion":                {scoring([]byte{0x20, 0, 0x20, 1, 0x20, 2, wasm.OpCall, 3, wasm.OpDrop}), TooSlow, "policy_score: overrun"},
+		"recursion in _initialize": {tiny(func(g *guestParts) { g.initialize = []byte{wasm.OpCall, 5} }), TooDeep, "_initialize: stack"},
 
 		"a verdict that is none": {tiny(func(g *guestParts) { g.conflict = cat(waitAlways, []byte{0x20, 2, 0x41, 9, 0x3a, 0, 0}, returnN) }),
 			WrongAnswer, "verdict 9"},
@@ -64,7 +65,7 @@ func hostiles() map[string]hostile {
 		"one answer less":  {tiny(func(g *guestParts) { g.score = []byte{0x20, 1, 0x41, 1, 0x6b} }), WrongCount, "71 answers, want 72"},
 		"a far away batch": {tiny(func(g *guestParts) { g.alloc = []byte{0x41, 0x78} }), WrongPointer, "0xfffffff8"},
 		"describe outside": {tiny(func(g *guestParts) {
-			g.beforeDescribe = cat([]byte{opI64Const}, sleb(0x7fffffff<<32|100), []byte{opReturn})
+			g.beforeDescribe = cat([]byte{wasm.OpI64Const}, sleb(0x7fffffff<<32|100), []byte{wasm.OpReturn})
 		}),
 			WrongPointer, "outside memory"},
 		"store outside": {scoring([]byte{0x41, 0x7c, 0x41, 1, 0x36, 2, 0}), SelfTestFailed, "out of bounds"},
@@ -75,21 +76,21 @@ func hostiles() map[string]hostile {
 		"by the clock": {tiny(func(g *guestParts) {
 			g.types = [][]byte{funcType(i32+i64+i32, i32)}
 			g.imports = [][]byte{importFunc(moduleWASI, "clock_time_get", len(guestTypes))}
-			g.score = cat([]byte{0x41, 0, opI64Const, 0, 0x41, 8, opCall, 0, opDrop}, storeClock, returnN)
+			g.score = cat([]byte{0x41, 0, wasm.OpI64Const, 0, 0x41, 8, wasm.OpCall, 0, wasm.OpDrop}, storeClock, returnN)
 		}), HiddenState, "sample"},
 		"by random": {tiny(func(g *guestParts) {
 			g.types = [][]byte{funcType(i32+i32, i32)}
 			g.imports = [][]byte{importFunc(moduleWASI, "random_get", len(guestTypes))}
-			g.score = cat([]byte{0x41, 8, 0x41, 4, opCall, 0, opDrop, 0x41, 8, 0x28, 2, 0}, storePriority, returnN)
+			g.score = cat([]byte{0x41, 8, 0x41, 4, wasm.OpCall, 0, wasm.OpDrop, 0x41, 8, 0x28, 2, 0}, storePriority, returnN)
 		}), HiddenState, "sample"},
-		"by the size of memory": {scoring(cat([]byte{0x41, 1, opMemoryGrow, 0, opDrop, opMemorySize, 0}, storePriority)), HiddenState, "sample"},
+		"by the size of memory": {scoring(cat([]byte{0x41, 1, wasm.OpMemoryGrow, 0, wasm.OpDrop, wasm.OpMemorySize, 0}, storePriority)), HiddenState, "sample"},
 		"by the first of a batch": {scoring(cat([]byte{0x20, 1, 0x41, 1, 0x4b, 0x20, 0, 0x2d, 0}, uleb(headerBytes+56),
 			[]byte{0x41, 1, 0x47, 0x71}, storePriority)), HiddenState, "sample"},
 		"by the place in a batch": {scoring(cat([]byte{0x20, 1, 0x41, 1, 0x46}, storePriority)), HiddenState, "sample"},
 		"random by the megabyte": {tiny(func(g *guestParts) {
 			g.types = [][]byte{funcType(i32+i32, i32)}
 			g.imports = [][]byte{importFunc(moduleWASI, "random_get", len(guestTypes))}
-			g.score = cat([]byte{opLoop, blockEmpty, 0x41, 8, 0x41, 0x80, 0x80, 0x04, opCall, 0, opDrop, opBr, 0, opEnd}, returnN)
+			g.score = cat([]byte{wasm.OpLoop, wasm.BlockEmpty, 0x41, 8, 0x41, 0x80, 0x80, 0x04, wasm.OpCall, 0, wasm.OpDrop, wasm.OpBr, 0, wasm.OpEnd}, returnN)
 		}), TooSlow, "policy_score: overrun"},
 	} {
 		all[name] = h
@@ -104,8 +105,8 @@ func scoring(code []byte) []byte {
 
 // locals36 has one function with 2^32-1 locals, in as few bytes as that takes.
 func locals36() []byte {
-	return wasm(section(secType, funcType("", "")), section(secFunction, uleb(0)),
-		section(secCode, body(vec(cat(uleb(uint32(1<<32-1)), []byte{0x7f})))))
+	return moduleOf(section(wasm.SecType, funcType("", "")), section(wasm.SecFunction, uleb(0)),
+		section(wasm.SecCode, body(vec(cat(uleb(uint32(1<<32-1)), []byte{0x7f})))))
 }
 
 // liveLocals scores with n locals that stay alive through a row of loops.
@@ -113,7 +114,7 @@ func liveLocals(n, loops int) []byte {
 	var code []byte
 	for i := range loops {
 		x := uleb(3 + i%n)
-		code = cat(code, []byte{opLoop, blockEmpty, 0x20}, x, []byte{0x41, 1, 0x6a, 0x21}, x, []byte{0x20}, x, []byte{opBrIf, 0, opEnd})
+		code = cat(code, []byte{wasm.OpLoop, wasm.BlockEmpty, 0x20}, x, []byte{0x41, 1, 0x6a, 0x21}, x, []byte{0x20}, x, []byte{wasm.OpBrIf, 0, wasm.OpEnd})
 	}
 	for i := range n {
 		code = cat(code, []byte{0x20, 2, 0x20}, uleb(3+i), []byte{0x36, 2, 0})

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"testing"
+
+	"github.com/datanode/datanode/plugins/internal/wasm"
 )
 
 // mostGrowth is what refusing a module may take of memory, in this process and the child together.
@@ -50,5 +52,5 @@ func manyValues(n int) []byte {
 	for range n - 1 {
 		code = append(code, 0x6a)
 	}
-	return scoring(append(code, opDrop))
+	return scoring(append(code, wasm.OpDrop))
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/plugins/internal/wasm"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/policies/policytest"
 	"go.uber.org/goleak"
@@ -115,24 +116,26 @@ var badCalls = map[string]struct {
 	detail string
 }{
 	"unreachable": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x00), returnN) }, Trapped, "unreachable"},
-	"endless loop": {func(g *guestParts) { g.score = cat(whenMagic(0, opLoop, blockEmpty, opBr, 0, opEnd), returnN) },
+	"endless loop": {func(g *guestParts) {
+		g.score = cat(whenMagic(0, wasm.OpLoop, wasm.BlockEmpty, wasm.OpBr, 0, wasm.OpEnd), returnN)
+	},
 		Overrun, "units is spent"},
 	"endless recursion": {func(g *guestParts) {
-		g.score = cat(whenMagic(0, 0x20, 0, 0x20, 1, 0x20, 2, opCall, 3, opDrop), returnN)
+		g.score = cat(whenMagic(0, 0x20, 0, 0x20, 1, 0x20, 2, wasm.OpCall, 3, wasm.OpDrop), returnN)
 	}, Overrun, "units is spent"},
 	"out of bounds": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x41, 0x7f, 0x41, 1, 0x36, 2, 0), returnN) },
 		Trapped, "out of bounds"},
-	"one too many": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x20, 1, 0x41, 1, 0x6a, opReturn), returnN) },
+	"one too many": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x20, 1, 0x41, 1, 0x6a, wasm.OpReturn), returnN) },
 		BadCount, "2 answers, want 1"},
-	"none": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x41, 0, opReturn), returnN) }, BadCount, "0 answers, want 1"},
+	"none": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x41, 0, wasm.OpReturn), returnN) }, BadCount, "0 answers, want 1"},
 	"dirty padding": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x20, 2, 0x41, 1, 0x3a, 0, 7), returnN) },
 		BadAnswer, "answer 0: score: bytes 6 and 7"},
 	"exit": {func(g *guestParts) {
 		g.imports = [][]byte{importFunc(moduleWASI, "proc_exit", typeExit)}
-		g.score = cat(whenMagic(0, 0x41, 0, opCall, 0), returnN)
+		g.score = cat(whenMagic(0, 0x41, 0, wasm.OpCall, 0), returnN)
 	}, Trapped, "exit_code(0)"},
 	"takes all memory": {func(g *guestParts) {
-		grow := []byte{opLoop, blockEmpty, 0x41, 1, opMemoryGrow, 0, 0x41, 0x7f, 0x47, opBrIf, 0, opEnd, 0x00}
+		grow := []byte{wasm.OpLoop, wasm.BlockEmpty, 0x41, 1, wasm.OpMemoryGrow, 0, 0x41, 0x7f, 0x47, wasm.OpBrIf, 0, wasm.OpEnd, 0x00}
 		g.score = cat(whenMagic(0, grow...), returnN)
 	}, Trapped, "unreachable"},
 	"verdict 9": {func(g *guestParts) {

@@ -3,6 +3,8 @@ package plugins
 import (
 	"crypto/sha256"
 	"encoding/hex"
+
+	"github.com/datanode/datanode/plugins/internal/wasm"
 )
 
 // Bounds of a module. They are what a Go guest of a few megabytes needs, with room to spare; the
@@ -32,42 +34,11 @@ const (
 	maxTargets       = 1 << 16 // of one branch table; the largest of a Go guest has 900
 )
 
-// Section numbers of the WebAssembly core specification 2.0, §5.5.2.
-const (
-	secCustom = iota
-	secType
-	secImport
-	secFunction
-	secTable
-	secMemory
-	secGlobal
-	secExport
-	secStart
-	secElement
-	secCode
-	secData
-	secDataCount
-)
-
-// secOrder is the place of each section in a module; 0 for custom sections, which stand anywhere.
-var secOrder = [...]int{secType: 1, secImport: 2, secFunction: 3, secTable: 4, secMemory: 5, secGlobal: 6,
-	secExport: 7, secStart: 8, secElement: 9, secDataCount: 10, secCode: 11, secData: 12}
-
-// Kinds of imports and exports.
-const (
-	externFunc   = 0
-	externTable  = 1
-	externMemory = 2
-	externGlobal = 3
-)
-
-var magic = []byte("\x00asm")
-
 // layout is what a scan learns about a module.
 type layout struct {
 	types     []signature
-	functions []uint32 // type of each function, imported ones first
-	imported  int      // functions that are imported
+	functions []int // type of each function, imported ones first
+	imported  int   // functions that are imported
 	exports   map[string]extern
 	memories  int
 	pages     uint32   // of memory to begin with
@@ -101,99 +72,98 @@ func scan(module []byte, memoryPages uint32) (*layout, error) {
 		return nil, refuse(TooLarge, "%d bytes, the most is %d: build without symbols, e.g. -ldflags='-s -w'",
 			len(module), maxModuleBytes)
 	}
-	if len(module) < 8 || string(module[:4]) != string(magic) {
+	if len(module) < len(wasm.Header) || string(module[:4]) != wasm.Magic {
 		return nil, refuse(NotWasm, "it does not begin with \\0asm: give the compiled .wasm file, not its source")
 	}
-	if v := string(module[4:8]); v != "\x01\x00\x00\x00" {
+	if v := module[4:len(wasm.Header)]; string(v) != wasm.Header[4:] {
 		return nil, refuse(NotWasm, "binary version %x, want 01000000: build a core module, not a component", v)
 	}
-	l := &layout{exports: map[string]extern{}, code: append([]byte(nil), module[:8]...)}
-	c := &cursor{buf: module, off: 8}
-	for last := 0; c.left() > 0; {
-		from := c.off
-		id := c.byte()
-		body := c.sub(c.u32())
-		if c.err != nil {
-			return nil, c.err
-		}
-		if id == secCustom {
-			continue
-		}
-		if int(id) >= len(secOrder) || secOrder[id] <= last {
-			return nil, refuse(Malformed, "section %d at byte %d is unknown, twice or out of order", id, from)
-		}
-		last = secOrder[id]
-		if err := l.section(id, body, memoryPages); err != nil {
-			return nil, err
-		}
-		l.code = append(l.code, module[from:c.off]...)
+	l := &layout{exports: map[string]extern{}}
+	if err := l.sections(module, memoryPages); err != nil {
+		return nil, malformed(err)
 	}
 	return l, l.abi()
 }
 
+func (l *layout) sections(module []byte, memoryPages uint32) error {
+	c := &cursor{wasm.Read(module)}
+	l.code = append(l.code, c.Bytes(len(wasm.Header))...)
+	for place := 0; c.Left() > 0; {
+		from := c.Off
+		id := c.Byte()
+		body := c.sub(c.U32())
+		if c.Err != nil {
+			return c.Err
+		}
+		if id == wasm.SecCustom {
+			continue
+		}
+		if place = wasm.After(place, id); place == 0 {
+			return refuse(Malformed, "section %d at byte %d is unknown, twice or out of order", id, from)
+		}
+		if err := l.section(id, body, memoryPages); err != nil {
+			return err
+		}
+		l.code = append(l.code, module[from:c.Off]...)
+	}
+	return nil
+}
+
 func (l *layout) section(id byte, c *cursor, memoryPages uint32) error {
 	switch id {
-	case secType:
+	case wasm.SecType:
 		l.typeSection(c)
-	case secImport:
+	case wasm.SecImport:
 		l.importSection(c)
-	case secFunction:
+	case wasm.SecFunction:
 		l.functionSection(c)
-	case secTable:
+	case wasm.SecTable:
 		l.tableSection(c)
-	case secMemory:
+	case wasm.SecMemory:
 		l.memorySection(c, memoryPages)
-	case secGlobal:
+	case wasm.SecGlobal:
 		l.globalSection(c)
-	case secExport:
+	case wasm.SecExport:
 		l.exportSection(c)
-	case secStart:
+	case wasm.SecStart:
 		c.refuse(StartSection, "start code would run before the policy is asked anything: export it as "+
 			"_initialize instead (AssemblyScript: --exportStart _initialize)")
-	case secElement:
+	case wasm.SecElement:
 		elementSection(c)
-	case secDataCount:
-		c.u32()
-	case secCode:
+	case wasm.SecDataCount:
+		c.U32()
+	case wasm.SecCode:
 		l.codeSection(c)
-	case secData:
+	case wasm.SecData:
 		dataSection(c)
 	}
-	if c.err == nil && c.left() > 0 {
-		c.malformed("section %d has %d bytes too many", id, c.left())
+	if c.Err == nil && c.Left() > 0 {
+		c.Malformed("section %d has %d bytes too many", id, c.Left())
 	}
-	return c.err
+	return c.Err
 }
 
 func (l *layout) typeSection(c *cursor) {
-	for n := c.count(maxTypes, "types"); n > 0 && c.err == nil; n-- {
-		if form := c.byte(); form != 0x60 {
-			c.malformed("type form %#x, want 0x60", form)
+	for n := c.count(maxTypes, "types"); n > 0 && c.Err == nil; n-- {
+		if form := c.Byte(); form != wasm.FuncType {
+			c.Malformed("type form %#x, want 0x60", form)
 		}
-		params := c.bytes(c.count(maxParams, "parameters"))
-		results := c.bytes(c.count(maxResults, "results"))
+		params := c.Bytes(c.count(maxParams, "parameters"))
+		results := c.Bytes(c.count(maxResults, "results"))
 		l.types = append(l.types, signature{string(params), string(results)})
 	}
 }
 
 func (l *layout) functionSection(c *cursor) {
-	for n := c.count(maxFunctions, "functions"); n > 0 && c.err == nil; n-- {
-		l.functions = append(l.functions, l.typeIndex(c))
+	for n := c.count(maxFunctions, "functions"); n > 0 && c.Err == nil; n-- {
+		l.functions = append(l.functions, c.Index(len(l.types), "type"))
 	}
-}
-
-func (l *layout) typeIndex(c *cursor) uint32 {
-	i := c.u32()
-	if c.err == nil && int(i) >= len(l.types) {
-		c.malformed("type %d of %d", i, len(l.types))
-	}
-	return i
 }
 
 func (l *layout) tableSection(c *cursor) {
-	for n := c.count(16, "tables"); n > 0 && c.err == nil; n-- {
-		c.byte() // element type
-		least, _, _ := c.limits()
+	for n := c.count(16, "tables"); n > 0 && c.Err == nil; n-- {
+		c.ValueType()
+		least := c.limits()
 		if least > maxTableElements {
 			c.refuse(TableTooLarge, "a table of %d elements, the most is %d", least, maxTableElements)
 		}
@@ -201,9 +171,9 @@ func (l *layout) tableSection(c *cursor) {
 }
 
 func (l *layout) memorySection(c *cursor, pages uint32) {
-	for n := c.count(1, "memories"); n > 0 && c.err == nil; n-- {
+	for n := c.count(1, "memories"); n > 0 && c.Err == nil; n-- {
 		l.memories++
-		least, _, _ := c.limits()
+		least := c.limits()
 		l.pages = least
 		if least > pages {
 			c.refuse(MemoryTooLarge, "it begins with %d pages of 64 KiB, the most is %d", least, pages)
@@ -212,56 +182,57 @@ func (l *layout) memorySection(c *cursor, pages uint32) {
 }
 
 func (l *layout) globalSection(c *cursor) {
-	for n := c.count(maxGlobals, "globals"); n > 0 && c.err == nil; n-- {
-		c.bytes(2) // type, mutability
+	for n := c.count(maxGlobals, "globals"); n > 0 && c.Err == nil; n-- {
+		c.ValueType()
+		c.Byte() // mutability
 		c.constant()
 	}
 }
 
 func (l *layout) exportSection(c *cursor) {
-	for n := c.count(maxExports, "exports"); n > 0 && c.err == nil; n-- {
+	for n := c.count(maxExports, "exports"); n > 0 && c.Err == nil; n-- {
 		name := c.name()
-		l.exports[name] = extern{c.byte(), c.u32()}
+		l.exports[name] = extern{c.Byte(), c.U32()}
 	}
 }
 
 func elementSection(c *cursor) {
-	for n := c.count(maxSegments, "element segments"); n > 0 && c.err == nil; n-- {
-		flags := c.u32()
+	for n := c.count(maxSegments, "element segments"); n > 0 && c.Err == nil; n-- {
+		flags := c.U32()
 		if flags > 7 {
-			c.malformed("element segment flags %#x", flags)
+			c.Malformed("element segment flags %#x", flags)
 		}
 		if active := flags&1 == 0; active {
 			if flags&2 != 0 {
-				c.u32() // table
+				c.U32() // table
 			}
 			c.constant()
 		}
 		if flags&3 != 0 {
-			c.byte() // kind or type of the elements
+			c.Byte() // kind or type of the elements
 		}
-		for m := c.count(maxTableElements, "elements of a segment"); m > 0 && c.err == nil; m-- {
+		for m := c.count(maxTableElements, "elements of a segment"); m > 0 && c.Err == nil; m-- {
 			if flags&4 != 0 {
 				c.constant()
 			} else {
-				c.u32()
+				c.U32()
 			}
 		}
 	}
 }
 
 func dataSection(c *cursor) {
-	for n := c.count(maxSegments, "data segments"); n > 0 && c.err == nil; n-- {
-		flags := c.u32()
+	for n := c.count(maxSegments, "data segments"); n > 0 && c.Err == nil; n-- {
+		flags := c.U32()
 		if flags > 2 {
-			c.malformed("data segment flags %#x", flags)
+			c.Malformed("data segment flags %#x", flags)
 		}
 		if flags == 2 {
-			c.u32() // memory
+			c.U32() // memory
 		}
 		if flags != 1 {
 			c.constant()
 		}
-		c.sub(c.u32())
+		c.sub(c.U32())
 	}
 }

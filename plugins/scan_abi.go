@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/datanode/datanode/plugins/internal/wasm"
 )
 
 // signature of a function: one byte a value, 0x7f i32, 0x7e i64, 0x7d f32, 0x7c f64.
@@ -25,13 +27,13 @@ func valueNames(values string) string {
 	names := make([]string, len(values))
 	for i := range names {
 		switch v := values[i]; v {
-		case 0x7f:
+		case wasm.I32:
 			names[i] = "i32"
-		case 0x7e:
+		case wasm.I64:
 			names[i] = "i64"
-		case 0x7d:
+		case wasm.F32:
 			names[i] = "f32"
-		case 0x7c:
+		case wasm.F64:
 			names[i] = "f64"
 		default:
 			names[i] = fmt.Sprintf("%#x", v)
@@ -104,18 +106,18 @@ var abiImports = map[string]map[string]signature{
 }
 
 func (l *layout) importSection(c *cursor) {
-	for n := c.count(maxImports, "imports"); n > 0 && c.err == nil; n-- {
-		module, name, kind := c.name(), c.name(), c.byte()
-		if c.err != nil {
+	for n := c.count(maxImports, "imports"); n > 0 && c.Err == nil; n-- {
+		module, name, kind := c.name(), c.name(), c.Byte()
+		if c.Err != nil {
 			return
 		}
 		want, known := abiImports[module][name]
-		if !known || kind != externFunc {
+		if !known || kind != wasm.ExternFunc {
 			c.refuse(ForbiddenImport, "%s.%s is not offered to a policy: remove what needs it", printable(module), printable(name))
 			return
 		}
-		index := l.typeIndex(c)
-		if c.err == nil && l.types[index] != want {
+		index := c.Index(len(l.types), "type")
+		if c.Err == nil && l.types[index] != want {
 			c.refuse(WrongSignature, "import %s.%s is %v, want %v", module, name, l.types[index], want)
 			return
 		}
@@ -130,7 +132,7 @@ func (l *layout) importSection(c *cursor) {
 // abi checks the exports of a module that has been walked over.
 func (l *layout) abi() error {
 	memory, ok := l.exports[exportMemory]
-	if !ok || memory.kind != externMemory || l.memories == 0 {
+	if !ok || memory.kind != wasm.ExternMemory || l.memories == 0 {
 		return refuse(MissingExport, "no memory of its own is exported as %q: do not import one", exportMemory)
 	}
 	for _, e := range abiExports {
@@ -141,7 +143,7 @@ func (l *layout) abi() error {
 		if !ok {
 			return refuse(MissingExport, "%s: export it as %v (see docs/policy-abi.md)", e.name, e.want)
 		}
-		if have.kind != externFunc || int(have.index) >= len(l.functions) {
+		if have.kind != wasm.ExternFunc || int(have.index) >= len(l.functions) {
 			return refuse(WrongSignature, "%s is not a function, want %v", e.name, e.want)
 		}
 		if sig := l.types[l.functions[have.index]]; sig != e.want {

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"github.com/datanode/datanode/plugins/internal/wasm"
 )
 
 // refusals are modules that must not be accepted, one for each reason and each bound.
@@ -30,9 +32,9 @@ func refusedSections() map[string]hostile {
 		"component":       {[]byte("\x00asm\x0d\x00\x01\x00"), NotWasm, "not a component"},
 		"too large":       {make([]byte, maxModuleBytes+1), TooLarge, "the most is 8388608"},
 		"cut":             {tiny(nil)[:100], Malformed, "are left"},
-		"sections twice":  {wasm(types, types), Malformed, "twice or out of order"},
-		"unknown section": {wasm(rawSection(14, nil)), Malformed, "unknown"},
-		"bytes too many":  {wasm(rawSection(secType, []byte{0, 0})), Malformed, "1 bytes too many"},
+		"sections twice":  {moduleOf(types, types), Malformed, "twice or out of order"},
+		"unknown section": {moduleOf(rawSection(14, nil)), Malformed, "unknown"},
+		"bytes too many":  {moduleOf(rawSection(wasm.SecType, []byte{0, 0})), Malformed, "1 bytes too many"},
 	}
 }
 
@@ -40,13 +42,13 @@ func refusedSections() map[string]hostile {
 func refusedCounts() map[string]hostile {
 	types := guestTypeSection()
 	return map[string]hostile{
-		"types that are not there":     {wasm(rawSection(secType, uleb(uint32(1<<32-1)))), Malformed, "types in 0 bytes"},
-		"functions that are not there": {wasm(types, rawSection(secFunction, uleb(1<<30))), Malformed, "functions in"},
-		"bodies that are not there":    {wasm(types, section(secFunction, uleb(0)), rawSection(secCode, uleb(0))), Malformed, "0 function bodies"},
-		"a number too long":            {wasm(rawSection(secType, bytes.Repeat([]byte{0xff}, 10))), Malformed, "too long"},
-		"a type that is not there":     {wasm(types, section(secFunction, uleb(77))), Malformed, "type 77 of 6"},
-		"many parameters":              {wasm(section(secType, funcType(strings.Repeat(i32, 65), ""))), TooComplex, "65 parameters"},
-		"many results":                 {wasm(section(secType, funcType("", strings.Repeat(i32, 17)))), TooComplex, "17 results"},
+		"types that are not there":     {moduleOf(rawSection(wasm.SecType, uleb(uint32(1<<32-1)))), Malformed, "types in 0 bytes"},
+		"functions that are not there": {moduleOf(types, rawSection(wasm.SecFunction, uleb(1<<30))), Malformed, "functions in"},
+		"bodies that are not there":    {moduleOf(types, section(wasm.SecFunction, uleb(0)), rawSection(wasm.SecCode, uleb(0))), Malformed, "0 function bodies"},
+		"a number too long":            {moduleOf(rawSection(wasm.SecType, bytes.Repeat([]byte{0xff}, 10))), Malformed, "too long"},
+		"a type that is not there":     {moduleOf(types, section(wasm.SecFunction, uleb(77))), Malformed, "type 77 of 6"},
+		"many parameters":              {moduleOf(section(wasm.SecType, funcType(strings.Repeat(i32, 65), ""))), TooComplex, "65 parameters"},
+		"many results":                 {moduleOf(section(wasm.SecType, funcType("", strings.Repeat(i32, 17)))), TooComplex, "17 results"},
 		"a long name":                  {tiny(func(g *guestParts) { g.exports = [][]byte{export(strings.Repeat("x", 300), 0, 0)} }), TooComplex, "300 bytes in a name"},
 	}
 }
@@ -59,21 +61,21 @@ func refusedSizes() map[string]hostile {
 		"locals in groups": {oneFunction(body(cat(uleb(2), uleb(8000), []byte{0x7f}, uleb(8000), []byte{0x7f}))), TooManyLocals, "16000 locals"},
 		"locals in all":    {manyFunctions(600, body(vec(cat(uleb(8000), []byte{0x7f})))), TooManyLocals, "in all functions"},
 		"locals and blocks": {oneFunction(body(vec(cat(uleb(8000), []byte{0x7f})),
-			bytes.Repeat([]byte{opBlock, blockEmpty, opEnd}, 3000))), TooComplex, "8000 locals and 33 blocks and jumps"},
-		"nesting": {oneFunction(body(noLocals, bytes.Repeat([]byte{opBlock, blockEmpty}, 5000),
-			bytes.Repeat([]byte{opEnd}, 5000))), NestedTooDeep, "deeper than 4096"},
+			bytes.Repeat([]byte{wasm.OpBlock, wasm.BlockEmpty, wasm.OpEnd}, 3000))), TooComplex, "8000 locals and 33 blocks and jumps"},
+		"nesting": {oneFunction(body(noLocals, bytes.Repeat([]byte{wasm.OpBlock, wasm.BlockEmpty}, 5000),
+			bytes.Repeat([]byte{wasm.OpEnd}, 5000))), NestedTooDeep, "deeper than 4096"},
 		"a function too long": {oneFunction(body(noLocals, bytes.Repeat([]byte{1}, maxFunctionBytes))), TooComplex, "a function of"},
-		"branches": {oneFunction(body(noLocals, bytes.Repeat([]byte{0x41, 0, opBrIf, 0}, maxBranches+1))), TooComplex,
+		"branches": {oneFunction(body(noLocals, bytes.Repeat([]byte{0x41, 0, wasm.OpBrIf, 0}, maxBranches+1))), TooComplex,
 			"more than 8192 blocks and jumps"},
-		"branches in all": {manyFunctions(33, body(noLocals, bytes.Repeat([]byte{0x41, 0, opBrIf, 0}, 2048))), TooComplex,
+		"branches in all": {manyFunctions(33, body(noLocals, bytes.Repeat([]byte{0x41, 0, wasm.OpBrIf, 0}, 2048))), TooComplex,
 			"too many functions"},
-		"many branch targets": {oneFunction(body(noLocals, []byte{opI32Const, 0, opBrTable}, uleb(maxTargets+1),
+		"many branch targets": {oneFunction(body(noLocals, []byte{wasm.OpI32Const, 0, wasm.OpBrTable}, uleb(maxTargets+1),
 			make([]byte, maxTargets+2))), TooComplex, "65537 branch targets"},
-		"values through blocks": {wasm(section(secType, funcType(strings.Repeat(i32, 64), "")), section(secFunction, uleb(0)),
-			section(secCode, body(noLocals, bytes.Repeat([]byte{opBlock, 0, opEnd}, 5000)))), TooComplex, "blocks pass more than"},
-		"branch targets": {oneFunction(body(noLocals, []byte{opI32Const, 0, opBrTable}, uleb(1<<30))), Malformed, "branch targets in"},
-		"no end":         {oneFunction(sized([]byte{0, opBlock, blockEmpty, opEnd})), Malformed, "are left"},
-		"after the end":  {oneFunction(sized([]byte{0, opEnd, 1})), Malformed, "after the end"},
+		"values through blocks": {moduleOf(section(wasm.SecType, funcType(strings.Repeat(i32, 64), "")), section(wasm.SecFunction, uleb(0)),
+			section(wasm.SecCode, body(noLocals, bytes.Repeat([]byte{wasm.OpBlock, 0, wasm.OpEnd}, 5000)))), TooComplex, "blocks pass more than"},
+		"branch targets": {oneFunction(body(noLocals, []byte{wasm.OpI32Const, 0, wasm.OpBrTable}, uleb(1<<30))), Malformed, "branch targets in"},
+		"no end":         {oneFunction(sized([]byte{0, wasm.OpBlock, wasm.BlockEmpty, wasm.OpEnd})), Malformed, "are left"},
+		"after the end":  {oneFunction(sized([]byte{0, wasm.OpEnd, 1})), Malformed, "after the end"},
 	}
 }
 
@@ -86,15 +88,15 @@ func refusedInstructions() map[string]hostile {
 		"table.grow":     {scoreIs(0xfc, 15, 0), ForbiddenInstruction, "table.grow"},
 		"unknown bulk":   {scoreIs(0xfc, 99), ForbiddenInstruction, "0xfc 99"},
 		"shared memory":  {tiny(func(g *guestParts) { g.memory = []byte{3, 1, 1} }), ForbiddenInstruction, "no shared"},
-		"code in data":   {wasm(rawSection(secData, []byte{1, 0, opCall, 0, opEnd, 0})), Malformed, "in a constant"},
-		"start":          {tiny(func(g *guestParts) { g.extra = [][]byte{rawSection(secStart, uleb(0))} }), StartSection, "_initialize"},
+		"code in data":   {moduleOf(rawSection(wasm.SecData, []byte{1, 0, wasm.OpCall, 0, wasm.OpEnd, 0})), Malformed, "in a constant"},
+		"start":          {tiny(func(g *guestParts) { g.extra = [][]byte{rawSection(wasm.SecStart, uleb(0))} }), StartSection, "_initialize"},
 		"memory":         {tiny(func(g *guestParts) { g.memory = cat([]byte{0}, uleb(257)) }), MemoryTooLarge, "257 pages"},
-		"two memories":   {wasm(section(secMemory, memory2, memory2)), TooComplex, "2 memories"},
-		"table":          {wasm(section(secTable, cat([]byte{0x70, 0}, uleb(1<<30)))), TableTooLarge, "1073741824 elements"},
+		"two memories":   {moduleOf(section(wasm.SecMemory, memory2, memory2)), TooComplex, "2 memories"},
+		"table":          {moduleOf(section(wasm.SecTable, cat([]byte{0x70, 0}, uleb(1<<30)))), TableTooLarge, "1073741824 elements"},
 		"import of WASI": {tinyImporting(moduleWASI, "path_open", typeNone), ForbiddenImport, "wasi_snapshot_preview1.path_open"},
 		"import of env":  {tinyImporting("env", "a\x1b[2Jb\n", typeNone), ForbiddenImport, `env.a\x1b[2Jb\n`},
-		"import of memory": {wasm(types, section(secImport, cat(sized([]byte("env")), sized([]byte("memory")),
-			[]byte{externMemory, 0, 1}))), ForbiddenImport, "env.memory"},
+		"import of memory": {moduleOf(types, section(wasm.SecImport, cat(sized([]byte("env")), sized([]byte("memory")),
+			[]byte{wasm.ExternMemory, 0, 1}))), ForbiddenImport, "env.memory"},
 		"import of another type": {tinyImporting(moduleHost, "log", typeNone), WrongSignature,
 			"import datanode.log is () -> (), want (i32, i32) -> ()"},
 	}
@@ -130,14 +132,14 @@ func refusedDescriptions() map[string]hostile {
 // refusedAnswers: what allocates or answers wrongly.
 func refusedAnswers() map[string]hostile {
 	return map[string]hostile{
-		"alloc of nothing":   {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 0} }), WrongPointer, "policy_alloc: pointer: 43032 bytes at 0x0"},
-		"alloc out of bound": {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 0x78} }), WrongPointer, "at 0xfffffff8"},
-		"alloc unaligned":    {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 9} }), WrongPointer, "at 0x9"},
-		"alloc twice":        {tiny(func(g *guestParts) { g.alloc = []byte{opI32Const, 8} }), WrongPointer, "overlap"},
+		"alloc of nothing":   {tiny(func(g *guestParts) { g.alloc = []byte{wasm.OpI32Const, 0} }), WrongPointer, "policy_alloc: pointer: 43032 bytes at 0x0"},
+		"alloc out of bound": {tiny(func(g *guestParts) { g.alloc = []byte{wasm.OpI32Const, 0x78} }), WrongPointer, "at 0xfffffff8"},
+		"alloc unaligned":    {tiny(func(g *guestParts) { g.alloc = []byte{wasm.OpI32Const, 9} }), WrongPointer, "at 0x9"},
+		"alloc twice":        {tiny(func(g *guestParts) { g.alloc = []byte{wasm.OpI32Const, 8} }), WrongPointer, "overlap"},
 		"alloc traps":        {tiny(func(g *guestParts) { g.alloc = []byte{0x00} }), NotStarted, "policy_alloc: trap"},
 		"always traps":       {scoreIs(0x00), SelfTestFailed, "policy_score: trap: wasm error: unreachable"},
-		"never ends":         {scoreIs(opLoop, blockEmpty, opBr, 0, opEnd), TooSlow, "policy_score: overrun"},
-		"answers none":       {tiny(func(g *guestParts) { g.score = []byte{opI32Const, 0} }), WrongCount, "policy_score: count: 0 answers, want 72"},
+		"never ends":         {scoreIs(wasm.OpLoop, wasm.BlockEmpty, wasm.OpBr, 0, wasm.OpEnd), TooSlow, "policy_score: overrun"},
+		"answers none":       {tiny(func(g *guestParts) { g.score = []byte{wasm.OpI32Const, 0} }), WrongCount, "policy_score: count: 0 answers, want 72"},
 		"no verdict":         {tiny(func(g *guestParts) { g.conflict = returnN }), WrongAnswer, "resolution: verdict 0, want 1 to 5"},
 		"remembers": {scoreIs(0x20, 2, 0x23, 0, 0x41, 1, 0x6a, 0x24, 0, 0x23, 0, 0x36, 2, 0), HiddenState,
 			"answer from the record"},
@@ -146,10 +148,10 @@ func refusedAnswers() map[string]hostile {
 
 // oneFunction is a module with a single function of type 0, given by its body.
 func oneFunction(code []byte) []byte {
-	return wasm(guestTypeSection(), section(secFunction, uleb(0)), rawSection(secCode, cat(uleb(1), code)))
+	return moduleOf(guestTypeSection(), section(wasm.SecFunction, uleb(0)), rawSection(wasm.SecCode, cat(uleb(1), code)))
 }
 
-func guestTypeSection() []byte { return section(secType, guestTypes...) }
+func guestTypeSection() []byte { return section(wasm.SecType, guestTypes...) }
 
 func scoreIs(code ...byte) []byte {
 	return tiny(func(g *guestParts) { g.score = cat(code, returnN) })
@@ -163,7 +165,7 @@ func manyFunctions(n int, code []byte) []byte {
 	for i := range functions {
 		functions[i], bodies[i] = uleb(0), code
 	}
-	return wasm(section(secType, guestTypes...), section(secFunction, functions...), section(secCode, bodies...))
+	return moduleOf(section(wasm.SecType, guestTypes...), section(wasm.SecFunction, functions...), section(wasm.SecCode, bodies...))
 }
 
 func tinyImporting(module, name string, typ int) []byte {
@@ -196,7 +198,7 @@ func TestEveryRefusal(t *testing.T) {
 // What is at a bound is accepted, and the compiler can take it.
 func TestWorstThatPasses(t *testing.T) {
 	h := newHost(t, Options{})
-	deep := cat(bytes.Repeat([]byte{opBlock, blockEmpty}, maxNesting-2), bytes.Repeat([]byte{opEnd}, maxNesting-2))
+	deep := cat(bytes.Repeat([]byte{wasm.OpBlock, wasm.BlockEmpty}, maxNesting-2), bytes.Repeat([]byte{wasm.OpEnd}, maxNesting-2))
 	m, err := h.Compile(context.Background(), tiny(func(g *guestParts) { g.score = cat(deep, returnN) }))
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +208,7 @@ func TestWorstThatPasses(t *testing.T) {
 
 func TestCustomSectionsAreLeftAway(t *testing.T) {
 	plain := tiny(nil)
-	liar := rawSection(secCustom, cat(sized([]byte("name")), []byte{1, 5}, uleb(uint32(1<<32-1))))
+	liar := rawSection(wasm.SecCustom, cat(sized([]byte("name")), []byte{1, 5}, uleb(uint32(1<<32-1))))
 	l, err := scan(cat(plain[:8], liar, plain[8:], liar), defaultMemoryPages)
 	if err != nil {
 		t.Fatal(err)

@@ -121,7 +121,7 @@ func (c *Cursor) U32() uint32 {
 			return uint32(v)
 		}
 	}
-	c.Malformed("a number of more than 32 bits")
+	c.Malformed("a number is too long: more than 32 bits")
 	return 0
 }
 
