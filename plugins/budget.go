@@ -1,6 +1,11 @@
 package plugins
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+
+	"github.com/datanode/datanode/policies"
+)
 
 // Budget is how much metered work a call may take, in the units of package meter: at most the
 // instructions that run, in practice a tenth of a nanosecond each for compiled C, less for Go, and
@@ -9,6 +14,8 @@ import "fmt"
 //
 // A batch of 256 scores takes 49 thousand units of the default policy in C and 0.5 million of a
 // small policy in Go; the default budget for it is 42 million, which bounds a loop to some 15 ms.
+//
+// In a cell the three are settings, and so the same on all nodes: see Module.Within.
 type Budget struct {
 	// Batch is for a call, however many records it is handed. It has room for the garbage collection
 	// of a Go guest, which comes once in many batches and takes 10 to 23 million. 0 means 32 Mi.
@@ -45,3 +52,60 @@ func (b Budget) valid() error {
 
 // of is the budget for a batch of n records.
 func (b Budget) of(n int) uint64 { return b.Batch + b.Record*uint64(n) }
+
+// The settings of a cell that hold a Budget. Who reads that a budget is spent wants to know what to raise.
+const (
+	SettingBatch  = "policy-batch-budget"
+	SettingRecord = "policy-record-budget"
+	SettingStart  = "policy-start-budget"
+)
+
+// settingsOf are the settings that bound a call of an export.
+func settingsOf(export string) string {
+	if export == exportScore || export == exportConflict {
+		return SettingBatch + ", " + SettingRecord
+	}
+	return SettingStart
+}
+
+// Within is the module held to a budget, in place of its host's. It shares all else with m, and costs nothing:
+// make one for each call. An instance that took more to start than b allows is not asked under b; a new
+// one overruns then, as on a node that has started since.
+func (m *Module) Within(b Budget) policies.Policy { return &within{m, b.withDefaults()} }
+
+// within is a module held to a budget.
+type within struct {
+	*Module
+	budget Budget
+}
+
+func (w *within) Score(ctx context.Context, facts []policies.Facts, out []policies.Score) (uint64, error) {
+	return w.score(ctx, w.budget, facts, out)
+}
+
+func (w *within) Conflict(ctx context.Context, pairs []policies.Pair, out []policies.Resolution) (uint64, error) {
+	return w.conflict(ctx, w.budget, pairs, out)
+}
+
+// Fits tells whether a budget allows what the module took when it was tried out. If not, the error is a
+// *LoadError that says how much it took, and what to raise.
+func (m *Module) Fits(b Budget) error {
+	b = b.withDefaults()
+	r := m.report
+	if r.StartMost > b.Start {
+		return refuse(TooSlow, "starting it takes %d units in one call, and its budget is %d (%s)", r.StartMost, b.Start, SettingStart)
+	}
+	for _, t := range []struct {
+		export string
+		took   Measured
+	}{{exportScore, r.Scores}, {exportConflict, r.Conflicts}} {
+		n := uint64(t.took.Samples)
+		if whole := t.took.BatchCost * n; whole > b.of(int(n)) {
+			return refuse(TooSlow, "%s takes %d units for %d records, and its budget for them is %d (%s)", t.export, whole, n, b.of(int(n)), settingsOf(t.export))
+		}
+		if one := t.took.CostMax; one > b.of(1) {
+			return refuse(TooSlow, "%s takes %d units for one record, and its budget for that is %d (%s)", t.export, one, b.of(1), settingsOf(t.export))
+		}
+	}
+	return nil
+}

@@ -21,7 +21,7 @@ import (
 
 // The cache of compiled modules on disk.
 //
-//	DIR/host1-meter1-wazero-v1.12.0-linux-amd64/   one version of everything that the contents depend on
+//	DIR/host2-meter1-wazero-v1.12.0-linux-amd64/   one version of everything that the contents depend on
 //	    KEY/                                       a module, its configuration and the limits it was tried under
 //	        seal.json                              the gate's report, and the SHA-256 of each file of code
 //	        code/…                                 written and read by the engine
@@ -42,7 +42,7 @@ type diskCache struct {
 
 // hostVersion is increased whenever the gate comes to judge differently, or the host to link or charge
 // differently: what was compiled and tried before is then compiled and tried anew.
-const hostVersion = 1
+const hostVersion = 2
 
 // maxCached is how many entries are kept; the least recently used go first.
 const maxCached = 64

@@ -61,7 +61,7 @@ func (i *instance) settle(export string, budget uint64, o outcome) (result, cost
 	left := int64(i.left.Get())
 	switch {
 	case left < 0: // a host function may have taken the last of it, and the guest returned after that
-		return 0, 0, i.module.failed(export, Overrun, fmt.Sprintf("its budget of %d units is spent", budget))
+		return 0, 0, i.module.failed(export, Overrun, fmt.Sprintf("its budget of %d units is spent (%s)", budget, settingsOf(export)))
 	case o.err != nil:
 		return 0, 0, i.module.failed(export, causeOf(o.err), firstLine(o.err)+i.env.lastWords())
 	}

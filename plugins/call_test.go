@@ -88,7 +88,7 @@ func TestCostAndBudget(t *testing.T) {
 	tight := Budget{Batch: one - 1, Record: 1} // one more than what one record costs is too little for two
 	h := newHost(t, Options{})
 	again := compile(t, h, Default())
-	h.opts.Budget = tight
+	h.opts.Budget = tight.withDefaults()
 	facts := make([]policies.Facts, 2)
 	if have, err := again.Score(t.Context(), facts[:1], make([]policies.Score, 1)); err != nil || have != one {
 		t.Errorf("a budget of exactly the cost: %d, %v", have, err)
@@ -116,7 +116,7 @@ func TestHostFunctionsAreComplete(t *testing.T) {
 func memoryOf(t *testing.T) *instance {
 	t.Helper()
 	m := compile(t, newHost(t, Options{}), tiny(nil))
-	i, err := m.acquire(t.Context(), "test")
+	i, err := m.acquire(t.Context(), "test", Budget{}.withDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,6 +100,7 @@ func (h *Host) pass(ctx context.Context, module []byte, config map[string]string
 		return nil, nil, err
 	}
 	report.GateNanos = int64(h.now().Sub(began))
+	m.report = report
 	return m, report, nil
 }
 
@@ -200,7 +201,7 @@ func (h *Host) fromCache(ctx context.Context, p *prepared, config map[string]str
 // wake starts the first instance of a module and has it describe itself.
 func (m *Module) wake(ctx context.Context) error {
 	m.slots <- struct{}{} // nobody else has the module yet
-	inst, err := m.start(ctx, m.engine)
+	inst, err := m.start(ctx, m.engine, m.host.opts.Budget)
 	if err != nil {
 		m.retire(inst)
 		return m.refused(ctx, NotStarted, err)

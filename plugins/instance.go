@@ -28,6 +28,7 @@ type instance struct {
 	in     uint32            // where the guest reads batches, inBytes long
 	out    uint32            // where it writes answers, outBytes long
 	env    environment
+	budget Budget                  // that the present call is held to
 	funcs  map[string]api.Function // by export; each has a stack of its own that is reused
 
 	// calls go to the goroutine that runs the guest, and done gets their ends. Invariant: at most one
@@ -39,6 +40,7 @@ type instance struct {
 	givenUp bool
 	stuck   bool   // the watchdog gave it up, and m.stuck counts it
 	started uint64 // what starting has cost
+	dearest uint64 // the most that one of the calls has cost which started it
 }
 
 // maxArgs of an export.
@@ -59,9 +61,9 @@ type outcome struct {
 // start makes an instance: WASI's reactor start, policy_init with the configuration, and room for
 // one batch and its answers, which is kept for the life of the instance. The caller holds a slot, and
 // retires the instance in the end, also when this fails.
-func (m *Module) start(ctx context.Context, e *engine) (*instance, error) {
+func (m *Module) start(ctx context.Context, e *engine, b Budget) (*instance, error) {
 	inst := &instance{
-		module: m, funcs: map[string]api.Function{}, watchdog: time.NewTimer(time.Hour),
+		module: m, budget: b, funcs: map[string]api.Function{}, watchdog: time.NewTimer(time.Hour),
 		calls: make(chan invocation, 1), done: make(chan outcome, 1),
 	}
 	inst.watchdog.Stop()
@@ -105,9 +107,9 @@ func (i *instance) run(ctx context.Context, e *engine) (err error) {
 
 // prepare makes one of the calls that come before the first batch.
 func (i *instance) prepare(ctx context.Context, export string, args ...uint64) (uint64, error) {
-	opts := &i.module.host.opts
-	result, cost, err := i.call(ctx, opts.Budget.Start, startTimes*opts.Timeout, export, args...)
+	result, cost, err := i.call(ctx, i.budget.Start, startTimes*i.module.host.opts.Timeout, export, args...)
 	i.started += cost
+	i.dearest = max(i.dearest, cost)
 	return result, err
 }
 
@@ -206,9 +208,8 @@ func (i *instance) room(at uint32, n int) []byte {
 // cost. The room for them is cleared before, so that the last batch's are never taken for this one's.
 func (i *instance) ask(ctx context.Context, export string, n int, nowMicros int64) ([]byte, uint64, error) {
 	i.env.begin(i.module, nowMicros)
-	opts := &i.module.host.opts
 	clear(i.room(i.out, n*answerBytes)[:n*answerBytes])
-	written, cost, err := i.call(ctx, opts.Budget.of(n), opts.Timeout, export, uint64(i.in), uint64(n), uint64(i.out))
+	written, cost, err := i.call(ctx, i.budget.of(n), i.module.host.opts.Timeout, export, uint64(i.in), uint64(n), uint64(i.out))
 	if !i.givenUp {
 		i.env.end()
 	}

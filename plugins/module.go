@@ -25,6 +25,7 @@ type Module struct {
 	config map[string]string // never written to
 	info   policies.Info     // set by tryOut, then never written to
 	schema json.RawMessage   // as info
+	report *Report           // as info: what was measured when it was tried out
 
 	// slots holds a token for each instance that runs, also for those that were given up. Close takes
 	// all of them.
@@ -80,10 +81,14 @@ func (m *Module) Counters() map[string]int64 {
 // Score asks the module about facts, in batches of at most 256, and gives the metered cost of all of
 // them. A *CallError says that it did not answer, and nothing in out is to be used then.
 func (m *Module) Score(ctx context.Context, facts []policies.Facts, out []policies.Score) (uint64, error) {
+	return m.score(ctx, m.host.opts.Budget, facts, out)
+}
+
+func (m *Module) score(ctx context.Context, b Budget, facts []policies.Facts, out []policies.Score) (uint64, error) {
 	if len(facts) != len(out) {
 		return 0, fmt.Errorf("plugins: score: %d facts, but room for %d scores", len(facts), len(out))
 	}
-	return m.with(ctx, exportScore, func(inst *instance) (total uint64, err error) {
+	return m.with(ctx, exportScore, b, func(inst *instance) (total uint64, err error) {
 		for batch := range slices.Chunk(facts, batchMost) {
 			cost, err := inst.askScores(ctx, batch, out[:len(batch)])
 			if err != nil {
@@ -97,10 +102,14 @@ func (m *Module) Score(ctx context.Context, facts []policies.Facts, out []polici
 
 // Conflict asks the module about pairs, as Score does about facts.
 func (m *Module) Conflict(ctx context.Context, pairs []policies.Pair, out []policies.Resolution) (uint64, error) {
+	return m.conflict(ctx, m.host.opts.Budget, pairs, out)
+}
+
+func (m *Module) conflict(ctx context.Context, b Budget, pairs []policies.Pair, out []policies.Resolution) (uint64, error) {
 	if len(pairs) != len(out) {
 		return 0, fmt.Errorf("plugins: conflict: %d pairs, but room for %d resolutions", len(pairs), len(out))
 	}
-	return m.with(ctx, exportConflict, func(inst *instance) (total uint64, err error) {
+	return m.with(ctx, exportConflict, b, func(inst *instance) (total uint64, err error) {
 		for batch := range slices.Chunk(pairs, batchMost) {
 			cost, err := inst.askResolutions(ctx, batch, out[:len(batch)])
 			if err != nil {
@@ -113,8 +122,8 @@ func (m *Module) Conflict(ctx context.Context, pairs []policies.Pair, out []poli
 }
 
 // with lends an instance to ask, and keeps it for the next call unless ask failed.
-func (m *Module) with(ctx context.Context, call string, ask func(*instance) (uint64, error)) (uint64, error) {
-	inst, err := m.acquire(ctx, call)
+func (m *Module) with(ctx context.Context, call string, b Budget, ask func(*instance) (uint64, error)) (uint64, error) {
+	inst, err := m.acquire(ctx, call, b)
 	if err != nil {
 		return 0, err
 	}
@@ -125,8 +134,8 @@ func (m *Module) with(ctx context.Context, call string, ask func(*instance) (uin
 	return cost, err
 }
 
-// acquire waits for a free slot and gives an idle instance, or a new one.
-func (m *Module) acquire(ctx context.Context, call string) (*instance, error) {
+// acquire waits for a free slot and gives an idle instance, or a new one, held to a budget.
+func (m *Module) acquire(ctx context.Context, call string, b Budget) (*instance, error) {
 	if n := m.stuck.Load(); n > 0 {
 		return nil, m.failed(call, TimedOut, fmt.Sprintf("%d earlier calls have outlived the watchdog and still run", n))
 	}
@@ -146,10 +155,13 @@ func (m *Module) acquire(ctx context.Context, call string) (*instance, error) {
 	case closed:
 		<-m.slots
 		return nil, m.failed(call, Closed, "the module has been closed")
-	case inst != nil:
+	case inst != nil && inst.dearest <= b.Start:
+		inst.budget = b
 		return inst, nil
+	case inst != nil: // a node that starts one now could not: what a policy may do must not depend on when it began
+		inst.close()
 	}
-	inst, err := m.start(ctx, m.engine)
+	inst, err := m.start(ctx, m.engine, b)
 	if err != nil {
 		m.retire(inst)
 		return nil, err

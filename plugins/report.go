@@ -27,6 +27,7 @@ type Report struct {
 
 	Budget    Budget   `json:"budget"`     // that it was held to
 	StartCost uint64   `json:"start_cost"` // of one instance, until it is asked
+	StartMost uint64   `json:"start_most"` // of the dearest of the calls that start one
 	Scores    Measured `json:"scores"`
 	Conflicts Measured `json:"conflicts"`
 
@@ -84,7 +85,7 @@ func (m *Measured) batch(b Budget, cost uint64, nanos int64) {
 // report takes over what was measured of the first instance.
 func (t *transcript) report(r *Report, info policies.Info) {
 	r.Name, r.Version, r.Reasons = info.Name, info.Version, info.Reasons
-	r.StartCost, r.MemoryPagesUsed = t.started, t.memoryBytes/pageBytes
+	r.StartCost, r.StartMost, r.MemoryPagesUsed = t.started, t.dearest, t.memoryBytes/pageBytes
 	r.Scores.batch(r.Budget, t.scoresAgain.cost, t.scoresAgain.nanos)
 	r.Conflicts.batch(r.Budget, t.again.cost, t.again.nanos)
 }

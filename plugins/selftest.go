@@ -68,7 +68,7 @@ type asked[Out any] struct {
 // transcript is all that an instance said to a fixed series of calls.
 type transcript struct {
 	description         []byte
-	started             uint64
+	started, dearest    uint64
 	scores, scoresAgain asked[policies.Score] // in order, and shuffled
 	verdicts, again     asked[policies.Resolution]
 	memoryBytes         uint32
@@ -78,7 +78,7 @@ type transcript struct {
 // twice. The error says for what the module is refused.
 func (m *Module) rehearse(ctx context.Context, e *engine) (*transcript, error) {
 	m.slots <- struct{}{} // nobody else has the module yet
-	inst, err := m.start(ctx, e)
+	inst, err := m.start(ctx, e, m.host.opts.Budget)
 	defer m.retire(inst)
 	if err != nil {
 		return nil, m.refused(ctx, NotStarted, err)
@@ -87,7 +87,7 @@ func (m *Module) rehearse(ctx context.Context, e *engine) (*transcript, error) {
 	if t.description, err = inst.describe(ctx); err != nil {
 		return nil, m.refused(ctx, DescribeInvalid, err)
 	}
-	t.started = inst.started
+	t.started, t.dearest = inst.started, inst.dearest
 	facts, pairs := sampleFacts(), samplePairs()
 	steps := []func() error{
 		func() error { return put(ctx, &t.scores, facts, inst.askScores) },
@@ -149,7 +149,7 @@ func (t *transcript) differs(u *transcript) error {
 // testAlone asks a fresh instance record by record, and holds the answers against those in batches.
 func (m *Module) testAlone(ctx context.Context, t *transcript, report *Report) error {
 	m.slots <- struct{}{} // nobody else has the module yet
-	fresh, err := m.start(ctx, m.engine)
+	fresh, err := m.start(ctx, m.engine, m.host.opts.Budget)
 	defer func() {
 		if err != nil || !m.keep(fresh) {
 			m.retire(fresh)
