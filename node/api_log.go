@@ -51,7 +51,13 @@ func (n *Node) serveLogList(ctx context.Context, c *mux.ServerCall) error {
 		return c.Reply(&reply, nil)
 	}
 	page := logEntries{newest: req.From == 0}
-	err = n.log.Entries(state.Index(from), state.Index(to), func(e raftlog.EntryInfo) bool { return page.add(describeEntry(e)) })
+	err = n.log.Entries(state.Index(from), state.Index(to), func(e raftlog.EntryInfo) bool {
+		skip := 0
+		if uint64(e.Index) == req.From {
+			skip = req.Skip
+		}
+		return page.add(cutEntry(describeEntry(e), skip))
+	})
 	reply.Entries = page.entries
 	if err != nil {
 		return wire.Errorf(c.Op(), wire.CodeCorrupt, "read the log of %s: %v", n.id, err)
@@ -83,9 +89,23 @@ func (p *logEntries) add(e wire.LogEntry) bool {
 
 func entryBytes(e wire.LogEntry) (n int) {
 	for _, cmd := range e.Commands {
-		n += len(cmd.Text) + len(cmd.JSON)
+		n += commandBytes(cmd)
 	}
 	return n
+}
+
+func commandBytes(c wire.LogCommand) int { return len(c.Text) + len(c.JSON) }
+
+// cutEntry is the part of an entry after its first skip commands that fits a page, one command at least.
+func cutEntry(e wire.LogEntry, skip int) wire.LogEntry {
+	rest := e.Commands[min(max(skip, 0), len(e.Commands)):]
+	n, bytes := 0, 0
+	for n < len(rest) && (n == 0 || bytes+commandBytes(rest[n]) <= logPageBytes) {
+		bytes += commandBytes(rest[n])
+		n++
+	}
+	e.Commands, e.More = rest[:n], len(rest)-n
+	return e
 }
 
 func describeEntry(e raftlog.EntryInfo) wire.LogEntry {

@@ -48,6 +48,7 @@ type LogRequest struct {
 	From  uint64
 	To    uint64
 	Limit int
+	Skip  int // commands of entry From that the caller has already
 }
 
 // LogCommand is one command of an entry.
@@ -69,6 +70,7 @@ type LogEntry struct {
 	Type     string       `json:"type"` // "commands", or the group's own: "noop", "configuration", …
 	Bytes    int          `json:"bytes"`
 	Commands []LogCommand `json:"commands"`
+	More     int          `json:"-"` // how many further commands did not fit the answer; ask for them with Skip
 }
 
 // LogReply answers a LogRequest.

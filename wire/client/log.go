@@ -7,9 +7,29 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// LogEntries is one page of a node's log: entries req.From to req.To, or the newest when From is 0.
+// LogEntries is one page of a node's log: entries req.From to req.To, or the newest when From is 0. Each is whole:
+// one that does not fit an answer, which may have 4096 commands, is put together from several.
 func (c *Client) LogEntries(ctx context.Context, req wire.LogRequest) (wire.LogReply, error) {
-	return call[wire.LogReply](ctx, c, route{}, repeatable, wire.OpLogList, &req)
+	reply, err := call[wire.LogReply](ctx, c, route{}, repeatable, wire.OpLogList, &req)
+	for i := 0; err == nil && i < len(reply.Entries); i++ {
+		err = c.completeEntry(ctx, reply.Node, &reply.Entries[i])
+	}
+	return reply, err
+}
+
+func (c *Client) completeEntry(ctx context.Context, node string, e *wire.LogEntry) error {
+	for e.More > 0 {
+		rest := wire.LogRequest{Node: node, From: e.Index, To: e.Index, Limit: 1, Skip: len(e.Commands)}
+		reply, err := call[wire.LogReply](ctx, c, route{}, repeatable, wire.OpLogList, &rest)
+		if err != nil {
+			return err
+		}
+		if len(reply.Entries) != 1 || reply.Entries[0].Index != e.Index || len(reply.Entries[0].Commands) == 0 {
+			return wire.Errorf(wire.OpLogList, wire.CodeNotFound, "%s no longer has entry %d: %d of its commands were read, not the other %d", node, e.Index, len(e.Commands), e.More)
+		}
+		e.Commands, e.More = append(e.Commands, reply.Entries[0].Commands...), reply.Entries[0].More
+	}
+	return nil
 }
 
 // LogRange goes through the entries from to to of a node's log; to 0 is the last one that the node
