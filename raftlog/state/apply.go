@@ -126,6 +126,9 @@ func (s *State) set(c *Set) Result {
 	if err != nil {
 		return refused(wire.CodeInvalid, "%s", err.Error())
 	}
+	if next.Budget() != s.Settings.Budget() {
+		s.PolicyEpoch++ // what was decided within another budget is decided again
+	}
 	s.Settings = next
 	return Result{}
 }

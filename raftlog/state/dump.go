@@ -70,7 +70,7 @@ func (ses *Session) restored() *Session {
 func Restore(h Header) (*State, Records) {
 	s := New()
 	s.Applied, s.NowMicros, s.Cell, s.NextExtent = h.Applied, h.NowMicros, h.Cell, h.NextExtent
-	s.PolicyEpoch, s.Active, s.Previous, s.Settings = h.PolicyEpoch, h.Active, h.Previous, h.Settings
+	s.PolicyEpoch, s.Active, s.Previous, s.Settings = h.PolicyEpoch, h.Active, h.Previous, h.Settings.orDefault()
 	return s, Records{
 		Node:    func(n *Node) error { s.nodes.Set(n.ID, n); return nil },
 		Extent:  func(e *Extent) error { s.putExtent(e); return nil },

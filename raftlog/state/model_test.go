@@ -278,6 +278,9 @@ func (m *model) rare() state.Command {
 	case 2:
 		return &state.RollbackPolicy{}
 	case 3:
+		if rapid.Bool().Draw(m.T, "budget") {
+			return &state.Set{Key: "policy-batch-budget", Value: rapid.SampledFrom([]string{"1Ki", "32Mi", "1Gi"}).Draw(m.T, "value")}
+		}
 		return &state.Set{Key: "max-attempts", Value: rapid.SampledFrom([]string{"1", "3", "8", "0"}).Draw(m.T, "value")}
 	case 4, 5:
 		return &state.OpenSession{}

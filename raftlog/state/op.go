@@ -53,6 +53,8 @@ type Decision struct {
 	// Fallback says why the native default decided instead of the policy; empty when it did not.
 	Fallback  string
 	Conflicts []Conflict
+	// Budget is how much metered work the batch was allowed; 0 where the policy's is not counted.
+	Budget uint64
 }
 
 // Step is one event in the life of an operation.

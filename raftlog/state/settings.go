@@ -18,6 +18,11 @@ type Settings struct {
 	CopiesPerSource   uint16 // running repairs and moves
 	CopiesPerTarget   uint16
 	MaxRunning        uint16 // running operations in the cell
+
+	// What policies may do, in units of metered work; see Budget.
+	PolicyBatchBudget  uint64
+	PolicyRecordBudget uint64
+	PolicyStartBudget  uint64
 }
 
 // DefaultSettings are those of a new cell.
@@ -31,6 +36,10 @@ func DefaultSettings() Settings {
 		CopiesPerSource:   4,
 		CopiesPerTarget:   4,
 		MaxRunning:        256,
+
+		PolicyBatchBudget:  32 << 20,
+		PolicyRecordBudget: 32 << 10,
+		PolicyStartBudget:  256 << 20,
 	}
 }
 
@@ -51,7 +60,7 @@ type setting struct {
 }
 
 func settingTable() []setting {
-	return []setting{
+	return append([]setting{
 		number("replicas", "replicas of a new extent", 1, maxReplicas, func(s *Settings) *uint8 { return &s.Replicas }),
 		duration("repair-delay", "how long a node is down before its extents are repaired elsewhere", func(s *Settings) *Micros { return &s.RepairDelayMicros }),
 		duration("lease", "how long a silent executor keeps its operation", func(s *Settings) *Micros { return &s.LeaseMicros }),
@@ -60,7 +69,7 @@ func settingTable() []setting {
 		number("copies-per-source", "running repairs and moves that read from one node", 1, 1000, func(s *Settings) *uint16 { return &s.CopiesPerSource }),
 		number("copies-per-target", "running repairs and moves that write to one node", 1, 1000, func(s *Settings) *uint16 { return &s.CopiesPerTarget }),
 		number("max-running", "running operations in the cell", 1, 10000, func(s *Settings) *uint16 { return &s.MaxRunning }),
-	}
+	}, budgetTable()...)
 }
 
 func number[T ~uint8 | ~uint16](key, help string, low, high uint64, field func(*Settings) *T) setting {

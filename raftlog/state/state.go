@@ -67,7 +67,7 @@ type View struct {
 	NowMicros   Micros // the cell's time: that of the last entry. Invariant: never goes back
 	Cell        string
 	NextExtent  ExtentID
-	PolicyEpoch uint64 // rises with every change of the active policy
+	PolicyEpoch uint64 // rises with every change of the active policy, and of what it may do: see Budget
 	Active      string // digest of the policy that decides; empty: the native default
 	Previous    string // what RollbackPolicy goes back to
 	Settings    Settings

@@ -1,0 +1,114 @@
+package state
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Budget is how much metered work a policy may do, in units that mean the same on every node. It is part of
+// the settings, and every change of it makes another policy epoch: so a decision on record had the
+// budget that was in force where its entry applied.
+type Budget struct {
+	Batch  uint64 // for one call, however many records it is asked about
+	Record uint64 // for each of these records besides
+	Start  uint64 // for each of the calls that start an instance
+}
+
+// maxRecords is how many records a policy is asked about in one call.
+const maxRecords = 256
+
+// Of is the budget for records of one kind, in as many calls as they take.
+func (b Budget) Of(records int) uint64 {
+	calls := (uint64(records) + maxRecords - 1) / maxRecords
+	return b.Batch*calls + b.Record*uint64(records)
+}
+
+// The bounds. With the least, small policies still answer; beyond the most, a policy could stop a node: a
+// unit takes 4 ns at the worst, and a call that takes longer than a second is given up, as is a leader that is not
+// heard of for as long. With the most, 256 records take 0.8 s at the worst. Starting may take five times as long.
+const (
+	leastBatchBudget, mostBatchBudget   = 1 << 10, 128 << 20
+	leastRecordBudget, mostRecordBudget = 1 << 10, 256 << 10
+	leastStartBudget, mostStartBudget   = 64 << 10, 512 << 20
+)
+
+// MostBudget is as much as settings can allow.
+func MostBudget() Budget { return Budget{mostBatchBudget, mostRecordBudget, mostStartBudget} }
+
+// Budget is what policies are held to.
+func (s *Settings) Budget() Budget {
+	return Budget{Batch: s.PolicyBatchBudget, Record: s.PolicyRecordBudget, Start: s.PolicyStartBudget}
+}
+
+// orDefault is s with what it does not have: it may be of a snapshot that was written before there was such a
+// setting. 0 is none of the values that it can be set to.
+func (s Settings) orDefault() Settings {
+	d := DefaultSettings()
+	s.PolicyBatchBudget = cmp.Or(s.PolicyBatchBudget, d.PolicyBatchBudget)
+	s.PolicyRecordBudget = cmp.Or(s.PolicyRecordBudget, d.PolicyRecordBudget)
+	s.PolicyStartBudget = cmp.Or(s.PolicyStartBudget, d.PolicyStartBudget)
+	return s
+}
+
+func budgetTable() []setting {
+	return []setting{
+		units("policy-batch-budget", "metered work a policy may do in one call, in units", leastBatchBudget, mostBatchBudget,
+			"less would answer nothing, more could take longer than the second that a call has",
+			func(s *Settings) *uint64 { return &s.PolicyBatchBudget }),
+		units("policy-record-budget", "and for each of the up to 256 records of the call besides", leastRecordBudget, mostRecordBudget,
+			"less would answer nothing, more could take longer than the second that a call has",
+			func(s *Settings) *uint64 { return &s.PolicyRecordBudget }),
+		units("policy-start-budget", "metered work of each call that starts an instance of a policy, in units", leastStartBudget, mostStartBudget,
+			"less would start nothing, more could keep a node from all else for seconds",
+			func(s *Settings) *uint64 { return &s.PolicyStartBudget }),
+	}
+}
+
+// units is a setting that counts metered work. why says what is wrong with less and with more.
+func units(key, help string, low, high uint64, why string, field func(*Settings) *uint64) setting {
+	return setting{
+		key: key, help: help,
+		get: func(s *Settings) string { return UnitsText(*field(s)) },
+		set: func(s *Settings, v string) error {
+			n, ok := parseUnits(v)
+			if !ok || n < low || n > high {
+				return fmt.Errorf("%s must be from %s to %s units, such as %d or %s, not %q: %s", key, UnitsText(low), UnitsText(high), low, UnitsText(low), v, why)
+			}
+			*field(s) = n
+			return nil
+		},
+	}
+}
+
+// suffixes are what numbers of units may end in, the largest first.
+func suffixes() []suffix { return []suffix{{"Gi", 30}, {"Mi", 20}, {"Ki", 10}} }
+
+type suffix struct {
+	text string
+	bits int
+}
+
+// UnitsText is a number as it can be given to a setting: 32Mi for 33554432.
+func UnitsText(n uint64) string {
+	for _, s := range suffixes() {
+		if n != 0 && n%(1<<s.bits) == 0 {
+			return strconv.FormatUint(n>>s.bits, 10) + s.text
+		}
+	}
+	return strconv.FormatUint(n, 10)
+}
+
+// parseUnits reads what UnitsText writes, and numbers without a suffix.
+func parseUnits(text string) (n uint64, ok bool) {
+	bits := 0
+	for _, s := range suffixes() {
+		if digits, found := strings.CutSuffix(text, s.text); found {
+			text, bits = digits, s.bits
+			break
+		}
+	}
+	n, err := strconv.ParseUint(text, 10, 64-bits)
+	return n << bits, err == nil
+}
