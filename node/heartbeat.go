@@ -70,6 +70,7 @@ func (n *Node) beat() *wire.Heartbeat {
 		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(n.log.AppliedIndex()),
 		// A node that drains stays ready: called down, the extents that its last calls write to would be sealed.
 		Ready: n.ready.Load() && n.store.Failed() == nil, Running: n.exec.leases(), Compiled: n.policies.digests(),
+		Level: uint8(state.LevelNow),
 	}
 }
 
@@ -81,8 +82,8 @@ func (n *Node) beatAsLeader(ctx context.Context) error {
 		}
 	}
 	view := n.log.View()
-	if node := view.Node(n.id); view.Cell != "" && (node == nil || node.Incarnation != n.incarnation || node.Addr != n.addr) {
-		if _, err := n.admitNode(ctx, wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.folderCell()}); err != nil {
+	if node := view.Node(n.id); view.Cell != "" && (node == nil || node.Incarnation != n.incarnation || node.Addr != n.addr || node.Level != state.LevelNow) {
+		if _, err := n.admitNode(ctx, n.joinRequest()); err != nil {
 			return err
 		}
 	}
@@ -120,9 +121,13 @@ type refusedError struct{ error }
 
 func (e *refusedError) Unwrap() error { return e.error }
 
+func (n *Node) joinRequest() wire.JoinRequest {
+	return wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.folderCell(), Level: uint8(state.LevelNow)}
+}
+
 // join asks the cell to know this incarnation at this address.
 func (n *Node) join(ctx context.Context) error {
-	req := wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.folderCell()}
+	req := n.joinRequest()
 	var errs []error
 	strangers, answered := 0, false
 	for _, addr := range n.cellAddrs() {
@@ -133,7 +138,7 @@ func (n *Node) join(ctx context.Context) error {
 			if err = n.joinAt(ctx, conn, req); err == nil {
 				return nil
 			}
-			if wire.CodeOf(err) == wire.CodeWrongCell {
+			if code := wire.CodeOf(err); code == wire.CodeWrongCell || code == wire.CodePrecondition {
 				return &refusedError{err}
 			}
 		case wire.CodeOf(err) == wire.CodeWrongCell:

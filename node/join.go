@@ -31,6 +31,9 @@ func (n *Node) admitNode(ctx context.Context, req wire.JoinRequest) (wire.JoinRe
 	case req.Cell != "" && req.Cell != view.Cell:
 		return wire.JoinReply{}, wire.Errorf(wire.OpJoin, wire.CodeWrongCell, "the folder of %s belongs to cell %s, this is cell %s; give the node an empty --dir", req.Node, req.Cell, view.Cell)
 	}
+	if err := view.Welcomes(state.NodeID(req.Node), state.Level(req.Level)); err != nil {
+		return wire.JoinReply{}, err
+	}
 	if err := n.checkTwin(view, req); err != nil {
 		return wire.JoinReply{}, err
 	}
@@ -39,7 +42,7 @@ func (n *Node) admitNode(ctx context.Context, req wire.JoinRequest) (wire.JoinRe
 		return wire.JoinReply{}, err
 	}
 	results, _, err := n.log.Propose(ctx, &state.Join{
-		Node: state.NodeID(req.Node), Addr: req.Addr, Incarnation: req.Incarnation, Voter: voter,
+		Node: state.NodeID(req.Node), Addr: req.Addr, Incarnation: req.Incarnation, Voter: voter, Level: state.Level(req.Level),
 	})
 	if err != nil {
 		return wire.JoinReply{}, err

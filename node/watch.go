@@ -200,6 +200,6 @@ func (n *Node) serveHeartbeat(ctx context.Context, c *mux.ServerCall) error {
 	}
 	n.watch.heard(&beat)
 	node := n.log.View().Node(state.NodeID(beat.Node))
-	known := node != nil && node.Incarnation == beat.Incarnation && node.Addr == beat.Addr
+	known := node != nil && node.Incarnation == beat.Incarnation && node.Addr == beat.Addr && uint8(node.Level) == beat.Level
 	return c.Reply(&wire.HeartbeatReply{Leader: string(n.id), Commit: uint64(n.log.CommitIndex()), Known: known}, nil)
 }

@@ -19,7 +19,9 @@ type EntryType uint8
 const EntryCommands EntryType = 1
 
 const (
-	entryVersion = 1
+	// entryVersion is the highest there is. An entry's version is the level of its commands, so that
+	// a node which would get them wrong stops instead.
+	entryVersion = uint8(state.LevelNow)
 	// flagIgnorable marks an entry that a node which does not know it may skip.
 	flagIgnorable = 1 << 0
 
@@ -36,7 +38,7 @@ var (
 
 // Entry is one record of the operation log.
 type Entry struct {
-	Version   uint8
+	Version   uint8 // a state.Level
 	Type      EntryType
 	Ignorable bool
 	Group     GroupID
@@ -44,14 +46,14 @@ type Entry struct {
 	Body      []byte
 }
 
-// known tells whether this version can read the body.
-func (e *Entry) known() bool { return e.Version == entryVersion && e.Type == EntryCommands }
+// known tells whether this build can read the body.
+func (e *Entry) known() bool { return e.Version <= entryVersion && e.Type == EntryCommands }
 
-// AppendEntry appends e as it stands in the log. Version 0 means the present one.
+// AppendEntry appends e as it stands in the log. Version 0 means the first one.
 func AppendEntry(buf []byte, e Entry) []byte {
 	start := len(buf)
 	if e.Version == 0 {
-		e.Version = entryVersion
+		e.Version = uint8(state.LevelFirst)
 	}
 	var flags uint16
 	if e.Ignorable {

@@ -156,8 +156,8 @@ func TestUnknownEntries(t *testing.T) {
 		want string
 	}{
 		{"of this version", Entry{Type: EntryCommands, Group: cellGroup, Body: plain}, false, ""},
-		{"of a later version", Entry{Version: 2, Type: EntryCommands, Group: cellGroup, Body: []byte("?")}, false, "type 1 of version 2"},
-		{"of a later version, ignorable", Entry{Version: 2, Type: EntryCommands, Group: cellGroup, Ignorable: true, Body: []byte("?")}, true, ""},
+		{"of a later version", Entry{Version: 77, Type: EntryCommands, Group: cellGroup, Body: []byte("?")}, false, "type 1 of version 77"},
+		{"of a later version, ignorable", Entry{Version: 77, Type: EntryCommands, Group: cellGroup, Ignorable: true, Body: []byte("?")}, true, ""},
 		{"of another type", Entry{Type: 9, Group: cellGroup}, false, "type 9 of version 1"},
 		{"of another type, ignorable", Entry{Type: 9, Group: cellGroup, Ignorable: true}, true, ""},
 		{"with a new command", Entry{Type: EntryCommands, Group: cellGroup, Body: foreign}, false, "a command of type 200"},

@@ -22,7 +22,8 @@ const (
 // proposal is one caller's commands on their way into an entry.
 type proposal struct {
 	count   int
-	encoded []byte // count elements of a body
+	encoded []byte      // count elements of a body
+	level   state.Level // that a node must have to carry it out
 	taken   atomic.Bool
 	done    chan outcome // one value, buffered
 }
@@ -41,7 +42,7 @@ type outcome struct {
 // too: those that came while an earlier one was under way share one. Only the leader can propose.
 // Errors are of type *wire.Error; their Outcome says whether the commands may have been carried out.
 func (g *Group) Propose(ctx context.Context, commands ...state.Command) ([]state.Result, state.Index, error) {
-	p := &proposal{count: len(commands), done: make(chan outcome, 1)}
+	p := &proposal{count: len(commands), level: state.LevelOf(commands), done: make(chan outcome, 1)}
 	for _, c := range commands {
 		var err error
 		if p.encoded, err = appendCommand(p.encoded, c); err != nil {
@@ -57,6 +58,10 @@ func (g *Group) Propose(ctx context.Context, commands ...state.Command) ([]state
 	}
 	if !g.IsLeader() {
 		return nil, 0, g.notLeader()
+	}
+	if id, lowest := g.View().Lowest(); p.level > lowest {
+		return nil, 0, wire.Errorf(wire.OpPropose, wire.CodePrecondition,
+			"this takes commands of level %d, and the build of node %s carries out those up to %d; run a newer build on it first", p.level, id, lowest)
 	}
 	o := g.submit(ctx, p)
 	return o.results, o.index, o.err
@@ -149,16 +154,16 @@ func (g *Group) gather(first *proposal) (batch []*proposal, over *proposal) {
 }
 
 func (g *Group) entryOf(batch []*proposal) []byte {
-	count, bytes := 0, 0
+	count, bytes, level := 0, 0, state.LevelFirst
 	for _, p := range batch {
-		count, bytes = count+p.count, bytes+len(p.encoded)
+		count, bytes, level = count+p.count, bytes+len(p.encoded), max(level, p.level)
 	}
 	body := appendBodyHead(make([]byte, 0, bytes+8), count)
 	for _, p := range batch {
 		body = append(body, p.encoded...)
 	}
 	return AppendEntry(make([]byte, 0, len(body)+entryHeadBytes+entryTailBytes), Entry{
-		Type: EntryCommands, Group: cellGroup, Micros: state.Micros(g.cfg.Now().UnixMicro()), Body: body,
+		Version: uint8(level), Type: EntryCommands, Group: cellGroup, Micros: state.Micros(g.cfg.Now().UnixMicro()), Body: body,
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash"
 	"hash/crc32"
 	"io"
@@ -29,8 +30,9 @@ const (
 )
 
 const (
-	snapshotMagic      = "DNSNAP"
-	snapshotVersion    = 1
+	snapshotMagic = "DNSNAP"
+	// snapshotVersion is the highest there is. A snapshot's version is the level of the state: see state.Level.
+	snapshotVersion    = uint16(state.LevelNow)
 	snapshotHeadBytes  = len(snapshotMagic) + 2
 	recordHeadBytes    = 1 + 4
 	maxRecordBytes     = 16 << 20
@@ -66,7 +68,7 @@ func (s *snapshot) Release() {}
 func (s *snapshot) write(to io.Writer) error {
 	w := &recordWriter{sum: crc32.New(castagnoli)}
 	w.to = bufio.NewWriterSize(to, snapshotBufferSize)
-	w.raw(binary.LittleEndian.AppendUint16([]byte(snapshotMagic), snapshotVersion))
+	w.raw(binary.LittleEndian.AppendUint16([]byte(snapshotMagic), uint16(s.view.Level)))
 	err := errors.Join(
 		w.value(recordHeader, s.view.Header()),
 		w.value(recordChain, chainRecord{Chain: s.chain, Points: s.points}),
@@ -181,8 +183,8 @@ func (r *recordReader) magic() error {
 	if string(b[:len(snapshotMagic)]) != snapshotMagic {
 		return corrupt("a snapshot starts with %q, not %q", snapshotMagic, b[:len(snapshotMagic)])
 	}
-	if v := binary.LittleEndian.Uint16(b[len(snapshotMagic):]); v != snapshotVersion {
-		return &UnknownError{What: "a snapshot of a later version"}
+	if v := binary.LittleEndian.Uint16(b[len(snapshotMagic):]); v > snapshotVersion {
+		return &UnknownError{What: fmt.Sprintf("a snapshot of version %d, of %d that there are,", v, snapshotVersion)}
 	}
 	return nil
 }

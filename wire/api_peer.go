@@ -9,6 +9,8 @@ type JoinRequest struct {
 	Incarnation uint64
 	// Cell is the cell that the node's folder belongs to, empty for a new folder.
 	Cell string
+	// Level is that of the log's commands which the node's build carries out; 0 is the first.
+	Level uint8
 }
 
 // JoinReply names the cell.
@@ -32,6 +34,7 @@ type Heartbeat struct {
 	Ready       bool     // has caught up, its store works
 	Running     []Lease  // attempts that it is working on
 	Compiled    []string // digests of the policies that it could run
+	Level       uint8    // as in JoinRequest
 }
 
 // Lease is one attempt that is being worked on.
@@ -48,7 +51,7 @@ type HeartbeatReply struct {
 
 	Leader string
 	Commit uint64 // a node that has applied this has caught up
-	Known  bool   // false: join again, the cell knows another incarnation or address
+	Known  bool   // false: join again, the cell knows another incarnation, address or level
 }
 
 // ProposeRequest brings encoded commands to the leader: the body of a log entry.

@@ -48,6 +48,9 @@ func (s *State) Apply(index Index, micros Micros, commands []Command) []Result {
 			continue
 		}
 		results[i] = s.apply(moment{index: index, place: i, now: s.NowMicros}, c)
+		if results[i].Err == nil {
+			s.Level = max(s.Level, levelOf(c))
+		}
 	}
 	return results
 }

@@ -199,6 +199,7 @@ type Join struct {
 	Addr        string
 	Incarnation uint64
 	Voter       bool
+	Level       Level // of the node's build; 0 is LevelFirst
 }
 
 // SetNodeState records that a node went down or came up, as the leader sees it.

@@ -14,6 +14,7 @@ type Header struct {
 	Active      string
 	Previous    string
 	Settings    Settings
+	Level       Level
 }
 
 // Records are what a snapshot consists of, in the order of the fields. yield functions answer an
@@ -31,6 +32,7 @@ func (v *View) Header() Header {
 	return Header{
 		Applied: v.Applied, NowMicros: v.NowMicros, Cell: v.Cell, NextExtent: v.NextExtent,
 		PolicyEpoch: v.PolicyEpoch, Active: v.Active, Previous: v.Previous, Settings: v.Settings,
+		Level: v.Level,
 	}
 }
 
@@ -71,6 +73,7 @@ func Restore(h Header) (*State, Records) {
 	s := New()
 	s.Applied, s.NowMicros, s.Cell, s.NextExtent = h.Applied, h.NowMicros, h.Cell, h.NextExtent
 	s.PolicyEpoch, s.Active, s.Previous, s.Settings = h.PolicyEpoch, h.Active, h.Previous, h.Settings.orDefault()
+	s.Level = max(h.Level, LevelFirst)
 	return s, Records{
 		Node:    func(n *Node) error { s.nodes.Set(n.ID, n); return nil },
 		Extent:  func(e *Extent) error { s.putExtent(e); return nil },

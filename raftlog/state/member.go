@@ -7,6 +7,9 @@ func (s *State) join(at moment, c *Join) Result {
 	if c.Node == "" || c.Addr == "" {
 		return refused(wire.CodeInvalid, "a node needs an ID and an address")
 	}
+	if err := s.Welcomes(c.Node, c.Level); err != nil && c.Incarnation != 0 {
+		return Result{Err: err}
+	}
 	n := &Node{ID: c.Node, State: NodeJoining, Mode: ModeActive, SinceMicros: at.now}
 	if old := s.Node(c.Node); old != nil {
 		n = old.clone()
@@ -14,7 +17,7 @@ func (s *State) join(at moment, c *Join) Result {
 	if n.Incarnation != c.Incarnation && n.State == NodeUp {
 		n.State, n.SinceMicros = NodeJoining, at.now
 	}
-	n.Addr, n.Incarnation, n.Voter = c.Addr, c.Incarnation, c.Voter
+	n.Addr, n.Incarnation, n.Voter, n.Level = c.Addr, c.Incarnation, c.Voter, c.Level
 	s.nodes.Set(n.ID, n)
 	return Result{}
 }

@@ -42,6 +42,8 @@ type Node struct {
 	// Decommission is the open or last decommission; 0 when there was none since it became active.
 	Decommission OpID
 	Ops          []OpID // open operations on the node itself
+
+	Level Level // that its build carries out, as it last said; 0 is LevelFirst
 }
 
 func (n *Node) clone() *Node {

@@ -71,6 +71,7 @@ type View struct {
 	Active      string // digest of the policy that decides; empty: the native default
 	Previous    string // what RollbackPolicy goes back to
 	Settings    Settings
+	Level       Level // the highest of the commands carried out so far
 
 	extents  *btree.Map[ExtentID, *Extent]
 	nodes    *btree.Map[NodeID, *Node]
@@ -104,6 +105,7 @@ func New() *State {
 	return &State{View{
 		NextExtent: 1,
 		Settings:   DefaultSettings(),
+		Level:      LevelFirst,
 		extents:    new(btree.Map[ExtentID, *Extent]),
 		nodes:      new(btree.Map[NodeID, *Node]),
 		ops:        new(btree.Map[OpID, *Op]),

@@ -1,0 +1,70 @@
+package state
+
+import (
+	"slices"
+
+	"github.com/datanode/datanode/wire"
+)
+
+// Level is a stage of what the commands of a log may say. Each build carries out those of its own level and of all
+// below. An entry is written at the lowest level that its commands can be carried out at (its version, on disk),
+// so that an older build stops at one that it would get wrong, instead of coming to another state than the
+// others. The leader does not let it come to that: it refuses what a node of the cell could not carry out.
+// Numbered by hand, only ever appended to.
+type Level uint8
+
+const (
+	// LevelFirst is that of every node that has not said otherwise.
+	LevelFirst Level = 1
+	// LevelTuned has policies with a configuration, and the budgets of policies among the settings.
+	LevelTuned Level = 2
+	// LevelNow is this build's.
+	LevelNow = LevelTuned
+)
+
+// levelOf is the lowest level at which c is carried out as this build does.
+func levelOf(c Command) Level {
+	switch c := c.(type) {
+	case *LoadPolicy:
+		if len(c.Config) > 0 {
+			return LevelTuned
+		}
+	case *Set:
+		if slices.ContainsFunc(budgetTable(), func(t setting) bool { return t.key == c.Key }) {
+			return LevelTuned
+		}
+	}
+	return LevelFirst
+}
+
+// LevelOf is the lowest level at which all of commands are carried out as this build does.
+func LevelOf(commands []Command) Level {
+	most := LevelFirst
+	for _, c := range commands {
+		most = max(most, levelOf(c))
+	}
+	return most
+}
+
+// Lowest is a node of the lowest level in the cell, and that level; "" and LevelNow when none has said its own.
+// Nodes that were never up do not count: they are asked for their level when they come.
+func (v *View) Lowest() (id NodeID, lowest Level) {
+	lowest = LevelNow
+	v.Nodes(func(n *Node) bool {
+		if n.Incarnation != 0 && (id == "" || n.level() < lowest) {
+			id, lowest = n.ID, n.level()
+		}
+		return true
+	})
+	return id, lowest
+}
+
+// Welcomes refuses a node of a level that is below what the log holds already.
+func (v *View) Welcomes(id NodeID, level Level) *wire.Error {
+	if level = max(level, LevelFirst); level < v.Level {
+		return refuse(wire.CodePrecondition, "the build of node %s carries out commands up to level %d, and the cell has some of level %d; run a newer build on it", id, level, v.Level)
+	}
+	return nil
+}
+
+func (n *Node) level() Level { return max(n.Level, LevelFirst) }
