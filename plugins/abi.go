@@ -3,7 +3,6 @@ package plugins
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"github.com/datanode/datanode/policies"
 )
@@ -104,26 +103,19 @@ func parseHeader(buf []byte) (rest []byte, h header, err error) {
 //	24 i64 NowMicros        52 u32 RunningSame    59 u8 Attempts    63 u8 zero
 //	32 i64 WaitingMicros    64 u8[16] Class, zero padded
 func AppendFacts(buf []byte, f *policies.Facts) []byte {
-	buf = slices.Grow(buf, factsBytes)
-	putFacts((*[factsBytes]byte)(buf[len(buf):len(buf)+factsBytes]), f)
-	return buf[:len(buf)+factsBytes]
-}
-
-// putFacts writes one record in few stores: a batch is 256 of them.
-func putFacts(b *[factsBytes]byte, f *policies.Facts) {
 	le := binary.LittleEndian
-	le.PutUint64(b[0:], f.OpIndex)
-	le.PutUint64(b[8:], f.Extent)
-	le.PutUint64(b[16:], f.LengthBytes)
-	le.PutUint64(b[24:], uint64(f.NowMicros))
-	le.PutUint64(b[32:], uint64(f.WaitingMicros))
-	le.PutUint32(b[40:], f.OpPlace)
-	le.PutUint32(b[44:], f.QueuedOps)
-	le.PutUint32(b[48:], f.RunningOps)
-	le.PutUint32(b[52:], f.RunningSame)
-	le.PutUint32(b[56:], uint32(f.Kind)|uint32(f.Phase)<<8|uint32(f.Origin)<<16|uint32(f.Attempts)<<24)
-	le.PutUint32(b[60:], uint32(bit(f.ExtentOpen))|uint32(f.LiveReplicas)<<8|uint32(f.WantReplicas)<<16)
-	*(*[policies.ClassBytes]byte)(b[64:]) = f.Class
+	buf = le.AppendUint64(buf, f.OpIndex)
+	buf = le.AppendUint64(buf, f.Extent)
+	buf = le.AppendUint64(buf, f.LengthBytes)
+	buf = le.AppendUint64(buf, uint64(f.NowMicros))
+	buf = le.AppendUint64(buf, uint64(f.WaitingMicros))
+	buf = le.AppendUint32(buf, f.OpPlace)
+	buf = le.AppendUint32(buf, f.QueuedOps)
+	buf = le.AppendUint32(buf, f.RunningOps)
+	buf = le.AppendUint32(buf, f.RunningSame)
+	buf = append(buf, byte(f.Kind), byte(f.Phase), byte(f.Origin), f.Attempts,
+		bit(f.ExtentOpen), f.LiveReplicas, f.WantReplicas, 0)
+	return append(buf, f.Class[:]...)
 }
 
 // ParseFacts is the inverse of AppendFacts.
@@ -186,17 +178,12 @@ func ParseScore(buf []byte) (rest []byte, s policies.Score, err error) {
 	if len(buf) < answerBytes {
 		return nil, s, shortRecord("score", len(buf), answerBytes)
 	}
-	s, pad := scoreOf((*[answerBytes]byte)(buf))
-	if pad != 0 {
+	le := binary.LittleEndian
+	s = policies.Score{Priority: int32(le.Uint32(buf)), Reason: le.Uint16(buf[4:])}
+	if pad := le.Uint16(buf[6:]); pad != 0 {
 		return nil, policies.Score{}, fmt.Errorf("score: bytes 6 and 7 are %#x, want 0", pad)
 	}
 	return buf[answerBytes:], s, nil
-}
-
-// scoreOf reads a score, and the bytes behind it that should be zero.
-func scoreOf(b *[answerBytes]byte) (s policies.Score, pad uint16) {
-	v := binary.LittleEndian.Uint64(b[:])
-	return policies.Score{Priority: int32(v), Reason: uint16(v >> 32)}, uint16(v >> 48)
 }
 
 // AppendResolution appends one resolution: 0 u8 Verdict, 1 u8 zero, 2 u16 Reason, 4 u32 zero.

@@ -150,35 +150,15 @@ func (i *instance) alloc(ctx context.Context, n uint32) (uint32, error) {
 func (i *instance) askScores(ctx context.Context, facts []policies.Facts, out []policies.Score) (uint64, error) {
 	batch := i.room(i.in, headerBytes+len(facts)*factsBytes)
 	batch = appendHeader(batch, scoreHeader(len(facts)))
-	records := batch[headerBytes : headerBytes+len(facts)*factsBytes]
-	for n := range facts {
-		putFacts((*[factsBytes]byte)(records[n*factsBytes:]), &facts[n])
-	}
+	putFacts(batch[headerBytes:headerBytes+len(facts)*factsBytes], facts)
 	answers, cost, err := i.ask(ctx, exportScore, len(facts), facts[0].NowMicros)
 	if err != nil {
 		return cost, err
 	}
-	pads := uint16(0)
-	for n := range out {
-		var pad uint16
-		out[n], pad = scoreOf((*[answerBytes]byte)(answers[n*answerBytes:]))
-		pads |= pad
-	}
-	if pads != 0 {
-		return cost, i.module.failed(exportScore, BadAnswer, firstBad(answers))
+	if err := takeScores(out, answers); err != nil {
+		return cost, i.module.failed(exportScore, BadAnswer, err.Error())
 	}
 	return cost, nil
-}
-
-// firstBad says what is wrong with the first score that is.
-func firstBad(answers []byte) string {
-	for n := 0; ; n++ {
-		rest, _, err := ParseScore(answers)
-		if err != nil {
-			return fmt.Sprintf("answer %d: %v", n, err)
-		}
-		answers = rest
-	}
 }
 
 // askResolutions has pairs resolved and gives the cost; len(out) == len(pairs) <= batchMost.

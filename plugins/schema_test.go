@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"bytes"
 	"encoding/binary"
 	"reflect"
 	"strings"
@@ -77,10 +78,15 @@ func littleEndian(b []byte) uint64 {
 func TestFieldsAreTheSchemas(t *testing.T) {
 	s := abi.V1()
 	checkFields(t, s.Facts, func(f *policies.Facts) []byte { return AppendFacts(nil, f) })
+	checkFields(t, s.Facts, func(f *policies.Facts) []byte {
+		record := bytes.Repeat([]byte{0xee}, factsBytes) // of an earlier batch
+		putFacts(record, []policies.Facts{*f})
+		return record
+	})
 	checkFields(t, s.Pair, func(p *policies.Pair) []byte { return AppendPair(nil, p)[:s.Pair.Size()] })
 	checkFields(t, s.Score, func(a *policies.Score) []byte { return AppendScore(nil, *a) })
 	checkFields(t, s.Resolve, func(r *policies.Resolution) []byte { return AppendResolution(nil, *r) })
-	if have, want := reflect.TypeFor[policies.Facts]().NumField(), len(s.Facts.Fields)-1; have != want { // a zero
+	if have, want := reflect.TypeFor[policies.Facts]().NumField(), len(s.Facts.Fields); have != want {
 		t.Errorf("policies.Facts has %d fields, the schema %d", have, want)
 	}
 	h := appendHeader(nil, conflictHeader(3))

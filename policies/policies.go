@@ -70,26 +70,28 @@ const ClassBytes = 16
 
 // Facts are what a policy is told about one operation. Times are microseconds; the cell's time is
 // the leader's, as recorded in the log, and never goes back.
+//
+// The fields are in the order of the record that a module is handed (package plugins), so that a
+// batch of them is copied there rather than written field by field.
 type Facts struct {
-	OpIndex  uint64 // log index of the admitting entry; 0 while incoming
-	OpPlace  uint32 // place in that entry
-	Kind     Kind
-	Phase    Phase
-	Origin   Origin
-	Attempts uint8 // how often it was started before
-
-	Extent       uint64 // 0 for operations on a node
-	ExtentOpen   bool
-	Class        [ClassBytes]byte // the extent's class tag, zero padded
-	LengthBytes  uint64           // sealed length; 0 while open
-	LiveReplicas uint8            // whole replicas on nodes that are up
-	WantReplicas uint8
-
-	NowMicros     int64 // the cell's time of this decision
-	WaitingMicros int64 // how long it has been queued
+	OpIndex       uint64 // log index of the admitting entry; 0 while incoming
+	Extent        uint64 // 0 for operations on a node
+	LengthBytes   uint64 // sealed length; 0 while open
+	NowMicros     int64  // the cell's time of this decision
+	WaitingMicros int64  // how long it has been queued
+	OpPlace       uint32 // place in the admitting entry
 	QueuedOps     uint32
 	RunningOps    uint32
 	RunningSame   uint32 // running operations of the same kind
+	Kind          Kind
+	Phase         Phase
+	Origin        Origin
+	Attempts      uint8 // how often it was started before
+	ExtentOpen    bool
+	LiveReplicas  uint8 // whole replicas on nodes that are up
+	WantReplicas  uint8
+	_             uint8
+	Class         [ClassBytes]byte // the extent's class tag, zero padded
 }
 
 // ClassString is the class tag without its padding.
