@@ -28,7 +28,8 @@ func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall) error {
 	if err != nil {
 		return err
 	}
-	p, err := n.policies.add(ctx, module, req.Config)
+	view := n.log.View()
+	p, err := n.policies.add(ctx, module, req.Config, view.Settings.Budget())
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall) error {
 			return err
 		}
 	}
-	view := n.log.View()
+	view = n.log.View()
 	out := n.describePolicy(view, view.Policy(info.Digest))
 	return c.Reply(&out, nil)
 }

@@ -60,6 +60,7 @@ func phase(o *state.Op) policies.Phase {
 type answer struct {
 	info        policies.Info
 	cost        uint64
+	budget      uint64 // of the policy that was asked; 0 if its work is not counted
 	fallback    string
 	scores      []policies.Score
 	resolutions []policies.Resolution
@@ -68,7 +69,7 @@ type answer struct {
 func (a *answer) decision(i int, facts policies.Facts, epoch uint64) state.Decision {
 	return state.Decision{
 		Policy: a.info.Digest, Epoch: epoch, Priority: a.scores[i].Priority, Reason: a.info.Reason(a.scores[i].Reason),
-		Cost: a.cost, Facts: facts, Fallback: a.fallback,
+		Cost: a.cost, Facts: facts, Fallback: a.fallback, Budget: a.budget,
 	}
 }
 
@@ -82,13 +83,18 @@ func (a *answer) conflict(i int, existing *state.Op, pair policies.Pair) state.C
 	return state.Conflict{With: existing.ID, WithKind: existing.Kind, Asked: asked, Final: final, Reason: reason}
 }
 
-// ask asks the active policy. Whatever goes wrong, the native default decides the same batch, and
-// the decision says so.
+// ask asks the active policy, within the budget that the view has. The entry is refused as stale if another is in
+// force by then. Whatever goes wrong, the native default decides the same batch, and the decision says so.
 func (r *registry) ask(ctx context.Context, view *state.View, facts []policies.Facts, pairs []policies.Pair) *answer {
 	policy, fallback := r.active(view)
-	a, err := askOne(ctx, policy, facts, pairs)
+	b, allowed := view.Settings.Budget(), uint64(0)
+	held, metered := within(policy, b)
+	if metered {
+		allowed = b.Of(len(facts)) + b.Of(len(pairs))
+	}
+	a, err := askOne(ctx, held, facts, pairs)
 	if err == nil {
-		a.fallback = fallback
+		a.fallback, a.budget = fallback, allowed
 		return a
 	}
 	r.n.logger.Error("policy failed; the native default decides", "policy", policy.Info().Digest, "error", err)
@@ -96,7 +102,7 @@ func (r *registry) ask(ctx context.Context, view *state.View, facts []policies.F
 	if nativeErr != nil {
 		panic("node: the native default policy failed: " + nativeErr.Error()) // it has no way to
 	}
-	native.fallback = "policy " + policy.Info().Name + " failed: " + err.Error()
+	native.fallback, native.budget = "policy "+policy.Info().Name+" failed: "+err.Error(), allowed
 	return native
 }
 

@@ -53,7 +53,7 @@ func (r *registry) open(ctx context.Context) error {
 	if r.n.cfg.Policies == nil || len(r.n.cfg.DefaultModule) == 0 {
 		return nil
 	}
-	if _, err := r.add(ctx, r.n.cfg.DefaultModule, nil); err != nil {
+	if _, err := r.add(ctx, r.n.cfg.DefaultModule, nil, state.MostBudget()); err != nil {
 		return fmt.Errorf("default policy: %w", err)
 	}
 	return nil
@@ -64,14 +64,16 @@ func digestOf(module []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// add compiles a module with a configuration and keeps its bytes.
-func (r *registry) add(ctx context.Context, module []byte, config map[string]string) (policies.Policy, error) {
+// add compiles a module with a configuration and keeps its bytes. What a policy may take when it is tried out
+// matters where it is loaded. What the log names is compiled within the most there can be: which budget
+// is in force then is chance, and it is held to that with every call, here as on nodes that have long compiled it.
+func (r *registry) add(ctx context.Context, module []byte, config map[string]string, b state.Budget) (policies.Policy, error) {
 	digest := digestOf(module)
 	id := policies.ConfiguredDigest(digest, config)
 	if p := r.get(id); p != nil {
 		return p, nil
 	}
-	p, err := r.compile(ctx, module, config)
+	p, err := r.compile(ctx, module, config, b)
 	if err != nil {
 		return nil, err
 	}
@@ -85,11 +87,11 @@ func (r *registry) add(ctx context.Context, module []byte, config map[string]str
 	return p, nil
 }
 
-func (r *registry) compile(ctx context.Context, module []byte, config map[string]string) (policies.Policy, error) {
+func (r *registry) compile(ctx context.Context, module []byte, config map[string]string, b state.Budget) (policies.Policy, error) {
 	if r.n.cfg.Policies == nil {
 		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodePrecondition, "this node runs without a policy host")
 	}
-	p, err := r.n.cfg.Policies.Compile(ctx, module, config)
+	p, err := r.n.cfg.Policies.Compile(ctx, module, config, b)
 	if refused := (*wire.Error)(nil); errors.As(err, &refused) {
 		return nil, refused
 	}
@@ -116,6 +118,18 @@ func (p *identified) Info() policies.Info {
 	info := p.Policy.Info()
 	info.Digest = p.digest
 	return info
+}
+
+// within is a policy held to a budget, if its work is counted.
+func within(p policies.Policy, b state.Budget) (held policies.Policy, metered bool) {
+	switch p := p.(type) {
+	case *identified:
+		held, metered = within(p.Policy, b)
+		return &identified{held, p.digest}, metered
+	case Metered:
+		return p.Within(b), true
+	}
+	return p, false
 }
 
 func (r *registry) path(digest string) string {
@@ -204,7 +218,7 @@ func (r *registry) ensure(ctx context.Context, p *state.LoadPolicy) bool {
 			return true
 		}
 	}
-	_, err = r.add(ctx, module, p.Config)
+	_, err = r.add(ctx, module, p.Config, state.MostBudget())
 	if err == nil || ctx.Err() != nil {
 		return true
 	}

@@ -219,7 +219,7 @@ type namedPolicy struct {
 
 func (p *namedPolicy) Info() policies.Info { return p.info }
 
-func (fakeHost) Compile(_ context.Context, module []byte, config map[string]string) (policies.Policy, error) {
+func (fakeHost) Compile(_ context.Context, module []byte, config map[string]string, _ state.Budget) (policies.Policy, error) {
 	name, ok := strings.CutPrefix(string(module), "policy ")
 	if !ok {
 		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "not a module: it begins with other bytes")
@@ -234,11 +234,11 @@ type shortHost struct {
 	fails *atomic.Int32 // so many times
 }
 
-func (h shortHost) Compile(ctx context.Context, module []byte, config map[string]string) (policies.Policy, error) {
+func (h shortHost) Compile(ctx context.Context, module []byte, config map[string]string, b state.Budget) (policies.Policy, error) {
 	if string(module) == "policy late" && h.fails.Add(-1) >= 0 {
 		return nil, errors.New("no process can be started")
 	}
-	return h.fakeHost.Compile(ctx, module, config)
+	return h.fakeHost.Compile(ctx, module, config, b)
 }
 
 // What cannot be compiled for a reason of the machine's is compiled later, without anything else happening.

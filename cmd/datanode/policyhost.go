@@ -6,9 +6,12 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"time"
 
+	"github.com/datanode/datanode/node"
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/spf13/cobra"
 )
@@ -16,10 +19,27 @@ import (
 // policyHost lets a node compile modules without knowing what compiles them.
 type policyHost struct{ host *plugins.Host }
 
+// hosted is a module as a node sees it: held to the budget of the cell.
+type hosted struct{ *plugins.Module }
+
+var _ node.Metered = hosted{}
+
+// Within is the module held to a budget.
+func (h hosted) Within(b state.Budget) policies.Policy { return h.Module.Within(budgetOf(b)) }
+
+func budgetOf(b state.Budget) plugins.Budget {
+	return plugins.Budget{Batch: b.Batch, Record: b.Record, Start: b.Start}
+}
+
 // Compile gives a module's policy. A module or configuration that is refused is the caller's mistake, not
 // ours, and the error says so across the wire.
-func (p policyHost) Compile(ctx context.Context, module []byte, config map[string]string) (policies.Policy, error) {
+func (p policyHost) Compile(ctx context.Context, module []byte, config map[string]string, b state.Budget) (policies.Policy, error) {
 	m, err := p.host.CompileWith(ctx, module, config)
+	if err == nil {
+		if err = m.Fits(budgetOf(b)); err != nil {
+			_ = m.Close(ctx) // err says more
+		}
+	}
 	if refused := (*plugins.LoadError)(nil); errors.As(err, &refused) {
 		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "%s", refused.Error())
 	}
@@ -29,7 +49,7 @@ func (p policyHost) Compile(ctx context.Context, module []byte, config map[strin
 	if err := policies.CheckConfigSchema(m.ConfigSchema(), config); err != nil {
 		return nil, errors.Join(wire.Errorf(wire.OpPolicyLoad, wire.CodeInvalid, "%v", err), m.Close(ctx))
 	}
-	return m, nil
+	return hosted{m}, nil
 }
 
 // compileCommand is the hidden command that makes this program the child which compiles modules.
@@ -39,10 +59,20 @@ const compileCommand = "policy-compile"
 // time; what is in it is then compiled again.
 const compiledDir = "compiled-policies"
 
-// newHost starts a host whose child is this program. Compiled modules are kept in cacheDir, or as long as
-// the host lives if that is empty.
+// callTimeout is how long a policy is waited for that is asked about a batch. Settings allow no budget that could
+// take longer.
+const callTimeout = time.Second
+
+// newHost starts a host for nodes. It tries policies out within the most that settings can allow, so that
+// what it has compiled stays good when they change, and holds each call to what they allow then.
 func newHost(ctx context.Context, logger *slog.Logger, cacheDir string) (*plugins.Host, error) {
-	o := plugins.Options{Logger: logger, CacheDir: cacheDir}
+	return newHostWithin(ctx, budgetOf(state.MostBudget()), logger, cacheDir)
+}
+
+// newHostWithin starts a host whose child is this program. Compiled modules are kept in cacheDir, or as long as
+// the host lives if that is empty.
+func newHostWithin(ctx context.Context, b plugins.Budget, logger *slog.Logger, cacheDir string) (*plugins.Host, error) {
+	o := plugins.Options{Logger: logger, CacheDir: cacheDir, Budget: b, Timeout: callTimeout}
 	program, err := os.Executable()
 	if runtime.GOOS == "linux" {
 		program, err = "/proc/self/exe", nil // this very program, also after it was replaced by a newer one

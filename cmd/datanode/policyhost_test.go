@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/datanode/datanode/plugins"
+	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 )
@@ -46,12 +47,16 @@ func TestHostileModuleIsRefused(t *testing.T) {
 	host, err := newHost(t.Context(), nil, t.TempDir())
 	must(t, err)
 	defer func() { must(t, host.Close(context.WithoutCancel(t.Context()))) }()
-	_, err = policyHost{host}.Compile(t.Context(), []byte("\x00asm\x01\x00\x00\x00"), nil)
+	_, err = policyHost{host}.Compile(t.Context(), []byte("\x00asm\x01\x00\x00\x00"), nil, state.MostBudget())
 	if refused := (*wire.Error)(nil); !errors.As(err, &refused) || refused.Code != wire.CodeEnvelope ||
 		!strings.Contains(err.Error(), string(plugins.MissingExport)) {
 		t.Errorf("%v, want a refusal for %s", err, plugins.MissingExport)
 	}
-	p, err := policyHost{host}.Compile(t.Context(), plugins.Default(), nil)
+	_, err = policyHost{host}.Compile(t.Context(), plugins.Default(), nil, state.Budget{Batch: 1 << 10, Record: 1 << 10, Start: 4 << 10})
+	if wire.CodeOf(err) != wire.CodeEnvelope || !strings.Contains(err.Error(), "policy-start-budget") {
+		t.Errorf("%v, want a refusal that names what to raise", err)
+	}
+	p, err := policyHost{host}.Compile(t.Context(), plugins.Default(), nil, state.MostBudget())
 	must(t, err)
 	if p.Info().Name != "default" {
 		t.Errorf("%+v", p.Info())

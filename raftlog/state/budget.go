@@ -74,7 +74,7 @@ func units(key, help string, low, high uint64, why string, field func(*Settings)
 		set: func(s *Settings, v string) error {
 			n, ok := parseUnits(v)
 			if !ok || n < low || n > high {
-				return fmt.Errorf("%s must be from %s to %s units, such as %d or %s, not %q: %s", key, UnitsText(low), UnitsText(high), low, UnitsText(low), v, why)
+				return fmt.Errorf("%s must be from %s (%d) to %s units, not %q: %s", key, UnitsText(low), low, UnitsText(high), v, why)
 			}
 			*field(s) = n
 			return nil

@@ -63,7 +63,7 @@ func TestUnitsComeBack(t *testing.T) {
 		n := rapid.Uint64Range(1<<10, most).Draw(t, "units") &^ (1<<rapid.IntRange(0, 27).Draw(t, "zeros") - 1)
 		s, err := state.DefaultSettings().With("policy-batch-budget", state.UnitsText(n))
 		if n < 1<<10 {
-			if err == nil || !strings.Contains(err.Error(), "1Ki to 128Mi") {
+			if err == nil || !strings.Contains(err.Error(), "1Ki (1024) to 128Mi") {
 				t.Fatalf("%d units: %v", n, err)
 			}
 			return

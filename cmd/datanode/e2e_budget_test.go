@@ -1,0 +1,97 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/datanode/datanode/plugins"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+)
+
+// worstUnit is how long a unit of metered work takes at the worst: where every load misses the caches.
+const worstUnit = 4 * time.Nanosecond
+
+// The settings and the host of policies do not know each other, but must agree.
+func TestBudgetsAgree(t *testing.T) {
+	most := state.MostBudget()
+	if took := time.Duration(most.Of(256)) * worstUnit; took >= callTimeout {
+		t.Errorf("settings allow a batch that takes %v, and a call is given up after %v", took, callTimeout)
+	}
+	if took := time.Duration(most.Start) * worstUnit; took >= 5*callTimeout {
+		t.Errorf("settings allow to start for %v, and that is given up after %v", took, 5*callTimeout)
+	}
+	keys := map[string]bool{}
+	state.DefaultSettings().Each(func(key, _, _ string) { keys[key] = true })
+	for _, key := range []string{plugins.SettingBatch, plugins.SettingRecord, plugins.SettingStart} {
+		if !keys[key] {
+			t.Errorf("what is to be raised, %s, is no setting", key)
+		}
+	}
+	settings := state.DefaultSettings()
+	host, err := plugins.New(t.Context(), plugins.Options{})
+	must(t, err)
+	report, err := host.Check(t.Context(), plugins.Default())
+	must(t, err)
+	must(t, host.Close(t.Context()))
+	if report.Budget != budgetOf(settings.Budget()) {
+		t.Errorf("without a cell policies are held to %+v, in a new one to %+v", report.Budget, settings.Budget())
+	}
+}
+
+// A policy written in Go, under budgets that are too small for it and are raised again, in a cell and across
+// a restart.
+func TestBudgetEndsAPolicy(t *testing.T) {
+	h := newHoursCell(t)
+	h.start()
+	o := ordering{t: t, c: h.c}
+	p := o.load("least-redundant-first", nil)
+	_, err := h.c.PolicyActivate(t.Context(), p.Digest)
+	must(t, err)
+	decision := func() wire.Decision {
+		t.Helper()
+		answers, err := h.c.Submit(t.Context(), []wire.Submission{{Kind: "create"}}, client.SubmitOptions{})
+		must(t, err)
+		must(t, client.Refusal(answers[0]))
+		op, err := h.c.Op(t.Context(), answers[0].Op)
+		must(t, err)
+		return op.Decision
+	}
+	decides := func() {
+		t.Helper()
+		if d := decision(); d.Digest != p.Digest || d.Fallback != "" || d.Cost == 0 {
+			t.Errorf("decided by %s at a cost of %d, fallback %q; want %s", d.Digest, d.Cost, d.Fallback, p.Digest)
+		}
+	}
+	overruns := func(call, setting string) {
+		t.Helper()
+		d := decision()
+		if d.Digest == p.Digest || !strings.Contains(d.Fallback, call+": overrun") || !strings.Contains(d.Fallback, setting) {
+			t.Errorf("decided by %s, fallback %q; want that %s overruns and %s is to be raised", d.Digest, d.Fallback, call, setting)
+		}
+	}
+	set := func(key, value string) {
+		t.Helper()
+		must(t, h.c.SetSetting(t.Context(), key, value))
+	}
+	decides()
+	set("policy-record-budget", "1Ki")
+	decides() // the garbage collector's share is still there
+	set("policy-batch-budget", "1Ki")
+	overruns("policy_score", "policy-batch-budget, policy-record-budget")
+	set("policy-batch-budget", "32Mi")
+	decides()
+
+	set("policy-start-budget", "1Mi")
+	overruns("_initialize", "policy-start-budget") // though it was started when it was allowed to
+	must(t, h.node.Close())
+	h.cfg.Bootstrap = nil
+	h.start()
+	overruns("_initialize", "policy-start-budget")
+	_, err = h.c.PolicyLoadWith(t.Context(), plugins.Default(), map[string]string{"again": "1"})
+	must(t, err) // it takes less
+	set("policy-start-budget", "128Mi")
+	decides()
+}
