@@ -92,6 +92,9 @@ func (t *transcript) report(r *Report, info policies.Info) {
 
 const pageBytes = 64 << 10
 
+// Report is what was measured of the module when it was tried out, with its configuration.
+func (m *Module) Report() Report { return *m.report }
+
 // Check puts a module through the gate, as Compile does, and tells what was measured. A *LoadError
 // says why it was refused. Nothing is left running.
 func (h *Host) Check(ctx context.Context, module []byte) (Report, error) {

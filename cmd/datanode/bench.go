@@ -67,7 +67,7 @@ func newBenchPolicyCommand(a *app) *cobra.Command {
 			ctx, cancel := a.bounded(cmd.Context())
 			defer cancel()
 			names := append(append([]string{moduleDefault}, args...), moduleNative)
-			return a.timedOut(ctx, a.benchPolicies(ctx, names, nil, each))
+			return a.timedOut(ctx, a.benchPolicies(ctx, names, offline{}, each))
 		},
 		ValidArgsFunction: completeModules,
 	}

@@ -30,15 +30,26 @@ func TestBudgetsAgree(t *testing.T) {
 			t.Errorf("what is to be raised, %s, is no setting", key)
 		}
 	}
+	for key, value := range map[string]string{plugins.SettingBatch: "1023", plugins.SettingRecord: "1023", plugins.SettingStart: "1023Ki"} {
+		if _, err := state.DefaultSettings().With(key, value); err == nil {
+			t.Errorf("%s can be %s", key, value)
+		}
+	}
 	settings := state.DefaultSettings()
 	host, err := plugins.New(t.Context(), plugins.Options{})
 	must(t, err)
 	report, err := host.Check(t.Context(), plugins.Default())
 	must(t, err)
-	must(t, host.Close(t.Context()))
 	if report.Budget != budgetOf(settings.Budget()) {
 		t.Errorf("without a cell policies are held to %+v, in a new one to %+v", report.Budget, settings.Budget())
 	}
+	least := state.Budget{Batch: 1 << 10, Record: 1 << 10, Start: 1 << 20}
+	m, err := host.Compile(t.Context(), plugins.Default())
+	must(t, err)
+	if err := m.Fits(budgetOf(least)); err != nil {
+		t.Errorf("within the least that can be set, %+v, not even the default policy answers: %v", least, err)
+	}
+	must(t, host.Close(t.Context()))
 }
 
 // A policy written in Go, under budgets that are too small for it and are raised again, in a cell and across

@@ -57,7 +57,7 @@ type benched struct {
 func newPolicyBenchCommand(a *app) *cobra.Command {
 	var against string
 	var each time.Duration
-	var config []string
+	var flags offlineFlags
 	cmd := &cobra.Command{
 		Use: "bench [MODULE]", Short: "Measure what a policy's decisions take", Args: takes(0, 1),
 		Long:    policyBenchHelp + moduleHelp,
@@ -68,7 +68,7 @@ func newPolicyBenchCommand(a *app) *cobra.Command {
 			if each <= 0 {
 				return usagef("--each %s: want more than 0", each)
 			}
-			settings, err := parseConfig(config)
+			o, err := flags.parse()
 			if err != nil {
 				return err
 			}
@@ -76,13 +76,13 @@ func newPolicyBenchCommand(a *app) *cobra.Command {
 			if against != "" {
 				names = append(names, against)
 			}
-			return a.timedOut(ctx, a.benchPolicies(ctx, names, settings, each))
+			return a.timedOut(ctx, a.benchPolicies(ctx, names, o, each))
 		},
 		ValidArgsFunction: completeModules,
 	}
 	cmd.Flags().StringVar(&against, "against", "", "a second MODULE to compare with")
 	cmd.Flags().DurationVar(&each, "each", defaultPolicyBench, "how long each line is measured")
-	cmd.Flags().StringArrayVar(&config, "config", nil, "KEY=VALUE that the policy is told; repeatable")
+	flags.add(cmd)
 	return cmd
 }
 
@@ -94,8 +94,9 @@ type benchSubject struct {
 	memory int64
 }
 
-func (a *app) benchPolicies(ctx context.Context, names []string, config map[string]string, each time.Duration) error {
-	return a.withHost(ctx, func(h *plugins.Host) error {
+func (a *app) benchPolicies(ctx context.Context, names []string, o offline, each time.Duration) error {
+	config := o.config
+	return a.withHost(ctx, o.budget, func(h *plugins.Host) error {
 		var subjects []benchSubject
 		for i, name := range names {
 			s, err := a.benchSubject(ctx, h, name, config)
@@ -124,10 +125,6 @@ func (a *app) benchSubject(ctx context.Context, h *plugins.Host, name string, co
 	if module == nil {
 		return benchSubject{name: moduleNative, policy: policies.Native()}, nil
 	}
-	report, err := h.Check(ctx, module)
-	if err != nil {
-		return s, err
-	}
 	m, err := h.CompileWith(ctx, module, config) // the host closes it
 	if err != nil {
 		return s, err
@@ -135,6 +132,7 @@ func (a *app) benchSubject(ctx context.Context, h *plugins.Host, name string, co
 	if err := policies.CheckConfigSchema(m.ConfigSchema(), config); err != nil {
 		return s, usagef("%w", err)
 	}
+	report := m.Report()
 	return benchSubject{report.Name, m, report.Budget, int64(report.MemoryPagesUsed) * pageBytes}, nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,6 +16,7 @@ import (
 type checked struct {
 	Accepted bool `json:"accepted"`
 	plugins.Report
+	Config map[string]string `json:"config,omitempty"` // that it was measured with
 }
 
 // refused is what it says of one that is not.
@@ -25,16 +27,16 @@ type refused struct {
 }
 
 func newPolicyCheckCommand(a *app) *cobra.Command {
-	var config []string
+	var flags offlineFlags
 	cmd := &cobra.Command{
 		Use: "check [MODULE]", Short: "Put a module through the load gate, without a cell", Args: takes(0, 1),
-		Long: "Put a module through everything that a node would: structure, imports, limits, compiling, and a trial. It says what it measured; exit code 4 says that a node would refuse it, and why.\n\n" +
+		Long: "Put a module through everything that a node would: structure, imports, limits, compiling, and a trial with the configuration and within the budgets given. It says what it measured; exit code 4 says that a node would refuse it, and why.\n\n" +
 			moduleHelp,
-		Example: "  datanode policy check mine.wasm\n  datanode policy check default -o json",
+		Example: "  datanode policy check mine.wasm\n  datanode policy check default -o json\n  datanode policy check mine.wasm --config class=gold --batch-budget 64Mi",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := a.bounded(cmd.Context())
 			defer cancel()
-			settings, err := parseConfig(config)
+			o, err := flags.parse()
 			if err != nil {
 				return err
 			}
@@ -43,20 +45,23 @@ func newPolicyCheckCommand(a *app) *cobra.Command {
 				return a.checkedNative()
 			}
 			if err == nil {
-				err = a.withHost(ctx, func(h *plugins.Host) error {
-					report, err := h.Check(ctx, module)
-					if err != nil || len(settings) == 0 {
-						return a.checked(report, err)
-					}
-					return a.checked(report, withPolicy(ctx, h, module, settings, func(policies.Policy) error { return nil }))
-				})
+				err = a.withHost(ctx, o.budget, func(h *plugins.Host) error { return a.checkModule(ctx, h, module, o.config) })
 			}
 			return a.timedOut(ctx, err)
 		},
 		ValidArgsFunction: completeModules,
 	}
-	cmd.Flags().StringArrayVar(&config, "config", nil, "KEY=VALUE that the policy is told; repeatable")
+	flags.add(cmd)
 	return cmd
+}
+
+func (a *app) checkModule(ctx context.Context, h *plugins.Host, module []byte, config map[string]string) error {
+	var report plugins.Report
+	err := withPolicy(ctx, h, module, config, func(p policies.Policy) error {
+		report = p.(*plugins.Module).Report() // there are bytes, so it is one
+		return nil
+	})
+	return a.checked(report, config, err)
 }
 
 // argOr is the argument, or what stands for none.
@@ -80,17 +85,17 @@ func (a *app) checkedNative() error {
 }
 
 // checked prints the outcome of the gate. A refusal is data to a script, and an error besides.
-func (a *app) checked(r plugins.Report, err error) error {
+func (a *app) checked(r plugins.Report, config map[string]string, err error) error {
 	if no := (*plugins.LoadError)(nil); errors.As(err, &no) && a.output != outputTable {
 		return errors.Join(show(a, refused{false, no.Reason, no.Detail}, nil), err)
 	}
 	if err != nil {
 		return err
 	}
-	return show(a, checked{true, r}, append(reportFields(r), reasonFields(r.Reasons)...))
+	return show(a, checked{true, r, config}, append(reportFields(r, config), reasonFields(r.Reasons)...))
 }
 
-func reportFields(r plugins.Report) []field {
+func reportFields(r plugins.Report, config map[string]string) []field {
 	fields := []field{
 		{"accepted", "a node of this version would load it"},
 		{"name", r.Name},
@@ -99,10 +104,14 @@ func reportFields(r plugins.Report) []field {
 		{"module", fmt.Sprintf("%d bytes, %d functions; %d bytes once it counts its work, %d compiled", r.ModuleBytes, r.Functions, r.MeteredBytes, r.MachineBytes)},
 		{"imports", importsText(r.Imports)},
 		{"memory", fmt.Sprintf("%s an instance, %s at its start", mebibytes(uint64(r.MemoryPagesUsed)*pageBytes), mebibytes(uint64(r.MemoryPages)*pageBytes))},
-		{"start cost", fmt.Sprintf("%d units, %s of its budget of %d a call", r.StartCost, percent(float64(r.StartCost)/float64(r.Budget.Start)), r.Budget.Start)},
+		{"start cost", fmt.Sprintf("%d units; at most %s of a call's budget", r.StartCost, percent(float64(r.StartMost)/float64(r.Budget.Start)))},
 		{"scores", measuredText(r.Scores)},
 		{"conflicts", measuredText(r.Conflicts)},
+		{"budget", budgetText(r.Budget)},
 		{"gate", gateText(r)},
+	}
+	if len(config) > 0 {
+		fields = append(fields, field{"config", policies.ConfigText(config)})
 	}
 	if r.Unlimited != "" {
 		fields = append(fields, field{"no limits", r.Unlimited})

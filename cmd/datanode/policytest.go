@@ -56,7 +56,7 @@ type tested struct {
 
 func newPolicyTestCommand(a *app) *cobra.Command {
 	var t policyTest
-	var config []string
+	var flags offlineFlags
 	cmd := &cobra.Command{
 		Use: "test [MODULE] [CASES ...]", Short: "Hold a policy against cases written as text, without a cell", Args: takes(0, -1),
 		Example: "  datanode policy test\n  datanode policy test my-policy --rewrite\n  datanode policy test mine.wasm cases/*.txt --config class=gold",
@@ -64,17 +64,17 @@ func newPolicyTestCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := a.bounded(cmd.Context())
 			defer cancel()
-			settings, err := parseConfig(config)
+			o, err := flags.parse()
 			if err != nil {
 				return err
 			}
-			t.app, t.config = a, settings
+			t.app, t.offline = a, o
 			return a.timedOut(ctx, t.run(ctx, argOr(args, "."), args[min(1, len(args)):]))
 		},
 		ValidArgsFunction: completeCases,
 	}
 	cmd.Flags().BoolVar(&t.rewrite, "rewrite", false, "write the policy's answers into the files, for a diff to be read")
-	cmd.Flags().StringArrayVar(&config, "config", nil, "KEY=VALUE that the policy is told; repeatable")
+	flags.add(cmd)
 	return cmd
 }
 
@@ -102,8 +102,8 @@ func singleDash(args []string) []string {
 // policyTest is one run of policy test.
 type policyTest struct {
 	*app
+	offline // its configuration is of all files; theirs stands below it
 	rewrite bool
-	config  map[string]string // of all files; theirs stands below it
 
 	all    []tested
 	files  int
@@ -127,7 +127,7 @@ func (t *policyTest) run(ctx context.Context, module string, names []string) err
 	if err != nil {
 		return err
 	}
-	err = t.withHost(ctx, func(h *plugins.Host) error {
+	err = t.withHost(ctx, t.budget, func(h *plugins.Host) error {
 		for _, group := range byConfig(files) {
 			err := withPolicy(ctx, h, compiled, group[0].config, func(p policies.Policy) error { return t.try(ctx, p, group) })
 			if err != nil && len(group[0].config) > 0 {

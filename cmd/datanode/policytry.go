@@ -65,10 +65,10 @@ func isDir(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// withHost gives f a host that compiles as a node does, in a child process. What policies log there goes
-// to stderr.
-func (a *app) withHost(ctx context.Context, f func(*plugins.Host) error) error {
-	host, err := newHost(ctx, slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{ReplaceAttr: untimed})), "")
+// withHost gives f a host that compiles as a node does, in a child process, and holds policies to a budget. What
+// they log there goes to stderr.
+func (a *app) withHost(ctx context.Context, b plugins.Budget, f func(*plugins.Host) error) error {
+	host, err := newHostWithin(ctx, b, slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{ReplaceAttr: untimed})), "")
 	if err != nil {
 		return err
 	}

@@ -25,13 +25,13 @@ func (b Budget) Of(records int) uint64 {
 	return b.Batch*calls + b.Record*uint64(records)
 }
 
-// The bounds. With the least, small policies still answer; beyond the most, a policy could stop a node: a
+// The bounds. With the least, small policies still answer, and grow their memory by a few pages; beyond the most, a policy could stop a node: a
 // unit takes 4 ns at the worst, and a call that takes longer than a second is given up, as is a leader that is not
 // heard of for as long. With the most, 256 records take 0.8 s at the worst. Starting may take five times as long.
 const (
 	leastBatchBudget, mostBatchBudget   = 1 << 10, 128 << 20
 	leastRecordBudget, mostRecordBudget = 1 << 10, 256 << 10
-	leastStartBudget, mostStartBudget   = 64 << 10, 512 << 20
+	leastStartBudget, mostStartBudget   = 1 << 20, 512 << 20
 )
 
 // MostBudget is as much as settings can allow.
