@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 // A call that outlives the watchdog is left behind; the module is not asked again before it is back.
 func TestWatchdog(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection waits for the guest, and everything for the collection
 	var logged bytes.Buffer
 	h := newHost(t, Options{Budget: Budget{Batch: 1 << 32}, Logger: slog.New(slog.NewJSONHandler(&logged, nil))})
 	m := compile(t, h, tiny(badCalls["endless loop"].change))

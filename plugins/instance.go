@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/datanode/datanode/plugins/meter"
 	"github.com/datanode/datanode/policies"
@@ -31,43 +30,19 @@ type instance struct {
 	budget Budget                  // that the present call is held to
 	funcs  map[string]api.Function // by export; each has a stack of its own that is reused
 
-	// calls go to the goroutine that runs the guest, and done gets their ends. Invariant: at most one
-	// call is under way, and watchdog is stopped when there is none.
-	calls    chan invocation
-	done     chan outcome
-	watchdog *time.Timer
-	// givenUp says that a call was left running: nothing here may be touched before done has its end.
+	lane *lane // makes the calls
+	// givenUp says that a call was left running: nothing here may be touched before the lane has ended.
 	givenUp bool
-	stuck   bool   // the watchdog gave it up, and m.stuck counts it
 	started uint64 // what starting has cost
 	dearest uint64 // the most that one of the calls has cost which started it
-}
-
-// maxArgs of an export.
-const maxArgs = 3
-
-// invocation is a call to be made.
-type invocation struct {
-	function api.Function
-	args     [maxArgs]uint64
-}
-
-// outcome is the end of a call.
-type outcome struct {
-	result uint64
-	err    error
 }
 
 // start makes an instance: WASI's reactor start, policy_init with the configuration, and room for
 // one batch and its answers, which is kept for the life of the instance. The caller holds a slot, and
 // retires the instance in the end, also when this fails.
 func (m *Module) start(ctx context.Context, e *engine, b Budget) (*instance, error) {
-	inst := &instance{
-		module: m, budget: b, funcs: map[string]api.Function{}, watchdog: time.NewTimer(time.Hour),
-		calls: make(chan invocation, 1), done: make(chan outcome, 1),
-	}
-	inst.watchdog.Stop()
-	go inst.serve()
+	inst := &instance{module: m, budget: b, funcs: map[string]api.Function{}}
+	inst.lane = newLane(context.WithValue(context.Background(), instanceKey{}, inst))
 	return inst, inst.run(ctx, e)
 }
 
@@ -204,7 +179,7 @@ func (i *instance) ask(ctx context.Context, export string, n int, nowMicros int6
 
 // close frees an instance that runs nothing.
 func (i *instance) close() {
-	close(i.calls)
+	i.lane.close()
 	if i.guest != nil {
 		i.guest.Close(context.Background()) // its exit code is of no interest any more
 	}

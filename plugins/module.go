@@ -190,10 +190,8 @@ func (m *Module) retire(inst *instance) {
 		return
 	}
 	go func() {
-		<-inst.done
-		if inst.stuck {
-			m.stuck.Add(-1)
-		}
+		<-inst.lane.ended
+		m.stuck.Add(-1)
 		inst.close()
 		<-m.slots
 	}()

@@ -3,6 +3,7 @@ package plugins
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -190,23 +191,43 @@ func TestBadAndGoodCallsAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
+// A request ends with its context: no further batch is asked for.
 func TestCancelledCall(t *testing.T) {
-	m := compile(t, newHost(t, Options{Timeout: time.Minute}), tiny(badCalls["endless loop"].change))
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() {
-		f := []policies.Facts{{QueuedOps: magicQueued}}
-		_, err := m.Score(ctx, f, make([]policies.Score, 1))
-		done <- err
-	}()
-	cancel()
-	var call *CallError
-	if err := <-done; !errors.As(err, &call) || call.Cause != Cancelled {
-		t.Fatalf("%v, want a call that was cancelled", err)
+	calls, cancel := 0, func() {}
+	h := newHost(t, Options{Logger: slog.New(onLine{slog.DiscardHandler, func(line string) {
+		if line == "policy says" {
+			calls++
+			cancel()
+		}
+	}})})
+	m := compile(t, h, tiny(func(g *guestParts) {
+		g.imports = [][]byte{importFunc(moduleHost, "log", typeTwo)}
+		g.score = cat([]byte{0x41, 16, 0x41, 20, wasm.OpCall, 0}, returnN)
+	}))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	calls, cancel = 0, stop
+	h.now = func() time.Time { return time.Now().Add(chatterWindow) } // the trial has said all that may be said in one
+	_, err := m.Score(ctx, make([]policies.Facts, 2*batchMost), make([]policies.Score, 2*batchMost))
+	if wantCause(t, err, Cancelled, "context canceled"); calls != 1 {
+		t.Errorf("%d batches were asked for, want 1", calls)
 	}
 	if err := askBoth(m, 1); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// onLine does something for each line that is logged.
+type onLine struct {
+	slog.Handler
+	do func(line string)
+}
+
+func (h onLine) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h onLine) Handle(_ context.Context, r slog.Record) error {
+	h.do(r.Message)
+	return nil
 }
 
 func TestCompileCancelled(t *testing.T) {
