@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,25 @@ func TestBudgetsAgree(t *testing.T) {
 		t.Errorf("within the least that can be set, %+v, not even the default policy answers: %v", least, err)
 	}
 	must(t, host.Close(t.Context()))
+}
+
+// The document has the bounds that the code has.
+func TestBudgetsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/policy-abi.md")
+	must(t, err)
+	settings := state.DefaultSettings()
+	have, most := settings.Budget(), state.MostBudget()
+	for key, units := range map[string][]uint64{
+		plugins.SettingBatch: {have.Batch, most.Batch}, plugins.SettingRecord: {have.Record, most.Record}, plugins.SettingStart: {have.Start, most.Start},
+	} {
+		_, row, found := strings.Cut(string(text), "| `"+key+"` |")
+		row, _, _ = strings.Cut(row, "\n")
+		for _, n := range units {
+			if !found || !strings.Contains(row, "`"+state.UnitsText(n)+"`") {
+				t.Errorf("the row of %s does not say %s: %s", key, state.UnitsText(n), row)
+			}
+		}
+	}
 }
 
 // A policy written in Go, under budgets that are too small for it and are raised again, in a cell and across
