@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/datanode/datanode/policies"
@@ -55,7 +54,7 @@ func (n *Node) servePolicyActivate(ctx context.Context, c *mux.ServerCall) error
 	if err := c.Decode(&req); err != nil {
 		return err
 	}
-	p, err := findPolicy(n.log.View(), req.Digest)
+	p, err := PickPolicy(n.describePolicies(n.log.View()), req.Digest)
 	if err != nil {
 		return err
 	}
@@ -65,27 +64,9 @@ func (n *Node) servePolicyActivate(ctx context.Context, c *mux.ServerCall) error
 	if err := n.proposeOne(ctx, &state.ActivatePolicy{Digest: p.Digest}); err != nil {
 		return err
 	}
-	out := n.describePolicy(n.log.View(), p)
+	view := n.log.View()
+	out := n.describePolicy(view, view.Policy(p.Digest))
 	return c.Reply(&out, nil)
-}
-
-// findPolicy finds a loaded policy by digest, a prefix of its hex digits, or name.
-func findPolicy(view *state.View, want string) (*state.LoadPolicy, error) {
-	var found []*state.LoadPolicy
-	hexDigits := strings.TrimPrefix(want, "sha256:")
-	view.Policies(func(p *state.LoadPolicy) bool {
-		if hexDigits != "" && (strings.HasPrefix(strings.TrimPrefix(p.Digest, "sha256:"), hexDigits) || p.Name == want) {
-			found = append(found, p)
-		}
-		return true
-	})
-	switch len(found) {
-	case 0:
-		return nil, wire.Errorf(wire.OpPolicies, wire.CodeNotFound, "no loaded policy is called %q; see policy ls, or load it first", want)
-	case 1:
-		return found[0], nil
-	}
-	return nil, wire.Errorf(wire.OpPolicies, wire.CodeInvalid, "%q means %d loaded policies; give more of the digest", want, len(found))
 }
 
 // waitCompiled waits until a majority of the voters could run a policy: the next leader must not
@@ -138,12 +119,15 @@ func (n *Node) servePolicyRollback(ctx context.Context, c *mux.ServerCall) error
 
 func (n *Node) servePolicies(ctx context.Context, c *mux.ServerCall) error {
 	view := n.log.View()
-	reply := wire.PoliciesReply{Epoch: view.PolicyEpoch}
+	return c.Reply(&wire.PoliciesReply{Epoch: view.PolicyEpoch, Policies: n.describePolicies(view)}, nil)
+}
+
+func (n *Node) describePolicies(view *state.View) (all []wire.Policy) {
 	view.Policies(func(p *state.LoadPolicy) bool {
-		reply.Policies = append(reply.Policies, n.describePolicy(view, p))
+		all = append(all, n.describePolicy(view, p))
 		return true
 	})
-	return c.Reply(&reply, nil)
+	return all
 }
 
 func (n *Node) describePolicy(view *state.View, p *state.LoadPolicy) wire.Policy {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/datanode/datanode/node"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -78,7 +79,8 @@ func parseConfig(pairs []string) (map[string]string, error) {
 func newPolicyActivateCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "activate DIGEST|NAME", Short: "Let a loaded policy decide from now on", Args: takes(1, 1),
-		Long:    "Let a loaded policy decide from now on, once enough nodes have compiled it. Its name will do, or the first digits of its digest.",
+		Long: "Let a loaded policy decide from now on, once enough nodes have compiled it. Its name will do, or the first digits of its digest.\n" +
+			"Versions of a policy share its name, and so does one module with several configurations: then only the digest tells them apart.",
 		Example: "  datanode policy activate gold-class-first\n  datanode policy activate 7567149c",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			p, err := c.PolicyActivate(ctx, args[0])
@@ -136,7 +138,7 @@ func newPolicyShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := pickPolicy(all.Policies, args[0])
+			p, err := node.PickPolicy(all.Policies, args[0])
 			if err != nil {
 				return err
 			}
@@ -156,21 +158,4 @@ func reasonFields(reasons []string) []field {
 		fields[i] = field{"reason " + count(i), r}
 	}
 	return fields
-}
-
-// pickPolicy finds a policy by the start of its digest, or by name.
-func pickPolicy(all []wire.Policy, want string) (wire.Policy, error) {
-	var found []wire.Policy
-	for _, p := range all {
-		if strings.HasPrefix(p.Digest, want) || strings.HasPrefix(strings.TrimPrefix(p.Digest, "sha256:"), want) || p.Name == want {
-			found = append(found, p)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return wire.Policy{}, wire.Errorf(wire.OpPolicies, wire.CodeNotFound, "no loaded policy is called %q; see policy ls", want)
-	}
-	return wire.Policy{}, wire.Errorf(wire.OpPolicies, wire.CodeInvalid, "%q means %d policies; give more of the digest", want, len(found))
 }
