@@ -56,12 +56,13 @@ const (
 	childData        = 208 * mib
 	childDataPerByte = 4
 
-	// childTimesPerMiB of the time of a small module are added for each MiB: a Go guest of 2.8 MB takes
-	// 1.3 s of processor time on a machine of today, of the 5.9 s that it has.
-	childTimesPerMiB = 4
+	// childTimesEffort is how many times the scan's estimate a child may take, beyond what a small module
+	// may. A Go guest of 2.8 MB is estimated at 2.8 s and takes 1.6 s of processor time on a machine of
+	// today, with its trial in two engines, of the 5.8 s that it has.
+	childTimesEffort = 2
 
-	// childPatience is how many times its processor time a child may take by the wall clock, before
-	// it is taken for hung: it runs at a low priority on a machine that is busy.
+	// childPatience is how many times its processor time a child may take by the wall clock, before it is
+	// given up: it runs at a low priority on a machine that is busy.
 	childPatience = 10
 
 	// greeting is what a child says before it looks at a module: whatever ends a program that has not
@@ -73,20 +74,20 @@ const (
 	maxChildStderr  = 64 << 10
 )
 
-// limitsFor are the limits for a module: what small ones need, and more by the byte, because honest
-// modules take time and memory in proportion to their size.
-func (o Options) limitsFor(moduleBytes int) limits {
+// limitsFor are the limits for a module: what any needs, and more by the byte and by what the scan
+// expects of the compiler. A module that the scan expects little of has little time.
+func (o Options) limitsFor(p *prepared) limits {
 	return limits{
-		Data:      childData + childDataPerByte*uint64(moduleBytes),
-		Processor: o.ChildTime + o.ChildTime*childTimesPerMiB*time.Duration(moduleBytes)/mib,
+		Data:      childData + childDataPerByte*uint64(len(p.module)),
+		Processor: o.ChildTime + childTimesEffort*time.Duration(p.layout.effort),
 	}
 }
 
 // inChild has a child compile and try a module. The code is in the cache then.
-func (h *Host) inChild(ctx context.Context, module []byte, config map[string]string) (*Report, error) {
+func (h *Host) inChild(ctx context.Context, p *prepared, config map[string]string) (*Report, error) {
 	e := errand{
 		CacheDir: h.cache.root, MemoryPages: h.opts.MemoryPages, Budget: h.opts.Budget, Timeout: h.opts.Timeout,
-		Config: config, ModuleBytes: len(module), Limits: h.limits(len(module)),
+		Config: config, ModuleBytes: len(p.module), Limits: h.limits(p),
 	}
 	text, err := json.Marshal(e)
 	if err != nil {
@@ -96,7 +97,7 @@ func (h *Host) inChild(ctx context.Context, module []byte, config map[string]str
 	defer cancel()
 	cmd := exec.CommandContext(run, h.opts.Child[0], h.opts.Child[1:]...)
 	cmd.Env = []string{} // it needs nothing of ours
-	cmd.Stdin = io.MultiReader(bytes.NewReader(append(text, '\n')), bytes.NewReader(module))
+	cmd.Stdin = io.MultiReader(bytes.NewReader(append(text, '\n')), bytes.NewReader(p.module))
 	var out, complaints bounded
 	out.most, complaints.most = maxVerdictBytes, maxChildStderr
 	cmd.Stdout, cmd.Stderr = &out, &complaints

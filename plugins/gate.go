@@ -127,7 +127,7 @@ func (h *Host) admit(ctx context.Context, p *prepared, config map[string]string)
 		}
 		return m, report, err
 	}
-	report, err := h.inChild(ctx, p.module, config)
+	report, err := h.inChild(ctx, p, config)
 	if err != nil {
 		return nil, nil, err
 	}

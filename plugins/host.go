@@ -46,8 +46,8 @@ type Options struct {
 	// processor time. Empty compiles them in this process, where nothing but the structural scan
 	// bounds what the compiler takes; a log line says so.
 	Child []string
-	// ChildTime is the processor time that a child may take for a small module; each MiB of module
-	// adds four times as much. 0 means 500 ms.
+	// ChildTime is the processor time that a child may take for a small module; for others the structural
+	// scan tells how much more they need. 0 means 250 ms.
 	ChildTime time.Duration
 
 	// alone says that this is the child: it may use all of the machine, and is killed if it does.
@@ -58,7 +58,7 @@ type Options struct {
 const (
 	defaultMemoryPages = 256
 	defaultTimeout     = time.Second
-	defaultChildTime   = 500 * time.Millisecond
+	defaultChildTime   = 250 * time.Millisecond
 	// startTimes is how many times the timeout of a call an instance may take to start: a Go guest
 	// sets up a heap and a scheduler first.
 	startTimes = 5
@@ -96,8 +96,8 @@ type Host struct {
 	opts  Options
 	cache *diskCache // nil if everything stays in memory
 	now   func() time.Time
-	// limits of a child for a module of so many bytes.
-	limits func(moduleBytes int) limits
+	// limits of a child for a module.
+	limits func(*prepared) limits
 	// childEnded is told how much memory a child had at its peak. nil outside of tests.
 	childEnded func(peakBytes int64)
 

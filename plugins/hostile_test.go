@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/datanode/datanode/plugins/internal/wasm"
 	"github.com/datanode/datanode/policies"
@@ -44,7 +45,7 @@ func hostiles() map[string]hostile {
 	}
 	for name, h := range map[string]hostile{
 		"locals by the billion":  {locals36(), TooManyLocals, "4294967295 locals"},
-		"live locals":            {liveLocals(200, 4000), TooComplex, "200 locals and 1311 blocks and jumps"},
+		"live locals":            {liveLocals(200, 4000), TooComplex, "compiling function 3 would take"},
 		"a table by the billion": {tiny(func(g *guestParts) { g.table = cat([]byte{0x70, 0}, uleb(1<<31)) }), TableTooLarge, "2147483648 elements"},
 		"table.grow":             {scoring(growTable), ForbiddenInstruction, "table.grow"},
 		"a start function":       {tiny(func(g *guestParts) { g.extra = [][]byte{rawSection(wasm.SecStart, uleb(0))} }), StartSection, "_initialize"},
@@ -148,11 +149,16 @@ func TestHostileModules(t *testing.T) {
 	}
 }
 
-// What the scan lets pass and the compiler has no end of trouble with ends with the child's time.
+// What the scan lets pass and takes more of the processor than it may ends with the child's time.
 func TestChildTime(t *testing.T) {
 	h := newHost(t, Options{Child: childCommand(t)})
-	_, err := h.Check(t.Context(), liveLocals(8000, 15))
-	checkRefused(t, err, hostile{nil, CompileTime, "takes more than"})
+	h.limits = func(p *prepared) limits {
+		l := h.opts.limitsFor(p)
+		l.Processor = 20 * time.Millisecond
+		return l
+	}
+	_, err := h.Check(t.Context(), buildChatty(t))
+	checkRefused(t, err, hostile{nil, CompileTime, "takes more than 20ms"})
 }
 
 // What needs more memory than the child may have ends the child.
@@ -161,8 +167,8 @@ func TestChildMemory(t *testing.T) {
 		t.Skip("no limits on this system, or a race detector that dies of them in its own way")
 	}
 	h := newParent(t, Options{})
-	h.limits = func(n int) limits {
-		l := h.opts.limitsFor(n)
+	h.limits = func(p *prepared) limits {
+		l := h.opts.limitsFor(p)
 		l.Data = 48 * mib
 		return l
 	}
@@ -173,14 +179,15 @@ func TestChildMemory(t *testing.T) {
 	}
 }
 
-// While a hostile module is compiled, others answer.
+// While a module is compiled that takes its time, others answer.
 func TestOthersAnswerMeanwhile(t *testing.T) {
 	h := newParent(t, Options{})
 	m := compile(t, h, tiny(nil))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
+	large := buildChatty(t)
 	go func() {
-		_, err := h.Check(ctx, liveLocals(8000, 15))
+		_, err := h.Check(ctx, large)
 		done <- err
 	}()
 	for len(h.compiling) == 0 && len(done) == 0 { // until the other one is at it

@@ -58,8 +58,8 @@ func newParent(t testing.TB, o Options) *Host {
 	t.Helper()
 	o.Child, o.ChildTime = childCommand(t), slow*10*defaultChildTime
 	h := newHost(t, o)
-	h.limits = func(n int) limits {
-		l := h.opts.limitsFor(n)
+	h.limits = func(p *prepared) limits {
+		l := h.opts.limitsFor(p)
 		l.Data *= slow // the race detector has a shadow of all memory
 		return l
 	}

@@ -23,15 +23,8 @@ const (
 	maxTableElements = 65536
 	maxSegments      = 65536
 	maxFunctionBytes = 1 << 20
-	maxLocals        = 8192    // in one function
-	maxLocalsModule  = 4 << 20 // in all of them
-	maxNesting       = 4096    // blocks within blocks of one function; Go nests one for each point it can resume at
-	maxLive          = 1 << 18 // locals times blocks and jumps of one function: what merging control flow costs; Go has 10,000
-	maxLiveModule    = 1 << 21 // in all of them; a Go guest comes to 520 thousand
-	maxBlockArity    = 1 << 18 // parameters and results of all blocks of a module
-	maxBranches      = 8192    // blocks and jumps of one function; the largest of a Go guest has 1300
-	maxEffort        = 1 << 27 // squares of them, summed over a module; a Go guest comes to 12 million
-	maxTargets       = 1 << 16 // of one branch table; the largest of a Go guest has 900
+	maxLocals        = 8192 // in one function
+	maxNesting       = 4096 // blocks within blocks of one function; Go nests one for each point it can resume at
 )
 
 // layout is what a scan learns about a module.
@@ -44,10 +37,10 @@ type layout struct {
 	pages     uint32   // of memory to begin with
 	imports   []string // such as datanode.log
 
-	locals int // declared in all functions
-	live   int // locals times blocks and jumps, summed over all functions
-	arity  int // of all blocks
-	effort int // that compiling takes: it grows with the square of the branches of a function
+	globals int // and of these
+	mutable int
+	live    int // bytes of instructions that can be reached
+	effort  int // that compiling takes
 
 	// code is the module without its custom sections. They carry names and line tables, which a
 	// compiler parses with less care than it parses code.
@@ -184,7 +177,8 @@ func (l *layout) memorySection(c *cursor, pages uint32) {
 func (l *layout) globalSection(c *cursor) {
 	for n := c.count(maxGlobals, "globals"); n > 0 && c.Err == nil; n-- {
 		c.ValueType()
-		c.Byte() // mutability
+		l.globals++
+		l.mutable += int(c.Byte() & 1)
 		c.constant()
 	}
 }
