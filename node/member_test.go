@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -161,20 +162,39 @@ func TestOtherPort(t *testing.T) {
 	c := newCell(t, 3, 0)
 	loc := c.sealed(pattern(1, appendPiece+1))
 	c.kill("n3")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := c.configs["n3"]
-	cfg.Listener, cfg.Listen = l, l.Addr().String()
-	c.configs["n3"] = cfg
-	c.start("n3")
-	c.ready("n3")
+	c.startElsewhere("n3")
 	c.whole()
 	if _, err := c.get(loc, "n3"); err != nil {
 		t.Error(err)
 	}
 	c.verified(loc.Extent, 3)
+}
+
+// A node comes back at another address and leads the cell before the cell knows its new one.
+func TestOtherPortOfALeader(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 1, 0)
+	loc := c.put(pattern(1, 100))
+	c.kill("n1")
+	c.startElsewhere("n1")
+	var got bytes.Buffer
+	if err := c.readVia("n1", loc, &got); err != nil || !bytes.Equal(got.Bytes(), pattern(1, 100)) {
+		t.Errorf("%d bytes, %v", got.Len(), err)
+	}
+}
+
+// startElsewhere starts a node at another address than it had.
+func (c *cell) startElsewhere(id string) {
+	c.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	cfg := c.configs[id]
+	cfg.Listener, cfg.Listen = l, l.Addr().String()
+	c.configs[id] = cfg
+	c.start(id)
+	c.ready(id)
 }
 
 func (c *cell) mode(id string, want state.NodeMode) {

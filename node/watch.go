@@ -68,8 +68,13 @@ func (w *watch) lead(is bool) bool {
 	return is
 }
 
-// heard records a heartbeat.
+// heard records a heartbeat. That of another incarnation than the cell knows is none: it may be a second node with
+// the same ID, and it would hide whether the known one is alive.
 func (w *watch) heard(b *wire.Heartbeat) {
+	node := w.n.log.View().Node(state.NodeID(b.Node))
+	if node != nil && node.Incarnation != 0 && node.Incarnation != b.Incarnation {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.since.IsZero() {
