@@ -11,136 +11,6 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// route says who serves a kind of call, and when.
-type route struct {
-	serve  func(context.Context, *mux.ServerCall) error
-	leader bool // only the leader: other nodes pass the call on
-	early  bool // also before this node has caught up with the log
-}
-
-func (n *Node) route(op wire.OpType) (route, bool) {
-	switch op {
-	case wire.OpPut, wire.OpAppend:
-		return route{serve: n.servePut}, true
-	case wire.OpRead:
-		return route{serve: n.serveRead}, true
-	case wire.OpVerify:
-		return route{serve: n.serveVerify}, true
-	case wire.OpReplicaCreate:
-		return route{serve: n.serveReplicaCreate}, true
-	case wire.OpReplicaAppend:
-		return route{serve: n.serveReplicaAppend}, true
-	case wire.OpReplicaFence:
-		return route{serve: n.serveReplicaFence}, true
-	case wire.OpReplicaRead:
-		return route{serve: n.serveReplicaRead}, true
-	case wire.OpReplicaSum:
-		return route{serve: n.serveReplicaSum}, true
-	case wire.OpInventory:
-		return route{serve: n.serveInventory, early: true}, true
-	}
-	if r, ok := n.routeControl(op); ok {
-		return r, true
-	}
-	return n.routeLooks(op)
-}
-
-// routeControl are the calls that change something through the log.
-func (n *Node) routeControl(op wire.OpType) (route, bool) {
-	switch op {
-	case wire.OpSession:
-		return route{serve: n.serveSession, leader: true}, true
-	case wire.OpSubmit:
-		return route{serve: n.serveSubmit, leader: true}, true
-	case wire.OpCancel:
-		return route{serve: n.serveCancel, leader: true}, true
-	case wire.OpSettings:
-		return route{serve: n.serveSettings, leader: true}, true // a change is seen at once
-	case wire.OpSetting:
-		return route{serve: n.serveSetting, leader: true}, true
-	case wire.OpPolicyLoad:
-		return route{serve: n.servePolicyLoad, leader: true}, true
-	case wire.OpPolicyActivate:
-		return route{serve: n.servePolicyActivate, leader: true}, true
-	case wire.OpPolicyRollback:
-		return route{serve: n.servePolicyRollback, leader: true}, true
-	case wire.OpPolicies:
-		return route{serve: n.servePolicies, leader: true}, true // it knows who has compiled what
-	case wire.OpPropose:
-		return route{serve: n.servePropose, leader: true, early: true}, true
-	case wire.OpJoin:
-		return route{serve: n.serveJoin, leader: true, early: true}, true
-	case wire.OpHeartbeat:
-		return route{serve: n.serveHeartbeat, early: true}, true
-	}
-	return route{}, false
-}
-
-// routeLooks are the calls that only look. They answer from this node's state, which may be behind.
-func (n *Node) routeLooks(op wire.OpType) (route, bool) {
-	var serve func(context.Context, *mux.ServerCall) error
-	switch op {
-	case wire.OpOps:
-		serve = n.serveOps
-	case wire.OpShowOp:
-		serve = n.serveShowOp
-	case wire.OpWait:
-		serve = n.serveWait
-	case wire.OpExtents:
-		serve = n.serveExtents
-	case wire.OpNodes:
-		serve = n.serveNodes
-	case wire.OpStatus:
-		serve = n.serveStatus
-	case wire.OpConns:
-		serve = n.serveConns
-	case wire.OpPolicyFetch:
-		serve = n.servePolicyFetch
-	case wire.OpLogList:
-		serve = n.serveLogList
-	case wire.OpLogVerify:
-		serve = n.serveLogVerify
-	case wire.OpLogChain:
-		serve = n.serveLogChain
-	}
-	return route{serve: serve, early: true}, serve != nil
-}
-
-// serveCall answers one call, whoever it is from. An error becomes the typed reply.
-func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall, who caller) {
-	if err := n.dispatch(ctx, c, who); err != nil {
-		typed := n.typed(c.Op(), err)
-		if typed.Code == wire.CodeInternal {
-			n.logger.Error("call failed", "op", c.Op().String(), "error", err)
-		}
-		if err := c.Fail(typed); err != nil {
-			n.logger.Debug("failure not delivered", "op", c.Op().String(), "error", err)
-		}
-	}
-}
-
-func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who caller) error {
-	r, ok := n.route(c.Op())
-	if !ok {
-		return wire.Errorf(c.Op(), wire.CodeProtocol, "this version does not serve %s", c.Op())
-	}
-	if err := who.mayCall(c); err != nil {
-		return err
-	}
-	switch {
-	case n.draining.Load():
-		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is stopping; ask another node", n.id)
-	case r.leader && !n.log.IsLeader():
-		return n.relayToLeader(ctx, c)
-	case !r.early && !n.ready.Load():
-		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is catching up with the log; ask another node, or again in a moment", n.id)
-	}
-	if err := n.reach(ctx, state.Index(c.MinIndex())); err != nil {
-		return err
-	}
-	return r.serve(ctx, c)
-}
-
 // reach waits until this node has applied what the caller has seen already: a client finds what it
 // has just submitted, whichever node it asks.
 func (n *Node) reach(ctx context.Context, index state.Index) error {
@@ -190,11 +60,7 @@ func (n *Node) atNode(ctx context.Context, c *mux.ServerCall, node string) (rela
 	return true, n.relayTo(ctx, c, state.NodeID(node))
 }
 
-func (n *Node) serveSession(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.SessionRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveSession(ctx context.Context, c *mux.ServerCall, req wire.SessionRequest) error {
 	results, _, err := n.log.Propose(ctx, &state.OpenSession{Client: clip(req.Client, 64)})
 	if err != nil {
 		return err
@@ -207,11 +73,7 @@ func clip(s string, limit int) string { return strings.ToValidUTF8(s[:min(len(s)
 // maxSubmissions bounds one submit.
 const maxSubmissions = 1024
 
-func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.SubmitRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall, req wire.SubmitRequest) error {
 	if len(req.Submit) > maxSubmissions {
 		return wire.Errorf(c.Op(), wire.CodeInvalid, "%d submissions at once; at most %d", len(req.Submit), maxSubmissions)
 	}
@@ -242,18 +104,8 @@ func (n *Node) submitAnywhere(ctx context.Context, s wire.Submission) (wire.Subm
 			return wire.Submitted{}, err
 		}
 	} else {
-		conn, err := n.toLeader(ctx)
+		reply, err := askLeader[wire.SubmitReply](ctx, n, wire.OpSubmit, &wire.SubmitRequest{Submit: []wire.Submission{s}, Cell: true})
 		if err != nil {
-			return wire.Submitted{}, err
-		}
-		answer, err := conn.Call(ctx, mux.Request{
-			Op: wire.OpSubmit, Session: wire.SessionControl, Body: &wire.SubmitRequest{Submit: []wire.Submission{s}, Cell: true},
-		})
-		if err != nil {
-			return wire.Submitted{}, err
-		}
-		var reply wire.SubmitReply
-		if err := answer.Decode(&reply); err != nil {
 			return wire.Submitted{}, err
 		}
 		results = reply.Results
@@ -267,11 +119,7 @@ func (n *Node) submitAnywhere(ctx context.Context, s wire.Submission) (wire.Subm
 	return results[0], nil
 }
 
-func (n *Node) serveCancel(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.CancelRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveCancel(ctx context.Context, c *mux.ServerCall, req wire.CancelRequest) error {
 	id, err := parseOp(req.Op)
 	if err != nil {
 		return err
@@ -282,11 +130,7 @@ func (n *Node) serveCancel(ctx context.Context, c *mux.ServerCall) error {
 	return n.replyOp(ctx, c, id)
 }
 
-func (n *Node) serveSetting(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.SettingRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveSetting(ctx context.Context, c *mux.ServerCall, req wire.SettingRequest) error {
 	if err := n.proposeOne(ctx, &state.Set{Key: req.Key, Value: req.Value}); err != nil {
 		return err
 	}

@@ -18,11 +18,7 @@ const (
 	logPageBytes = 512 << 10 // of their commands as text: an entry of 256 decisions has 170 KiB, a frame 1 MiB
 )
 
-func (n *Node) serveLogList(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.LogRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveLogList(ctx context.Context, c *mux.ServerCall, req wire.LogRequest) error {
 	if relayed, err := n.atNode(ctx, c, req.Node); relayed {
 		return err
 	}
@@ -183,11 +179,7 @@ func describeAdmit(id state.OpID, c *state.Admit) string {
 	return s
 }
 
-func (n *Node) serveLogVerify(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.LogVerifyRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveLogVerify(ctx context.Context, c *mux.ServerCall, req wire.LogVerifyRequest) error {
 	if relayed, err := n.atNode(ctx, c, req.Node); relayed {
 		return err
 	}
@@ -205,11 +197,7 @@ func (n *Node) serveLogVerify(ctx context.Context, c *mux.ServerCall) error {
 	return c.Reply(&out, nil)
 }
 
-func (n *Node) serveLogChain(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.LogChainRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveLogChain(ctx context.Context, c *mux.ServerCall, req wire.LogChainRequest) error {
 	if relayed, err := n.atNode(ctx, c, req.Node); relayed {
 		return err
 	}

@@ -10,11 +10,7 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-func (n *Node) serveExtents(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.ExtentsRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveExtents(ctx context.Context, c *mux.ServerCall, req wire.ExtentsRequest) error {
 	if req.One {
 		e, err := n.freshExtent(ctx, state.ExtentID(req.From))
 		if err != nil {

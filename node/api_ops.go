@@ -20,11 +20,7 @@ const (
 	catchUpWait = 10 * time.Second // for an operation that this node has not heard of yet
 )
 
-func (n *Node) serveOps(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.OpsRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveOps(ctx context.Context, c *mux.ServerCall, req wire.OpsRequest) error {
 	var after state.OpID
 	if req.After != "" {
 		id, err := parseOp(req.After)
@@ -57,11 +53,7 @@ func pageLimit(asked int) int {
 	return min(asked, listLimit)
 }
 
-func (n *Node) serveShowOp(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.ShowOpRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveShowOp(ctx context.Context, c *mux.ServerCall, req wire.ShowOpRequest) error {
 	id, err := parseOp(req.Op)
 	if err != nil {
 		return err
@@ -93,11 +85,7 @@ func (n *Node) waitFor(ctx context.Context, id state.OpID) {
 }
 
 // serveWait answers when all operations have ended, or when the caller's patience has.
-func (n *Node) serveWait(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.WaitRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveWait(ctx context.Context, c *mux.ServerCall, req wire.WaitRequest) error {
 	if len(req.Ops) > maxSubmissions {
 		return wire.Errorf(c.Op(), wire.CodeInvalid, "%d operations at once; at most %d", len(req.Ops), maxSubmissions)
 	}

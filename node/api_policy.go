@@ -15,11 +15,7 @@ const compileWait = 15 * time.Second
 
 // servePolicyLoad takes a module's bytes, puts them through the gate with their configuration and makes the
 // policy known. The other nodes fetch the bytes from here; the configuration is in the log.
-func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.PolicyLoadRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall, req wire.PolicyLoadRequest) error {
 	if err := policies.CheckConfig(req.Config); err != nil {
 		return wire.Errorf(c.Op(), wire.CodeInvalid, "%v", err)
 	}
@@ -49,11 +45,7 @@ func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall) error {
 	return c.Reply(&out, nil)
 }
 
-func (n *Node) servePolicyActivate(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.PolicyRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) servePolicyActivate(ctx context.Context, c *mux.ServerCall, req wire.PolicyRequest) error {
 	p, err := PickPolicy(n.describePolicies(n.log.View()), req.Digest)
 	if err != nil {
 		return err
@@ -148,11 +140,7 @@ func (n *Node) describePolicy(view *state.View, p *state.LoadPolicy) wire.Policy
 }
 
 // servePolicyFetch sends a module's bytes to a node that lacks them.
-func (n *Node) servePolicyFetch(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.PolicyRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) servePolicyFetch(ctx context.Context, c *mux.ServerCall, req wire.PolicyRequest) error {
 	if !n.policies.keeps(req.Digest) {
 		return wire.Errorf(c.Op(), wire.CodeNotFound, "%s does not have the module %s", n.id, req.Digest)
 	}

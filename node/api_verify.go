@@ -14,11 +14,7 @@ import (
 func scheduleBlocked(view *state.View, o *state.Op) string { return schedule.Blocked(view, o) }
 
 // serveVerify has every replica of an extent read in full and holds it against the log.
-func (n *Node) serveVerify(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.VerifyRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveVerify(ctx context.Context, c *mux.ServerCall, req wire.VerifyRequest) error {
 	e, err := n.freshExtent(ctx, state.ExtentID(req.Extent))
 	if err != nil {
 		return err
@@ -77,11 +73,7 @@ func (n *Node) sumAt(ctx context.Context, e *state.Extent, node state.NodeID) (w
 	return out, reply.Decode(&out)
 }
 
-func (n *Node) serveReplicaSum(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.ReplicaSum
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveReplicaSum(ctx context.Context, c *mux.ServerCall, req wire.ReplicaSum) error {
 	sum, err := n.store.Sum(extent.ID(req.Extent), req.Length)
 	if err != nil {
 		return err

@@ -47,22 +47,19 @@ func (n *Node) beatOnce(ctx context.Context) error {
 	if leader, _ := n.log.Leader(); leader == "" {
 		return n.join(ctx) // a new node has no log yet that could name the leader
 	}
-	conn, err := n.toLeader(ctx)
+	reply, err := n.beatLeader(ctx)
 	if err != nil {
-		return err
-	}
-	answer, err := conn.Call(ctx, mux.Request{Op: wire.OpHeartbeat, Session: wire.SessionControl, Body: n.beat()})
-	if err != nil {
-		return err
-	}
-	var reply wire.HeartbeatReply
-	if err := answer.Decode(&reply); err != nil {
 		return err
 	}
 	if !reply.Known {
 		return n.join(ctx)
 	}
 	return n.becomeReady(ctx, state.Index(reply.Commit))
+}
+
+// beatLeader sends a heartbeat to another node, which says where the log is if it leads.
+func (n *Node) beatLeader(ctx context.Context) (wire.HeartbeatReply, error) {
+	return askLeader[wire.HeartbeatReply](ctx, n, wire.OpHeartbeat, n.beat())
 }
 
 func (n *Node) beat() *wire.Heartbeat {
@@ -155,12 +152,8 @@ func (n *Node) join(ctx context.Context) error {
 }
 
 func (n *Node) joinAt(ctx context.Context, conn *mux.Conn, req wire.JoinRequest) error {
-	answer, err := conn.Call(ctx, mux.Request{Op: wire.OpJoin, Session: wire.SessionControl, Body: &req})
+	reply, err := ask[wire.JoinReply](ctx, conn, wire.OpJoin, &req)
 	if err != nil {
-		return err
-	}
-	var reply wire.JoinReply
-	if err := answer.Decode(&reply); err != nil {
 		return err
 	}
 	n.secure.vouch(reply.Members)
@@ -198,11 +191,7 @@ func (n *Node) cellAddrs() []string {
 }
 
 // serveJoin lets a node in, on the leader.
-func (n *Node) serveJoin(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.JoinRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveJoin(ctx context.Context, c *mux.ServerCall, req wire.JoinRequest) error {
 	reply, err := n.admitNode(ctx, req)
 	if err != nil {
 		return err

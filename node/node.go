@@ -39,6 +39,7 @@ type Node struct {
 	secure      *security // nil: plaintext
 	policies    *registry
 	exec        *executor
+	routes      map[wire.OpType]route
 	admit       *admission
 	report      *reporter
 	watch       *watch
@@ -133,6 +134,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.inbound = newInbound()
 	n.policies = newRegistry(n)
 	n.exec = newExecutor(n)
+	n.routes = n.makeRoutes()
 	n.admit = newAdmission(n)
 	n.report = newReporter(n)
 	n.watch = newWatch(n)

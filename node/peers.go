@@ -160,3 +160,22 @@ func (n *Node) toLeader(ctx context.Context) (*mux.Conn, error) {
 	}
 	return n.peers.conn(ctx, string(id), addr)
 }
+
+// ask makes a call of the control session on conn, and decodes what comes back.
+func ask[Reply any](ctx context.Context, conn *mux.Conn, op wire.OpType, body any) (reply Reply, err error) {
+	answer, err := conn.Call(ctx, mux.Request{Op: op, Session: wire.SessionControl, Body: body})
+	if err != nil {
+		return reply, err
+	}
+	err = answer.Decode(&reply)
+	return reply, err
+}
+
+// askLeader asks the node that leads, another than this.
+func askLeader[Reply any](ctx context.Context, n *Node, op wire.OpType, body any) (reply Reply, err error) {
+	conn, err := n.toLeader(ctx)
+	if err != nil {
+		return reply, err
+	}
+	return ask[Reply](ctx, conn, op, body)
+}

@@ -17,11 +17,7 @@ const putAttempts = openPerClass + 2
 
 // servePut stores the caller's bytes on all replicas and answers where they are. What fits one
 // append shares an extent with other puts; what does not gets an extent of its own.
-func (n *Node) servePut(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.PutRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) servePut(ctx context.Context, c *mux.ServerCall, req wire.PutRequest) error {
 	if len(req.Class) > policies.ClassBytes {
 		return wire.Errorf(c.Op(), wire.CodeInvalid, "class %q is longer than %d bytes", req.Class, policies.ClassBytes)
 	}

@@ -15,11 +15,7 @@ import (
 
 // serveRead sends a range of an extent. Any whole replica will do: this node's own first, else
 // another's, and when one cannot be read to the end the next goes on where it stopped.
-func (n *Node) serveRead(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.ReadRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveRead(ctx context.Context, c *mux.ServerCall, req wire.ReadRequest) error {
 	if req.Node != "" && req.Node != string(n.id) {
 		return n.relayTo(ctx, c, state.NodeID(req.Node))
 	}
@@ -218,16 +214,8 @@ func (n *Node) catchUp(ctx context.Context) error {
 		}
 		return n.log.WaitApplied(ctx, n.log.CommitIndex())
 	}
-	conn, err := n.toLeader(ctx)
+	reply, err := n.beatLeader(ctx)
 	if err != nil {
-		return err
-	}
-	answer, err := conn.Call(ctx, mux.Request{Op: wire.OpHeartbeat, Session: wire.SessionControl, Body: n.beat()})
-	if err != nil {
-		return err
-	}
-	var reply wire.HeartbeatReply
-	if err := answer.Decode(&reply); err != nil {
 		return err
 	}
 	return n.log.WaitApplied(ctx, state.Index(reply.Commit))

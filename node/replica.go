@@ -28,11 +28,7 @@ func (n *Node) allow(ctx context.Context, c *mux.ServerCall, op uint64) (*state.
 	return view.Op(state.OpID(op)), nil
 }
 
-func (n *Node) serveReplicaCreate(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.ReplicaCreate
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveReplicaCreate(ctx context.Context, c *mux.ServerCall, req wire.ReplicaCreate) error {
 	if _, err := n.allow(ctx, c, req.Op); err != nil {
 		return err
 	}
@@ -44,11 +40,7 @@ func (n *Node) serveReplicaCreate(ctx context.Context, c *mux.ServerCall) error 
 
 // serveReplicaAppend makes bytes of the primary durable here. Only the primary of an open extent,
 // under the extent's epoch, may append; a seal has raised the store's fence above that epoch.
-func (n *Node) serveReplicaAppend(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.ReplicaAppend
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveReplicaAppend(ctx context.Context, c *mux.ServerCall, req wire.ReplicaAppend) error {
 	if err := n.log.WaitApplied(ctx, state.Index(c.MinIndex())); err != nil {
 		return err
 	}
@@ -67,11 +59,7 @@ func (n *Node) serveReplicaAppend(ctx context.Context, c *mux.ServerCall) error 
 	return c.Reply(nil, nil)
 }
 
-func (n *Node) serveReplicaFence(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.ReplicaFence
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveReplicaFence(ctx context.Context, c *mux.ServerCall, req wire.ReplicaFence) error {
 	o, err := n.allow(ctx, c, req.Op)
 	if err != nil {
 		return err
@@ -115,11 +103,7 @@ func (n *Node) durableLength(id extent.ID) (wire.ReplicaLength, error) {
 }
 
 // serveReplicaRead sends a range to the target of a copy.
-func (n *Node) serveReplicaRead(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.ReplicaRead
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) serveReplicaRead(ctx context.Context, c *mux.ServerCall, req wire.ReplicaRead) error {
 	o, err := n.allow(ctx, c, req.Op)
 	if err != nil {
 		return err

@@ -113,22 +113,12 @@ func (n *Node) proposeAnywhere(ctx context.Context, cmds []state.Command) ([]wir
 		reply, err := n.proposeHere(ctx, cmds)
 		return reply.Results, err
 	}
-	conn, err := n.toLeader(ctx)
-	if err != nil {
-		return nil, err
-	}
 	body, err := raftlog.AppendCommands(nil, cmds)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := conn.Call(ctx, mux.Request{
-		Op: wire.OpPropose, Session: wire.SessionControl, Body: &wire.ProposeRequest{Commands: body},
-	})
+	reply, err := askLeader[wire.ProposeReply](ctx, n, wire.OpPropose, &wire.ProposeRequest{Commands: body})
 	if err != nil {
-		return nil, err
-	}
-	var reply wire.ProposeReply
-	if err := answer.Decode(&reply); err != nil {
 		return nil, err
 	}
 	if len(reply.Results) != len(cmds) {
@@ -154,11 +144,7 @@ func (n *Node) proposeHere(ctx context.Context, cmds []state.Command) (wire.Prop
 
 // servePropose takes the reports of other nodes. Only commands that report are taken: what decides
 // must come through admission.
-func (n *Node) servePropose(ctx context.Context, c *mux.ServerCall) error {
-	var req wire.ProposeRequest
-	if err := c.Decode(&req); err != nil {
-		return err
-	}
+func (n *Node) servePropose(ctx context.Context, c *mux.ServerCall, req wire.ProposeRequest) error {
 	cmds, err := raftlog.ParseCommands(req.Commands)
 	if err != nil {
 		return err

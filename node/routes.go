@@ -1,0 +1,108 @@
+package node
+
+import (
+	"context"
+
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// handler serves one call.
+type handler func(context.Context, *mux.ServerCall) error
+
+// decoded is a handler of calls whose body is a Req.
+func decoded[Req any](serve func(context.Context, *mux.ServerCall, Req) error) handler {
+	return func(ctx context.Context, c *mux.ServerCall) error {
+		var req Req
+		if err := c.Decode(&req); err != nil {
+			return err
+		}
+		return serve(ctx, c, req)
+	}
+}
+
+// route says who serves a kind of call, and when.
+type route struct {
+	serve  handler
+	leader bool // only the leader: other nodes pass the call on
+	early  bool // also before this node has caught up with the log
+}
+
+// makeRoutes is who serves what. It is made once: each route has a closure.
+func (n *Node) makeRoutes() map[wire.OpType]route {
+	return map[wire.OpType]route{
+		wire.OpPut:           {serve: decoded(n.servePut)},
+		wire.OpAppend:        {serve: decoded(n.servePut)},
+		wire.OpRead:          {serve: decoded(n.serveRead)},
+		wire.OpVerify:        {serve: decoded(n.serveVerify)},
+		wire.OpReplicaCreate: {serve: decoded(n.serveReplicaCreate)},
+		wire.OpReplicaAppend: {serve: decoded(n.serveReplicaAppend)},
+		wire.OpReplicaFence:  {serve: decoded(n.serveReplicaFence)},
+		wire.OpReplicaRead:   {serve: decoded(n.serveReplicaRead)},
+		wire.OpReplicaSum:    {serve: decoded(n.serveReplicaSum)},
+		wire.OpInventory:     {serve: n.serveInventory, early: true},
+
+		// What changes something through the log.
+		wire.OpSession:        {serve: decoded(n.serveSession), leader: true},
+		wire.OpSubmit:         {serve: decoded(n.serveSubmit), leader: true},
+		wire.OpCancel:         {serve: decoded(n.serveCancel), leader: true},
+		wire.OpSettings:       {serve: n.serveSettings, leader: true}, // a change is seen at once
+		wire.OpSetting:        {serve: decoded(n.serveSetting), leader: true},
+		wire.OpPolicyLoad:     {serve: decoded(n.servePolicyLoad), leader: true},
+		wire.OpPolicyActivate: {serve: decoded(n.servePolicyActivate), leader: true},
+		wire.OpPolicyRollback: {serve: n.servePolicyRollback, leader: true},
+		wire.OpPolicies:       {serve: n.servePolicies, leader: true}, // it knows who has compiled what
+		wire.OpPropose:        {serve: decoded(n.servePropose), leader: true, early: true},
+		wire.OpJoin:           {serve: decoded(n.serveJoin), leader: true, early: true},
+		wire.OpHeartbeat:      {serve: n.serveHeartbeat, early: true},
+
+		// What only looks. It answers from this node's state, which may be behind.
+		wire.OpOps:         {serve: decoded(n.serveOps), early: true},
+		wire.OpShowOp:      {serve: decoded(n.serveShowOp), early: true},
+		wire.OpWait:        {serve: decoded(n.serveWait), early: true},
+		wire.OpExtents:     {serve: decoded(n.serveExtents), early: true},
+		wire.OpNodes:       {serve: n.serveNodes, early: true},
+		wire.OpStatus:      {serve: n.serveStatus, early: true},
+		wire.OpConns:       {serve: n.serveConns, early: true},
+		wire.OpPolicyFetch: {serve: decoded(n.servePolicyFetch), early: true},
+		wire.OpLogList:     {serve: decoded(n.serveLogList), early: true},
+		wire.OpLogVerify:   {serve: decoded(n.serveLogVerify), early: true},
+		wire.OpLogChain:    {serve: decoded(n.serveLogChain), early: true},
+	}
+}
+
+// serveCall answers one call, whoever it is from. An error becomes the typed reply.
+func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall, who caller) {
+	if err := n.dispatch(ctx, c, who); err != nil {
+		typed := n.typed(c.Op(), err)
+		if typed.Code == wire.CodeInternal {
+			n.logger.Error("call failed", "op", c.Op().String(), "error", err)
+		}
+		if err := c.Fail(typed); err != nil {
+			n.logger.Debug("failure not delivered", "op", c.Op().String(), "error", err)
+		}
+	}
+}
+
+func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who caller) error {
+	r, ok := n.routes[c.Op()]
+	if !ok {
+		return wire.Errorf(c.Op(), wire.CodeProtocol, "this version does not serve %s", c.Op())
+	}
+	if err := who.mayCall(c); err != nil {
+		return err
+	}
+	switch {
+	case n.draining.Load():
+		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is stopping; ask another node", n.id)
+	case r.leader && !n.log.IsLeader():
+		return n.relayToLeader(ctx, c)
+	case !r.early && !n.ready.Load():
+		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is catching up with the log; ask another node, or again in a moment", n.id)
+	}
+	if err := n.reach(ctx, state.Index(c.MinIndex())); err != nil {
+		return err
+	}
+	return r.serve(ctx, c)
+}
