@@ -62,7 +62,8 @@ const (
 	childTimesEffort = 2
 
 	// childPatience is how many times its processor time a child may take by the wall clock, before it is
-	// given up: it runs at a low priority on a machine that is busy.
+	// given up. That is a fault of the machine, which is busy, and not of the module: nothing that a module
+	// does makes a child wait.
 	childPatience = 10
 
 	// greeting is what a child says before it looks at a module: whatever ends a program that has not
@@ -148,8 +149,11 @@ func (h *Host) judged(v *verdict) (*Report, error) {
 func death(cmd *exec.Cmd, run context.Context, l limits, err error, complaints string) error {
 	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	switch {
-	case used >= l.Processor || run.Err() != nil:
+	case used >= l.Processor:
 		return refuse(CompileTime, "compiling and trying it takes more than %v: %s", l.Processor, simplify)
+	case run.Err() != nil:
+		return fmt.Errorf("plugins: child has had %v of processor time in %v, and is not ready: the machine is too busy",
+			used, childPatience*l.Processor)
 	case outOfMemory(complaints):
 		return refuse(CompileMemory, "compiling and trying it takes more than %d MiB: %s", l.Data/mib, simplify)
 	}

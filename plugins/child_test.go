@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What a child has compiled is loaded here, and what it found is what this process would have found.
@@ -52,6 +53,16 @@ func TestChildIsNone(t *testing.T) {
 		if refused := (*LoadError)(nil); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "does not act as one") {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// A child that gets nothing done though it has time left is not the module's fault either.
+func TestChildStarved(t *testing.T) {
+	h := newHost(t, Options{Child: []string{"/bin/sh", "-c", "printf '" + strings.TrimSpace(greeting) + "\\n'; exec sleep 60"}})
+	h.limits = func(*prepared) limits { return limits{Data: childData, Processor: 20 * time.Millisecond} }
+	_, err := h.Compile(t.Context(), tiny(nil))
+	if refused := (*LoadError)(nil); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "too busy") {
+		t.Errorf("%v, want that the machine is too busy", err)
 	}
 }
 

@@ -142,7 +142,9 @@ func TestHostileModules(t *testing.T) {
 	for where, h := range map[string]*Host{"child": newParent(t, Options{}), "this process": newHost(t, Options{})} {
 		for name, want := range hostiles() {
 			t.Run(where+"/"+name, func(t *testing.T) {
+				began := time.Now()
 				_, err := h.Check(t.Context(), want.module)
+				t.Logf("%.1f ms: %v", time.Since(began).Seconds()*1000, err)
 				checkRefused(t, err, want)
 			})
 		}

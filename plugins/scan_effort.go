@@ -131,16 +131,23 @@ func (e *effort) open(op byte, params, results int) {
 	switch {
 	case e.dead:
 	case op == wasm.OpLoop:
-		e.loops++
-		e.nesting++
-		e.nanos += costEdge*e.at.depth + costValue*params
-		e.follow()
-		e.at.chain = 0
+		e.nanos += costValue * params
+		e.loop()
 		e.charge()
 	case op == wasm.OpIf:
 		e.nanos += costEdge * e.at.depth
 		e.follow()
 	}
+}
+
+// loop begins a block that is jumped back to.
+func (e *effort) loop() {
+	e.loops++
+	e.nesting++
+	e.nanos += costEdge * e.at.depth
+	e.walks += costMerge + costStep*e.at.chain
+	e.follow()
+	e.at.chain = 0
 }
 
 // jump goes to the end of the frame that is label frames further out, or to the beginning of a loop.
@@ -150,6 +157,7 @@ func (e *effort) jump(label int) {
 	if f.op == wasm.OpLoop {
 		values = f.params
 		f.back++
+		e.walks += costStep * (e.at.chain + 1)
 	} else {
 		f.join(e.at)
 	}
@@ -313,6 +321,12 @@ func (e *effort) misc(sub uint32) {
 		e.nanos += costTable
 	default:
 		e.bulk(3)
+		if sub == wasm.MiscMemoryFill || sub == wasm.MiscTableFill { // they are compiled to a loop
+			e.loop()
+			e.headers += 2 * e.nesting
+			e.nesting--
+			e.follow()
+		}
 	}
 }
 
