@@ -19,6 +19,9 @@ func (n *Node) serveExtents(ctx context.Context, c *mux.ServerCall, req wire.Ext
 		return c.Reply(&wire.ExtentsReply{Extents: []wire.Extent{describeExtent(n.log.View(), e)}}, nil)
 	}
 	view, limit := n.log.View(), pageLimit(req.Limit)
+	if req.Node != "" && view.Node(state.NodeID(req.Node)) == nil {
+		return wire.Errorf(c.Op(), wire.CodeNotFound, "there is no node %s", req.Node)
+	}
 	var reply wire.ExtentsReply
 	view.Extents(state.ExtentID(req.From), func(e *state.Extent) bool {
 		if _, holds := e.Replica(state.NodeID(req.Node)); req.Node != "" && !holds {

@@ -178,7 +178,7 @@ func describeDecision(view *state.View, o *state.Op, alone bool) wire.Decision {
 	d := o.Decision
 	out := wire.Decision{
 		Policy: policyName(view, d.Policy), Digest: d.Policy, Epoch: d.Epoch, Priority: d.Priority, Reason: d.Reason,
-		Cost: d.Cost, Fallback: d.Fallback,
+		Cost: d.Cost, Budget: d.Budget, Fallback: d.Fallback,
 	}
 	for _, k := range d.Conflicts {
 		out.Conflicts = append(out.Conflicts, wire.Conflict{

@@ -151,6 +151,7 @@ type Decision struct {
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 
 	Config map[string]string `json:"config,omitempty"` // of the policy, which its digest covers; not in lists
+	Budget uint64            `json:"budget,omitempty"` // metered work that the batch was allowed; 0 where it is not counted
 }
 
 // Step is one event in the life of an operation.

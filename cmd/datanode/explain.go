@@ -138,8 +138,11 @@ func explainDecision(b *strings.Builder, d wire.Decision) {
 	if len(d.Config) > 0 {
 		fmt.Fprintf(b, "  config    %s\n", oneLine(policies.ConfigText(d.Config)))
 	}
-	if d.Cost > 0 {
-		fmt.Fprintf(b, "  cost      %d\n", d.Cost)
+	switch {
+	case d.Cost > 0 && d.Budget > 0:
+		fmt.Fprintf(b, "  cost      %d of %d units (%s)\n", d.Cost, d.Budget, percent(float64(d.Cost)/float64(d.Budget)))
+	case d.Cost > 0:
+		fmt.Fprintf(b, "  cost      %d\n", d.Cost) // decided before budgets were recorded
 	}
 	if d.Fallback != "" {
 		fmt.Fprintf(b, "  fallback  the native default decided instead: %s\n", oneLine(d.Fallback))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -20,6 +21,9 @@ func newNodeListCommand(a *app) *cobra.Command {
 			nodes, err := c.Nodes(ctx)
 			if err != nil {
 				return err
+			}
+			if !slices.ContainsFunc(nodes, func(n wire.Node) bool { return n.Leader }) {
+				a.note("datanode: no leader is known; these are the states that the cell agreed on last")
 			}
 			return list(a, items(nodes),
 				column[wire.Node]{"NODE", func(n wire.Node) string { return n.ID }},

@@ -28,8 +28,8 @@ func TestCostIsRecorded(t *testing.T) {
 	must(t, client.Refusal(answers[0]))
 	op, err := c.Op(t.Context(), answers[0].Op)
 	must(t, err)
-	if op.Decision.Cost == 0 || op.Decision.Fallback != "" {
-		t.Errorf("the decision: %+v, want a cost and no fallback", op.Decision)
+	if op.Decision.Cost == 0 || op.Decision.Budget != 32<<20+32<<10 || op.Decision.Fallback != "" {
+		t.Errorf("the decision: %+v, want a cost, the budget of one record and no fallback", op.Decision)
 	}
 	for e, err := range c.LogRange(t.Context(), "", 1, 0) {
 		must(t, err)

@@ -208,7 +208,7 @@ func TestExplainNamesOverruling(t *testing.T) {
 		ID: "4711.3", Kind: "repair", State: "queued", Extent: 9, Origin: "cell", Waits: []string{"4700"},
 		Blocked: "4 copies run from n1, the limit", Admitted: 1_700_000_000_000_000,
 		Decision: wire.Decision{
-			Policy: "gold-first 2", Digest: "sha256:ab", Epoch: 3, Priority: 6000, Reason: "redundancy is lost",
+			Policy: "gold-first 2", Digest: "sha256:ab", Epoch: 3, Priority: 6000, Reason: "redundancy is lost", Cost: 250, Budget: 1000,
 			Facts:     []wire.Fact{{Name: "live", Value: "2"}},
 			Conflicts: []wire.Conflict{{With: "4700", Kind: "delete", Asked: "coexist", Verdict: "reject", Overruled: true, Reason: "odd"}},
 		},
@@ -218,7 +218,7 @@ func TestExplainNamesOverruling(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, part := range []string{
-		"Operation 4711.3 is a repair of extent 9", "policy gold-first 2, epoch 3", "sha256:ab", "6000: redundancy is lost", "live  2",
+		"Operation 4711.3 is a repair of extent 9", "policy gold-first 2, epoch 3", "sha256:ab", "6000: redundancy is lost", "live  2", "250 of 1000 units (25.0 %)",
 		"4700 (delete): the policy answered coexist, which the envelope overruled: reject, because odd",
 		"waits for operation 4700", "does not start now: 4 copies run from n1, the limit.", "4711  2023-11-14T22:13:20.000Z  queued  admitted",
 	} {
