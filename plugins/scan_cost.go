@@ -63,14 +63,14 @@ const (
 	costMerge = 280
 	// costKnown is for each address that is known to be in bounds, in each block: it is copied. 8000
 	// loads before 2000 jumps take 0.9 s and 400 MiB.
-	costKnown = 50
+	costKnown = 60
 	// costLive is for each value that lives on, in each block: 1000 values through 2000 ifs take 1 s.
 	costLive = 110
 	// costPhi is for the square of the values that may differ where jumps meet, times the jumps;
 	// costLoop the same for loops, where all do, times how deep they nest. 200 loops with as many
 	// locals, in 3 KB, take 3.4 s; twice as many take a minute.
-	costPhi  = 1
-	costLoop = 2
+	costPhi  = 2
+	costLoop = 3
 )
 
 // plain is the cost of an instruction that does nothing to control flow, and how many operands it takes

@@ -16,7 +16,7 @@ func refusals() map[string]hostile {
 	all := map[string]hostile{}
 	for _, some := range []map[string]hostile{
 		refusedSections(), refusedCounts(), refusedSizes(), refusedInstructions(),
-		refusedExports(), refusedDescriptions(), refusedAnswers(),
+		refusedExports(), refusedDescriptions(), refusedAnswers(), refusedBlowups(),
 	} {
 		maps.Copy(all, some)
 	}
