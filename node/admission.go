@@ -117,7 +117,7 @@ func (a *admission) round(ctx context.Context, batch []*submission) (again []*su
 		return nil
 	}
 	view := a.n.log.View()
-	drafts := a.n.draft(view, batch)
+	drafts := a.n.draft(view, answerRepeated(view, batch))
 	a.n.decide(ctx, view, drafts)
 	var cmds []state.Command
 	var asked []*submission
@@ -145,6 +145,18 @@ func (a *admission) round(ctx context.Context, batch []*submission) (again []*su
 		asked[i].done <- admitted{res: submitted(res)}
 	}
 	return again
+}
+
+// answerRepeated answers the requests that were carried out before, and returns the others. What a repeated request
+// asks for may look impossible by now, as a delete does once the extent is forgotten.
+func answerRepeated(view *state.View, batch []*submission) []*submission {
+	return slices.DeleteFunc(batch, func(s *submission) bool {
+		res, ok := view.Answered(state.Request{Session: s.session, Seq: s.Seq})
+		if ok {
+			s.done <- admitted{res: submitted(res)}
+		}
+		return ok
+	})
 }
 
 func (a *admission) failAll(batch []*submission, err error) {

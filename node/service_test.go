@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -186,6 +187,29 @@ func TestSubmitTwice(t *testing.T) {
 	})
 	if creates != 1 {
 		t.Errorf("%d creates", creates)
+	}
+}
+
+// A request is repeated when what it asked for is done and forgotten: the answer is the first one, not that there is
+// no such extent.
+func TestSubmitAgainAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 1, 0)
+	loc := c.put(pattern(1, 100))
+	session := call[wire.SessionReply](t, c.raw("n1"), wire.OpSession, &wire.SessionRequest{Client: "test"})
+	req := &wire.SubmitRequest{Session: session.Session, Submit: []wire.Submission{{Seq: 1, Kind: "delete", Extent: loc.Extent}}}
+	first := call[wire.SubmitReply](t, c.raw("n1"), wire.OpSubmit, req).Results
+	if first[0].Code != 0 {
+		t.Fatalf("%+v", first)
+	}
+	c.until("the extent is forgotten", func(n *Node) bool { return n.log.View().Extent(state.ExtentID(loc.Extent)) == nil })
+	again := call[wire.SubmitReply](t, c.raw("n1"), wire.OpSubmit, req).Results
+	if !reflect.DeepEqual(again, first) {
+		t.Errorf("the second time %+v, the first time %+v", again, first)
+	}
+	req.Submit[0].Seq = 2
+	if other := call[wire.SubmitReply](t, c.raw("n1"), wire.OpSubmit, req).Results; other[0].Code != wire.CodeNotFound {
+		t.Errorf("another request for it: %+v", other)
 	}
 }
 

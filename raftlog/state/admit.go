@@ -12,15 +12,7 @@ import (
 // the policy still decides, nothing about the extent has changed, every verdict is inside the
 // envelope and what the operation needs is there.
 func (s *State) admit(at moment, c *Admit) Result {
-	a, found, refusal := s.answered(c.Request)
-	switch {
-	case refusal != nil:
-		return Result{Err: refusal}
-	case found:
-		res := Result{Op: a.Op, Extent: a.Extent, Merged: a.Merged}
-		if a.Code != 0 {
-			res.Err = refuse(a.Code, "%s", a.Detail)
-		}
+	if res, ok := s.Answered(c.Request); ok {
 		return res
 	}
 	res := s.admitNew(at, c)

@@ -67,11 +67,11 @@ func (ses *Session) find(seq uint64) (i int, found bool) {
 
 // answered finds what the session answered to a request. found is false when it is a new one.
 // The error is that of a session that cannot say.
-func (s *State) answered(r Request) (a Answer, found bool, refusal *wire.Error) {
+func (v *View) answered(r Request) (a Answer, found bool, refusal *wire.Error) {
 	if r.Session == 0 {
 		return Answer{}, false, nil
 	}
-	ses, ok := s.sessions.Get(r.Session)
+	ses, ok := v.sessions.Get(r.Session)
 	if !ok {
 		return Answer{}, false, refuse(wire.CodeSession, "client session %s has expired or was never opened; open another and check what was done before asking again", OpID(r.Session))
 	}
@@ -82,6 +82,23 @@ func (s *State) answered(r Request) (a Answer, found bool, refusal *wire.Error) 
 		return Answer{}, false, refuse(wire.CodeSession, "request %d of client session %s is too old to tell whether it was answered; check what was done before asking again", r.Seq, OpID(ses.ID))
 	}
 	return Answer{}, false, nil
+}
+
+// Answered is what a request came to that was made before; ok is false for a new one. A session that cannot say is
+// an answer too, of CodeSession.
+func (v *View) Answered(r Request) (res Result, ok bool) {
+	a, found, refusal := v.answered(r)
+	switch {
+	case refusal != nil:
+		return Result{Err: refusal}, true
+	case !found:
+		return Result{}, false
+	}
+	res = Result{Op: a.Op, Extent: a.Extent, Merged: a.Merged}
+	if a.Code != 0 {
+		res.Err = refuse(a.Code, "%s", a.Detail)
+	}
+	return res, true
 }
 
 // remember keeps an answer. The session exists: answered was asked before.
