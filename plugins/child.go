@@ -61,6 +61,10 @@ const (
 	// today, with its trial in two engines, of the 5.8 s that it has.
 	childTimesEffort = 2
 
+	// trialUnitsPerNano of the budgets are given time for: a tight loop spends three units in a nanosecond,
+	// and should end for its budget rather than for its time.
+	trialUnitsPerNano = 2
+
 	// childPatience is how many times its processor time a child may take by the wall clock, before it is
 	// given up. That is a fault of the machine, which is busy, and not of the module: nothing that a module
 	// does makes a child wait.
@@ -78,9 +82,10 @@ const (
 // limitsFor are the limits for a module: what any needs, and more by the byte and by what the scan
 // expects of the compiler. A module that the scan expects little of has little time.
 func (o Options) limitsFor(p *prepared) limits {
+	trial := o.Budget.Start + o.Budget.of(len(sampleFacts()))
 	return limits{
 		Data:      childData + childDataPerByte*uint64(len(p.module)),
-		Processor: o.ChildTime + childTimesEffort*time.Duration(p.layout.effort),
+		Processor: o.ChildTime + childTimesEffort*time.Duration(p.layout.effort) + time.Duration(trial/trialUnitsPerNano),
 	}
 }
 
