@@ -253,7 +253,7 @@ func hoardBombs() []bomb {
 		{name: "tiny chunks nobody takes", conns: 16, keep: true, blow: hoard(7, 4000, 1)},
 		{name: "puts without bytes", conns: 16, keep: true, blow: hoard(1000, 0, 0)},
 		{name: "answers never read: chunks", conns: 16, keep: true, blow: unread(wire.OpRead, wire.FlagEnd|wire.FlagStream,
-			func(h *hostile) []byte { return encoded(&wire.ReadRequest{Locator: h.s.large}) })},
+			func(h *hostile) []byte { return encoded(&wire.ReadRequest{Locator: h.large}) })},
 		{name: "answers never read: lists", conns: 16, keep: true, blow: unread(wire.OpExtents, wire.FlagEnd,
 			func(*hostile) []byte { return encoded(&wire.ExtentsRequest{}) })},
 	}

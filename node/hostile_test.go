@@ -1,19 +1,14 @@
 package node
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,16 +22,14 @@ const (
 	// thousands before a bomb has gone off twice.
 	besideSpan  = 500 * time.Microsecond
 	honestBytes = 1 << 10
-	// redialAfter is how long it takes to replace a hostile connection that the node has ended.
-	redialAfter = 100 * time.Millisecond
 	// shortConns keeps a short run, which the race detector may watch, below its limit of 8128 goroutines.
 	shortConns = 3
 	// connOverheadBytes is what a hostile connection may cost besides the budget: its read buffer,
-	// refusals that it does not read, goroutines, and what this test's own end of it takes.
+	// refusals that it does not read, and goroutines.
 	connOverheadBytes = 768 << 10
-	// connGoroutines is how many goroutines a connection may have when it has no calls: three for the
-	// node, as many for this test, and handlers that wait for a call.
-	connGoroutines = 6 + 64
+	// connGoroutines is how many goroutines a connection may have when it has no calls: three, and handlers
+	// that wait for a call.
+	connGoroutines = 3 + 64
 	// callGoroutines is for calls. Each holds 8 KiB of the budget at least.
 	callGoroutines = (clientPoolBytes + connReserveBytes) / (8 << 10)
 )
@@ -44,8 +37,11 @@ const (
 // beside is how many calls the honest client makes beside each bomb, and as many alone before and after.
 // The number of the ordinary run is small. For the full table:
 //
-//	go test ./node -run TestHostile -v -beside 2000
-var beside = flag.Int("beside", 200, "how many calls are made beside each bomb")
+//	go test ./node -run TestHostile -v -beside 2000 -control
+var (
+	beside  = flag.Int("beside", 200, "how many calls are made beside each bomb")
+	control = flag.Bool("control", false, "measure the calls also while the same attackers have to do with another process")
+)
 
 // siege is a node and an honest client of it, while hostile connections come and go.
 type siege struct {
@@ -100,161 +96,6 @@ func (s *siege) latencies(t *testing.T) []time.Duration {
 
 func p99(sorted []time.Duration) time.Duration { return sorted[len(sorted)*99/100] }
 
-// bomb is a way of being hostile on one connection.
-type bomb struct {
-	name   string
-	conns  int  // at a time
-	secure bool // to a node that speaks TLS
-	bare   bool // before any greeting
-	// blow returns when the node has hung up, or all is planted and the connection is to be kept.
-	blow  func(h *hostile) error
-	keep  bool // having planted, wait until the node hangs up or the siege is over
-	pongs bool // the same, and answer pings
-	ends  bool // the node must hang up on some
-}
-
-// hostile is one hostile connection.
-type hostile struct {
-	s  *siege
-	nc net.Conn
-	id uint64
-}
-
-// addresses are what hostile connections come from, so that the cap for each is not the only one met.
-// The honest client has another.
-const addresses = 8
-
-func (s *siege) dial(ctx context.Context, n int) (net.Conn, error) {
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+n%addresses))}}
-	nc, err := d.DialContext(ctx, "tcp", s.node.Addr())
-	if err != nil && ctx.Err() == nil { // a system with one loopback address
-		d.LocalAddr = nil
-		return d.DialContext(ctx, "tcp", s.node.Addr())
-	}
-	return nc, err
-}
-
-func (h *hostile) write(b ...[]byte) error {
-	_, err := h.nc.Write(slices.Concat(b...))
-	return err
-}
-
-// drain reads until the node hangs up.
-func (h *hostile) drain() { _, _ = io.Copy(io.Discard, h.nc) }
-
-// pongs does nothing but to stay.
-func (h *hostile) pongs() {
-	for rd := bufio.NewReader(h.nc); ; {
-		f, err := h.read(rd)
-		if err != nil {
-			return
-		}
-		if f.Kind == wire.KindPing {
-			if h.pong(&f.Header) != nil {
-				return
-			}
-		}
-	}
-}
-
-func (h *hostile) pong(ping *wire.Header) error {
-	return h.write(wire.AppendFrame(nil, &wire.Header{Kind: wire.KindPong, ID: ping.ID}, nil, nil))
-}
-
-func hostileHello() []byte {
-	body, err := wire.Marshal(&wire.Hello{Magic: wire.Magic, MinVersion: wire.MinVersion, MaxVersion: wire.Version, MaxFrameBytes: 1 << 30,
-		WindowBytes: 1 << 31, SessionWindowBytes: 1 << 31, MaxInFlight: 1 << 31})
-	if err != nil {
-		panic(err) // it is a constant
-	}
-	return wire.AppendFrame([]byte{wire.PreambleFrames}, &wire.Header{Kind: wire.KindHello}, body, nil)
-}
-
-// greet exchanges hellos.
-func (h *hostile) greet() error {
-	if err := h.write(hostileHello()); err != nil {
-		return err
-	}
-	_, err := h.read(bufio.NewReaderSize(h.nc, 16)) // no more than the hello has been sent, but for a ping
-	return err
-}
-
-func (h *hostile) read(rd *bufio.Reader) (wire.Frame, error) {
-	head, err := rd.Peek(4)
-	if err != nil {
-		return wire.Frame{}, err
-	}
-	size, err := wire.FrameSize(head, 16<<20)
-	if err != nil {
-		return wire.Frame{}, err
-	}
-	b := make([]byte, size)
-	if _, err := io.ReadFull(rd, b); err != nil {
-		return wire.Frame{}, err
-	}
-	_, f, err := wire.ParseFrame(b)
-	return f, err
-}
-
-// tally is what became of a bomb's connections.
-type tally struct {
-	opened, ended atomic.Int64
-	planted       sync.WaitGroup
-}
-
-// attack keeps a bomb's connections going until ctx ends.
-func (s *siege) attack(ctx context.Context, b *bomb) (*tally, *sync.WaitGroup) {
-	var done sync.WaitGroup
-	a := new(tally)
-	for n := range b.conns {
-		a.planted.Add(1)
-		done.Go(func() {
-			planted := sync.OnceFunc(a.planted.Done)
-			defer planted()
-			for ctx.Err() == nil {
-				s.attackOnce(ctx, b, n, a, planted)
-			}
-		})
-	}
-	return a, &done
-}
-
-func (s *siege) attackOnce(ctx context.Context, b *bomb, n int, a *tally, planted func()) {
-	nc, err := s.dial(ctx, n)
-	if err != nil {
-		return
-	}
-	defer nc.Close()
-	defer context.AfterFunc(ctx, func() { nc.Close() })()
-	a.opened.Add(1)
-	h := &hostile{s: s, nc: nc}
-	if !b.bare {
-		err = h.greet()
-	}
-	if !b.keep {
-		planted()
-	}
-	if err == nil {
-		err = b.blow(h)
-	}
-	planted()
-	switch {
-	case err != nil:
-	case b.pongs:
-		h.pongs()
-	case b.keep:
-		h.drain()
-	}
-	if ctx.Err() != nil {
-		return
-	}
-	a.ended.Add(1)
-	select {
-	case <-time.After(redialAfter): // the bomb's own pace
-	case <-ctx.Done():
-	}
-}
-
 // watchGoroutines is how many there were at most until ctx ended.
 func watchGoroutines(ctx context.Context) (most func() int) {
 	peak := make(chan int, 1)
@@ -285,20 +126,21 @@ func liveHeap() int {
 type outcome struct {
 	name            string
 	alone, beside   time.Duration
-	opened, ended   int64
+	control         time.Duration // 0: not measured
+	opened, ended   int
 	heap, heapBound int
 	goroutines      int
 	held, refused   int
 }
 
 func (o outcome) String() string {
-	return fmt.Sprintf("%-34s %8.0f µs %8.0f µs %6.2f %7d %7d %8.1f of %4d MiB %7.1f MiB %6d %7d", o.name, float64(o.alone.Nanoseconds())/1e3,
-		float64(o.beside.Nanoseconds())/1e3, float64(o.beside)/float64(o.alone), o.opened, o.ended,
+	return fmt.Sprintf("%-34s %8.0f µs %8.0f µs %6.2f %7.2f %7d %7d %8.1f of %4d MiB %7.1f MiB %6d %7d", o.name, float64(o.alone.Nanoseconds())/1e3,
+		float64(o.beside.Nanoseconds())/1e3, float64(o.beside)/float64(o.alone), float64(o.control)/float64(o.alone), o.opened, o.ended,
 		float64(o.heap)/(1<<20), o.heapBound>>20, float64(o.held)/(1<<20), o.goroutines, o.refused)
 }
 
 // under sets a bomb off beside the honest client, and sees that the node keeps its limits.
-func (s *siege) under(t *testing.T, b *bomb) outcome {
+func (s *siege) under(t *testing.T, n int, b *bomb) outcome {
 	o := outcome{name: b.name}
 	before := p99(s.latencies(t))
 	conns, _ := s.node.listener.census.count()
@@ -307,19 +149,18 @@ func (s *siege) under(t *testing.T, b *bomb) outcome {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	most := watchGoroutines(ctx)
-	a, done := s.attack(ctx, b)
-	a.planted.Wait()
+	a := sendOut(t, order{Addr: s.node.Addr(), Net: byte(n), Bomb: b.name, Conns: b.conns, Large: s.large})
+	a.awaitPlanted()
 	o.beside = p99(s.latencies(t))
 	if b.ends && (!testing.Short() || !b.keep) { // there are too few then to be too many
-		s.c.untilTrue("the node hangs up", func() bool { return a.ended.Load() > 0 })
+		s.c.untilTrue("the node hangs up", a.ended.Load)
 	}
 	o.heap = max(liveHeap()-heap, 0)
 	o.held = s.node.listener.census.budgets.clients.Taken()
 	all, half := s.node.listener.census.count()
+	o.opened, o.ended = a.stop()
 	cancel()
-	done.Wait()
 	o.goroutines = most()
-	o.opened, o.ended = a.opened.Load(), a.ended.Load()
 	o.refused = int(s.node.listener.census.budgets.clients.Refused() - refused)
 
 	o.heapBound = clientPoolBytes + b.conns*(connReserveBytes+connOverheadBytes)
@@ -337,8 +178,22 @@ func (s *siege) under(t *testing.T, b *bomb) outcome {
 		return all <= conns && s.node.listener.census.budgets.clients.Taken() == 0
 	})
 	o.alone = (before + p99(s.latencies(t))) / 2
+	if *control {
+		o.control = s.besideSink(t, n, b)
+	}
 	t.Log(o)
 	return o
+}
+
+// besideSink is the honest client's p99 while the same attackers have to do with somebody else, in a process
+// of its own on the same machine, who hangs up on them at once: what merely sharing the processors costs.
+func (s *siege) besideSink(t *testing.T, n int, b *bomb) time.Duration {
+	target := sendOut(t, order{Sink: true})
+	defer target.stop()
+	a := sendOut(t, order{Addr: target.hear(), Net: byte(n), Bomb: b.name, Conns: b.conns, Large: s.large})
+	a.awaitPlanted()
+	defer a.stop()
+	return p99(s.latencies(t))
 }
 
 // Whatever peers send, the node lives and keeps its limits, and a client beside them gets the right
@@ -347,7 +202,7 @@ func (s *siege) under(t *testing.T, b *bomb) outcome {
 func TestHostile(t *testing.T) {
 	plain, secure := newSiege(t, false), newSiege(t, true)
 	var table []outcome
-	for _, b := range bombs() {
+	for n, b := range bombs() {
 		s := plain
 		if b.secure {
 			s = secure
@@ -355,9 +210,9 @@ func TestHostile(t *testing.T) {
 		if testing.Short() {
 			b.conns = min(b.conns, shortConns)
 		}
-		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) { table = append(table, s.under(t, &b)) })
+		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) { table = append(table, s.under(t, n, &b)) })
 	}
-	t.Logf("%-34s %11s %11s %6s %7s %7s %20s %11s %6s %7s", "", "p99 alone", "beside", "ratio", "opened", "ended", "heap grown", "budget held", "gorout", "refused")
+	t.Logf("%-34s %11s %11s %6s %7s %7s %7s %20s %11s %6s %7s", "", "p99 alone", "beside", "ratio", "control", "opened", "ended", "heap grown", "budget held", "gorout", "refused")
 	for _, o := range table {
 		t.Log(o)
 	}

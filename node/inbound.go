@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
 
@@ -71,4 +73,47 @@ func (in *inbound) close() {
 		}()
 	}
 	wg.Wait()
+}
+
+// serveConn serves one accepted connection until it ends.
+func (n *Node) serveConn(a arrival) {
+	serve := func(ctx context.Context, c *mux.ServerCall) { n.serveCall(ctx, c, a.who) }
+	conn, err := mux.Server(n.ctx, a.Conn, mux.Config{
+		Hello: n.muxHello(), Handler: mux.HandlerFunc(serve), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch,
+		Share: a.share, MaxInFlight: maxCallsPerConn,
+	})
+	if err == nil && !a.greeted() {
+		conn.Close()
+		return
+	}
+	if err == nil {
+		if err = a.who.mayClaim(conn.Peer().Node); err != nil {
+			conn.Close()
+		}
+	}
+	if err != nil {
+		a.ended(err)
+		n.logger.Info("connection refused", "remote", a.RemoteAddr().String(), "error", err)
+		return
+	}
+	n.inbound.add(conn, a.who)
+	defer n.inbound.remove(conn)
+	<-conn.Done()
+	a.ended(conn.Err())
+	conn.Close()
+}
+
+// ended holds it against the peer's machine if the connection has ended, or not begun, for what the peer did.
+// What is done with a node's certificate is not: whoever has that could do worse, and the others need the node.
+func (a *arrival) ended(err error) {
+	var mismatch *mux.Mismatch
+	switch {
+	case a.who.secure && a.who.Role == pki.RoleNode:
+	case errors.As(err, &mismatch):
+		a.offended(offenceMismatch)
+	case mux.AtFault(err):
+		a.offended(offenceFrame)
+	case wire.CodeOf(err) == wire.CodeDeadline:
+		a.offended(offenceSilent)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -46,6 +47,8 @@ type arrival struct {
 	who     caller
 	share   *mux.Share  // of the memory behind connections
 	greeted func() bool // to be called once hellos are exchanged; false: it was closed meanwhile
+	// offended is to be called when the connection ends for what its peer did.
+	offended func(offence)
 }
 
 // streamHello opens a raft stream: who dials, of which cell. Raft's own messages name neither, and
@@ -103,6 +106,9 @@ func (l *listener) sort(nc net.Conn) {
 		err = l.checkStream(greeted, who)
 	}
 	if err != nil {
+		if why := offenceOf(err); why != "" {
+			l.census.offended(nc, why)
+		}
 		if !errors.Is(err, io.EOF) { // somebody who only looks whether the port is open
 			l.logger.Info("connection refused", "remote", nc.RemoteAddr().String(), "error", err)
 		}
@@ -113,7 +119,10 @@ func (l *listener) sort(nc net.Conn) {
 	}
 	if kind == wire.PreambleFrames {
 		if share := l.census.share(nc, who); share != nil {
-			l.frames(arrival{greeted, who, share, func() bool { return l.census.greeted(nc) }})
+			l.frames(arrival{
+				Conn: greeted, who: who, share: share,
+				greeted: func() bool { return l.census.greeted(nc) }, offended: func(why offence) { l.census.offended(nc, why) },
+			})
 		}
 		return
 	}
@@ -127,6 +136,26 @@ func (l *listener) sort(nc net.Conn) {
 	}
 }
 
+// unwelcome is why a connection is not taken, when that is its peer's doing.
+type unwelcome struct {
+	offence offence
+	error
+}
+
+func (r *unwelcome) Unwrap() error { return r.error }
+
+// offenceOf is what the peer did that a connection was not taken, empty for nothing.
+func offenceOf(err error) offence {
+	var r *unwelcome
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return offenceSilent
+	case errors.As(err, &r) && !errors.Is(err, net.ErrClosed): // that one had to make room
+		return r.offence
+	}
+	return "" // it only looked whether the port is open, or has gone
+}
+
 // greet reads up to and with the preamble byte, which it gives, and tells who is there.
 func (l *listener) greet(nc net.Conn) (net.Conn, caller, byte, error) {
 	first, err := readByte(nc)
@@ -134,13 +163,17 @@ func (l *listener) greet(nc net.Conn) (net.Conn, caller, byte, error) {
 	case err != nil:
 		return nil, caller{}, 0, err
 	case first == wire.PreambleTLS && l.secure != nil:
-		return l.secure.accept(&prefixedConn{Conn: nc, prefix: []byte{first}})
+		greeted, who, kind, err := l.secure.accept(&prefixedConn{Conn: nc, prefix: []byte{first}})
+		if err != nil {
+			err = &unwelcome{offenceHandshake, err}
+		}
+		return greeted, who, kind, err
 	case first == wire.PreambleTLS:
-		return nil, caller{}, 0, errors.New("the peer wants TLS, this node has no certificate")
+		return nil, caller{}, 0, &unwelcome{offencePreamble, errors.New("the peer wants TLS, this node has no certificate")}
 	case first != wire.PreambleFrames && first != wire.PreambleRaft:
-		return nil, caller{}, 0, fmt.Errorf("first byte %#x: neither TLS, frames nor a raft stream", first)
+		return nil, caller{}, 0, &unwelcome{offencePreamble, fmt.Errorf("first byte %#x: neither TLS, frames nor a raft stream", first)}
 	case l.secure != nil:
-		return nil, caller{}, 0, errors.New("the peer wants plaintext, this node speaks TLS only")
+		return nil, caller{}, 0, &unwelcome{offencePreamble, errors.New("the peer wants plaintext, this node speaks TLS only")}
 	}
 	return nc, caller{}, first, nil
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"container/list"
 	"net"
 	"sync"
 
@@ -62,39 +63,61 @@ func (s shares) of(who caller) *mux.Share {
 
 // census counts the accepted connections.
 type census struct {
-	budgets budgets
+	budgets   budgets
+	standings *standings
 
 	mu     sync.Mutex
 	closed bool                     // Guarded by mu.
 	conns  map[net.Conn]*acceptance // Guarded by mu. Those not closed yet.
-	from   map[string]*headcount    // Guarded by mu. How many there are from each IP address.
-	half   int                      // Guarded by mu. How many of all are half open.
-	number uint64                   // Guarded by mu. Of the connection accepted last.
+	from   map[string]*headcount    // Guarded by mu. What there is from each machine.
+	half   list.List                // Guarded by mu. Of net.Conn: those half open, in the order of their coming.
 }
 
 // acceptance is one accepted connection.
 type acceptance struct {
-	addr   string // IP address
-	number uint64 // in the order of their coming
-	half   bool   // has yet to say who it is
+	addr string // see machine
+	// Its places among those that have yet to say who they are, of all and of this address; nil: it has.
+	half, halfOfAddr *list.Element
 }
 
-// headcount is what there is of one IP address.
+// headcount is what there is of one machine.
 type headcount struct {
-	all, half int
-	shares    shares
+	all    int
+	half   list.List // as in census
+	shares shares
 }
 
 func newCensus() *census {
-	return &census{budgets: newBudgets(), conns: map[net.Conn]*acceptance{}, from: map[string]*headcount{}}
+	return &census{budgets: newBudgets(), standings: newStandings(), conns: map[net.Conn]*acceptance{}, from: map[string]*headcount{}}
 }
 
-// add counts a connection in, or closes it because there are too many.
+// add counts a connection in, or closes it because there are too many or its machine has to wait.
 func (c *census) add(nc net.Conn) bool {
-	addr := nc.RemoteAddr().String()
-	if host, _, err := net.SplitHostPort(addr); err == nil {
-		addr = host
+	addr := machine(nc.RemoteAddr())
+	if !c.standings.admit(addr) {
+		hangUp(nc)
+		return false
 	}
+	ok, crowded := c.enter(nc, addr)
+	if !ok {
+		hangUp(nc)
+	}
+	if crowded != "" {
+		c.standings.offended(crowded, offenceSilent)
+	}
+	return ok
+}
+
+// hangUp closes a connection so that the system keeps nothing of it. The peer finds it reset.
+func hangUp(nc net.Conn) {
+	if tc, ok := nc.(*net.TCPConn); ok {
+		_ = tc.SetLinger(0) // it is for speed
+	}
+	nc.Close()
+}
+
+// enter counts a connection in, if there is room for it. It tells the address of one that was closed for it.
+func (c *census) enter(nc net.Conn, addr string) (ok bool, crowded string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.from[addr]
@@ -102,42 +125,32 @@ func (c *census) add(nc net.Conn) bool {
 		n = &headcount{shares: shares{c.budgets.clients.NewShare(), c.budgets.nodes.NewShare()}}
 	}
 	if c.closed || len(c.conns) >= maxConns || n.all >= maxConnsPerAddr {
-		nc.Close()
-		return false
+		return false, ""
 	}
-	c.from[addr] = n
-	if n.half >= maxHalfOpenPerAddr {
-		c.closeOldestLocked(addr)
-	} else if c.half >= maxHalfOpen {
-		c.closeOldestLocked("")
-	}
-	c.number++
-	c.conns[nc] = &acceptance{addr: addr, number: c.number, half: true}
-	c.countLocked(addr, 1, 1)
-	return true
-}
-
-func (c *census) countLocked(addr string, all, half int) {
-	n := c.from[addr]
-	n.all, n.half = n.all+all, n.half+half
-	c.half += half
-	if n.all == 0 {
-		delete(c.from, addr)
-	}
-}
-
-// closeOldestLocked closes the connection from an address, or any, that has been half open for longest. It
-// looks at them all: there are few, and this is rare.
-func (c *census) closeOldestLocked(addr string) {
-	var oldest net.Conn
-	for nc, a := range c.conns {
-		if a.half && (addr == "" || a.addr == addr) && (oldest == nil || a.number < c.conns[oldest].number) {
-			oldest = nc
-		}
+	var oldest *list.Element
+	if n.half.Len() >= maxHalfOpenPerAddr {
+		oldest = n.half.Front()
+	} else if c.half.Len() >= maxHalfOpen {
+		oldest = c.half.Front()
 	}
 	if oldest != nil {
-		c.removeLocked(oldest)
-		oldest.Close()
+		old := oldest.Value.(net.Conn) //nolint:forcetypeassert // there is nothing else in it
+		crowded = c.conns[old].addr
+		c.removeLocked(old)
+		old.Close()
+	}
+	c.from[addr] = n
+	n.all++
+	c.conns[nc] = &acceptance{addr: addr, half: c.half.PushBack(nc), halfOfAddr: n.half.PushBack(nc)}
+	return true, crowded
+}
+
+// settleLocked takes a connection from those that are half open.
+func (c *census) settleLocked(a *acceptance) {
+	if a.half != nil {
+		c.half.Remove(a.half)
+		c.from[a.addr].half.Remove(a.halfOfAddr)
+		a.half, a.halfOfAddr = nil, nil
 	}
 }
 
@@ -160,10 +173,7 @@ func (c *census) greeted(nc net.Conn) bool {
 	if !ok {
 		return false
 	}
-	if a.half {
-		a.half = false
-		c.countLocked(a.addr, 0, -1)
-	}
+	c.settleLocked(a)
 	return true
 }
 
@@ -179,19 +189,24 @@ func (c *census) removeLocked(nc net.Conn) {
 	if !ok {
 		return
 	}
+	c.settleLocked(a)
 	delete(c.conns, nc)
-	half := 0
-	if a.half {
-		half = -1
+	n := c.from[a.addr]
+	if n.all--; n.all == 0 {
+		delete(c.from, a.addr)
 	}
-	c.countLocked(a.addr, -1, half)
+}
+
+// offended notes that a connection ended for what its peer did.
+func (c *census) offended(nc net.Conn, why offence) {
+	c.standings.offended(machine(nc.RemoteAddr()), why)
 }
 
 // count is how many connections there are, and how many of them are half open.
 func (c *census) count() (all, half int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.conns), c.half
+	return len(c.conns), c.half.Len()
 }
 
 // close closes all connections, and those to come.

@@ -185,7 +185,7 @@ func TestHalfOpenCaps(t *testing.T) {
 	if !all[1].closed || closed() != 1 || c.greeted(all[1]) {
 		t.Errorf("one more from the same address: %d closed, want the oldest of it that is half open", closed())
 	}
-	for i := 0; c.half < maxHalfOpen; i++ {
+	for i := 0; c.half.Len() < maxHalfOpen; i++ {
 		come(fmt.Sprintf("10.0.1.%d", i))
 	}
 	come("10.0.0.9")

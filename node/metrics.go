@@ -71,6 +71,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.mismatch, prometheus.CounterValue, float64(count.Load()), kind.String())
 	}
 	c.wire.collect(n.connections(), func(node string) bool { return view.Node(state.NodeID(node)) != nil }, ch)
+	c.wire.collectStandings(n.listener.census.standings.tally(), ch)
 }
 
 func oneIf(b bool) float64 {

@@ -12,6 +12,8 @@ import (
 // peer is a node of the cell or one of the others: labels that a stranger can choose would have no bound.
 type wireMetrics struct {
 	connections, received, sent, stalls, oldest, calls *prometheus.Desc
+
+	offences, turnedAway, waiting *prometheus.Desc // of the machines that hostile connections come from
 }
 
 func newWireMetrics() wireMetrics {
@@ -25,11 +27,17 @@ func newWireMetrics() wireMetrics {
 		stalls:      desc("datanode_wire_credit_stalls", "Times that a sender on the open connections had to wait for credit."),
 		oldest:      desc("datanode_wire_oldest_call_seconds", "Age of the oldest call in flight."),
 		calls:       desc("datanode_wire_calls_in_flight", "Calls in flight on the open connections.", "op"),
+
+		offences: prometheus.NewDesc("datanode_wire_offences_total", "Connections that ended for what their peer did, by what that was.",
+			[]string{"reason"}, nil),
+		turnedAway: prometheus.NewDesc("datanode_wire_turned_away_total",
+			"New connections closed at once, because others from the same address had ended for what their peer did.", nil, nil),
+		waiting: prometheus.NewDesc("datanode_wire_addresses_waiting", "Addresses whose new connections have to wait for that.", nil, nil),
 	}
 }
 
 func (m *wireMetrics) all() []*prometheus.Desc {
-	return []*prometheus.Desc{m.connections, m.received, m.sent, m.stalls, m.oldest, m.calls}
+	return []*prometheus.Desc{m.connections, m.received, m.sent, m.stalls, m.oldest, m.calls, m.offences, m.turnedAway, m.waiting}
 }
 
 func (m *wireMetrics) describe(ch chan<- *prometheus.Desc) {
@@ -74,6 +82,19 @@ func (m *wireMetrics) collect(conns []connection, isNode func(string) bool, ch c
 			gauge(m.calls, float64(n), op)
 		}
 	}
+}
+
+// allOffences are the values of a label, so that each is there from the start.
+func allOffences() []offence {
+	return []offence{offenceSilent, offencePreamble, offenceHandshake, offenceFrame, offenceMismatch}
+}
+
+func (m *wireMetrics) collectStandings(counts standingCounts, ch chan<- prometheus.Metric) {
+	for _, why := range allOffences() {
+		ch <- prometheus.MustNewConstMetric(m.offences, prometheus.CounterValue, float64(counts.offences[why]), string(why))
+	}
+	ch <- prometheus.MustNewConstMetric(m.turnedAway, prometheus.CounterValue, float64(counts.turnedAway))
+	ch <- prometheus.MustNewConstMetric(m.waiting, prometheus.GaugeValue, float64(counts.waiting))
 }
 
 func (s *wireSum) add(stats *mux.Stats) {

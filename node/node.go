@@ -129,6 +129,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.listener.hello = func() streamHello { return streamHello{cell: n.cell(), node: cfg.ID} }
 	n.listener.blank = func() bool { return n.log.LastIndex() <= bootstrapIndex }
 	n.listener.frames, n.listener.logger = n.serveConn, n.logger
+	n.listener.census.standings.now, n.listener.census.standings.logger = n.now, n.logger
 	n.passedOn = mux.NewBudget(passedOnPoolBytes, connReserveBytes)
 	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, cfg.Dial, n.peerConfig)
 	n.inbound = newInbound()
@@ -264,32 +265,6 @@ func (n *Node) peerConfig() mux.Config {
 }
 
 func (n *Node) countMismatch(m mux.Mismatch) { n.mismatches[m.Kind].Add(1) }
-
-// serveConn serves one accepted connection until it ends.
-func (n *Node) serveConn(a arrival) {
-	serve := func(ctx context.Context, c *mux.ServerCall) { n.serveCall(ctx, c, a.who) }
-	conn, err := mux.Server(n.ctx, a.Conn, mux.Config{
-		Hello: n.muxHello(), Handler: mux.HandlerFunc(serve), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch,
-		Share: a.share, MaxInFlight: maxCallsPerConn,
-	})
-	if err == nil && !a.greeted() {
-		conn.Close()
-		return
-	}
-	if err == nil {
-		if err = a.who.mayClaim(conn.Peer().Node); err != nil {
-			conn.Close()
-		}
-	}
-	if err != nil {
-		n.logger.Info("connection refused", "remote", a.RemoteAddr().String(), "error", err)
-		return
-	}
-	n.inbound.add(conn, a.who)
-	defer n.inbound.remove(conn)
-	<-conn.Done()
-	conn.Close()
-}
 
 // Addr is the address that others dial.
 func (n *Node) Addr() string { return n.addr }

@@ -72,6 +72,7 @@ type Conn struct {
 	served       map[uint64]*ServerCall // handler not yet returned
 	finished     [finishedSlots]callName
 	open         int // calls whose final frame is not yet taken by the writer
+	responses    int // queued, ever
 	handlers     int // handlers running
 	requestBytes int // bytes of requests held
 	rejects      int // refusals queued
@@ -170,6 +171,7 @@ func (c *Conn) fail(cause error) {
 	}
 	c.err = cause
 	c.failCallsLocked(cause)
+	c.cancelServedLocked(cause)
 	c.ping.stopLocked()
 	if c.idle != nil {
 		close(c.idle)
@@ -194,9 +196,6 @@ func (c *Conn) failCallsLocked(cause error) {
 	for id, cl := range c.calls {
 		delete(c.calls, id)
 		cl.endLocked(Reply{}, connError(cl.op, wire.Unknown, c.peer.Node, cause))
-	}
-	for _, sc := range c.served {
-		sc.cancelLocked(context.Canceled, connError(sc.op, wire.Unknown, c.peer.Node, cause))
 	}
 }
 

@@ -2,6 +2,7 @@ package mux
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -68,12 +69,45 @@ func (sc *ServerCall) cancelLocked(cause, over error) {
 	if sc.ctxDone != nil {
 		close(sc.ctxDone)
 	}
+	for _, w := range sc.watchers {
+		go w.f()
+	}
+	sc.watchers = nil
 	if sc.unarm != nil {
 		sc.unarm()
 	}
 	if sc.over == nil {
 		sc.endLocked(over)
 		sc.discardLocked()
-		sc.c.unqueueLocked(&sc.half)
+		if sc.c.err == nil { // else the writer drops what is queued, at once
+			sc.c.unqueueLocked(&sc.half)
+		}
+	}
+}
+
+// watcher is a function to be run once a call's context has ended.
+type watcher struct{ f func() }
+
+// AfterFunc runs f in a goroutine of its own once the context has ended, unless it was stopped before. The
+// contexts that package context derives from this one need no goroutine that waits, then.
+func (x *callContext) AfterFunc(f func()) (stop func() bool) {
+	sc := (*ServerCall)(x)
+	sc.c.mu.Lock()
+	defer sc.c.mu.Unlock()
+	if sc.ctxErr != nil {
+		go f()
+		return func() bool { return false }
+	}
+	w := &watcher{f}
+	sc.watchers = append(sc.watchers, w)
+	sc.armLocked()
+	return func() bool {
+		sc.c.mu.Lock()
+		defer sc.c.mu.Unlock()
+		i := slices.Index(sc.watchers, w)
+		if i >= 0 {
+			sc.watchers = slices.Delete(sc.watchers, i, i+1)
+		}
+		return i >= 0
 	}
 }

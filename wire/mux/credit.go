@@ -77,6 +77,8 @@ func (h *half) awaitCreditLocked(cost int) error {
 		switch {
 		case h.over != nil:
 			return h.over
+		case h.c.err != nil: // the handler has yet to be told
+			return connError(h.op, wire.Unknown, h.c.peer.Node, h.c.err)
 		case h.sendEnded:
 			return errSendClosed
 		case h.credit >= cost && s.credit >= cost && !h.holdsBackLocked(cost):

@@ -25,11 +25,11 @@ func (c *Conn) greet(ctx context.Context) error {
 	inTime, wanted := stopTimer(), stopCtx()
 	switch {
 	case !wanted:
-		return &cancelError{wire.Errorf(0, wire.CodeCancelled, "hello with %s: %v", c.nc.RemoteAddr(), ctx.Err()), ctx.Err()}
+		return &causedError{wire.Errorf(0, wire.CodeCancelled, "hello with %s: %v", c.nc.RemoteAddr(), ctx.Err()), ctx.Err()}
 	case !inTime:
 		return wire.Errorf(0, wire.CodeDeadline, "no hello from %s within %s", c.nc.RemoteAddr(), c.cfg.HelloTimeout)
 	case err != nil && wire.CodeOf(err) == 0:
-		return wire.Errorf(0, wire.CodeConnection, "hello with %s: %v", c.nc.RemoteAddr(), err)
+		return &causedError{wire.Errorf(0, wire.CodeConnection, "hello with %s: %v", c.nc.RemoteAddr(), err), err}
 	}
 	return err
 }
@@ -77,10 +77,12 @@ func (c *Conn) readHello() error {
 	}
 	defer in.release(c)
 	if in.Kind != wire.KindHello {
-		return wire.Errorf(0, wire.CodeProtocol, "peer began with %s, want a hello", in.Header)
+		err := fault("peer began with %s, want a hello", in.Header)
+		return &causedError{wire.Errorf(0, wire.CodeProtocol, "%v", err), err}
 	}
 	if err := wire.Unmarshal(in.Body, &c.peer); err != nil {
-		return wire.Errorf(0, wire.CodeProtocol, "hello from %s: %v", c.nc.RemoteAddr(), err)
+		err = fault("hello from %s: %w", c.nc.RemoteAddr(), err)
+		return &causedError{wire.Errorf(0, wire.CodeProtocol, "%v", err), err}
 	}
 	return nil
 }
@@ -102,14 +104,14 @@ func (c *Conn) judgePeer() error {
 	return nil
 }
 
-// cancelError is an *wire.Error whose cause is the caller's own context.
-type cancelError struct {
+// causedError is an *wire.Error with its cause, such as the end of the caller's own context.
+type causedError struct {
 	typed *wire.Error
 	cause error
 }
 
-func (e *cancelError) Error() string   { return e.typed.Error() }
-func (e *cancelError) Unwrap() []error { return []error{e.typed, e.cause} }
+func (e *causedError) Error() string   { return e.typed.Error() }
+func (e *causedError) Unwrap() []error { return []error{e.typed, e.cause} }
 
 // ctxError is the error of a call that its own caller gave up.
 func ctxError(op wire.OpType, outcome wire.Outcome, cause error) error {
@@ -117,7 +119,7 @@ func ctxError(op wire.OpType, outcome wire.Outcome, cause error) error {
 	if errors.Is(cause, context.DeadlineExceeded) {
 		code = wire.CodeDeadline
 	}
-	return &cancelError{&wire.Error{Op: op, Code: code, Outcome: outcome, Detail: cause.Error()}, cause}
+	return &causedError{&wire.Error{Op: op, Code: code, Outcome: outcome, Detail: cause.Error()}, cause}
 }
 
 // connError is the error of a call whose connection ended.

@@ -12,6 +12,14 @@ import (
 // faultError is any other fault of the peer after which the connection cannot be trusted.
 type faultError struct{ error }
 
+// AtFault tells whether a connection has ended, or has not begun, for what the peer did and may not do: a
+// frame that is malformed, matches no call or is beyond a limit.
+func AtFault(err error) bool {
+	var m *Mismatch
+	var f faultError
+	return errors.As(err, &m) || errors.As(err, &f)
+}
+
 func fault(format string, args ...any) error { return faultError{fmt.Errorf(format, args...)} }
 
 // incoming is a frame just read. Its memory is the read buffer's until kept.

@@ -33,6 +33,7 @@ type ServerCall struct {
 	reply    wire.Header // fence and index of the answer
 	ctxErr   error
 	ctxDone  chan struct{} // made when asked for
+	watchers []*watcher    // of the context; few
 	unarm    func() bool   // stops the deadline's timer
 }
 
@@ -125,6 +126,11 @@ func wireError(op wire.OpType, err error) wire.Error {
 
 func (sc *ServerCall) answer(kind wire.Kind, body any, raw []byte) error {
 	c := sc.c
+	select {
+	case <-c.done:
+		return connError(sc.op, wire.Unknown, c.peer.Node, c.Err())
+	default:
+	}
 	f := outFrame{served: sc, hdr: wire.Header{Kind: kind, ID: sc.id, Op: sc.op, Session: sc.session}}
 	if err := f.fill(body, raw, c.limits.frameBytes); err != nil {
 		return err
@@ -148,6 +154,9 @@ func (sc *ServerCall) answer(kind wire.Kind, body any, raw []byte) error {
 		err = connError(sc.op, wire.Unknown, c.peer.Node, c.err)
 	default:
 		sc.answered = true
+		if kind == wire.KindResponse {
+			c.responses++
+		}
 		f.hdr.Fence, f.hdr.MinIndex = sc.reply.Fence, sc.reply.MinIndex
 		sc.endLocked(ErrEnded)
 		c.sendLocked(f)
@@ -198,6 +207,7 @@ func (c *Conn) onRequest(in *incoming) error {
 	}
 	c.lastID = in.ID
 	c.noticeLocked(in.Session)
+	inFlight, responses := c.open, c.responses
 	refusal, excess := c.refusalLocked(sc), c.excessLocked()
 	if refusal == nil {
 		c.served[in.ID] = sc
@@ -214,6 +224,7 @@ func (c *Conn) onRequest(in *incoming) error {
 		return c.patience.lose(patienceForExcess, c.cfg.Clock.Now)
 	}
 	c.handle(sc)
+	c.paceRequests(inFlight, responses)
 	return nil
 }
 
