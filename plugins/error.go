@@ -60,7 +60,7 @@ const (
 	StackOverflow CallCause = "stack"     // a trap too: calls within calls without end
 	Overrun       CallCause = "overrun"   // its budget of metered work is spent
 	TimedOut      CallCause = "timeout"   // the watchdog gave it up, or an earlier call, which still runs
-	Cancelled     CallCause = "cancelled" // the caller gave up
+	Cancelled     CallCause = "cancelled" // the caller gave up before the call, or before its next batch
 	BadCount      CallCause = "count"     // it returned with another number of answers than was asked for
 	BadAnswer     CallCause = "answer"    // one of the answers is none
 	BadPointer    CallCause = "pointer"   // it named bytes outside of its memory

@@ -35,7 +35,8 @@ type Options struct {
 	MemoryPages uint32
 	// Budget bounds the metered work of each call. All nodes of a cell must agree on it.
 	Budget Budget
-	// Timeout is how long a call is waited for, by the wall clock, should the budget fail to end it.
+	// Timeout is how long a call is waited for, by the wall clock, should the budget fail to end it: it is
+	// given up after one to two times as long.
 	// 0 means one second.
 	Timeout time.Duration
 	// Logger gets what guests log, and what they write to stderr. nil discards it.
