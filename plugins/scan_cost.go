@@ -13,7 +13,7 @@ import "github.com/datanode/datanode/plugins/internal/wasm"
 //	Go guests of 1.9 to 6.4 MB       1.9 to 6.5 s        20..75 ms     1700
 //	SQLite in C, 1.0 MB              1.4 s                   75 ms     1650
 //	a C interpreter of 400 cases     0.1 to 0.2 s       120..180 ms     900..1100
-//	bounds                           10 s                   400 ms     3000, and 100 ms for any
+//	bounds                           10 s                   300 ms     3000, and 100 ms for any
 //
 // A bound on locals times branches, and one on the squares of branches, were here before: they let pass
 // what has many values on the stack, targets, loops within loops, reads far from where a local is set,
@@ -21,7 +21,7 @@ import "github.com/datanode/datanode/plugins/internal/wasm"
 const (
 	milli = 1_000_000
 
-	maxFunctionEffort = 400 * milli
+	maxFunctionEffort = 300 * milli
 	maxEffort         = 10_000 * milli // of a module; a Go guest of maxModuleBytes comes to 8.5 s
 	baseEffort        = 100 * milli    // that any module may take,
 	effortPerByte     = 3000           // and for each byte of instructions that can be reached
