@@ -37,22 +37,35 @@ func putFacts(records []byte, facts []policies.Facts) {
 	}
 }
 
-// takeScores fills out from answers, which are len(out)*answerBytes long. It fails for what ParseScore
-// refuses, and out is not to be used then.
-func takeScores(out []policies.Score, answers []byte) error {
-	pads := uint64(0)
+// takeScores fills out from answers, which are len(out)*answerBytes long, of a policy with so many reasons. It
+// fails for what ParseScore refuses and for a reason that is none of them, and out is not to be used then.
+func takeScores(out []policies.Score, answers []byte, reasons int) error {
+	pads, reason := uint64(0), uint64(0)
 	for at := 0; at < len(answers); at += answerBytes {
-		pads |= binary.LittleEndian.Uint64(answers[at : at+answerBytes])
+		answer := binary.LittleEndian.Uint64(answers[at : at+answerBytes])
+		pads |= answer
+		reason = max(reason, answer<<16>>48)
 	}
-	if pads&scorePads == 0 && laidOut() {
+	if pads&scorePads == 0 && reason < uint64(reasons) && laidOut() {
 		copy(bytesOf(out), answers)
 		return nil
 	}
 	for n := range out {
 		var err error
-		if answers, out[n], err = ParseScore(answers); err != nil {
+		if answers, out[n], err = ParseScore(answers); err == nil {
+			err = checkReason(out[n].Reason, reasons)
+		}
+		if err != nil {
 			return fmt.Errorf("answer %d: %w", n, err)
 		}
+	}
+	return nil
+}
+
+// checkReason refuses an answer whose reason is none of those that the policy lists.
+func checkReason(reason uint16, reasons int) error {
+	if int(reason) >= reasons {
+		return fmt.Errorf("reason %d, the description lists 0 to %d", reason, reasons-1)
 	}
 	return nil
 }

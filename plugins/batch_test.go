@@ -46,14 +46,14 @@ func TestTakeScores(t *testing.T) {
 			answers = AppendScore(answers, want[i])
 		}
 		have := make([]policies.Score, n)
-		if err := takeScores(have, answers); err != nil || !slices.Equal(have, want) {
+		if err := takeScores(have, answers, 1<<16); err != nil || !slices.Equal(have, want) {
 			t.Errorf("%d scores of seed %d: %v, %v, want %v", n, seed, have, err, want)
 		}
 		bad := r.IntN(n)
 		for at := 8*bad + 6; at < 8*bad+8; at++ {
 			damaged := slices.Clone(answers)
 			damaged[at] = byte(1 + r.IntN(255))
-			err := takeScores(have, damaged)
+			err := takeScores(have, damaged, 1<<16)
 			if text := "answer " + strconv.Itoa(bad) + ": score: bytes 6 and 7"; err == nil || !strings.Contains(err.Error(), text) {
 				t.Errorf("byte %d of %d scores is %#x: %v, want %s", at, n, damaged[at], err, text)
 			}

@@ -42,7 +42,7 @@ type diskCache struct {
 
 // hostVersion is increased whenever the gate comes to judge differently, or the host to link or charge
 // differently: what was compiled and tried before is then compiled and tried anew.
-const hostVersion = 2
+const hostVersion = 3
 
 // maxCached is how many entries are kept; the least recently used go first.
 const maxCached = 64

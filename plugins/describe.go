@@ -70,12 +70,24 @@ func (d *description) valid() error {
 	case len(d.Reasons) > maxReasons:
 		return fmt.Errorf("%d reasons, the most is %d", len(d.Reasons), maxReasons)
 	}
+	seen := map[string]int{}
 	for n, text := range d.Reasons {
-		if text == "" || len(text) > maxReasonBytes || strings.ContainsFunc(text, unicode.IsControl) {
-			return fmt.Errorf("reason %d is %+.80q, want one line of 1 to %d bytes", n, text, maxReasonBytes)
+		if text == "" || len(text) > maxReasonBytes || strings.ContainsFunc(text, unseen) {
+			return fmt.Errorf("reason %d is %+.80q, want one line of 1 to %d bytes of valid UTF-8, without characters that do not show",
+				n, text, maxReasonBytes)
 		}
+		if first, twice := seen[text]; twice {
+			return fmt.Errorf("reason %d is %+.80q, as reason %d is; want them all different", n, text, first)
+		}
+		seen[text] = n
 	}
 	return nil
+}
+
+// unseen tells of a character that does not show as itself, such as one that turns the direction of what
+// follows, or that stands for bytes which were none: a reason is read in terminals and tables.
+func unseen(c rune) bool {
+	return unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) || c == unicode.ReplacementChar
 }
 
 func isWord(s string) bool {

@@ -130,7 +130,7 @@ func (i *instance) askScores(ctx context.Context, facts []policies.Facts, out []
 	if err != nil {
 		return cost, err
 	}
-	if err := takeScores(out, answers); err != nil {
+	if err := takeScores(out, answers, len(i.module.info.Reasons)); err != nil {
 		return cost, i.module.failed(exportScore, BadAnswer, err.Error())
 	}
 	return cost, nil
@@ -145,7 +145,10 @@ func (i *instance) askResolutions(ctx context.Context, pairs []policies.Pair, ou
 	}
 	answers, cost, err := i.ask(ctx, exportConflict, len(pairs), pairs[0].Incoming.NowMicros)
 	for n := 0; n < len(out) && err == nil; n++ {
-		if answers, out[n], err = ParseResolution(answers); err != nil {
+		if answers, out[n], err = ParseResolution(answers); err == nil {
+			err = checkReason(out[n].Reason, len(i.module.info.Reasons))
+		}
+		if err != nil {
 			err = i.module.failed(exportConflict, BadAnswer, fmt.Sprintf("answer %d: %v", n, err))
 		}
 	}

@@ -142,6 +142,11 @@ var badCalls = map[string]struct {
 	"verdict 9": {func(g *guestParts) {
 		g.conflict = cat(waitAlways, whenMagic(pairPrefixBytes, 0x20, 2, 0x41, 9, 0x3a, 0, 0), returnN)
 	}, BadAnswer, "answer 0: resolution: verdict"},
+	"a score for no reason": {func(g *guestParts) { g.score = cat(whenMagic(0, answersReason(4, 2)...), returnN) },
+		BadAnswer, "answer 0: reason 2, the description lists 0 to 1"},
+	"a verdict for no reason": {func(g *guestParts) {
+		g.conflict = cat(waitAlways, whenMagic(pairPrefixBytes, answersReason(2, 2)...), returnN)
+	}, BadAnswer, "answer 0: reason 2, the description lists 0 to 1"},
 }
 
 func TestBadCalls(t *testing.T) {
