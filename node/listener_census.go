@@ -19,6 +19,9 @@ const (
 	// a moment, and refusing newcomers instead would let those who say nothing keep everybody out.
 	maxHalfOpen        = 256
 	maxHalfOpenPerAddr = 64
+	// maxCrowdedOut is how many of one IP address are closed so until it counts as one offence. A hundred
+	// honest clients that start at the same moment are none.
+	maxCrowdedOut = 64
 )
 
 // maxCallsPerConn bounds the calls in flight on a connection. When it ends they all do, and no other
@@ -82,9 +85,10 @@ type acceptance struct {
 
 // headcount is what there is of one machine.
 type headcount struct {
-	all    int
-	half   list.List // as in census
-	shares shares
+	all        int
+	half       list.List // as in census
+	crowdedOut int       // connections closed to make room, not yet held against it. Invariant: < maxCrowdedOut
+	shares     shares
 }
 
 func newCensus() *census {
@@ -98,12 +102,12 @@ func (c *census) add(nc net.Conn) bool {
 		hangUp(nc)
 		return false
 	}
-	ok, crowded := c.enter(nc, addr)
+	ok, crowding := c.enter(nc, addr)
 	if !ok {
 		hangUp(nc)
 	}
-	if crowded != "" {
-		c.standings.offended(crowded, offenceSilent)
+	if crowding != "" {
+		c.standings.offended(crowding, offenceSilent)
 	}
 	return ok
 }
@@ -116,8 +120,9 @@ func hangUp(nc net.Conn) {
 	nc.Close()
 }
 
-// enter counts a connection in, if there is room for it. It tells the address of one that was closed for it.
-func (c *census) enter(nc net.Conn, addr string) (ok bool, crowded string) {
+// enter counts a connection in, if there is room for it. It tells the address that too many were closed of, if
+// one more of them had to make room.
+func (c *census) enter(nc net.Conn, addr string) (ok bool, crowding string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.from[addr]
@@ -134,15 +139,25 @@ func (c *census) enter(nc net.Conn, addr string) (ok bool, crowded string) {
 		oldest = c.half.Front()
 	}
 	if oldest != nil {
-		old := oldest.Value.(net.Conn) //nolint:forcetypeassert // there is nothing else in it
-		crowded = c.conns[old].addr
-		c.removeLocked(old)
-		old.Close()
+		crowding = c.crowdOutLocked(oldest.Value.(net.Conn)) //nolint:forcetypeassert // there is nothing else in it
 	}
 	c.from[addr] = n
 	n.all++
 	c.conns[nc] = &acceptance{addr: addr, half: c.half.PushBack(nc), halfOfAddr: n.half.PushBack(nc)}
-	return true, crowded
+	return true, crowding
+}
+
+// crowdOutLocked closes a half-open connection, and tells its address if that makes too many.
+func (c *census) crowdOutLocked(nc net.Conn) (crowding string) {
+	addr := c.conns[nc].addr
+	if n := c.from[addr]; n.crowdedOut+1 < maxCrowdedOut {
+		n.crowdedOut++
+	} else {
+		n.crowdedOut, crowding = 0, addr
+	}
+	c.removeLocked(nc)
+	nc.Close()
+	return crowding
 }
 
 // settleLocked takes a connection from those that are half open.

@@ -146,6 +146,34 @@ func TestStandingsAreBounded(t *testing.T) {
 	}
 }
 
+// Many clients of one machine that come at the same moment are not held against it; who keeps pushing out who
+// came before is.
+func TestCrowding(t *testing.T) {
+	c := newCensus()
+	c.standings.useStillClock()
+	come := func(n int) {
+		for i := range n {
+			c.add(&fakeConn{from: fmt.Sprintf("10.0.0.1:%d", i)})
+		}
+	}
+	offences := func() uint64 { return c.standings.tally().offences[offenceSilent] }
+	come(maxHalfOpenPerAddr + maxCrowdedOut - 1)
+	if n := offences(); n != 0 {
+		t.Fatalf("%d offences with %d crowded out, want none", n, maxCrowdedOut-1)
+	}
+	come(1)
+	if n := offences(); n != 1 {
+		t.Fatalf("%d offences with %d crowded out, want 1", n, maxCrowdedOut)
+	}
+	come(10 * maxCrowdedOut)
+	if n := offences(); n != offencesForFree+1 {
+		t.Errorf("%d offences, want %d and then none, as no connection is taken", n, offencesForFree+1)
+	}
+	if all, half := c.count(); all != maxHalfOpenPerAddr || half != all {
+		t.Errorf("%d connections, %d half open, want %d", all, half, maxHalfOpenPerAddr)
+	}
+}
+
 // The log names the address and the reason, and cannot be flooded.
 func TestOffendersAreLogged(t *testing.T) {
 	s, clock := newTestStandings()
