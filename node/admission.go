@@ -262,6 +262,9 @@ func checkTarget(view *state.View, e *state.Extent, target state.NodeID) error {
 // the replicas wanted, a put would be acknowledged that the loss of one disk undoes. placed counts what this
 // batch has given to each node already, which the view cannot know.
 func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, placed map[state.NodeID]int) error {
+	if err := checkClass(wire.OpSubmit, s.Class); err != nil {
+		return err
+	}
 	admit.Class, admit.Want = s.Class, s.Want
 	if admit.Want == 0 {
 		admit.Want = view.Settings.Replicas

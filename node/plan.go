@@ -274,6 +274,18 @@ func (n *Node) moveVote(ctx context.Context, view *state.View, node *state.Node)
 	return err
 }
 
+// checkClass is asked before a class comes near the log: it ends up in every listing of extents, and in the facts of
+// policies, where zeros pad it.
+func checkClass(op wire.OpType, class string) error {
+	switch {
+	case len(class) > policies.ClassBytes:
+		return wire.Errorf(op, wire.CodeInvalid, "class %q is longer than %d bytes", class, policies.ClassBytes)
+	case !wire.Plain(class):
+		return wire.Errorf(op, wire.CodeInvalid, "class %q: want a tag without control characters, such as gold", class)
+	}
+	return nil
+}
+
 // atTime is the view with the leader's clock in place of the last entry's time: delays end although
 // nothing happens.
 func atTime(view *state.View, now time.Time) *state.View {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 
-	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -18,8 +17,8 @@ const putAttempts = openPerClass + 2
 // servePut stores the caller's bytes on all replicas and answers where they are. What fits one
 // append shares an extent with other puts; what does not gets an extent of its own.
 func (n *Node) servePut(ctx context.Context, c *mux.ServerCall, req wire.PutRequest) error {
-	if len(req.Class) > policies.ClassBytes {
-		return wire.Errorf(c.Op(), wire.CodeInvalid, "class %q is longer than %d bytes", req.Class, policies.ClassBytes)
+	if err := checkClass(c.Op(), req.Class); err != nil {
+		return err
 	}
 	if req.Extent != 0 {
 		return n.serveAppend(ctx, c, req)

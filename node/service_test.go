@@ -213,6 +213,26 @@ func TestSubmitAgainAfterTheEnd(t *testing.T) {
 	}
 }
 
+// A class that a terminal would obey, or that padding would cut, is refused before it is in the log.
+func TestClassIsPlain(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 1, 0)
+	before := c.nodes["n1"].log.View().NextExtent
+	for _, class := range []string{"\x1b[31mred", "gold\nn1", "gold\x00", "\xff", "seventeen bytes !"} {
+		_, err := c.raw("n1").Call(testContext(t), mux.Request{Op: wire.OpPut, Session: wire.SessionClient, Body: &wire.PutRequest{Class: class, Length: -1}})
+		if wire.CodeOf(err) != wire.CodeInvalid {
+			t.Errorf("put with class %q: %v", class, err)
+		}
+		req := &wire.SubmitRequest{Submit: []wire.Submission{{Seq: 1, Kind: "create", Class: class}}}
+		if r := call[wire.SubmitReply](t, c.raw("n1"), wire.OpSubmit, req).Results; r[0].Code != wire.CodeInvalid {
+			t.Errorf("create with class %q: %+v", class, r)
+		}
+	}
+	if after := c.nodes["n1"].log.View().NextExtent; after != before {
+		t.Errorf("%d extents were made", after-before)
+	}
+}
+
 // A node takes from others only reports, and from each only its own word about its own files.
 func TestProposeIsChecked(t *testing.T) {
 	t.Parallel()

@@ -220,6 +220,14 @@ func TestNegotiate(t *testing.T) {
 		{"tiny frames", func(h *Hello) { h.MaxFrameBytes = 100 }, Agreed{}, CodeProtocol},
 		{"tiny window", func(h *Hello) { h.WindowBytes = 100 }, Agreed{}, CodeProtocol},
 		{"no calls", func(h *Hello) { h.MaxInFlight = 0 }, Agreed{}, CodeProtocol},
+		{"a client", func(h *Hello) { h.Node = "" }, Agreed{4, 6, 1 << 20}, 0},
+		{"a long name", func(h *Hello) { h.Node = strings.Repeat("n", MaxNameBytes) }, Agreed{4, 6, 1 << 20}, 0},
+		{"too long a name", func(h *Hello) { h.Node = strings.Repeat("n", MaxNameBytes+1) }, Agreed{}, CodeProtocol},
+		{"too long a cell", func(h *Hello) { h.Cell = strings.Repeat("c", MaxNameBytes+1) }, Agreed{}, CodeProtocol},
+		{"an escape in the name", func(h *Hello) { h.Node = "n\x1b[2J" }, Agreed{}, CodeProtocol},
+		{"a forged line", func(h *Hello) { h.Node = "n2\nn3" }, Agreed{}, CodeProtocol},
+		{"writing backwards", func(h *Hello) { h.Node = "n\u202e2" }, Agreed{}, CodeProtocol},
+		{"no UTF-8", func(h *Hello) { h.Cell = "c\xff" }, Agreed{}, CodeProtocol},
 	}
 	for _, c := range cases {
 		theirs := base

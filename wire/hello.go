@@ -1,6 +1,11 @@
 package wire
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 const (
 	// Magic starts every Hello.
@@ -10,6 +15,8 @@ const (
 	MinVersion = 1
 	// MaxHelloBytes bounds the first frame, before a limit has been agreed on.
 	MaxHelloBytes = 4 << 10
+	// MaxNameBytes bounds the names in a hello: they are kept, listed and logged as long as the connection lives.
+	MaxNameBytes = 64
 	// MinWindowBytes is the least a peer may announce as a window.
 	MinWindowBytes = 4 << 10
 )
@@ -28,8 +35,8 @@ type Hello struct {
 	Magic              string
 	MinVersion         uint16
 	MaxVersion         uint16
-	Cell               string // empty: of no cell yet, or a client of any
-	Node               string // empty: a client
+	Cell               string // empty: of no cell yet, or a client of any. Invariant: a Plain text of at most MaxNameBytes
+	Node               string // empty: a client. Invariant: as of Cell
 	Incarnation        uint64 // grows each time the node starts
 	Features           Features
 	MaxFrameBytes      uint32 // the largest frame it accepts
@@ -78,7 +85,19 @@ func (h *Hello) valid() error {
 	case h.MaxInFlight == 0:
 		return Errorf(0, CodeProtocol, "hello that allows no calls")
 	}
+	for _, name := range []string{h.Cell, h.Node} {
+		if len(name) > MaxNameBytes || !Plain(name) {
+			return Errorf(0, CodeProtocol, "hello with the name %.*q of %d bytes, want at most %d, without control characters",
+				MaxNameBytes, name, len(name), MaxNameBytes)
+		}
+	}
 	return nil
+}
+
+// Plain tells whether a text can be shown to people as it is: UTF-8 without control characters, which a terminal
+// would obey, line breaks, and the invisible ones that turn the direction of writing.
+func Plain(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 func (h *Hello) String() string {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -38,7 +37,7 @@ const (
 // note tells the person something. It is never data. A stderr that cannot be written to is no reason
 // to fail.
 func (a *app) note(format string, args ...any) {
-	_, _ = fmt.Fprintf(a.stderr, format+"\n", args...)
+	_, _ = io.WriteString(a.stderr, printf(printableLines, format+"\n", args...))
 }
 
 // terminal tells whether a stream is one that a person sits at.

@@ -85,5 +85,3 @@ func explainError(ctx context.Context, err error) string {
 	}
 	return err.Error()
 }
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -94,6 +94,11 @@ func explain(out io.Writer, o wire.Op) error {
 	return nil
 }
 
+// say adds to the account. What nodes and policies say is made printable.
+func say(b *strings.Builder, format string, args ...any) {
+	b.WriteString(printf(printable, format, args...))
+}
+
 func explainWhat(b *strings.Builder, o wire.Op) {
 	what := o.Kind
 	switch {
@@ -104,22 +109,22 @@ func explainWhat(b *strings.Builder, o wire.Op) {
 	case o.Node != "":
 		what += " of node " + o.Node
 	}
-	fmt.Fprintf(b, "Operation %s is a %s, asked for by %s at %s.\n", o.ID, what, asker(o), orNone(stamp(o.Admitted)))
-	fmt.Fprintf(b, "It is %s", o.State)
+	say(b, "Operation %s is a %s, asked for by %s at %s.\n", o.ID, what, asker(o), orNone(stamp(o.Admitted)))
+	say(b, "It is %s", o.State)
 	if o.Ended != 0 {
-		fmt.Fprintf(b, " since %s", stamp(o.Ended))
+		say(b, " since %s", stamp(o.Ended))
 	}
 	if o.By != "" {
-		fmt.Fprintf(b, ", by operation %s", o.By)
+		say(b, ", by operation %s", o.By)
 	}
 	if o.Detail != "" {
-		fmt.Fprintf(b, ": %s", oneLine(o.Detail))
+		say(b, ": %s", oneLine(o.Detail))
 	}
 	b.WriteString(".\n")
 	if o.Source != "" || o.Target != "" {
-		fmt.Fprintf(b, "It copies from %s to %s", orNone(o.Source), orNone(o.Target))
+		say(b, "It copies from %s to %s", orNone(o.Source), orNone(o.Target))
 		if o.Fence != 0 {
-			fmt.Fprintf(b, " under fence %d", o.Fence)
+			say(b, " under fence %d", o.Fence)
 		}
 		b.WriteString(".\n")
 	}
@@ -133,19 +138,19 @@ func asker(o wire.Op) string {
 }
 
 func explainDecision(b *strings.Builder, d wire.Decision) {
-	fmt.Fprintf(b, "\nDecided by policy %s, epoch %d\n  digest    %s\n  priority  %d: %s\n",
+	say(b, "\nDecided by policy %s, epoch %d\n  digest    %s\n  priority  %d: %s\n",
 		orNone(d.Policy), d.Epoch, orNone(d.Digest), d.Priority, orNone(d.Reason))
 	if len(d.Config) > 0 {
-		fmt.Fprintf(b, "  config    %s\n", oneLine(policies.ConfigText(d.Config)))
+		say(b, "  config    %s\n", oneLine(policies.ConfigText(d.Config)))
 	}
 	switch {
 	case d.Cost > 0 && d.Budget > 0:
-		fmt.Fprintf(b, "  cost      %d of %d units (%s)\n", d.Cost, d.Budget, percent(float64(d.Cost)/float64(d.Budget)))
+		say(b, "  cost      %d of %d units (%s)\n", d.Cost, d.Budget, percent(float64(d.Cost)/float64(d.Budget)))
 	case d.Cost > 0:
-		fmt.Fprintf(b, "  cost      %d\n", d.Cost) // decided before budgets were recorded
+		say(b, "  cost      %d\n", d.Cost) // decided before budgets were recorded
 	}
 	if d.Fallback != "" {
-		fmt.Fprintf(b, "  fallback  the native default decided instead: %s\n", oneLine(d.Fallback))
+		say(b, "  fallback  the native default decided instead: %s\n", oneLine(d.Fallback))
 	}
 	if len(d.Facts) == 0 {
 		return
@@ -156,7 +161,7 @@ func explainDecision(b *strings.Builder, d wire.Decision) {
 		width = max(width, len(f.Name))
 	}
 	for _, f := range d.Facts {
-		fmt.Fprintf(b, "  %-*s  %s\n", width, f.Name, orNone(f.Value))
+		say(b, "  %-*s  %s\n", width, f.Name, orNone(f.Value))
 	}
 }
 
@@ -167,22 +172,22 @@ func explainConflicts(b *strings.Builder, conflicts []wire.Conflict) {
 	}
 	b.WriteString("\nIn conflict with\n")
 	for _, k := range conflicts {
-		fmt.Fprintf(b, "  %s (%s): ", k.With, k.Kind)
+		say(b, "  %s (%s): ", k.With, k.Kind)
 		if k.Overruled {
-			fmt.Fprintf(b, "the policy answered %s, which the envelope overruled: %s", k.Asked, k.Verdict)
+			say(b, "the policy answered %s, which the envelope overruled: %s", k.Asked, k.Verdict)
 		} else {
-			b.WriteString(k.Verdict)
+			say(b, "%s", k.Verdict)
 		}
-		fmt.Fprintf(b, ", because %s\n", orNone(k.Reason))
+		say(b, ", because %s\n", orNone(k.Reason))
 	}
 }
 
 func explainWaiting(b *strings.Builder, o wire.Op) {
 	if len(o.Waits) > 0 {
-		fmt.Fprintf(b, "\nIt waits for operation %s to end.\n", strings.Join(o.Waits, ", "))
+		say(b, "\nIt waits for operation %s to end.\n", strings.Join(o.Waits, ", "))
 	}
 	if o.Blocked != "" {
-		fmt.Fprintf(b, "\nIt does not start now: %s.\n", strings.TrimSuffix(oneLine(o.Blocked), "."))
+		say(b, "\nIt does not start now: %s.\n", strings.TrimSuffix(oneLine(o.Blocked), "."))
 	}
 }
 
@@ -190,7 +195,7 @@ func explainSteps(b *strings.Builder, o wire.Op) {
 	if len(o.Steps) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\nWhat happened, by log index (%d attempts)\n", o.Attempts)
+	say(b, "\nWhat happened, by log index (%d attempts)\n", o.Attempts)
 	t := table{out: b}
 	for _, s := range o.Steps {
 		t.row([]string{"  " + count(s.Index), stamp(s.Micros), s.State, oneLine(s.Note)})

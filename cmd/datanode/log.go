@@ -185,7 +185,7 @@ func nodesToAsk(ctx context.Context, a *app, c *client.Client, named []string) (
 		if n.State == "up" {
 			ids = append(ids, n.ID)
 		} else {
-			a.note("datanode: %s is %s and was not asked", n.ID, n.State)
+			a.note("datanode: %s is %s and was not asked", oneLine(n.ID), n.State)
 		}
 	}
 	if len(ids) == 0 {

@@ -157,7 +157,7 @@ func (e *emptying) look(ctx context.Context, c *client.Client) {
 		if e.bar != nil {
 			say = e.bar.say
 		}
-		say("%d replicas left on %s; blocked: %s", n.Replicas, e.id, n.Blocked)
+		say("%d replicas left on %s; blocked: %s", n.Replicas, e.id, oneLine(n.Blocked))
 	}
 	e.blocked = n.Blocked
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -49,7 +48,7 @@ func listJSON[T any](out *bufio.Writer, items iter.Seq2[T, error]) error {
 		if failed = err; failed != nil {
 			break
 		}
-		text, err := json.MarshalIndent(noNulls(item), "  ", "  ")
+		text, err := jsonText(noNulls(item), "  ", "  ")
 		if err != nil {
 			return err
 		}
@@ -69,11 +68,11 @@ func listLines[T any](out *bufio.Writer, items iter.Seq2[T, error]) error {
 		if err != nil {
 			return err
 		}
-		text, err := json.Marshal(noNulls(item))
+		text, err := jsonText(noNulls(item), "", "")
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(out, string(text))
+		fmt.Fprintln(out, text)
 		if out.Buffered() > 0 && out.Flush() != nil {
 			return nil // list reports it
 		}
@@ -118,7 +117,7 @@ type table struct {
 
 func (t *table) row(cells []string) {
 	for i, c := range cells {
-		if c == "" {
+		if cells[i] = printable(c); c == "" {
 			cells[i] = "-"
 		}
 	}
@@ -165,17 +164,9 @@ type field struct{ name, value string }
 func show[T any](a *app, item T, fields []field) error {
 	switch a.output {
 	case outputJSON:
-		text, err := json.MarshalIndent(noNulls(item), "", "  ")
-		if err != nil {
-			return err
-		}
-		return a.print("%s", text)
+		return printJSON(a, item, "  ")
 	case outputLines:
-		text, err := json.Marshal(noNulls(item))
-		if err != nil {
-			return err
-		}
-		return a.print("%s", text)
+		return printJSON(a, item, "")
 	}
 	width := 0
 	for _, f := range fields {
@@ -192,9 +183,21 @@ func show[T any](a *app, item T, fields []field) error {
 	return nil
 }
 
+func printJSON[T any](a *app, item T, indent string) error {
+	text, err := jsonText(noNulls(item), "", indent)
+	if err != nil {
+		return err
+	}
+	return a.write(text)
+}
+
 // print writes a line of data.
 func (a *app) print(format string, args ...any) error {
-	if _, err := fmt.Fprintf(a.stdout, format+"\n", args...); err != nil {
+	return a.write(printf(printable, format, args...))
+}
+
+func (a *app) write(line string) error {
+	if _, err := io.WriteString(a.stdout, line+"\n"); err != nil {
 		return fmt.Errorf("write the output: %w", err)
 	}
 	return nil

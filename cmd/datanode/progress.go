@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -55,7 +54,7 @@ func (p *progress) set(done, total int64) {
 
 // say prints a line above the bar.
 func (p *progress) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(p.all, format+"\n", args...) // as app.note
+	_, _ = io.WriteString(p.all, printf(printableLines, format+"\n", args...)) // as app.note
 }
 
 // end takes the bar away, so that what is printed next stands alone.

@@ -117,7 +117,7 @@ func (w *work) confirm(ctx context.Context, plans []plan, want, back string) err
 			w.a.note("… and %d more", len(plans)-i)
 			break
 		}
-		w.a.note("%s", p.Plan)
+		w.a.note("%s", oneLine(p.Plan))
 	}
 	_, _ = fmt.Fprintf(w.a.stderr, "%s. Type %s to go on: ", back, want)
 	line, err := bufio.NewReader(w.a.input(ctx)).ReadString('\n')
@@ -194,7 +194,7 @@ func (w *work) await(ctx context.Context, c *client.Client, admitted []wire.Subm
 	for i, s := range admitted {
 		ids[i] = s.Op
 		if i < notedOps {
-			w.a.note("operation %s", s.Op)
+			w.a.note("operation %s", oneLine(s.Op))
 		}
 	}
 	if more := len(ids) - notedOps; more > 0 {
