@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/datanode/datanode/raftlog/state"
@@ -111,22 +112,36 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 	start := ap.offset
 	r := &pieces{recv: c.Recv, hold: c.Hold, expect: req.Length}
 	if err := n.appendAll(ctx, ap, nil, r); err != nil {
-		return err
+		return n.halfAppended(err, ap, start)
 	}
 	return c.Reply(&wire.Locator{Extent: req.Extent, Offset: start, Length: ap.offset - start}, nil)
+}
+
+// halfAppended is the error of an append to a named extent, of which some pieces may be durable already. Others may
+// append behind them, so they stay, though no locator names them: a repetition appends all of the bytes once more.
+func (n *Node) halfAppended(err error, ap *appender, start uint64) error {
+	if ap.offset == start {
+		return err
+	}
+	typed := n.typed(wire.OpAppend, err)
+	typed.Outcome = wire.Unknown
+	typed.Detail += fmt.Sprintf("; extent %d holds the first %d bytes, from %d on", ap.extent.ID, ap.offset-start, start)
+	return typed
 }
 
 // pieces gathers chunks to appends of appendPiece bytes.
 type pieces struct {
 	recv   func() ([]byte, error)
 	hold   func(int) error // asks for memory
-	expect int64           // how many bytes will come, as far as the caller says; sizes the buffer
+	expect int64           // how many bytes will come; less than 0: the caller does not know
+	got    int64           // Invariant: got <= expect, unless expect is less than 0.
 	rest   []byte          // what was received beyond the last piece
 	buf    []byte
 	end    bool
 }
 
-// next is the next piece, valid until the following call. last tells that no byte follows it.
+// next is the next piece, valid until the following call. last tells that no byte follows it, and that
+// as many have come as were announced.
 func (r *pieces) next() (p []byte, last bool, err error) {
 	if r.buf == nil {
 		size := int64(appendPiece)
@@ -141,7 +156,7 @@ func (r *pieces) next() (p []byte, last bool, err error) {
 	r.buf = append(r.buf[:0], r.rest...)
 	r.rest = nil
 	for !r.end && len(r.buf) <= appendPiece {
-		chunk, err := r.recv()
+		chunk, err := r.receive()
 		if errors.Is(err, io.EOF) {
 			r.end = true
 			break
@@ -158,6 +173,20 @@ func (r *pieces) next() (p []byte, last bool, err error) {
 		r.buf = append(r.buf, chunk...)
 	}
 	return r.buf, true, nil
+}
+
+// receive is the next chunk, io.EOF after the last. A caller that sends more or less than it announced has
+// lost track of its bytes, or its input has changed meanwhile: what came is not what it meant to store.
+func (r *pieces) receive() ([]byte, error) {
+	chunk, err := r.recv()
+	r.got += int64(len(chunk))
+	switch {
+	case r.expect >= 0 && r.got > r.expect:
+		return nil, wire.Errorf(0, wire.CodeInvalid, "%d bytes were announced and more have come", r.expect)
+	case errors.Is(err, io.EOF) && r.got < r.expect:
+		return nil, wire.Errorf(0, wire.CodeInvalid, "%d bytes were announced and %d have come", r.expect, r.got)
+	}
+	return chunk, err
 }
 
 // collect reads chunks to the end, up to limit bytes.

@@ -8,10 +8,13 @@ import { formatLocator, parseLocator } from './lib/bodies.mjs';
 const usage = `usage: node cli.mjs [--addr HOST:PORT,...] put FILE|- | get LOCATOR | ls | rm EXTENT
 The address is also taken from DATANODE_ADDR; otherwise it is 127.0.0.1:7400.`;
 
+/** What to announce of a file: a pipe has no length, nor has a file under /proc, whatever its size says. */
+const lengthOf = (stat) => (stat.isFile() && stat.size > 0 ? BigInt(stat.size) : -1n);
+
 const commands = {
   async put(client, file) {
     const open = () => (file === '-' ? process.stdin : fs.createReadStream(file));
-    const length = file === '-' ? -1n : BigInt(fs.statSync(file).size);
+    const length = file === '-' ? -1n : lengthOf(fs.statSync(file));
     console.log(formatLocator(await client.put(open, { length })));
   },
   async get(client, text) {

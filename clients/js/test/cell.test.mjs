@@ -93,6 +93,12 @@ test('a put whose input breaks off is not stored', options, () => withClient(asy
   assert.ok((await client.status()).ready);
 }));
 
+test('a put of another length than it announced is refused', options, () => withClient(async (client) => {
+  for (const [length, came] of [[5, 3], [2, 3], [3_000_000, 2_999_999], [3_000_000, 3_000_001], [0, 20_000_000]]) {
+    await assert.rejects(put(client, pattern(came, 11), { length: BigInt(length) }), { codeName: 'invalid', outcome: 1 }, `${came} of ${length}`);
+  }
+}));
+
 test('without the feature of chunk offsets it works, too', options, async () => {
   const [host, port] = addr.split(',')[0].split(':');
   const conn = await Connection.dial({ host, port: Number(port), hello: { features: 0n } });
@@ -121,6 +127,7 @@ test('the command line', options, () => {
     assert.match(row(), /deleted/);
     assert.equal(run('get', text).status, 3);
     assert.equal(run('put').status, 2);
+    if (fs.existsSync('/proc/version')) assert.equal(run('put', '/proc/version').status, 0); // its size is 0
   } finally {
     fs.rmSync(dir, { recursive: true });
   }
