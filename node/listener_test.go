@@ -1,10 +1,12 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"testing"
@@ -13,6 +15,18 @@ import (
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/wire"
 )
+
+// dialFromElsewhere dials from an address that hardly any other connection has, if the system has as many: a
+// node makes an address wait whose connections end too often for what they did.
+func dialFromElsewhere(ctx context.Context, addr string) (net.Conn, error) {
+	n := rand.Uint32()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(n>>16)|0x40, byte(n>>8), byte(n)|1)}}
+	nc, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil && ctx.Err() == nil { // a system with one loopback address
+		return dialTCP(ctx, addr)
+	}
+	return nc, err
+}
 
 // loneListener is a listener of TLS without a node behind it, with a short deadline.
 func loneListener(t *testing.T, secure bool) *listener {

@@ -5,7 +5,6 @@ import (
 	"context"
 	goflag "flag"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -38,16 +37,10 @@ func (c *cell) tamperedClient(p *wiretest.Proxy) *client.Client {
 	return cl
 }
 
-// behind dials through the proxy. Each connection comes from an address of its own, if the system has as many: a
-// node makes an address wait whose connections end as often as those of the proxy do.
+// behind dials through the proxy.
 func behind(p *wiretest.Proxy) func(context.Context, string) (net.Conn, error) {
 	return func(ctx context.Context, addr string) (net.Conn, error) {
-		n := rand.Uint32()
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(n>>16)|0x40, byte(n>>8), byte(n)|1)}}
-		nc, err := d.DialContext(ctx, "tcp", addr)
-		if err != nil && ctx.Err() == nil { // a system with one loopback address
-			nc, err = dialTCP(ctx, addr)
-		}
+		nc, err := dialFromElsewhere(ctx, addr)
 		if err != nil {
 			return nil, err
 		}

@@ -258,7 +258,7 @@ func TestStrangersAreRefused(t *testing.T) {
 }
 
 func (s stranger) come(t *testing.T, o *office, addr string) net.Conn {
-	nc, err := net.Dial("tcp", addr)
+	nc, err := dialFromElsewhere(t.Context(), addr)
 	if err != nil {
 		t.Fatal(err)
 	}
