@@ -100,10 +100,13 @@ func (p *peers) connect(ctx context.Context, addr string) (*mux.Conn, error) {
 		}
 	}
 	conn, err := mux.Client(ctx, nc, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", addr, err)
+	switch {
+	case err == nil:
+		return conn, nil
+	case p.secure == nil && wire.CodeOf(err) == wire.CodeConnection && !mux.AtFault(err):
+		return nil, fmt.Errorf("%s: %w; a node hangs up on others without --tls-cert, --tls-key and --tls-ca when it speaks TLS only, and on more connections than it takes from one address", addr, err)
 	}
-	return conn, nil
+	return nil, fmt.Errorf("%s: %w", addr, err)
 }
 
 // all are the connections that work now.

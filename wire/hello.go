@@ -60,8 +60,12 @@ func Negotiate(mine, theirs *Hello) (Agreed, error) {
 	}
 	version := min(mine.MaxVersion, theirs.MaxVersion)
 	if version < max(mine.MinVersion, theirs.MinVersion) {
-		return Agreed{}, Errorf(0, CodeProtocol, "no common protocol version: peer %q speaks %d to %d, this side %d to %d",
-			theirs.Node, theirs.MinVersion, theirs.MaxVersion, mine.MinVersion, mine.MaxVersion)
+		older := "this side"
+		if theirs.MaxVersion < mine.MaxVersion {
+			older = "the peer"
+		}
+		return Agreed{}, Errorf(0, CodeProtocol, "no common protocol version: peer %q speaks %d to %d, this side %d to %d; upgrade %s, the older of the two",
+			theirs.Node, theirs.MinVersion, theirs.MaxVersion, mine.MinVersion, mine.MaxVersion, older)
 	}
 	if mine.Cell != "" && theirs.Cell != "" && mine.Cell != theirs.Cell {
 		return Agreed{}, Errorf(0, CodeWrongCell, "peer %q is of cell %q, this side of %q", theirs.Node, theirs.Cell, mine.Cell)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -118,4 +119,12 @@ func nodeAddr(ctx context.Context, c *client.Client, id string) (string, error) 
 	}
 	n, err := findNode(ctx, c, id)
 	return n.Addr, err
+}
+
+// ofNode names the node that a call was for, if it was for one.
+func ofNode(id string, err error) error {
+	if id == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", id, err)
 }

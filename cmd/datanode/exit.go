@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
 )
 
 // The exit codes. They are a contract: never changed, only appended.
@@ -70,18 +70,34 @@ func exitCode(ctx context.Context, err error) int {
 
 // explainError says what to do where the error itself cannot know it.
 func explainError(ctx context.Context, err error) string {
-	coded := (*codedError)(nil)
+	coded, away := (*codedError)(nil), (*client.Unreachable)(nil)
 	switch {
+	case errors.As(err, &away):
+		return err.Error() + adviceFor(away)
 	case errors.As(err, &coded):
 		return err.Error()
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "interrupted"
-	case wire.CodeOf(err) == wire.CodeUnavailable && strings.Contains(err.Error(), "reset by peer"):
-		return err.Error() + " with --addr; a node that speaks TLS only wants --tls-cert, --tls-key and --tls-ca"
-	case wire.CodeOf(err) == wire.CodeUnavailable && strings.Contains(err.Error(), "could be reached"):
-		return err.Error() + " with --addr; datanode dev starts a cell on this machine"
 	case wire.CodeOf(err) == wire.CodeDeadline:
 		return err.Error() + "; the node did not answer in time"
 	}
 	return err.Error()
+}
+
+// adviceFor is what to do when no node could be connected to.
+func adviceFor(u *client.Unreachable) string {
+	var advice string
+	switch {
+	case u.Silent && u.Addr != "":
+		advice = "; check that it runs; node ls tells what the cell knows of it"
+	case u.Silent:
+		advice = "; check that a node is running there, or name other addresses with --addr; datanode dev starts a cell on this machine"
+	}
+	switch {
+	case u.HungUp && u.TLS:
+		advice += "; a node hangs up on TLS when it has no certificate, and on more connections than it takes from one address"
+	case u.HungUp:
+		advice += "; a node hangs up on callers without --tls-cert, --tls-key and --tls-ca when it speaks TLS only, and on more connections than it takes from one address"
+	}
+	return advice
 }

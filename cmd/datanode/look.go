@@ -64,7 +64,7 @@ func newConnsCommand(a *app) *cobra.Command {
 			}
 			reply, err := c.Conns(ctx, addr)
 			if err != nil {
-				return err
+				return ofNode(node, err)
 			}
 			type conn = wire.Connection
 			return list(a, items(reply.Conns),
@@ -122,7 +122,7 @@ func newStatusCommand(a *app) *cobra.Command {
 			}
 			s, err := c.StatusOf(ctx, addr)
 			if err != nil {
-				return err
+				return ofNode(node, err)
 			}
 			return show(a, s, statusFields(s))
 		}),

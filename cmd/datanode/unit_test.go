@@ -15,6 +15,7 @@ import (
 
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -46,6 +47,38 @@ func TestExitCodes(t *testing.T) {
 	cancel()
 	if got := exitCode(ctx, refusal(wire.CodeCancelled)); got != exitInterrupted {
 		t.Errorf("interrupted: exit code %d, want %d", got, exitInterrupted)
+	}
+}
+
+// What to do about a cell that cannot be reached depends on what was there instead.
+func TestAdvice(t *testing.T) {
+	e := wire.Errorf(wire.OpStatus, wire.CodeUnavailable, "no node of the cell could be reached: a:1: it is so")
+	for _, tc := range []struct {
+		away   client.Unreachable
+		has    []string
+		hasNot []string
+	}{
+		{client.Unreachable{Silent: true}, []string{"it is so; check that a node is running there", "--addr", "datanode dev"}, []string{"--tls-cert"}},
+		{client.Unreachable{Silent: true, Addr: "b:1"}, []string{"node ls"}, []string{"--addr", "datanode dev", "--tls-cert"}},
+		{client.Unreachable{HungUp: true}, []string{"--tls-cert", "more connections than it takes"}, []string{"--addr", "datanode dev"}},
+		{client.Unreachable{HungUp: true, TLS: true}, []string{"no certificate", "more connections than it takes"}, []string{"--addr", "--tls-cert"}},
+		{client.Unreachable{HungUp: true, Silent: true}, []string{"--addr", "--tls-cert"}, nil},
+		{client.Unreachable{}, nil, []string{";", "--addr", "--tls-cert"}},
+	} {
+		tc.away.Err = e
+		for _, err := range []error{&tc.away, ofNode("n2", &tc.away), withCode(exitUnavailable, "gave up: %w", &tc.away)} {
+			text := explainError(t.Context(), err)
+			for _, part := range tc.has {
+				if !strings.Contains(text, part) {
+					t.Errorf("%+v: %q lacks %q", tc.away, text, part)
+				}
+			}
+			for _, part := range tc.hasNot {
+				if strings.Contains(text, part) {
+					t.Errorf("%+v: %q has %q", tc.away, text, part)
+				}
+			}
+		}
 	}
 }
 

@@ -125,7 +125,10 @@ func TestUnreachableCellSaysWhatWasTried(t *testing.T) {
 	if wire.CodeOf(err) != wire.CodeUnavailable || wire.OutcomeOf(err) != wire.NotDone {
 		t.Fatalf("%v: code %v, outcome %v; want unavailable, not done", err, wire.CodeOf(err), wire.OutcomeOf(err))
 	}
-	for _, part := range []string{n1.addr() + ": connection refused", n2.addr() + ": connection refused", "check that a node is running"} {
+	if away := (*Unreachable)(nil); !errors.As(err, &away) || !away.Silent || away.HungUp || away.Addr != "" {
+		t.Errorf("%+v, want Silent and no more", away)
+	}
+	for _, part := range []string{n1.addr() + ": connection refused", n2.addr() + ": connection refused"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q lacks %q", err, part)
 		}

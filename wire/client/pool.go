@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -91,7 +90,7 @@ func (p *pool) dialing(s *slot, giveUp context.CancelFunc) error {
 
 // open dials addr and greets what is there. The caller has the slot's turn.
 func (p *pool) open(ctx context.Context, s *slot, addr string) (*mux.Conn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.DialTimeout, fmt.Errorf("no connection within %s", p.opts.DialTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.DialTimeout, slowDial{p.opts.DialTimeout})
 	defer cancel()
 	if err := p.dialing(s, cancel); err != nil {
 		return nil, err

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -51,10 +49,13 @@ func (c *Client) run(ctx context.Context, op wire.OpType, to route, safe safety,
 	if to.addr != "" {
 		addrs, first = []string{to.addr}, 0
 	}
-	t := trial{op: op, addrs: addrs, said: make([]string, len(addrs)), start: c.opts.Clock.Now()}
+	t := trial{op: op, addr: to.addr, tls: c.opts.TLS != nil, addrs: addrs, said: make([]error, len(addrs)), start: c.opts.Clock.Now()}
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		for i := range addrs {
 			at := (first + i) % len(addrs)
+			if t.verdict(at) != 0 {
+				continue
+			}
 			err := c.attempt(ctx, addrs[at], attempt)
 			if err == nil {
 				if to.addr == "" {
@@ -69,7 +70,7 @@ func (c *Client) run(ctx context.Context, op wire.OpType, to route, safe safety,
 				return t.ended(ctx)
 			}
 		}
-		if t.tried(c.opts.Clock.Now()) >= t.patience(&c.opts) {
+		if t.settled() || t.tried(c.opts.Clock.Now()) >= t.patience(&c.opts) {
 			return t.unavailable()
 		}
 		if err := c.pause(ctx, pause); err != nil {
@@ -77,12 +78,6 @@ func (c *Client) run(ctx context.Context, op wire.OpType, to route, safe safety,
 		}
 	}
 }
-
-// notConnected is a failure before anything was sent.
-type notConnected struct{ cause error }
-
-func (e *notConnected) Error() string { return dialText(e.cause) }
-func (e *notConnected) Unwrap() error { return e.cause }
 
 func (c *Client) attempt(ctx context.Context, addr string, attempt func(*mux.Conn) error) error {
 	conn, err := c.conns.get(ctx, addr)
@@ -113,8 +108,10 @@ func (c *Client) pause(ctx context.Context, d time.Duration) error {
 // trial is what became of the attempts of one call.
 type trial struct {
 	op      wire.OpType
+	addr    string // the one address it is for; empty: any of the cell's
+	tls     bool
 	addrs   []string
-	said    []string // by address: how the newest attempt there failed
+	said    []error // by address: how the newest attempt there failed
 	start   time.Time
 	again   bool // the newest failure may be retried
 	reached bool // a node has answered, or at least been connected to
@@ -123,17 +120,32 @@ type trial struct {
 
 // note records how an attempt at addrs[at] failed.
 func (t *trial) note(at int, err error, safe safety) {
+	t.said[at] = err
 	if no := (*notConnected)(nil); errors.As(err, &no) {
-		t.again, t.said[at] = true, no.Error()
+		t.again = true
 		return
 	}
 	t.reached = true
 	t.again = safe(err)
 	t.unknown = t.unknown || wire.OutcomeOf(err) == wire.Unknown
-	t.said[at] = err.Error()
-	if e := (*wire.Error)(nil); errors.As(err, &e) {
-		t.said[at] = e.Detail
+}
+
+// verdict is what the other side at addrs[at] has said for good, see notConnected; 0: nothing.
+func (t *trial) verdict(at int) wire.Code {
+	if no := (*notConnected)(nil); errors.As(t.said[at], &no) {
+		return no.verdict()
 	}
+	return 0
+}
+
+// settled tells whether nothing is left to try.
+func (t *trial) settled() bool {
+	for at := range t.addrs {
+		if t.verdict(at) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func (t *trial) tried(now time.Time) time.Duration { return now.Sub(t.start) }
@@ -171,40 +183,56 @@ func (t *trial) outcome() wire.Outcome {
 
 func (t *trial) unavailable() error {
 	e := &wire.Error{Op: t.op, Code: wire.CodeUnavailable, Outcome: t.outcome()}
-	if !t.reached {
-		e.Detail = fmt.Sprintf("no node of the cell could be reached: %s; check that a node is running there, or name other addresses", t.answers())
+	switch {
+	case t.settled():
+		e.Code, e.Detail = t.verdict(0), t.answers()
 		return e
+	case !t.reached:
+		return t.unreachable(e)
 	}
 	e.Detail = fmt.Sprintf("the cell does not serve this now: %s; try again when most of its nodes are up", t.answers())
-	if t.unknown {
+	if t.unknown && changes(t.op) {
 		e.Detail += ", and look first whether it was done"
 	}
 	return e
 }
 
-func (t *trial) answers() string {
-	var all []string
-	for i, said := range t.said {
-		if said != "" {
-			all = append(all, t.addrs[i]+": "+said)
+func (t *trial) unreachable(e *wire.Error) error {
+	e.Detail = "no node of the cell could be reached: " + t.answers()
+	if t.addr != "" {
+		e.Detail = "the node could not be reached: " + t.answers()
+	}
+	u := &Unreachable{Err: e, Addr: t.addr, TLS: t.tls}
+	for _, err := range t.said {
+		if no := (*notConnected)(nil); errors.As(err, &no) {
+			u.Silent = u.Silent || no.silent()
+			u.HungUp = u.HungUp || no.hungUp()
 		}
 	}
-	return strings.Join(all, "; ")
+	return u
 }
 
-// dialText is why a connection was not made, without what the reader knows: "dial tcp 127.0.0.1:7400:".
-func dialText(err error) string {
-	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Err != nil {
-		err = op.Err
+// changes tells whether a call leaves the cell other than it was.
+func changes(op wire.OpType) bool {
+	switch op {
+	case wire.OpPut, wire.OpAppend, wire.OpSubmit, wire.OpCancel, wire.OpSetting,
+		wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback:
+		return true
 	}
-	if call := (*os.SyscallError)(nil); errors.As(err, &call) {
-		err = call.Err
+	return false
+}
+
+func (t *trial) answers() string {
+	var all []string
+	for i, err := range t.said {
+		if err == nil {
+			continue
+		}
+		text := err.Error()
+		if e := (*wire.Error)(nil); !errors.As(err, new(*notConnected)) && errors.As(err, &e) {
+			text = e.Detail
+		}
+		all = append(all, t.addrs[i]+": "+text)
 	}
-	if e := (*wire.Error)(nil); errors.As(err, &e) {
-		return e.Detail
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "no connection in time"
-	}
-	return err.Error()
+	return strings.Join(all, "; ")
 }
