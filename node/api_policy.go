@@ -20,6 +20,9 @@ func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall, req wire.
 		return wire.Errorf(c.Op(), wire.CodeInvalid, "%v", err)
 	}
 	module, err := collect(c.Recv, MaxModuleBytes)
+	if wire.CodeOf(err) == wire.CodeInvalid {
+		return wire.Errorf(c.Op(), wire.CodeEnvelope, "policy refused (too-large): %v: build without symbols", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (p *dearPolicy) Within(b state.Budget) policies.Policy { return &dearPolicy
 
 func (p *dearPolicy) Score(ctx context.Context, facts []policies.Facts, out []policies.Score) (uint64, error) {
 	if allowed := p.budget.Of(len(facts)); allowed < dearCost {
-		return 0, fmt.Errorf("its budget of %d units is spent (policy-batch-budget)", allowed)
+		return 0, fmt.Errorf("policy %s: its budget of %d units is spent (policy-batch-budget)", p.Info().Name, allowed)
 	}
 	if _, err := p.Policy.Score(ctx, facts, out); err != nil {
 		return 0, err
@@ -73,7 +73,7 @@ func TestBudgetIsASetting(t *testing.T) {
 		t.Helper()
 		d := c.decisionOfCreate()
 		if d.Policy != policies.Native().Info().Digest || d.Budget != 96<<10 ||
-			!strings.Contains(d.Fallback, "its budget of 98304 units is spent (policy-batch-budget)") {
+			d.Fallback != "policy flat failed: its budget of 98304 units is spent (policy-batch-budget)" {
 			t.Errorf("decided by %s within %d units, fallback %q; want the native default, because 98304 units are spent", d.Policy, d.Budget, d.Fallback)
 		}
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"strings"
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -102,8 +103,13 @@ func (r *registry) ask(ctx context.Context, view *state.View, facts []policies.F
 	if nativeErr != nil {
 		panic("node: the native default policy failed: " + nativeErr.Error()) // it has no way to
 	}
-	native.fallback, native.budget = "policy "+policy.Info().Name+" failed: "+err.Error(), allowed
+	native.fallback, native.budget = failedText(policy.Info().Name, err), allowed
 	return native
+}
+
+// failedText names the policy once: its errors do too.
+func failedText(policy string, err error) string {
+	return "policy " + policy + " failed: " + strings.TrimPrefix(err.Error(), "policy "+policy+": ")
 }
 
 func askOne(ctx context.Context, p policies.Policy, facts []policies.Facts, pairs []policies.Pair) (*answer, error) {

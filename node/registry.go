@@ -18,8 +18,8 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// MaxModuleBytes bounds a policy module.
-const MaxModuleBytes = 16 << 20
+// MaxModuleBytes bounds a policy module: what any gate lets pass.
+const MaxModuleBytes = 8 << 20
 
 // registry keeps the policies that the log names: the bytes of their modules on disk, by digest, and each
 // policy compiled with its configuration. A module that is not here yet is fetched from a node that has it.

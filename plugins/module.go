@@ -13,6 +13,17 @@ import (
 	"github.com/datanode/datanode/policies"
 )
 
+// MaxModuleBytes is the most that a module can have.
+const MaxModuleBytes = maxModuleBytes
+
+// CheckSize refuses a module that has more bytes, so that nobody has to read or send all of it to be told.
+func CheckSize(bytes int) error {
+	if bytes > MaxModuleBytes {
+		return refuse(TooLarge, "more than %d bytes: build without symbols, e.g. -ldflags='-s -w'", MaxModuleBytes)
+	}
+	return nil
+}
+
 // maxInstances of one module. The leader asks one batch after the other; the rest is for a console
 // or a command line that asks at the same time. A Go guest takes 4 MiB of memory for each.
 const maxInstances = 4

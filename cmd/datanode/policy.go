@@ -11,15 +11,18 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// maxModuleBytes bounds what is read of a module before it is checked.
-const maxModuleBytes = 64 << 20
-
 const policyHelp = `Policies choose what goes first and who yields, among outcomes that are all safe. From nothing to one that decides:
 
-  datanode policy new my-policy        write a folder to begin with
-  datanode policy test my-policy       build it, and hold it against its cases
-  datanode policy build my-policy      make my-policy/my-policy.wasm
-  datanode policy load my-policy/my-policy.wasm --activate`
+  datanode policy new my-policy                    write a folder to begin with
+  datanode policy build my-policy                  make my-policy/my-policy.wasm
+  datanode policy check my-policy/my-policy.wasm   put it through the load gate
+  datanode policy test my-policy                   build it, and hold it against its cases
+  datanode policy bench my-policy/my-policy.wasm   measure what its decisions take
+  datanode policy load my-policy/my-policy.wasm    bring it into the cell; it decides nothing yet
+  datanode policy activate my-policy               let it decide from now on
+  datanode policy rollback                         let the one before decide again
+  datanode policy ls                               list those that are loaded
+  datanode policy show my-policy                   describe one of them`
 
 func newPolicyCommand(a *app) *cobra.Command {
 	return group("policy", "Write, try, load, activate and roll back policies", policyHelp,
@@ -40,7 +43,7 @@ func newPolicyLoadCommand(a *app) *cobra.Command {
 			if isDir(args[0]) {
 				return usagef("%s is a folder: make a module of it with policy build, and load that", args[0])
 			}
-			module, err := a.readWhole(ctx, args[0], maxModuleBytes)
+			module, err := a.readModule(ctx, args[0])
 			if err != nil {
 				return err
 			}

@@ -101,7 +101,7 @@ func (a *app) benchPolicies(ctx context.Context, names []string, o offline, each
 		for i, name := range names {
 			s, err := a.benchSubject(ctx, h, name, config)
 			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+				return err
 			}
 			if i > 0 && s.name == subjects[0].name {
 				s.name = name // a name that tells them apart
@@ -127,10 +127,10 @@ func (a *app) benchSubject(ctx context.Context, h *plugins.Host, name string, co
 	}
 	m, err := h.CompileWith(ctx, module, config) // the host closes it
 	if err != nil {
-		return s, err
+		return s, fmt.Errorf("%s: %w", name, err)
 	}
 	if err := policies.CheckConfigSchema(m.ConfigSchema(), config); err != nil {
-		return s, usagef("%w", err)
+		return s, usagef("%s: %w", name, err)
 	}
 	report := m.Report()
 	return benchSubject{report.Name, m, report.Budget, int64(report.MemoryPagesUsed) * pageBytes}, nil

@@ -41,10 +41,12 @@ func newPolicyCheckCommand(a *app) *cobra.Command {
 				return err
 			}
 			module, err := a.moduleOf(ctx, argOr(args, "."))
-			if err == nil && module == nil {
+			switch {
+			case err != nil:
+				err = a.checked(plugins.Report{}, nil, err)
+			case module == nil:
 				return a.checkedNative()
-			}
-			if err == nil {
+			default:
 				err = a.withHost(ctx, o.budget, func(h *plugins.Host) error { return a.checkModule(ctx, h, module, o.config) })
 			}
 			return a.timedOut(ctx, err)

@@ -52,6 +52,8 @@ type tested struct {
 	Want  string `json:"want"`
 	Got   string `json:"got"`
 	OK    bool   `json:"ok"`
+	// Failed says that the policy did not answer, and Got why.
+	Failed bool `json:"failed,omitempty"`
 }
 
 func newPolicyTestCommand(a *app) *cobra.Command {
@@ -107,7 +109,8 @@ type policyTest struct {
 
 	all    []tested
 	files  int
-	failed int
+	others int // cases that were answered otherwise
+	failed int // and those that were not answered
 }
 
 // caseFile is a file of cases with the configuration that it asks for.
@@ -155,6 +158,9 @@ func (t *policyTest) read(ctx context.Context, module string, names []string) ([
 	}
 	files := make([]caseFile, len(names))
 	for i, name := range names {
+		if isDir(name) {
+			return nil, usagef("%s is a folder; name the files of cases in it: %s", name, filepath.Join(name, "*.txt"))
+		}
 		text, err := t.readWhole(ctx, name, maxCasesBytes)
 		if err != nil {
 			return nil, err
@@ -175,7 +181,7 @@ func (t *policyTest) read(ctx context.Context, module string, names []string) ([
 // casesBeside are the cases in the folder of a policy, or that of its module.
 func casesBeside(module string) ([]string, error) {
 	if module == moduleNative || module == moduleDefault || module == "-" {
-		return nil, usagef("which cases for %s? None are named", module)
+		return nil, usagef("which cases for %s? Name their files after it: datanode policy test %[1]s cases/*.txt", module)
 	}
 	if _, err := os.Stat(module); errors.Is(err, fs.ErrNotExist) {
 		return nil, withCode(exitNotFound, "there is no file or folder %s", module)
@@ -232,11 +238,15 @@ func (t *policyTest) try(ctx context.Context, p policies.Policy, files []caseFil
 		}
 		t.files++
 		for _, o := range outcomes {
-			t.all = append(t.all, tested{File: o.File, Line: o.Line, Asked: o.Asked, Want: o.Want, Got: o.Got, OK: o.OK()})
-			if o.OK() {
+			t.all = append(t.all, tested{File: o.File, Line: o.Line, Asked: o.Asked, Want: o.Want, Got: o.Got, OK: o.OK(), Failed: o.Failed})
+			switch {
+			case o.OK():
 				continue
+			case o.Failed:
+				t.failed++
+			default:
+				t.others++
 			}
-			t.failed++
 			if err := t.differs(o); err != nil {
 				return err
 			}
@@ -259,7 +269,10 @@ func (t *policyTest) differs(o cases.Outcome) error {
 		return nil // all are listed in the end
 	}
 	want := o.Want
-	if want == "" {
+	switch {
+	case want == "" && o.Failed:
+		want = "(any answer)"
+	case want == "":
 		want = "(no answer yet: --rewrite takes over what came)"
 	}
 	return t.print("%s:%d: %s\n  - %s\n  + %s", o.File, o.Line, o.Asked, want, o.Got)
@@ -271,15 +284,26 @@ func (t *policyTest) conclude() error {
 			return err
 		}
 	}
+	all, unanswered := plural(len(t.all), "case"), ""
+	if t.failed > 0 {
+		unanswered = plural(t.failed, "case") + " of " + count(len(t.all)) + " got no answer"
+	}
 	switch {
 	case t.rewrite:
-		t.note("%s in %s, %s rewritten", plural(len(t.all), "case"), plural(t.files, "file"), plural(t.failed, "answer"))
+		t.note("%s in %s, %s rewritten", all, plural(t.files, "file"), plural(t.others, "answer"))
+		if t.failed > 0 {
+			return withCode(exitFailed, "%s; their lines are left as they are", unanswered)
+		}
 	case len(t.all) == 0:
 		return withCode(exitFailed, "%s without any case", plural(t.files, "file"))
+	case t.others > 0 && t.failed > 0:
+		return withCode(exitFailed, "%s, and %d another one; --rewrite takes over those that there are", unanswered, t.others)
 	case t.failed > 0:
-		return withCode(exitFailed, "%d of %s got another answer; --rewrite takes it over", t.failed, plural(len(t.all), "case"))
+		return withCode(exitFailed, "%s", unanswered)
+	case t.others > 0:
+		return withCode(exitFailed, "%d of %s got another answer; --rewrite takes it over", t.others, all)
 	default:
-		t.note("%s in %s, all as wanted", plural(len(t.all), "case"), plural(t.files, "file"))
+		t.note("%s in %s, all as wanted", all, plural(t.files, "file"))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -38,9 +39,23 @@ func (a *app) moduleOf(ctx context.Context, name string) ([]byte, error) {
 		return plugins.Default(), nil
 	}
 	if !isDir(name) {
-		return a.readWhole(ctx, name, maxModuleBytes)
+		return a.readModule(ctx, name)
 	}
 	return a.moduleIn(ctx, name)
+}
+
+// readModule reads a module. One that is too large is refused as the gate would.
+func (a *app) readModule(ctx context.Context, name string) ([]byte, error) {
+	in, _, err := a.open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	module, err := io.ReadAll(io.LimitReader(in, plugins.MaxModuleBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	return module, plugins.CheckSize(len(module))
 }
 
 // moduleIn builds the policy in a folder, and leaves nothing in it.
@@ -57,7 +72,7 @@ func (a *app) moduleIn(ctx context.Context, dir string) (module []byte, err erro
 	if _, err := a.compile(ctx, dir, out); err != nil {
 		return nil, err
 	}
-	return a.readWhole(ctx, out, maxModuleBytes)
+	return a.readModule(ctx, out)
 }
 
 func isDir(name string) bool {

@@ -61,7 +61,7 @@ func (l Lang) Install() string {
 	case Go:
 		return "Go, from https://go.dev/dl"
 	case C:
-		return "clang and lld: apt install clang-14 lld-14"
+		return "clang and lld, 14 or newer: apt install clang lld"
 	case Rust:
 		return "rustc with the target wasm32-unknown-unknown: apt install rustc libstd-rust-dev-wasm32 lld-14, or rustup target add wasm32-unknown-unknown"
 	case AssemblyScript:
@@ -92,10 +92,16 @@ func LangOf(dir string) (Lang, error) {
 type MissingError struct {
 	Lang  Lang
 	Tried []string
+	// Locked is a folder whose package-lock.json names the compiler; "" for none.
+	Locked string
 }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("no compiler for policies in %s (looked for %s); install %s", e.Lang, strings.Join(e.Tried, ", "), e.Lang.Install())
+	install := e.Lang.Install()
+	if e.Locked != "" {
+		install = "Node.js 20 or newer, and then run npm ci in " + e.Locked
+	}
+	return fmt.Sprintf("no compiler for policies in %s (looked for %s); install %s", e.Lang, strings.Join(e.Tried, ", "), install)
 }
 
 // FailedError says that a compiler has refused the source.
@@ -116,8 +122,8 @@ type Options struct {
 }
 
 // Policy builds the policy in dir into the file out. Where the folder has no binding of its own, it is
-// built with that of this program. The error is a *MissingError where there is no compiler, and a
-// *FailedError where it refuses the source.
+// built with that of this program. The error is a *MissingError where there is no compiler, a
+// *FailedError where it refuses the source, and that of ctx where it was stopped.
 func Policy(ctx context.Context, dir, out string, o Options) error {
 	l, err := LangOf(dir)
 	if err != nil {
@@ -142,7 +148,10 @@ func Policy(ctx context.Context, dir, out string, o Options) error {
 
 func run(ctx context.Context, cmd *exec.Cmd) error {
 	text, err := cmd.CombinedOutput()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && ctx.Err() == nil {
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err() // it did not fail, it was stopped
+	}
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return &FailedError{Command: strings.Join(cmd.Args, " "), Output: string(text)}
 	}
 	return err

@@ -2,12 +2,14 @@ package build
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func write(t *testing.T, dir, name, text string) {
@@ -45,6 +47,56 @@ func TestMissingCompiler(t *testing.T) {
 		var missing *MissingError
 		if !errors.As(err, &missing) || missing.Lang != l || !strings.Contains(err.Error(), l.Install()) {
 			t.Errorf("%s: %v", l, err)
+		}
+	}
+}
+
+// npm ci brings the compiler that a package-lock.json names.
+func TestMissingIsLocked(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	above := t.TempDir()
+	dir := filepath.Join(above, "policies", "mine")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, AssemblyScript.Main(), "")
+	write(t, above, "package-lock.json", "{}")
+	err := Policy(t.Context(), dir, filepath.Join(dir, "out.wasm"), Options{})
+	if want := "npm ci in " + above; err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("%v, want ... %s", err, want)
+	}
+}
+
+// A compiler that was stopped is not one that is missing, nor one that has refused the source: neither when it is
+// asked what it is, nor when it compiles.
+func TestStopped(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip("no program to wait for")
+	}
+	path := t.TempDir()
+	t.Setenv("PATH", path)
+	for _, name := range []string{"clang", "rustc", "node", "wat2wasm"} {
+		write(t, path, name, "#!/bin/sh\nexec "+sleep+" 600\n")
+		if err := os.Chmod(filepath.Join(path, name), 0o700); err != nil { //nolint:gosec // to be run
+			t.Fatal(err)
+		}
+	}
+	for _, l := range []Lang{C, Rust, AssemblyScript, WAT} {
+		dir := t.TempDir()
+		write(t, dir, l.Main(), "")
+		if l == AssemblyScript {
+			asc := filepath.Join(dir, "node_modules/assemblyscript/bin")
+			if err := os.MkdirAll(asc, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, asc, "asc.js", "")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		err := Policy(ctx, dir, filepath.Join(dir, "out.wasm"), Options{})
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v, want that the time was up", l, err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // ascVersion is what package.json in plugins/guest/assemblyscript pins.
@@ -13,6 +14,17 @@ const ascVersion = "0.28.20"
 
 // stackBytes is the stack of a guest in C and Rust. It lies below the data, so that an overflow traps.
 const stackBytes = "8192"
+
+// abandonAfter is how long a program that was stopped is waited for: one that it has started may live on, and hold
+// on to what it writes to.
+const abandonAfter = time.Second
+
+// program is a command that ends with ctx.
+func program(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = abandonAfter
+	return cmd
+}
 
 // command is the compiler's command line for a policy in dir.
 func command(ctx context.Context, l Lang, dir, out string, o Options) (*exec.Cmd, error) {
@@ -22,22 +34,22 @@ func command(ctx context.Context, l Lang, dir, out string, o Options) (*exec.Cmd
 	}
 	switch l {
 	case Go:
-		cmd := exec.CommandContext(ctx, compiler, "build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w", "-o", out, ".")
+		cmd := program(ctx, compiler, "build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w", "-o", out, ".")
 		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOWORK=off")
 		return cmd, nil
 	case C:
-		return exec.CommandContext(ctx, compiler, "--target=wasm32", "-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-nostdlib",
+		return program(ctx, compiler, "--target=wasm32", "-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-nostdlib",
 			"-ffreestanding", "-fvisibility=hidden", "-I.",
 			"-Wl,--no-entry,--strip-all,--gc-sections,--stack-first,-z,stack-size="+stackBytes, "-o", out, l.Main()), nil
 	case Rust:
-		return exec.CommandContext(ctx, compiler, "--target", "wasm32-unknown-unknown", "--crate-type", "cdylib", "--edition", "2021",
+		return program(ctx, compiler, "--target", "wasm32-unknown-unknown", "--crate-type", "cdylib", "--edition", "2021",
 			"-C", "opt-level=2", "-C", "lto", "-C", "panic=abort", "-C", "strip=symbols", "-C", "link-arg=-zstack-size="+stackBytes,
 			"-o", out, l.Main()), nil
 	case AssemblyScript:
-		return exec.CommandContext(ctx, "node", compiler, l.Main(), "--outFile", out, "-Osize", "--noAssert", "--runtime", "stub",
+		return program(ctx, "node", compiler, l.Main(), "--outFile", out, "-Osize", "--noAssert", "--runtime", "stub",
 			"--use", "abort=", "--exportStart", "_initialize", "--noColors"), nil
 	}
-	return exec.CommandContext(ctx, compiler, l.Main(), "-o", out), nil
+	return program(ctx, compiler, l.Main(), "-o", out), nil
 }
 
 // find gives the path of the language's compiler: the first candidate that can build for WebAssembly
@@ -48,8 +60,38 @@ func find(ctx context.Context, l Lang, dir string, o Options) (string, error) {
 		if path, err := lookup(l, name); err == nil && fits(ctx, l, path, o) {
 			return path, nil
 		}
+		if err := ctx.Err(); err != nil {
+			return "", err // a compiler that was stopped had no time to say what it is
+		}
 	}
-	return "", &MissingError{Lang: l, Tried: tried}
+	missing := &MissingError{Lang: l, Tried: tried}
+	if l == AssemblyScript {
+		missing.Locked = lockedIn(dir)
+	}
+	return "", missing
+}
+
+// lockedIn is the folder, dir or one above it, whose package-lock.json npm ci would follow; "" for none.
+func lockedIn(dir string) string {
+	for _, at := range upwards(dir) {
+		if _, err := os.Stat(filepath.Join(at, "package-lock.json")); err == nil {
+			return at
+		}
+	}
+	return ""
+}
+
+// upwards is a folder, and all that it is in.
+func upwards(dir string) []string {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return nil
+	}
+	all := []string{at}
+	for up := filepath.Dir(at); up != at; up = filepath.Dir(at) {
+		all, at = append(all, up), up
+	}
+	return all
 }
 
 func candidates(l Lang, dir string, o Options) []string {
@@ -76,14 +118,8 @@ func ascCandidates(dir string, o Options) []string {
 	if node, err := filepath.Abs(o.Node); err == nil && o.Node != "" {
 		paths = append(paths, filepath.Join(node, inside))
 	}
-	at, err := filepath.Abs(dir)
-	for err == nil {
+	for _, at := range upwards(dir) {
 		paths = append(paths, filepath.Join(at, inside))
-		up := filepath.Dir(at)
-		if up == at {
-			break
-		}
-		at = up
 	}
 	return paths
 }
@@ -110,7 +146,7 @@ func fits(ctx context.Context, l Lang, path string, o Options) bool {
 
 // hasClangLinker tells whether the linker is there that a clang would call, wasm-ld or one of a version.
 func hasClangLinker(ctx context.Context, clang string) bool {
-	text, err := exec.CommandContext(ctx, clang, "--target=wasm32", "-nostdlib", "-###", "-x", "c", os.DevNull).CombinedOutput()
+	text, err := program(ctx, clang, "--target=wasm32", "-nostdlib", "-###", "-x", "c", os.DevNull).CombinedOutput()
 	commands := strings.Split(strings.TrimSpace(string(text)), "\n")
 	linker, _, quoted := strings.Cut(strings.TrimPrefix(strings.TrimSpace(commands[len(commands)-1]), `"`), `"`)
 	if err != nil || !quoted {
@@ -132,7 +168,7 @@ func hasRustLinker(ctx context.Context, rustc string) bool {
 }
 
 func says(ctx context.Context, name string, args ...string) string {
-	text, err := exec.CommandContext(ctx, name, args...).Output()
+	text, err := program(ctx, name, args...).Output()
 	if err != nil {
 		return ""
 	}

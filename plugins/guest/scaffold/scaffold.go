@@ -69,9 +69,27 @@ func Files(l build.Lang, name string) (map[string][]byte, error) {
 		}
 	}
 	readme, err := fs.ReadFile(templates, "templates/README.md")
-	files["README.md"] = []byte(strings.NewReplacer(
-		templateName, name, "@LANG@", about(l), "@FACTS@", facts(l)).Replace(string(readme)))
+	files["README.md"] = []byte(aligned(strings.NewReplacer(
+		templateName, name, "@LANG@", about(l), "@FACTS@", facts(l)).Replace(string(readme))))
 	return files, err
+}
+
+// aligned puts the comments behind commands into one column: how long a command is depends on the name.
+func aligned(text string) string {
+	const behind = "  # "
+	lines := strings.Split(text, "\n")
+	widest := 0
+	for _, line := range lines {
+		if command, _, ok := strings.Cut(line, behind); ok {
+			widest = max(widest, len(command))
+		}
+	}
+	for i, line := range lines {
+		if command, comment, ok := strings.Cut(line, behind); ok {
+			lines[i] = fmt.Sprintf("%-*s%s%s", widest, command, behind, comment)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // add takes a folder of the templates into files. Names of files that Go would take for its own end in

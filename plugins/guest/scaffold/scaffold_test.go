@@ -46,6 +46,19 @@ func TestFiles(t *testing.T) {
 			}
 		}
 	}
+	readme, err := scaffold.Files(build.Go, strings.Repeat("a-long-name-", 5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns := map[int]bool{}
+	for line := range strings.SplitSeq(string(readme["README.md"]), "\n") {
+		if at := strings.Index(line, "  # "); at >= 0 {
+			columns[at] = true
+		}
+	}
+	if len(columns) != 1 {
+		t.Errorf("comments begin in %d columns of\n%s", len(columns), readme["README.md"])
+	}
 	if _, err := scaffold.Files("cobol", "x"); err == nil {
 		t.Error("an unknown language was accepted")
 	}

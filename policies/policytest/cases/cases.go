@@ -53,10 +53,12 @@ type Outcome struct {
 	Asked string // the left side
 	Want  string // the right side; empty where the case does not say
 	Got   string
+	// Failed says that there was no answer, and Got why.
+	Failed bool
 }
 
 // OK tells whether the answer is the wanted one.
-func (o Outcome) OK() bool { return o.Want == o.Got }
+func (o Outcome) OK() bool { return !o.Failed && o.Want == o.Got }
 
 func (o Outcome) String() string {
 	if o.OK() {
@@ -106,42 +108,85 @@ func parseCase(line string) (c parsed, err error) {
 }
 
 // Run asks p about all cases, scores in one batch and conflicts in another, and gives an outcome for
-// each, in the order of the file.
+// each, in the order of the file. If it fails in a batch, it is asked case by case, so that one which
+// makes it fail is found and the others have their answers. The error says that ctx has ended, or that it only
+// fails when asked about several at once.
 func (f *File) Run(ctx context.Context, p policies.Policy) ([]Outcome, error) {
-	var facts []policies.Facts
-	var pairs []policies.Pair
-	for i := range f.cases {
-		if c := &f.cases[i]; c.pair {
-			pairs = append(pairs, c.both)
-		} else {
-			facts = append(facts, c.facts)
-		}
-	}
-	scores, resolutions := make([]policies.Score, len(facts)), make([]policies.Resolution, len(pairs))
-	if _, err := p.Score(ctx, facts, scores); err != nil {
-		return nil, fmt.Errorf("%s: score: %w", f.name, err)
-	}
-	if _, err := p.Conflict(ctx, pairs, resolutions); err != nil {
-		return nil, fmt.Errorf("%s: conflict: %w", f.name, err)
-	}
-	return f.outcomes(p.Info(), scores, resolutions), nil
-}
-
-func (f *File) outcomes(info policies.Info, scores []policies.Score, resolutions []policies.Resolution) []Outcome {
-	outcomes := make([]Outcome, 0, len(f.cases))
+	info := p.Info()
+	outcomes := make([]Outcome, len(f.cases))
+	var scores, conflicts []int // indexes into cases
 	for i := range f.cases {
 		c := &f.cases[i]
-		o := Outcome{File: f.name, Line: c.line + 1, Asked: c.asked, Want: c.want}
+		outcomes[i] = Outcome{File: f.name, Line: c.line + 1, Asked: c.asked, Want: c.want}
 		if c.pair {
-			o.Got = describe(info, &c.both, resolutions[0])
-			resolutions = resolutions[1:]
+			conflicts = append(conflicts, i)
 		} else {
-			o.Got = fmt.Sprintf("%d %s", scores[0].Priority, info.Reason(scores[0].Reason))
-			scores = scores[1:]
+			scores = append(scores, i)
 		}
-		outcomes = append(outcomes, o)
 	}
-	return outcomes
+	askScores := func(which []int) error { return f.askScores(ctx, p, outcomes, which) }
+	if err := inBatchOrAlone(ctx, info, outcomes, scores, askScores); err != nil {
+		return nil, fmt.Errorf("%s: score: %w", f.name, err)
+	}
+	askConflicts := func(which []int) error { return f.askConflicts(ctx, p, outcomes, which) }
+	if err := inBatchOrAlone(ctx, info, outcomes, conflicts, askConflicts); err != nil {
+		return nil, fmt.Errorf("%s: conflict: %w", f.name, err)
+	}
+	return outcomes, nil
+}
+
+// inBatchOrAlone asks about the cases at which, and about each alone if that fails.
+func inBatchOrAlone(ctx context.Context, info policies.Info, outcomes []Outcome, which []int, ask func(which []int) error) error {
+	if len(which) == 0 {
+		return nil
+	}
+	inBatch := ask(which)
+	if inBatch == nil {
+		return nil
+	}
+	failed := false
+	for n, i := range which {
+		err := ask(which[n : n+1])
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			failed = true
+			outcomes[i].Failed, outcomes[i].Got = true, strings.TrimPrefix(err.Error(), "policy "+info.Name+": ")
+		}
+	}
+	if !failed {
+		return fmt.Errorf("it answers %d cases one by one, but not all at once: %w", len(which), inBatch)
+	}
+	return nil
+}
+
+func (f *File) askScores(ctx context.Context, p policies.Policy, outcomes []Outcome, which []int) error {
+	facts, scores := make([]policies.Facts, len(which)), make([]policies.Score, len(which))
+	for n, i := range which {
+		facts[n] = f.cases[i].facts
+	}
+	if _, err := p.Score(ctx, facts, scores); err != nil {
+		return err
+	}
+	for n, i := range which {
+		outcomes[i].Got = fmt.Sprintf("%d %s", scores[n].Priority, p.Info().Reason(scores[n].Reason))
+	}
+	return nil
+}
+
+func (f *File) askConflicts(ctx context.Context, p policies.Policy, outcomes []Outcome, which []int) error {
+	pairs, resolutions := make([]policies.Pair, len(which)), make([]policies.Resolution, len(which))
+	for n, i := range which {
+		pairs[n] = f.cases[i].both
+	}
+	if _, err := p.Conflict(ctx, pairs, resolutions); err != nil {
+		return err
+	}
+	for n, i := range which {
+		outcomes[i].Got = describe(p.Info(), &pairs[n], resolutions[n])
+	}
+	return nil
 }
 
 func describe(info policies.Info, p *policies.Pair, r policies.Resolution) string {
@@ -153,11 +198,14 @@ func describe(info policies.Info, p *policies.Pair, r policies.Resolution) strin
 	return fmt.Sprintf("%v %s", r.Verdict, reason)
 }
 
-// Rewrite is the file with the answers that outcomes got, for a diff to be read.
+// Rewrite is the file with the answers that outcomes got, for a diff to be read. Where there was none, the line
+// stays as it is.
 func (f *File) Rewrite(outcomes []Outcome) []byte {
 	lines := append([]string(nil), f.lines...)
 	for _, o := range outcomes {
-		lines[o.Line-1] = o.Asked + " -> " + o.Got
+		if !o.Failed {
+			lines[o.Line-1] = o.Asked + " -> " + o.Got
+		}
 	}
 	var buf bytes.Buffer
 	for _, line := range lines {

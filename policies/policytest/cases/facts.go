@@ -49,7 +49,7 @@ func parseFacts(words []string, phase policies.Phase, inPair bool) (f policies.F
 	}
 	kind, ok := policies.ParseKind(words[0])
 	if !ok {
-		return f, false, fmt.Errorf("%q is no kind of operation", words[0])
+		return f, false, fmt.Errorf("%q is no kind of operation; there are %s", words[0], strings.Join(kindWords(), ", "))
 	}
 	f = policies.Facts{Kind: kind, Phase: phase, Origin: policies.OriginUser, NowMicros: 1_700_000_000_000_000}
 	if kind != policies.KindDecommission && kind != policies.KindRecommission {
@@ -66,7 +66,7 @@ func parseFacts(words []string, phase policies.Phase, inPair bool) (f policies.F
 		case w == wordSameNode && inPair:
 			sameNode = true
 		case !assigned || set == nil:
-			return f, false, fmt.Errorf("%q is no field of the facts", w)
+			return f, false, fmt.Errorf("%q is no field of the facts; there are %s", w, strings.Join(fieldWords(inPair), ", "))
 		default:
 			if err := set(&f, value); err != nil {
 				return f, false, fmt.Errorf("%s: %w", w, err)
@@ -74,6 +74,28 @@ func parseFacts(words []string, phase policies.Phase, inPair bool) (f policies.F
 		}
 	}
 	return f, sameNode, nil
+}
+
+// kindWords are the kinds of operations, in the order of their numbers.
+func kindWords() []string {
+	var words []string
+	for kind := policies.KindCreate; kind <= policies.KindRecommission; kind++ {
+		words = append(words, kind.String())
+	}
+	return words
+}
+
+// fieldWords are all that can stand behind a kind.
+func fieldWords(inPair bool) []string {
+	words := []string{wordOpen}
+	if inPair {
+		words = append(words, wordSameNode)
+	}
+	for name := range factFields {
+		words = append(words, name+"=")
+	}
+	slices.Sort(words)
+	return words
 }
 
 func parsePair(words []string) (p policies.Pair, err error) {
