@@ -184,34 +184,42 @@ func FuzzParseUint(f *testing.F) {
 	})
 }
 
-// A frame that is skimmed, in pieces, is judged as one that is parsed.
+// A frame that is skimmed, in pieces, is judged as one that is parsed, with the CRC that it has and with the right one.
 func FuzzSkimFrame(f *testing.F) {
 	for _, b := range goldenFrames(f) {
 		f.Add(b, uint16(0))
+		damaged := append([]byte(nil), b...)
+		damaged[len(b)/2] ^= 1
+		f.Add(damaged, uint16(0))
 	}
 	h := Header{Kind: KindRequest, Op: 1, ID: 2, Session: 1}
 	f.Add(AppendFrame(nil, &h, []byte{0x90}, nil), uint16(3*skimBytes))
 	f.Fuzz(func(t *testing.T, b []byte, more uint16) {
 		b = append(b, make([]byte, more)...) // long enough for several pieces
+		skimsAsItParses(t, b)
 		if len(b) > 4 {
-			b = sealed(b[4:])
-		}
-		size, err := FrameSize(b, len(b))
-		if err != nil || size == 0 {
-			return
-		}
-		left := b[:size]
-		skimmed, rawLen, skimErr := SkimFrame(size, func(n int) ([]byte, error) {
-			piece := append([]byte(nil), left[:n]...) // gone at the next call
-			left = left[n:]
-			return piece, nil
-		})
-		_, parsed, err := ParseFrame(b)
-		if (err == nil) != (skimErr == nil) {
-			t.Fatalf("parsed: %v, skimmed: %v", err, skimErr)
-		}
-		if err == nil && (skimmed != parsed.Header || rawLen != len(parsed.Raw) || len(left) != 0) {
-			t.Fatalf("parsed %+v with %d raw bytes, skimmed %+v with %d", parsed.Header, len(parsed.Raw), skimmed, rawLen)
+			skimsAsItParses(t, sealed(b[4:]))
 		}
 	})
+}
+
+func skimsAsItParses(t *testing.T, b []byte) {
+	t.Helper()
+	size, err := FrameSize(b, len(b))
+	if err != nil || size == 0 {
+		return
+	}
+	left := b[:size]
+	skimmed, rawLen, skimErr := SkimFrame(size, func(n int) ([]byte, error) {
+		piece := append([]byte(nil), left[:n]...) // gone at the next call
+		left = left[n:]
+		return piece, nil
+	})
+	_, parsed, err := ParseFrame(b)
+	if (err == nil) != (skimErr == nil) {
+		t.Fatalf("parsed: %v, skimmed: %v", err, skimErr)
+	}
+	if err == nil && (skimmed != parsed.Header || rawLen != len(parsed.Raw) || len(left) != 0) {
+		t.Fatalf("parsed %+v with %d raw bytes, skimmed %+v with %d", parsed.Header, len(parsed.Raw), skimmed, rawLen)
+	}
 }

@@ -420,6 +420,25 @@ func TestIdleHandlersEnd(t *testing.T) {
 	})
 }
 
+// A frame for which there is no room is checked all the same: a damaged one poisons, since nobody knows whose it is.
+func TestDamagedBeyondTheBudget(t *testing.T) {
+	c, p := acceptRaw(t, tcpPair, Config{Share: NewBudget(0, 0).NewShare(), PingEvery: -1, Handler: HandlerFunc(holdUntilCancelled)})
+	large := make([]byte, 128<<10)
+	p.write(requestOf(1), nil, large)
+	if f, e := p.readError(); f.ID != 1 || e.Code != wire.CodeExhausted {
+		t.Fatalf("got %s with %+v, want call 1 exhausted", f.Header, e)
+	}
+	h := requestOf(2)
+	damaged := wire.AppendFrame(nil, &h, nil, large)
+	damaged[len(damaged)/2] ^= 1
+	p.writeBytes(damaged)
+	p.hungUp()
+	<-c.Done()
+	if !strings.Contains(c.Err().Error(), "CRC") {
+		t.Errorf("ended with %v, want a CRC that is wrong", c.Err())
+	}
+}
+
 // What a peer offers to take is believed up to a point: it is this side's memory.
 func TestPeersWindowIsBounded(t *testing.T) {
 	near, far := tcpPair(t)

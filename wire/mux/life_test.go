@@ -429,3 +429,30 @@ func BenchmarkCall(b *testing.B) {
 		}
 	})
 }
+
+// After a call was answered its late chunks are dropped, but not when they are of another operation.
+func TestLateChunks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := acceptRaw(t, pipePair, Config{PingEvery: -1, Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) { _ = sc.Reply(nil, nil) })})
+		h := wire.Header{Kind: wire.KindRequest, ID: 1, Op: wire.OpPut, Session: wire.SessionAppend, Flags: wire.FlagStream}
+		p.write(h, nil, nil)
+		if f := p.read(); f.Kind != wire.KindResponse {
+			t.Fatalf("got %s", f.Header)
+		}
+		synctest.Wait() // its handler has returned: only the call's name is still known
+		h.Kind, h.Flags = wire.KindChunk, 0
+		p.write(h, nil, []byte("late"))
+		p.write(wire.Header{Kind: wire.KindPing, ID: 3}, nil, nil)
+		if f := p.read(); f.Kind != wire.KindPong || f.ID != 3 {
+			t.Fatalf("got %s, want the pong", f.Header)
+		}
+		h.Op++
+		p.write(h, nil, []byte("wrong"))
+		p.hungUp()
+		<-c.Done()
+		var m *Mismatch
+		if !errors.As(c.Err(), &m) || m.Kind != MismatchOperation {
+			t.Errorf("ended with %v, want a mismatch of the operation", c.Err())
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -48,6 +49,15 @@ func (p *rawPeer) writeBytes(b []byte) {
 	p.t.Helper()
 	if _, err := p.nc.Write(b); err != nil {
 		p.t.Fatal(err)
+	}
+}
+
+// hungUp fails unless the other side has closed the connection, and says nothing more, not even to a ping.
+func (p *rawPeer) hungUp() {
+	p.t.Helper()
+	_, _ = p.nc.Write(wire.AppendFrame(nil, &wire.Header{Kind: wire.KindPing, ID: math.MaxUint64}, nil, nil)) // fails if it has
+	if _, err := p.rd.Peek(1); err == nil {
+		p.t.Fatalf("got %s, want the connection closed", p.read().Header)
 	}
 }
 
@@ -280,25 +290,6 @@ func TestMismatchPoisonsServer(t *testing.T) {
 			<-conn.Done()
 		})
 	}
-}
-
-// After a call was answered its late chunks are dropped, but not when they are of another operation.
-func TestLateChunks(t *testing.T) {
-	c, p := acceptRaw(t, tcpPair, Config{Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) { _ = sc.Reply(nil, nil) })})
-	h := wire.Header{Kind: wire.KindRequest, ID: 1, Op: wire.OpPut, Session: wire.SessionAppend, Flags: wire.FlagStream}
-	p.write(h, nil, nil)
-	if f := p.read(); f.Kind != wire.KindResponse {
-		t.Fatalf("got %s", f.Header)
-	}
-	h.Kind, h.Flags = wire.KindChunk, 0
-	p.write(h, nil, []byte("late"))
-	p.write(wire.Header{Kind: wire.KindPing, ID: 3}, nil, nil)
-	if f := p.read(); f.Kind != wire.KindPong || f.ID != 3 {
-		t.Fatalf("got %s, want the pong", f.Header)
-	}
-	h.Op++
-	p.write(h, nil, []byte("wrong"))
-	<-c.Done()
 }
 
 // A peer that sends more than it was allowed is cut off.
