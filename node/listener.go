@@ -39,6 +39,7 @@ type listener struct {
 	closeOnce sync.Once
 	wg        sync.WaitGroup
 	census    *census // of what was accepted
+	streams   *streams
 }
 
 // arrival is a connection whose preamble byte was read.
@@ -58,12 +59,15 @@ type streamHello struct{ cell, node string }
 func newListener(l net.Listener, firstByte time.Duration) *listener {
 	return &listener{
 		Listener: l, firstByte: firstByte, raft: make(chan net.Conn), done: make(chan struct{}),
-		census: newCensus(),
+		census: newCensus(), streams: newStreams(),
 	}
 }
 
 // run accepts until Close. The frames function must have been set.
 func (l *listener) run() {
+	if l.secure != nil {
+		l.wg.Go(l.judgeStreams)
+	}
 	l.wg.Add(1)
 	go func() {
 		defer l.wg.Done()
@@ -129,10 +133,12 @@ func (l *listener) sort(nc net.Conn) {
 	if !l.census.greeted(nc) {
 		return
 	}
+	stream := l.newStream(greeted, nc, who)
 	select {
-	case l.raft <- &raftConn{Conn: greeted, raw: nc, forget: l.census.remove}:
+	case l.raft <- stream:
 		keep = true
 	case <-l.done:
+		stream.Close()
 	}
 }
 
@@ -195,18 +201,6 @@ func (l *listener) checkStream(nc net.Conn, who caller) error {
 		return nil
 	}
 	return l.secure.checkStream(theirs, who)
-}
-
-// raftConn is an accepted raft stream, counted until it is closed.
-type raftConn struct {
-	net.Conn
-	raw    net.Conn // what was accepted
-	forget func(net.Conn)
-}
-
-func (c *raftConn) Close() error {
-	c.forget(c.raw)
-	return c.Conn.Close()
 }
 
 // prefixedConn gives again what was read already.

@@ -9,10 +9,14 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/raftlog"
+	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
 
@@ -39,6 +43,7 @@ func loneListener(t *testing.T, secure bool) *listener {
 	l.frames = func(a arrival) { _, _ = io.Copy(io.Discard, a) }
 	l.hello = func() streamHello { return streamHello{} }
 	l.blank = func() bool { return false }
+	l.pause = func(time.Duration) <-chan struct{} { return nil }
 	if secure {
 		o := newOffice(t, "cell")
 		l.secure = &security{source: o.source(pki.RoleNode, "n1"), ctx: t.Context, logger: l.logger}
@@ -162,6 +167,79 @@ func TestRaftStreamsAreCounted(t *testing.T) {
 	if count() != 0 {
 		t.Errorf("%d connections after it is closed, want 0", count())
 	}
+}
+
+// A node that leaves the group loses the raft streams that it has opened, and the others keep theirs.
+func TestStreamsOfWhoLeaves(t *testing.T) {
+	t.Parallel()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newListener(inner, patience)
+	l.logger = slog.New(slog.DiscardHandler)
+	l.hello = func() streamHello { return streamHello{} }
+	var members atomic.Value // []string; empty: not known
+	members.Store([]string{"n1", "n2", "n3"})
+	o := newOffice(t, "cell")
+	l.secure = &security{source: o.source(pki.RoleNode, "n1"), ctx: t.Context, logger: l.logger, members: func() ([]raftlog.ServerInfo, error) {
+		var servers []raftlog.ServerInfo
+		for _, id := range members.Load().([]string) {
+			servers = append(servers, raftlog.ServerInfo{Server: raftlog.Server{ID: state.NodeID(id)}})
+		}
+		if servers == nil {
+			return nil, errors.New("the log is not open")
+		}
+		return servers, nil
+	}}
+	judge := make(chan struct{})
+	l.pause = func(time.Duration) <-chan struct{} { return judge }
+	l.run()
+	t.Cleanup(func() { l.Close(); l.wait() })
+
+	open := func(node string) net.Conn {
+		nc, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { nc.Close() })
+		tc, _, err := o.source(pki.RoleNode, node).Client(t.Context(), nc, l.Addr().String(), pki.ProtocolRaft)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := writeStreamHello(tc, streamHello{node: node}); err != nil {
+			t.Fatal(err)
+		}
+		stream, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { stream.Close() })
+		return stream
+	}
+	open("n2")
+	open("n3")
+	are := func(when string, want ...string) {
+		t.Helper()
+		judge <- struct{}{} // once it is taken the round before is over
+		judge <- struct{}{}
+		var got []string
+		for _, c := range l.streams.all() {
+			got = append(got, c.who.Name)
+		}
+		slices.Sort(got)
+		if all, _ := l.census.count(); !slices.Equal(got, want) || all != len(want) {
+			t.Errorf("%s: streams of %v, %d connections, want of %v", when, got, all, want)
+		}
+	}
+	are("at first", "n2", "n3")
+	members.Store([]string(nil))
+	are("while it is not known who is a member", "n2", "n3")
+	members.Store([]string{"n1", "n3"})
+	are("once n2 has left", "n3")
+	l.secure.vouch([]string{"n3"})
+	members.Store([]string{"n1"})
+	are("when the cell vouches for n3", "n3")
 }
 
 // Who says nothing is closed for who comes later, from the same address if there are many of it, and who

@@ -109,15 +109,21 @@ func (s *security) checkStream(hello streamHello, who caller) error {
 	if hello.node != who.Name {
 		return fmt.Errorf("raft stream of node %q with the certificate of %s", hello.node, who)
 	}
+	member, err := s.isMember(who.Name)
+	if err == nil && !member {
+		err = fmt.Errorf("raft stream of %s, which is not in the group's configuration", who)
+	}
+	return err
+}
+
+// isMember tells whether a node is in the group, as far as this one knows.
+func (s *security) isMember(node string) (bool, error) {
 	servers, err := s.members()
 	if err != nil {
-		return err
+		return false, err
 	}
-	named := func(m raftlog.ServerInfo) bool { return string(m.ID) == who.Name }
-	if len(servers) == 0 || slices.ContainsFunc(servers, named) || s.isVouched(who.Name) {
-		return nil
-	}
-	return fmt.Errorf("raft stream of %s, which is not in the group's configuration", who)
+	named := func(m raftlog.ServerInfo) bool { return string(m.ID) == node }
+	return len(servers) == 0 || slices.ContainsFunc(servers, named) || s.isVouched(node), nil
 }
 
 // vouch notes who is in the group by the cell's own word. This node's log may be too old to know: one
