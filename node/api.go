@@ -61,11 +61,19 @@ func (n *Node) atNode(ctx context.Context, c *mux.ServerCall, node string) (rela
 }
 
 func (n *Node) serveSession(ctx context.Context, c *mux.ServerCall, req wire.SessionRequest) error {
-	results, _, err := n.log.Propose(ctx, &state.OpenSession{Client: clip(req.Client, 64)})
+	id, err := n.openSession(ctx, req.Client)
 	if err != nil {
 		return err
 	}
-	return c.Reply(&wire.SessionReply{Session: uint64(results[0].Session)}, nil)
+	return c.Reply(&wire.SessionReply{Session: id}, nil)
+}
+
+func (n *Node) openSession(ctx context.Context, client string) (uint64, error) {
+	results, _, err := n.log.Propose(ctx, &state.OpenSession{Client: clip(client, 64)})
+	if err != nil {
+		return 0, err
+	}
+	return uint64(results[0].Session), nil
 }
 
 func clip(s string, limit int) string { return strings.ToValidUTF8(s[:min(len(s), limit)], "") }
@@ -78,7 +86,7 @@ func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall, req wire.Subm
 		return wire.Errorf(c.Op(), wire.CodeInvalid, "%d submissions at once; at most %d", len(req.Submit), maxSubmissions)
 	}
 	origin := policies.OriginUser
-	if c.Peer().Node != "" && req.Session == 0 && !req.DryRun { // with a session it is a client's, passed on
+	if c.Peer().Node != "" && req.Cell && !req.DryRun {
 		origin = policies.OriginCell
 	}
 	subs := make([]*submission, len(req.Submit))
@@ -93,30 +101,6 @@ func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall, req wire.Subm
 		return err
 	}
 	return c.Reply(&reply, nil)
-}
-
-// submitAnywhere submits one operation of the cell's own, here or at the leader.
-func (n *Node) submitAnywhere(ctx context.Context, s wire.Submission) (wire.Submitted, error) {
-	var results []wire.Submitted
-	if n.log.IsLeader() {
-		var err error
-		if results, err = n.admit.submit(ctx, []*submission{{Submission: s, origin: policies.OriginCell}}); err != nil {
-			return wire.Submitted{}, err
-		}
-	} else {
-		reply, err := askLeader[wire.SubmitReply](ctx, n, wire.OpSubmit, &wire.SubmitRequest{Submit: []wire.Submission{s}, Cell: true})
-		if err != nil {
-			return wire.Submitted{}, err
-		}
-		results = reply.Results
-	}
-	if len(results) != 1 {
-		return wire.Submitted{}, wire.Errorf(wire.OpSubmit, wire.CodeProtocol, "%d results for one submission", len(results))
-	}
-	if results[0].Code != 0 {
-		return results[0], wire.Errorf(wire.OpSubmit, results[0].Code, "%s", results[0].Detail)
-	}
-	return results[0], nil
 }
 
 func (n *Node) serveCancel(ctx context.Context, c *mux.ServerCall, req wire.CancelRequest) error {

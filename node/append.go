@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/policies"
@@ -231,33 +232,60 @@ func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint6
 	return offset, nil
 }
 
-// createExtent runs a create through the log and waits for it.
+// createPatience is how long a put is kept waiting for an extent: a leader that was lost is replaced in two to six
+// seconds, and a node that was lost is given replicas until it is called down.
+const createPatience = 12 * time.Second
+
+// createExtent makes an extent with this node as its primary. A create that fails, because a node that was to
+// have a replica does not answer, is followed by another.
 func (n *Node) createExtent(ctx context.Context, class string) (*state.Extent, error) {
+	patient, cancel := context.WithTimeout(ctx, createPatience)
+	defer cancel()
+	for pause := reportPause; ; pause *= 2 {
+		e, failed, err := n.createOnce(patient, class)
+		switch {
+		case err == nil:
+			return e, nil
+		case patient.Err() != nil && ctx.Err() == nil:
+			return nil, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent to write to within %v: %v", createPatience, err)
+		case !failed:
+			return nil, err
+		}
+		select {
+		case <-n.after(pause):
+		case <-patient.Done():
+		}
+	}
+}
+
+// createOnce runs a create through the log and waits for it. failed tells that it was admitted and has failed.
+func (n *Node) createOnce(ctx context.Context, class string) (e *state.Extent, failed bool, err error) {
 	notHere := wire.Errorf(wire.OpPut, wire.CodeUnavailable, "%s takes no new extents now; ask another node", n.id)
 	if self := n.log.View().Node(n.id); self == nil || !self.Takes() {
-		return nil, notHere
+		return nil, false, notHere
 	}
-	res, err := n.submitAnywhere(ctx, wire.Submission{Kind: policies.KindCreate.String(), Class: class, Primary: string(n.id)})
+	res, err := n.own.submit(ctx, wire.Submission{Kind: policies.KindCreate.String(), Class: class, Primary: string(n.id)})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	id, err := state.ParseOpID(res.Op)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	o, err := n.waitEnded(ctx, id)
 	if err != nil {
-		return nil, err
+		n.appends.ask(policies.KindDelete, state.ExtentID(res.Extent)) // nobody will write to it
+		return nil, false, err
 	}
-	e := n.log.View().Extent(o.Extent)
+	e = n.log.View().Extent(o.Extent)
 	if o.State != state.OpDone || e == nil {
-		return nil, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent to write to: create %s %s: %s", o.ID, o.State, o.Detail)
+		return nil, true, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent to write to: create %s %s: %s", o.ID, o.State, o.Detail)
 	}
 	if e.Primary() != n.id { // this node ceased to take extents just now
 		n.appends.ask(policies.KindDelete, e.ID)
-		return nil, notHere
+		return nil, false, notHere
 	}
-	return e, nil
+	return e, false, nil
 }
 
 // waitEnded waits until this node has applied the end of an operation.
@@ -312,7 +340,7 @@ func (a *appenders) run(ctx context.Context) {
 func (a *appenders) submit(ctx context.Context, w asked) {
 	for ctx.Err() == nil {
 		limited, cancel := context.WithTimeout(ctx, a.n.time.stepLimit)
-		_, err := a.n.submitAnywhere(limited, wire.Submission{Kind: w.kind.String(), Extent: uint64(w.extent)})
+		_, err := a.n.submitAnywhere(limited, 0, wire.Submission{Kind: w.kind.String(), Extent: uint64(w.extent)})
 		cancel()
 		switch wire.CodeOf(err) {
 		case wire.CodeUnavailable, wire.CodeConnection, wire.CodeDeadline, wire.CodeExhausted:

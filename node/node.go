@@ -41,6 +41,7 @@ type Node struct {
 	exec        *executor
 	routes      map[wire.OpType]route
 	admit       *admission
+	own         *ownSession
 	report      *reporter
 	watch       *watch
 	appends     *appenders
@@ -137,6 +138,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.exec = newExecutor(n)
 	n.routes = n.makeRoutes()
 	n.admit = newAdmission(n)
+	n.own = &ownSession{n: n}
 	n.report = newReporter(n)
 	n.watch = newWatch(n)
 	n.appends = newAppenders(n)

@@ -409,3 +409,24 @@ func (c *cell) sameChain() {
 		}
 	}
 }
+
+// A put that cannot be read twice, such as one from a pipe, outlives a change of the leader: the node asks for its
+// extent until it knows that it has one, and only one.
+func TestPipeWithoutLeader(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 4, 0)
+	leader := c.leader()
+	ids := slices.Sorted(maps.Keys(c.nodes))
+	follower := ids[(slices.Index(ids, leader)+1)%len(ids)]
+	c.kill(leader)
+	one := client.New(client.Options{Addrs: []string{c.nodes[follower].Addr()}, Name: t.Name()})
+	defer one.Close()
+	want := pattern(5, 2*appendPiece)
+	loc, err := one.Put(testContext(t), io.MultiReader(bytes.NewReader(want)), client.PutOptions{Class: "pipe"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.get(loc, ""); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}

@@ -37,7 +37,7 @@ func (w caller) mayCall(c *mux.ServerCall) error {
 		return err
 	}
 	need := needs(c.Op())
-	if w.Role == pki.RoleClient && c.Op() == wire.OpSubmit {
+	if w.Role != pki.RoleNode && c.Op() == wire.OpSubmit {
 		var req wire.SubmitRequest
 		if err := c.Decode(&req); err != nil {
 			return err
@@ -79,7 +79,10 @@ func needs(op wire.OpType) pki.Role {
 // needsSubmit is the role that a submit takes. Clients manage extents; where copies are and which nodes
 // hold any is for admins, and so is overriding a check.
 func needsSubmit(req *wire.SubmitRequest) pki.Role {
-	if req.Force {
+	switch {
+	case req.Cell:
+		return pki.RoleNode
+	case req.Force:
 		return pki.RoleAdmin
 	}
 	for _, s := range req.Submit {
