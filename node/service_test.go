@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog"
@@ -23,7 +24,11 @@ import (
 
 func httpGet(t *testing.T, n *Node, path string) (status int, body string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(testContext(t), http.MethodGet, "http://"+n.HTTPAddr()+path, nil)
+	_, port, err := net.SplitHostPort(n.HTTPAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(testContext(t), http.MethodGet, "http://127.0.0.1:"+port+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +48,18 @@ func httpGet(t *testing.T, n *Node, path string) (status int, body string) {
 // Health needs no quorum, readiness does and says what is missing, metrics count what there is.
 func TestHTTP(t *testing.T) {
 	t.Parallel()
-	c := newCellWith(t, 3, 0, func(cfg *Config) { cfg.HTTP = "127.0.0.1:0" })
+	c := newCellWith(t, 3, 0, func(cfg *Config) {
+		if cfg.HTTP = "127.0.0.1:0"; cfg.ID == "n2" {
+			cfg.HTTP = "0.0.0.0:0"
+		}
+	})
+	for id, want := range map[string]int{"n1": http.StatusOK, "n2": http.StatusNotFound} { // profiles tell strangers too much
+		for _, path := range []string{"/debug/pprof/", "/debug/pprof/goroutine", "/debug/pprof/trace?seconds=0"} {
+			if status, _ := httpGet(t, c.nodes[id], path); status != want {
+				t.Errorf("%s of %s, which serves HTTP on %s: %d, want %d", path, id, c.nodes[id].HTTPAddr(), status, want)
+			}
+		}
+	}
 	c.sealed(pattern(1, appendPiece+1))
 	n := c.nodes["n3"]
 	if status, body := httpGet(t, n, "/readyz?verbose"); status != http.StatusOK {
@@ -95,14 +111,21 @@ func TestDrain(t *testing.T) {
 	if _, err := w.Write(want[:2*appendPiece]); err != nil {
 		t.Fatal(err)
 	}
-	c.until("the put has its extent", func(n *Node) bool {
-		found := false
+	for open := false; !open; {
+		changed := n.log.Changed()
 		n.log.View().Extents(0, func(e *state.Extent) bool {
-			found = found || e.Class == "draining" && e.State == state.ExtentOpen
-			return !found
+			open = e.Class == "draining" && e.State == state.ExtentOpen
+			return !open
 		})
-		return found
-	})
+		if open {
+			break
+		}
+		select {
+		case <-changed:
+		case put := <-got:
+			t.Fatalf("put before draining: %v", put.err)
+		}
+	}
 	drained := make(chan error, 1)
 	go func() { drained <- n.Drain(testContext(t)) }()
 	<-n.drainCh
@@ -139,9 +162,21 @@ func (c *cell) raw(id string) *mux.Conn {
 	return conn
 }
 
+// call makes a call that may be repeated, and repeats it while there is no leader: on a busy machine leadership
+// is lost now and then, and the honest answer is that nobody knows what became of the request.
 func call[R any](t *testing.T, conn *mux.Conn, op wire.OpType, body any) R {
 	t.Helper()
-	answer, err := conn.Call(testContext(t), mux.Request{Op: op, Session: wire.SessionControl, Body: body})
+	ctx := testContext(t)
+	req := mux.Request{Op: op, Session: wire.SessionControl, Body: body}
+	answer, err := conn.Call(ctx, req)
+	for wire.CodeOf(err) == wire.CodeUnavailable {
+		t.Logf("%s again: %v", op, err)
+		select {
+		case <-time.After(5 * time.Millisecond): // nothing tells of a leader that another node may not know yet
+		case <-ctx.Done():
+		}
+		answer, err = conn.Call(ctx, req)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
