@@ -172,6 +172,9 @@ func refusedBlowups() map[string]hostile {
 
 // Each family passes the scan as long as it is small, and what passes can be compiled.
 func TestSmallBlowups(t *testing.T) {
+	if slow > 1 {
+		t.Skip("one goroutine compiles, for a minute with a race detector")
+	}
 	h := newHost(t, Options{})
 	for name, b := range blowups() {
 		module := b.make(b.taken)

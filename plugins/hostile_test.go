@@ -156,11 +156,11 @@ func TestChildTime(t *testing.T) {
 	h := newHost(t, Options{Child: childCommand(t)})
 	h.limits = func(p *prepared) limits {
 		l := h.opts.limitsFor(p)
-		l.Processor = 20 * time.Millisecond
+		l.Processor = 400 * time.Millisecond
 		return l
 	}
 	_, err := h.Check(t.Context(), buildChatty(t))
-	checkRefused(t, err, hostile{nil, CompileTime, "takes more than 20ms"})
+	checkRefused(t, err, hostile{nil, CompileTime, "takes more than 400ms"})
 }
 
 // What needs more memory than the child may have ends the child.
