@@ -107,7 +107,10 @@ func (a *app) certInit(c certs) error {
 	if err != nil {
 		return usagef("%w", err)
 	}
-	if err := a.writePair(c.dir, "ca", pair, false); err != nil {
+	if err := writePair(c.dir, "ca", pair, false); err != nil {
+		return err
+	}
+	if err := a.printIssued(c.dir, "ca"); err != nil {
 		return err
 	}
 	a.note("next, for each node and for yourself:\n  datanode cert node n1 --host HOST%s\n  datanode cert admin %s%s", dirFlag(c.dir), "NAME", dirFlag(c.dir))
@@ -133,7 +136,10 @@ func (a *app) certIssue(c certs, role pki.Role, name string) error {
 	if err != nil {
 		return usagef("%w", err)
 	}
-	if err := a.writePair(c.dir, stem, pair, c.renew); err != nil {
+	if err := writePair(c.dir, stem, pair, c.renew); err != nil {
+		return err
+	}
+	if err := a.printIssued(c.dir, stem); err != nil {
 		return err
 	}
 	use := "datanode status --addr HOST:PORT"
@@ -198,35 +204,60 @@ func readAuthority(dir string) (*pki.Authority, error) {
 	return ca, nil
 }
 
+// issued are the files of a certificate, as --tls-cert, --tls-key and --tls-ca name them.
+type issued struct {
+	Cert string `json:"cert"`
+	Key  string `json:"key"`
+	CA   string `json:"ca"`
+}
+
+// printIssued names the files that were written.
+func (a *app) printIssued(dir, stem string) error {
+	var files issued
+	files.Cert, files.Key = pairFiles(dir, stem)
+	files.CA, _ = pairFiles(dir, "ca")
+	if a.output != outputTable {
+		return show(a, files, nil)
+	}
+	return a.print("%s\n%s", files.Key, files.Cert)
+}
+
 // writePair writes both files, or says which is there already. The key comes first: a node that looks in
 // between finds a certificate that is not of the key, and keeps what it has.
-func (a *app) writePair(dir, stem string, pair pki.Pair, replace bool) error {
+func writePair(dir, stem string, pair pki.Pair, replace bool) error {
 	cert, key := pairFiles(dir, stem)
 	if !replace {
-		for _, name := range []string{cert, key} {
-			if _, err := os.Lstat(name); err == nil {
-				how := "choose another --dir"
-				if stem != "ca" {
-					how += ", or replace it with --renew"
-				}
-				return withCode(exitRefused, "%s is there already; %s", name, how)
-			} else if !errors.Is(err, os.ErrNotExist) {
-				return err
-			}
-		}
-	}
-	for _, f := range []struct {
-		name string
-		text []byte
-	}{{key, pair.Key}, {cert, pair.Cert}} {
-		if err := writeSecret(f.name, f.text); err != nil {
-			return err
-		}
-		if err := a.print("%s", f.name); err != nil {
+		if err := checkAbsent(stem, cert, key); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := writeSecret(key, pair.Key); err != nil {
+		return err
+	}
+	return writeSecret(cert, pair.Cert)
+}
+
+// checkAbsent refuses to replace a certificate or its key.
+func checkAbsent(stem, cert, key string) error {
+	var there []string
+	for _, name := range []string{cert, key} {
+		if _, err := os.Lstat(name); err == nil {
+			there = append(there, name)
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	how := "choose another --dir"
+	if stem != "ca" {
+		how += ", or replace it with --renew"
+	}
+	switch {
+	case len(there) == 0:
+		return nil
+	case there[0] == key:
+		return withCode(exitRefused, "%s is there already, without its certificate; if that was never finished remove it, else %s", key, how)
+	}
+	return withCode(exitRefused, "%s is there already; %s", there[0], how)
 }
 
 // writeSecret replaces a file in one step by one that only its owner may read.

@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +43,32 @@ func TestRenewKeepsHosts(t *testing.T) {
 		if got, err := pki.HostsOf(text); err != nil || strings.Join(got, ",") != want {
 			t.Errorf("after %q: hosts %q, %v, want %s", lines, got, err, want)
 		}
+	}
+}
+
+// full takes nothing, as a full disk.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// Both files are there when something goes wrong afterwards; what was cut off in between is told as that.
+func TestCertsAreWhole(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "certs")
+	cert := func(stdout io.Writer, args ...string) (int, string) {
+		var stderr bytes.Buffer
+		code := runContext(t.Context(), append(append([]string{"cert"}, args...), "--dir", dir), strings.NewReader(""), stdout, &stderr, func(string) string { return "" })
+		return code, stderr.String()
+	}
+	if code, said := cert(full{}, "init"); code != exitFailed || !strings.Contains(said, syscall.ENOSPC.Error()) {
+		t.Errorf("init that cannot print: exit %d: %s", code, said)
+	}
+	if code, said := cert(io.Discard, "node", "n1"); code != exitDone {
+		t.Errorf("its authority cannot be used: exit %d: %s", code, said)
+	}
+	_, key := pairFiles(dir, "client-bob")
+	must(t, os.WriteFile(key, nil, 0o600))
+	if code, said := cert(io.Discard, "client", "bob"); code != exitRefused || !strings.Contains(said, "without its certificate") {
+		t.Errorf("over a key that is alone: exit %d: %s", code, said)
 	}
 }
 

@@ -71,7 +71,7 @@ func (d demonstration) copies() int { return min(maxDemoCopies, d.nodes-2) }
 
 // demo runs the whole story in a cell of its own.
 func (a *app) demo(ctx context.Context, d demonstration) (err error) {
-	if err := d.valid(); err != nil {
+	if err := firstError(d.valid(), a.noTLS("demo")); err != nil {
 		return err
 	}
 	logger, err := d.logs.logger(a.stderr)

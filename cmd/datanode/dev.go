@@ -75,9 +75,17 @@ func (d development) valid() error {
 	return nil
 }
 
+// noTLS refuses certificates for a cell in one process: its nodes speak plaintext, and to believe otherwise would harm.
+func (a *app) noTLS(command string) error {
+	if a.tlsFiles.Any() {
+		return usagef("the nodes of %s speak plaintext, to this machine only; --tls-cert, --tls-key and --tls-ca are for datanode serve", command)
+	}
+	return nil
+}
+
 // dev runs a cell until ctx ends.
 func (a *app) dev(ctx context.Context, d development) (err error) {
-	if err := d.valid(); err != nil {
+	if err := firstError(d.valid(), a.noTLS("dev")); err != nil {
 		return err
 	}
 	logger, err := d.logs.logger(a.stderr)

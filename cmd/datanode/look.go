@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,10 +32,23 @@ func newSettingsCommand(a *app) *cobra.Command {
 		}),
 	}
 	set := &cobra.Command{
-		Use: "set KEY VALUE", Short: "Change a setting for the whole cell", Args: takes(2, 2),
+		Use: "set KEY VALUE", Short: "Change a setting for the whole cell; prints what it is now", Args: takes(2, 2),
 		Example: "  datanode settings set repair-delay 90s",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
-			return c.SetSetting(ctx, args[0], args[1])
+			failed := c.SetSetting(ctx, args[0], args[1])
+			if failed != nil && wire.CodeOf(failed) != wire.CodeInvalid {
+				return failed
+			}
+			all, err := c.Settings(ctx)
+			switch {
+			case failed == nil && err != nil:
+				return fmt.Errorf("it is set, but cannot be shown: %w", err)
+			case failed == nil:
+				return printSetting(a, all, args[0])
+			case err == nil && !slices.ContainsFunc(all, func(s wire.Setting) bool { return s.Key == args[0] }):
+				return fmt.Errorf("%w; see settings get", failed)
+			}
+			return failed
 		}),
 	}
 	return group("settings", "Read and change the settings of the cell", "", get, set)

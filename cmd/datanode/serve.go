@@ -81,7 +81,7 @@ func (s serving) nodeConfig() (node.Config, error) {
 			return cfg, err
 		}
 	}
-	if err := s.checkSecurity(); err != nil {
+	if err := firstError(s.checkSecurity(), s.checkCertificate()); err != nil {
 		return cfg, err
 	}
 	var err error
@@ -115,6 +115,21 @@ func (s serving) checkSecurity() error {
 		return nil
 	}
 	return usagef("%s can be reached from other machines, and there is no certificate: anyone who reaches it could read and delete; make one with datanode cert and give it with --tls-cert, listen on 127.0.0.1, or accept that with --insecure", s.listen)
+}
+
+// checkCertificate tells whether --tls-cert is that of the node that --id names.
+func (s serving) checkCertificate() error {
+	if !s.tls.Complete() {
+		return nil
+	}
+	source, err := pki.Open(s.tls)
+	if err != nil {
+		return fileError(err)
+	}
+	if id := source.Identity(); id.Role != pki.RoleNode || id.Name != s.id {
+		return usagef("certificate %s is that of %s, this is node %s; make one with datanode cert node %s", s.tls.Cert, id, s.id, s.id)
+	}
+	return nil
 }
 
 // open tells whether other machines can talk to the node without a certificate.
