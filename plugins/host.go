@@ -48,7 +48,7 @@ type Options struct {
 	// bounds what the compiler takes; a log line says so.
 	Child []string
 	// ChildTime is the processor time that a child may take for a small module that does nothing; for
-	// others the structural scan and Budget tell how much more they need. 0 means 150 ms.
+	// others the structural scan and Budget tell how much more they need. 0 means 250 ms.
 	ChildTime time.Duration
 
 	// alone says that this is the child: it may use all of the machine, and is killed if it does.
@@ -59,7 +59,7 @@ type Options struct {
 const (
 	defaultMemoryPages = 256
 	defaultTimeout     = time.Second
-	defaultChildTime   = 150 * time.Millisecond
+	defaultChildTime   = 250 * time.Millisecond
 	// startTimes is how many times the timeout of a call an instance may take to start: a Go guest
 	// sets up a heap and a scheduler first.
 	startTimes = 5
