@@ -360,6 +360,10 @@ func TestClientMakesNoPeerCalls(t *testing.T) {
 		if wire.CodeOf(err) != wire.CodeDenied {
 			t.Errorf("join as %s: %v, want it denied", role, err)
 		}
+		own := wire.SubmitRequest{Cell: true, Submit: []wire.Submission{{Kind: "delete", Extent: 1}}}
+		if _, err = conn.Call(ctx, mux.Request{Op: wire.OpSubmit, Session: wire.SessionControl, Body: &own}); wire.CodeOf(err) != wire.CodeDenied {
+			t.Errorf("submit as the cell itself, as %s: %v, want it denied", role, err)
+		}
 	}
 }
 
