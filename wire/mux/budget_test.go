@@ -332,6 +332,28 @@ func TestUndecodableRequests(t *testing.T) {
 	<-c.Done()
 }
 
+// Large ones it is told of less often.
+func TestLargeUndecodableRequests(t *testing.T) {
+	c, p := acceptRaw(t, tcpPair, Config{PingEvery: -1, Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) {
+		var m message
+		_ = sc.Fail(sc.Decode(&m))
+	})})
+	body := make([]byte, (maxUndecodable-1)*undecodableBytes/2) // two of them count as much as there may be, and a few more
+	body[0] = 0xdd
+	p.write(requestOf(1), body, nil)
+	if _, e := p.readError(); e.Code != wire.CodeInvalid {
+		t.Fatalf("answered %+v, want invalid", e)
+	}
+	for id := uint64(2); id <= 4; id++ {
+		h := requestOf(id)
+		_, _ = p.nc.Write(wire.AppendFrame(nil, &h, body, nil)) // it hangs up
+	}
+	<-c.Done()
+	if !AtFault(c.Err()) {
+		t.Errorf("closed for %v", c.Err())
+	}
+}
+
 // A chunk has no more bytes than the format allows, whatever a frame may have.
 func TestChunkTooLarge(t *testing.T) {
 	c, p := acceptRaw(t, tcpPair, Config{PingEvery: -1, Handler: HandlerFunc(holdUntilCancelled)})

@@ -14,12 +14,11 @@ import (
 // is therefore done a few at a time.
 const (
 	// callsOnTrust is how many calls a connection may have in flight before any had its response. Each response
-	// allows one more. Beyond that the reader pauses after every few requests; the peer's further ones wait
-	// where they are. It keeps who fills connections with calls, only to open others once they are closed, from
+	// allows one more. Beyond that the reader pauses after each request; the peer's further ones wait where
+	// they are. It keeps who fills connections with calls, only to open others once they are closed, from
 	// making this side begin and end handlers all the time.
-	callsOnTrust    = 64
-	distrustedCalls = 4
-	distrustPause   = 5 * time.Millisecond
+	callsOnTrust  = 64
+	distrustPause = 5 * time.Millisecond
 	// endAtOnce is how many handlers are told at once that the peer's connection has ended, and endPause
 	// when the next ones are.
 	endAtOnce = 16
@@ -28,7 +27,7 @@ const (
 
 // paceRequests makes the reader wait, when the calls in flight are more than the responses vouch for.
 func (c *Conn) paceRequests(inFlight, responses int) {
-	if beyond := inFlight - responses - callsOnTrust; beyond >= 0 && beyond%distrustedCalls == 0 {
+	if inFlight-responses >= callsOnTrust {
 		c.pause(distrustPause, c.done)
 	}
 }

@@ -36,7 +36,6 @@ func (p *rawPeer) requests(op wire.OpType, from, to int) {
 
 // A connection has some calls in flight at once, and more only slowly, until it has had responses.
 func TestCallsOnTrust(t *testing.T) {
-	const step = distrustedCalls
 	synctest.Test(t, func(t *testing.T) {
 		w := new(waiters)
 		server, p := acceptRaw(t, pipePair, Config{PingEvery: -1, Handler: w})
@@ -47,14 +46,14 @@ func TestCallsOnTrust(t *testing.T) {
 				t.Fatalf("%s: %d handlers run, want %d", when, w.running.Load(), want)
 			}
 		}
-		go p.requests(wire.OpWait, 1, callsOnTrust+2*step+2)
+		go p.requests(wire.OpWait, 1, callsOnTrust+8)
 		running(callsOnTrust+1, "at once")
 		time.Sleep(distrustPause - 1) // virtual, as all time here
 		running(callsOnTrust+1, "before the pause is over")
 		time.Sleep(time.Nanosecond)
-		running(callsOnTrust+1+step, "after a pause")
-		time.Sleep(distrustPause)
-		running(callsOnTrust+1+2*step, "after two pauses")
+		running(callsOnTrust+2, "after a pause")
+		time.Sleep(5 * distrustPause)
+		running(callsOnTrust+7, "after six pauses")
 	})
 }
 

@@ -15,8 +15,10 @@ const (
 	patiencePerWork   = 4 // a call's cancel, and credits that come when it has ended
 	// A request beyond the calls allowed in flight, which the peer knows, counts as so many.
 	patienceForExcess = 16
-	// maxUndecodable is how many requests on a connection may have a body that cannot be decoded.
-	maxUndecodable = 16
+	// maxUndecodable is how many requests on a connection may have a body that cannot be decoded. One counts
+	// once more for each undecodableBytes: to receive a large one is what it costs.
+	maxUndecodable   = 16
+	undecodableBytes = 128 << 10
 )
 
 // patience bounds what a peer can make this side do for nothing. The calls allowed in flight and the

@@ -61,8 +61,8 @@ func (sc *ServerCall) Streams() bool { return sc.hdr.Flags&wire.FlagStream != 0 
 // Decode decodes the request's body into v.
 func (sc *ServerCall) Decode(v any) error {
 	if err := wire.Unmarshal(sc.body, v); err != nil {
-		if sc.c.undecodable.Add(1) > maxUndecodable {
-			sc.c.readFailed(fault("more than %d requests that cannot be decoded", maxUndecodable))
+		if sc.c.undecodable.Add(1+int32(len(sc.body)/undecodableBytes)) > maxUndecodable {
+			sc.c.readFailed(fault("more than %d requests that cannot be decoded, or fewer large ones", maxUndecodable))
 		}
 		return wire.Errorf(sc.op, wire.CodeInvalid, "request: %v", err)
 	}
