@@ -26,26 +26,46 @@ func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall, req wire.
 	if err != nil {
 		return err
 	}
-	view := n.log.View()
-	p, err := n.policies.add(ctx, module, req.Config, view.Settings.Budget())
-	if err != nil {
+	digest := policies.ConfiguredDigest(digestOf(module), req.Config)
+	if err := n.loadPolicy(ctx, digest, module, req.Config); err != nil {
 		return err
 	}
-	info := p.Info()
-	if n.log.View().Policy(info.Digest) == nil {
-		load := &state.LoadPolicy{
-			Digest: info.Digest, Name: info.Name, Version: info.Version, Bytes: uint64(len(module)), Source: n.id,
-		}
-		if len(req.Config) > 0 {
-			load.Module, load.Config = digestOf(module), req.Config
-		}
-		if err := n.proposeOne(ctx, load); err != nil {
+	view := n.log.View()
+	out := n.describePolicy(view, view.Policy(digest))
+	return c.Reply(&out, nil)
+}
+
+// loadPolicy brings a policy into the log, unless it is there already. The bound is the leader's to hold, and not
+// the state's: a node of an older build would let one more pass, and come to another state.
+func (n *Node) loadPolicy(ctx context.Context, digest string, module []byte, config map[string]string) error {
+	select {
+	case n.policies.loading <- struct{}{}:
+		defer func() { <-n.policies.loading }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	view := n.log.View()
+	if err := roomFor(view, digest); err != nil {
+		return err
+	}
+	info, have := n.policies.info(digest)
+	if !have {
+		p, err := n.policies.add(ctx, module, config, view.Settings.Budget())
+		if err != nil {
 			return err
 		}
+		info = p.Info()
+		n.policies.get(digest) // it is what will be asked for next
+		n.policies.cool(ctx, view)
 	}
-	view = n.log.View()
-	out := n.describePolicy(view, view.Policy(info.Digest))
-	return c.Reply(&out, nil)
+	if n.log.View().Policy(digest) != nil {
+		return nil
+	}
+	load := &state.LoadPolicy{Digest: digest, Name: info.Name, Version: info.Version, Bytes: uint64(len(module)), Source: n.id}
+	if len(config) > 0 {
+		load.Module, load.Config = digestOf(module), config
+	}
+	return n.proposeOne(ctx, load)
 }
 
 func (n *Node) servePolicyActivate(ctx context.Context, c *mux.ServerCall, req wire.PolicyRequest) error {
@@ -55,6 +75,10 @@ func (n *Node) servePolicyActivate(ctx context.Context, c *mux.ServerCall, req w
 	}
 	if err := n.waitCompiled(ctx, p.Digest); err != nil {
 		return err
+	}
+	if loaded := n.log.View().Policy(p.Digest); loaded != nil {
+		n.policies.ensure(ctx, loaded, true) // so that it decides from its entry on, and the native default not meanwhile
+		n.policies.get(p.Digest)
 	}
 	if err := n.proposeOne(ctx, &state.ActivatePolicy{Digest: p.Digest}); err != nil {
 		return err
@@ -136,8 +160,11 @@ func (n *Node) describePolicy(view *state.View, p *state.LoadPolicy) wire.Policy
 	case view.Previous:
 		out.State = "previous"
 	}
-	if compiled := n.policies.get(p.Digest); compiled != nil {
-		out.Reasons = compiled.Info().Reasons
+	if info, ok := n.policies.info(p.Digest); ok {
+		out.Reasons = info.Reasons
+	}
+	if out.Counters = n.policies.counters(p.Digest); len(out.Counters) > 0 {
+		out.CountedOn = string(n.id)
 	}
 	return out
 }

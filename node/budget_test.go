@@ -88,7 +88,7 @@ func TestBudgetIsASetting(t *testing.T) {
 	fallsBack()
 	c.start(lost)
 	c.ready(lost)
-	c.untilTrue(lost+" has compiled what the log names", func() bool { return c.nodes[lost].policies.get(p.Digest) != nil })
+	c.untilTrue(lost+" has compiled what the log names", func() bool { return c.nodes[lost].policies.knows(p.Digest) })
 	_, err = c.client.PolicyLoadWith(ctx, []byte("dear"), map[string]string{"priority": "6"})
 	if oneLine(t, err, "policy-batch-budget"); wire.CodeOf(err) != wire.CodeEnvelope {
 		t.Errorf("%v, want it refused: it takes more than it is allowed", err)

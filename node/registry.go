@@ -21,17 +21,23 @@ import (
 // MaxModuleBytes bounds a policy module: what any gate lets pass.
 const MaxModuleBytes = 8 << 20
 
-// registry keeps the policies that the log names: the bytes of their modules on disk, by digest, and each
-// policy compiled with its configuration. A module that is not here yet is fetched from a node that has it.
+// registry keeps the policies that the log names: the bytes of their modules on disk, by digest, and a few of
+// them in memory, each compiled with its configuration (registry_warm.go). A module that is not here yet is fetched
+// from a node that has it.
 type registry struct {
 	n   *Node
 	dir string
 
-	mu       sync.Mutex
-	compiled map[string]policies.Policy // Guarded by mu. By digest of module and configuration.
-	modules  map[string]bool            // Guarded by mu. Digests of the modules that are on disk.
-	failed   map[string]string          // Guarded by mu. Why a policy was refused; that is for ever.
-	resting  map[string]time.Time       // Guarded by mu. Until when one is left alone that failed for another reason.
+	// loading holds a token while a policy is brought into the log, so that no more are than there is room for.
+	loading chan struct{}
+
+	mu      sync.Mutex
+	usable  map[string]policies.Info // Guarded by mu. By digest of module and configuration: what was compiled here.
+	warm    map[string]*warm         // Guarded by mu. Those of them that are in memory.
+	uses    uint64                   // Guarded by mu. How often one was asked for.
+	modules map[string]bool          // Guarded by mu. Digests of the modules that are on disk.
+	failed  map[string]string        // Guarded by mu. Why a policy was refused; that is for ever.
+	resting map[string]time.Time     // Guarded by mu. Until when one is left alone that failed for another reason.
 }
 
 // compileRest is how long a policy is left alone whose compiling failed though nothing is wrong with it: memory
@@ -41,8 +47,8 @@ const compileRest = 5 * time.Second
 func newRegistry(n *Node) *registry {
 	return &registry{
 		n: n, dir: filepath.Join(n.cfg.Dir, "policies"),
-		compiled: map[string]policies.Policy{}, modules: map[string]bool{}, failed: map[string]string{},
-		resting: map[string]time.Time{},
+		loading: make(chan struct{}, 1), usable: map[string]policies.Info{}, warm: map[string]*warm{},
+		modules: map[string]bool{}, failed: map[string]string{}, resting: map[string]time.Time{},
 	}
 }
 
@@ -78,13 +84,13 @@ func (r *registry) add(ctx context.Context, module []byte, config map[string]str
 		return nil, err
 	}
 	if err := vfs.ReplaceFile(r.n.cfg.FS, r.path(digest), module); err != nil {
+		r.free(ctx, p)
 		return nil, fmt.Errorf("keep policy %s: %w", digest, err)
 	}
-	p = identify(p, id)
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.compiled[id], r.modules[digest] = p, true
-	return p, nil
+	r.modules[digest] = true
+	r.mu.Unlock()
+	return r.keep(ctx, id, identify(p, id)), nil
 }
 
 func (r *registry) compile(ctx context.Context, module []byte, config map[string]string, b state.Budget) (policies.Policy, error) {
@@ -140,12 +146,6 @@ func (r *registry) read(digest string) ([]byte, error) {
 	return vfs.ReadFile(r.n.cfg.FS, r.path(digest), MaxModuleBytes)
 }
 
-func (r *registry) get(digest string) policies.Policy {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.compiled[digest]
-}
-
 // keeps tells whether a module's bytes are here. Only of such a digest is the path formed for a peer.
 func (r *registry) keeps(module string) bool {
 	r.mu.Lock()
@@ -158,7 +158,7 @@ func (r *registry) digests() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []string
-	for d := range r.compiled {
+	for d := range r.usable {
 		out = append(out, d)
 	}
 	return out
@@ -180,12 +180,9 @@ func (r *registry) run(ctx context.Context) {
 	var rested <-chan struct{} // nil: nothing rests
 	for {
 		changed := r.n.log.Changed()
-		r.n.log.View().Policies(func(p *state.LoadPolicy) bool {
-			if !r.ensure(ctx, p) && rested == nil {
-				rested = r.n.after(compileRest)
-			}
-			return ctx.Err() == nil
-		})
+		if !r.follow(ctx, r.n.log.View()) && rested == nil {
+			rested = r.n.after(compileRest)
+		}
 		select {
 		case <-changed:
 		case <-rested:
@@ -196,13 +193,34 @@ func (r *registry) run(ctx context.Context) {
 	}
 }
 
-// ensure gets a policy compiled here, unless it has been refused. It is false when it should be called again
-// though the state does not change.
-func (r *registry) ensure(ctx context.Context, p *state.LoadPolicy) bool {
+// follow gets what decides and what did before into memory, and has compiled all others once. It is false when it should
+// be called again though the state does not change.
+func (r *registry) follow(ctx context.Context, view *state.View) bool {
+	all := true
+	for _, digest := range []string{view.Active, view.Previous} {
+		if p := view.Policy(digest); p != nil && ctx.Err() == nil {
+			all = r.ensure(ctx, p, true) && all
+		}
+	}
+	view.Policies(func(p *state.LoadPolicy) bool {
+		if _, have := r.info(p.Digest); !have {
+			all = r.ensure(ctx, p, false) && all
+			r.cool(ctx, r.n.log.View()) // it may be another by now that decides
+		}
+		return ctx.Err() == nil
+	})
+	r.cool(ctx, r.n.log.View())
+	return all
+}
+
+// ensure gets a policy compiled here, and into memory if it is to be asked, unless it has been refused. It is false
+// when it should be called again though the state does not change.
+func (r *registry) ensure(ctx context.Context, p *state.LoadPolicy, asked bool) bool {
 	now := r.n.cfg.Clock.Now()
 	r.mu.Lock()
 	_, failed := r.failed[p.Digest]
-	_, have := r.compiled[p.Digest]
+	_, have := r.usable[p.Digest]
+	have = have && (!asked || r.warm[p.Digest] != nil)
 	rests := now.Before(r.resting[p.Digest])
 	r.mu.Unlock()
 	if have || failed || r.n.cfg.Policies == nil {
@@ -284,7 +302,7 @@ func (r *registry) seed() []state.Command {
 		return nil
 	}
 	digest := digestOf(r.n.cfg.DefaultModule)
-	info := r.get(digest).Info()
+	info, _ := r.info(digest) // it was compiled when this node opened
 	return []state.Command{
 		&state.LoadPolicy{Digest: digest, Name: info.Name, Version: info.Version, Bytes: uint64(len(r.n.cfg.DefaultModule)), Source: r.n.id},
 		&state.ActivatePolicy{Digest: digest},

@@ -32,7 +32,7 @@ func newAgingCell(t testing.TB, p policies.Policy) *agingCell {
 	n.policies = newRegistry(n)
 	c := &agingCell{Cell: statetest.New(), t: t, node: n}
 	if p != nil {
-		n.policies.compiled[p.Info().Digest] = p
+		n.policies.keep(t.Context(), p.Info().Digest, p)
 		c.run("load " + p.Info().Digest)
 		c.run("activate " + p.Info().Digest)
 	}

@@ -334,7 +334,7 @@ func TestPolicyCompiledLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.untilTrue(short+" has the policy", func() bool { return c.nodes[short].policies.get(p.Digest) != nil })
+	c.untilTrue(short+" has the policy", func() bool { return c.nodes[short].policies.knows(p.Digest) })
 	if left := fails[short].Load(); left >= 0 {
 		t.Errorf("%s was never asked in vain, %d failures are left", short, left+1)
 	}
@@ -374,7 +374,7 @@ func TestPolicies(t *testing.T) {
 	active("two")
 	c.start(down)
 	c.ready(down)
-	c.untilTrue(fmt.Sprintf("%s has compiled it", down), func() bool { return c.nodes[down].policies.get(p.Digest) != nil })
+	c.untilTrue(fmt.Sprintf("%s has compiled it", down), func() bool { return c.nodes[down].policies.knows(p.Digest) })
 	loc := c.put([]byte("decided by two"))
 	var decision state.Decision
 	c.any().log.View().Ops(0, func(o *state.Op) bool {

@@ -179,7 +179,7 @@ func (w *watch) compiledOn(digest string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var ids []string
-	if w.n.policies.get(digest) != nil {
+	if _, ok := w.n.policies.info(digest); ok {
 		ids = append(ids, string(w.n.id))
 	}
 	for id, s := range w.seen {

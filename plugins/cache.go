@@ -45,7 +45,7 @@ type diskCache struct {
 const hostVersion = 3
 
 // maxCached is how many entries are kept; the least recently used go first.
-const maxCached = 64
+const maxCached = 128
 
 const (
 	sealFile    = "seal.json"

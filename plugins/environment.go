@@ -123,6 +123,13 @@ func (c *chatter) allow(now time.Time) (ok bool, dropped int) {
 	return true, dropped
 }
 
+// forget begins to count anew.
+func (m *Module) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.counters)
+}
+
 func (m *Module) count(adds map[string]int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -31,6 +31,9 @@ type Report struct {
 	Scores    Measured `json:"scores"`
 	Conflicts Measured `json:"conflicts"`
 
+	// Counters are what it counted with counter_add while one instance was asked about all samples, twice.
+	Counters map[string]int64 `json:"counters,omitempty"`
+
 	MeterVersion   int    `json:"meter_version"`
 	CompileNanos   int64  `json:"compile_ns"`
 	GateNanos      int64  `json:"gate_ns"`

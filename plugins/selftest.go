@@ -20,6 +20,8 @@ func (m *Module) selfTest(ctx context.Context, p *prepared, report *Report) erro
 	if err != nil {
 		return err
 	}
+	report.Counters = m.Counters()
+	defer m.forget() // the trial is no use of it
 	if err := m.testAlone(ctx, first, report); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/datanode/datanode/plugins/internal/wasm"
 	"github.com/datanode/datanode/policies"
 )
 
@@ -87,6 +88,40 @@ func TestReasonsAreToBeRead(t *testing.T) {
 			checkRefused(t, err, hostile{nil, DescribeInvalid, want})
 		case err != nil:
 			t.Errorf("%s: %v", reason, err)
+		}
+	}
+}
+
+// What a policy counts in its trial is in the report, the same wherever it was compiled; what it counts after that is the module's.
+func TestCountersOfTheTrial(t *testing.T) {
+	module := tiny(func(g *guestParts) {
+		g.types = [][]byte{funcType(i32+i32+i64, "")}
+		g.imports = [][]byte{importFunc(moduleHost, "counter_add", len(guestTypes))}
+		g.score = cat([]byte{0x41, 18, 0x41, 4, wasm.OpI64Const, 3, wasm.OpCall, 0}, returnN) // the word "name" of its description
+	})
+	dir := t.TempDir()
+	for _, where := range []string{"child", "this process", "cache", "cache"} {
+		var h *Host
+		switch where {
+		case "child":
+			h = newParent(t, Options{})
+		case "this process":
+			h = newHost(t, Options{})
+		case "cache":
+			h = newHost(t, Options{CacheDir: dir})
+		}
+		m := compile(t, h, module)
+		if have := m.Report().Counters; len(have) != 1 || have["name"] != 2*3 {
+			t.Errorf("%s: in its trial it counted %v, want 3 in each of two batches", where, have)
+		}
+		if have := m.Counters(); len(have) != 0 {
+			t.Errorf("%s: before it is asked it has counted %v", where, have)
+		}
+		if err := askBoth(m, 1); err != nil {
+			t.Fatal(err)
+		}
+		if have := m.Counters(); len(have) != 1 || have["name"] != 3 {
+			t.Errorf("%s: asked once it has counted %v", where, have)
 		}
 	}
 }

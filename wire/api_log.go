@@ -30,6 +30,9 @@ type Policy struct {
 	// Module is the digest of the bytes; Digest is that of module and configuration where there is one.
 	Module string            `json:"module"`
 	Config map[string]string `json:"config,omitempty"`
+	// Counters are what it has counted on CountedOn, the node that answers, since it was last compiled there.
+	Counters  map[string]int64 `json:"counters,omitempty"`
+	CountedOn string           `json:"counted_on,omitempty"`
 }
 
 // PoliciesReply lists the loaded policies.

@@ -37,7 +37,7 @@ func newPolicyLoadCommand(a *app) *cobra.Command {
 		Use: "load MODULE.wasm", Short: "Bring a policy into the cell; it decides nothing yet", Args: takes(1, 1),
 		ValidArgsFunction: completeModules,
 		Long: "Bring a policy into the cell; it decides nothing yet. Its configuration is part of what is loaded: to change it, load the module " +
-			"with another one, and activate that. policy rollback goes back to the policy before, with the configuration that it had.",
+			"with another one, and activate that. policy rollback goes back to the policy before, with the configuration that it had. A cell keeps 128 policies.",
 		Example: "  datanode policy load mine.wasm\n  datanode policy load mine.wasm --activate\n  datanode policy load quiet-hours.wasm --config from=22 --config to=6",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if isDir(args[0]) {
@@ -136,6 +136,7 @@ func printPolicies(a *app, all []wire.Policy) error {
 func newPolicyShowCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "show DIGEST|NAME", Short: "Describe a loaded policy and its reasons", Args: takes(1, 1),
+		Long: "Describe a loaded policy and its reasons, and what it has counted with counter_add: on the node that leads, which is the one that\nasks it, since that node last compiled it.",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			all, err := c.Policies(ctx)
 			if err != nil {
@@ -149,6 +150,9 @@ func newPolicyShowCommand(a *app) *cobra.Command {
 				{"name", p.Name}, {"version", p.Version}, {"state", p.State}, {"digest", p.Digest},
 				{"bytes", count(p.Bytes)}, {"compiled on", strings.Join(p.Compiled, ",")},
 				{"module", p.Module}, {"config", policies.ConfigText(p.Config)},
+			}
+			if len(p.Counters) > 0 {
+				fields = append(fields, field{"counted on " + p.CountedOn, countersText(p.Counters)})
 			}
 			return show(a, p, append(fields, reasonFields(p.Reasons)...))
 		}),

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,6 +111,7 @@ func reportFields(r plugins.Report, config map[string]string) []field {
 		{"start cost", fmt.Sprintf("%d units; at most %s of a call's budget", r.StartCost, percent(float64(r.StartMost)/float64(r.Budget.Start)))},
 		{"scores", measuredText(r.Scores)},
 		{"conflicts", measuredText(r.Conflicts)},
+		{"counted", countersText(r.Counters)},
 		{"budget", budgetText(r.Budget)},
 		{"gate", gateText(r)},
 	}
@@ -119,6 +122,15 @@ func reportFields(r plugins.Report, config map[string]string) []field {
 		fields = append(fields, field{"no limits", r.Unlimited})
 	}
 	return fields
+}
+
+// countersText is what a policy has counted, by name.
+func countersText(counters map[string]int64) string {
+	var words []string
+	for _, name := range slices.Sorted(maps.Keys(counters)) {
+		words = append(words, fmt.Sprintf("%s %d", name, counters[name]))
+	}
+	return strings.Join(words, ", ")
 }
 
 // importsText names what a policy asks of its host. Of WASI, which compilers bring along, it is enough to know

@@ -22,7 +22,11 @@ type policyHost struct{ host *plugins.Host }
 // hosted is a module as a node sees it: held to the budget of the cell.
 type hosted struct{ *plugins.Module }
 
-var _ node.Metered = hosted{}
+var (
+	_ node.Metered = hosted{}
+	_ node.Closer  = hosted{}
+	_ node.Counted = hosted{}
+)
 
 // Within is the module held to a budget.
 func (h hosted) Within(b state.Budget) policies.Policy { return h.Module.Within(budgetOf(b)) }

@@ -111,6 +111,8 @@ type policyTest struct {
 	files  int
 	others int // cases that were answered otherwise
 	failed int // and those that were not answered
+
+	counters map[string]int64 // that the policy, however configured, has added to
 }
 
 // caseFile is a file of cases with the configuration that it asks for.
@@ -231,6 +233,9 @@ func byConfig(files []caseFile) [][]caseFile {
 }
 
 func (t *policyTest) try(ctx context.Context, p policies.Policy, files []caseFile) error {
+	if m, ok := p.(*plugins.Module); ok {
+		defer func() { t.count(m.Counters()) }()
+	}
 	for _, f := range files {
 		outcomes, err := f.parsed.Run(ctx, p)
 		if err != nil {
@@ -263,6 +268,15 @@ func (t *policyTest) try(ctx context.Context, p policies.Policy, files []caseFil
 	return nil
 }
 
+func (t *policyTest) count(counters map[string]int64) {
+	if t.counters == nil {
+		t.counters = map[string]int64{}
+	}
+	for name, n := range counters {
+		t.counters[name] += n
+	}
+}
+
 // differs shows a case that was answered otherwise, also when its answer is taken over.
 func (t *policyTest) differs(o cases.Outcome) error {
 	if t.output != outputTable {
@@ -283,6 +297,9 @@ func (t *policyTest) conclude() error {
 		if err := list[tested](t.app, items(t.all)); err != nil {
 			return err
 		}
+	}
+	if len(t.counters) > 0 {
+		t.note("counted: %s", countersText(t.counters))
 	}
 	all, unanswered := plural(len(t.all), "case"), ""
 	if t.failed > 0 {
