@@ -35,7 +35,7 @@ func AppendMarshal(buf []byte, v any) ([]byte, error) {
 	out := e.sink.b
 	e.sink.b = nil
 	if err != nil {
-		return nil, fmt.Errorf("encode %T: %w", v, err)
+		return nil, fmt.Errorf("encode %s: %w", typeName(reflect.TypeOf(v)), err)
 	}
 	return out, nil
 }
@@ -45,11 +45,11 @@ func AppendMarshal(buf []byte, v any) ([]byte, error) {
 // left as they are, elements beyond the fields are skipped, so that structs can grow at the end.
 func Unmarshal(b []byte, v any) error {
 	if err := Scan(b); err != nil {
-		return fmt.Errorf("decode %T: %w", v, err)
+		return fmt.Errorf("decode %s: %w", typeName(reflect.TypeOf(v)), err)
 	}
 	target := reflect.ValueOf(v)
 	if target.Kind() != reflect.Pointer || target.IsNil() {
-		return fmt.Errorf("decode %T: want a pointer", v)
+		return fmt.Errorf("decode %s: want a pointer", typeName(reflect.TypeOf(v)))
 	}
 	if err := checkType(target.Type()); err != nil {
 		return err
@@ -66,9 +66,24 @@ func Unmarshal(b []byte, v any) error {
 		err = errScanTail
 	}
 	if err != nil {
-		return fmt.Errorf("decode %T: %w", v, err)
+		return fmt.Errorf("decode %s: %w", typeName(reflect.TypeOf(v)), err)
 	}
 	return nil
+}
+
+// typeName is what docs/wire.md calls a type: errors go to peers, who need not know Go.
+func typeName(t reflect.Type) string {
+	switch {
+	case t == nil:
+		return "nil"
+	case t.Kind() == reflect.Pointer:
+		return typeName(t.Elem())
+	case t.Name() != "":
+		return t.Name()
+	case t.Kind() == reflect.Slice || t.Kind() == reflect.Array:
+		return "[" + typeName(t.Elem()) + "]"
+	}
+	return t.Kind().String()
 }
 
 // The pools hold codecs between uses; they carry no state from one use to the next.

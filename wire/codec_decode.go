@@ -47,7 +47,7 @@ func decodeUint(d *msgpack.Decoder, v reflect.Value) error {
 		return err
 	}
 	if v.OverflowUint(n) {
-		return fmt.Errorf("%d does not fit %s", n, v.Type())
+		return fmt.Errorf("%d does not fit %s", n, typeName(v.Type()))
 	}
 	v.SetUint(n)
 	return nil
@@ -59,7 +59,7 @@ func decodeInt(d *msgpack.Decoder, v reflect.Value) error {
 		return err
 	}
 	if v.OverflowInt(n) {
-		return fmt.Errorf("%d does not fit %s", n, v.Type())
+		return fmt.Errorf("%d does not fit %s", n, typeName(v.Type()))
 	}
 	v.SetInt(n)
 	return nil
@@ -123,7 +123,7 @@ func (d *decoder) decodeArray(v reflect.Value) error {
 		return err
 	}
 	if n != v.Len() {
-		return fmt.Errorf("%d elements, want the %d of %s", n, v.Len(), v.Type())
+		return fmt.Errorf("%d elements, want the %d of %s", n, v.Len(), typeName(v.Type()))
 	}
 	for i := range n {
 		if err := d.decode(v.Index(i)); err != nil {
@@ -188,7 +188,7 @@ const (
 func (d *decoder) spend(n int, t reflect.Type) error {
 	size := int(t.Size())
 	if size > 0 && n > d.budget/size {
-		return fmt.Errorf("%d elements of %s are too many for a message of this size", n, t)
+		return fmt.Errorf("%d elements of %s are too many for a message of this size", n, typeName(t))
 	}
 	d.budget -= n * size
 	return nil

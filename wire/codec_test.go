@@ -93,6 +93,7 @@ func TestUnmarshalRefuses(t *testing.T) {
 		{"huge map", "more elements than bytes", []byte{0xdf, 0x7f, 0xff, 0xff, 0xff, 0}, new(oldMessage)},
 		{"huge string", "middle of a value", []byte{0xdb, 0xff, 0xff, 0xff, 0xff, 'a'}, new(string)},
 		{"extension", "not accepted", []byte{0xd4, 0, 0}, new(oldMessage)},
+		{"an integer for a struct", "decode oldMessage: ", []byte{1}, new(oldMessage)},
 		{"integer too large", "does not fit", []byte{0x92, 0xa0, 0xcf, 1, 0, 0, 0, 0, 0, 0, 0}, new(oldMessage)},
 		{"slice of nothing", "too many for a message", wide, new(newWide)},
 		{"interface", "cannot go over the wire", []byte{1}, new(any)},
@@ -103,6 +104,9 @@ func TestUnmarshalRefuses(t *testing.T) {
 			err := Unmarshal(c.body, c.into)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("got %v, want an error with %q", err, c.want)
+			}
+			if strings.Contains(err.Error(), "*") || strings.Contains(err.Error(), "wire.") {
+				t.Errorf("peers are told of types of Go: %v", err)
 			}
 		})
 	}
