@@ -35,7 +35,9 @@ func newBenchRPCCommand(a *app) *cobra.Command {
 			if each <= 0 {
 				return usagef("--each %s: want more than 0", each)
 			}
-			return list(a, a.measureRPC(cmd.Context(), each),
+			ctx, cancel := a.bounded(cmd.Context())
+			defer cancel()
+			return a.timedOut(ctx, list(a, a.measureRPC(ctx, each),
 				column[rpcbench.Row]{"PEER", func(r rpcbench.Row) string { return r.Peer }},
 				column[rpcbench.Row]{"RATE", benchRate},
 				column[rpcbench.Row]{"P50", benchTime(func(c *rpcbench.Calls) time.Duration { return c.P50 })},
@@ -43,7 +45,7 @@ func newBenchRPCCommand(a *app) *cobra.Command {
 				column[rpcbench.Row]{"CLIENT", benchSide(func(c *rpcbench.Calls) float64 { return c.ClientAllocs }, func(i *rpcbench.Idle) uint64 { return i.Client })},
 				column[rpcbench.Row]{"SERVER", benchSide(func(c *rpcbench.Calls) float64 { return c.ServerAllocs }, func(i *rpcbench.Idle) uint64 { return i.Server })},
 				column[rpcbench.Row]{"RATIO", benchRatio},
-				column[rpcbench.Row]{"MEASUREMENT", benchWhat})
+				column[rpcbench.Row]{"MEASUREMENT", benchWhat}))
 		},
 	}
 	cmd.Flags().DurationVar(&each, "each", defaultBench, "how long each measurement takes")

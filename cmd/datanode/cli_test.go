@@ -19,9 +19,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain makes this program the child of its own policy hosts.
+// TestMain makes this program the child of its own policy hosts and benchmarks.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == compileCommand {
+	if len(os.Args) == 2 && os.Args[1] == compileCommand || len(os.Args) == 4 && os.Args[2] == benchServer {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 	}
 	goleak.VerifyTestMain(m)

@@ -91,20 +91,19 @@ func (a *app) open(ctx context.Context, name string) (in io.ReadCloser, size int
 	if name == "-" {
 		return io.NopCloser(a.input(ctx)), 0, nil
 	}
+	info, err := os.Stat(name)
+	switch {
+	case err != nil: // Open says why
+	case info.IsDir():
+		return nil, 0, withCode(exitFailed, "%s is a folder; name the files in it", name)
+	case !info.Mode().IsRegular():
+		return io.NopCloser(newPipeReader(ctx, &lateFile{name: name})), 0, nil
+	default:
+		size = info.Size()
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, 0, fileError(err)
-	}
-	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		err = withCode(exitFailed, "%s is a folder; name the files in it", name)
-	}
-	if err != nil {
-		f.Close()
-		return nil, 0, err
-	}
-	if info.Mode().IsRegular() {
-		size = info.Size()
 	}
 	return f, size, nil
 }

@@ -2,15 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"os"
 )
 
-// stdinChunk is how much of stdin is read at once.
-const stdinChunk = 256 << 10
+// pipeChunk is how much of a pipe is read at once.
+const pipeChunk = 256 << 10
 
-// stdinReader reads stdin, and gives up when its context ends: a read of a terminal or of a pipe that nobody
-// writes to cannot be interrupted otherwise. What was being read then is lost. Used by one goroutine.
-type stdinReader struct {
+// pipeReader reads stdin, or what else may have to be waited for, and gives up when its context ends: a read of a
+// terminal or of a pipe that nobody writes to cannot be interrupted otherwise. What was being read then is lost.
+// Used by one goroutine.
+type pipeReader struct {
 	in    io.Reader
 	done  <-chan struct{} // of the context
 	cause func() error    // why it ended
@@ -25,14 +28,16 @@ type readResult struct {
 }
 
 // input is stdin until ctx ends.
-func (a *app) input(ctx context.Context) *stdinReader {
-	return &stdinReader{
-		in: a.stdin, done: ctx.Done(), cause: func() error { return context.Cause(ctx) },
-		buf: make([]byte, stdinChunk), read: make(chan readResult, 1),
+func (a *app) input(ctx context.Context) *pipeReader { return newPipeReader(ctx, a.stdin) }
+
+func newPipeReader(ctx context.Context, in io.Reader) *pipeReader {
+	return &pipeReader{
+		in: in, done: ctx.Done(), cause: func() error { return context.Cause(ctx) },
+		buf: make([]byte, pipeChunk), read: make(chan readResult, 1),
 	}
 }
 
-func (s *stdinReader) Read(b []byte) (int, error) {
+func (s *pipeReader) Read(b []byte) (int, error) {
 	if s.over != nil {
 		return 0, s.over
 	}
@@ -49,4 +54,25 @@ func (s *stdinReader) Read(b []byte) (int, error) {
 		s.over = s.cause()
 		return 0, s.over
 	}
+}
+
+// lateFile is a file that its first Read opens, and the end of it closes: a pipe with a name opens only once somebody
+// writes to it. One that is not read to its end is closed with the program.
+type lateFile struct {
+	name string
+	file *os.File // nil: not open
+}
+
+func (l *lateFile) Read(b []byte) (int, error) {
+	if l.file == nil {
+		var err error
+		if l.file, err = os.Open(l.name); err != nil {
+			return 0, err
+		}
+	}
+	n, err := l.file.Read(b)
+	if errors.Is(err, io.EOF) {
+		_ = l.file.Close() // nothing was written
+	}
+	return n, err
 }

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -100,8 +103,45 @@ func TestInterruptWhileReadingStdin(t *testing.T) {
 	}
 }
 
+// So does one that waits for somebody to write to a pipe with a name, and --timeout ends it as well.
+func TestNamedPipe(t *testing.T) {
+	check := func(ctx context.Context, write string, args ...string) (code int) {
+		t.Helper()
+		fifo := filepath.Join(t.TempDir(), "fifo")
+		must(t, syscall.Mkfifo(fifo, 0o600))
+		done := make(chan int, 1)
+		go func() {
+			args := append([]string{"policy", "check", fifo}, args...)
+			done <- runContext(ctx, args, strings.NewReader(""), io.Discard, io.Discard, func(string) string { return "" })
+		}()
+		if write != "" {
+			must(t, os.WriteFile(fifo, []byte(write), 0))
+		}
+		select {
+		case code = <-done:
+		case <-time.After(processLimit):
+			t.Error("it still waits")
+		}
+		if write == "" {
+			must(t, os.WriteFile(fifo, nil, 0)) // what still waits to open it goes on, and ends
+		}
+		return code
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	if got := check(ctx, ""); got != exitInterrupted {
+		t.Errorf("interrupted: exit code %d, want %d", got, exitInterrupted)
+	}
+	if got := check(t.Context(), "", "--timeout", "1ms"); got != exitUnavailable {
+		t.Errorf("after --timeout: exit code %d, want %d", got, exitUnavailable)
+	}
+	if got := check(t.Context(), "no module"); got != exitRefused {
+		t.Errorf("with something written: exit code %d, want %d", got, exitRefused)
+	}
+}
+
 func TestStdinIsReadInOrder(t *testing.T) {
-	text := strings.Repeat("0123456789", stdinChunk/4)
+	text := strings.Repeat("0123456789", pipeChunk/4)
 	a := &app{stdin: iotest.OneByteReader(strings.NewReader(text[:1000]))}
 	if got, err := io.ReadAll(a.input(t.Context())); err != nil || string(got) != text[:1000] {
 		t.Errorf("byte by byte: %v, read %d bytes of %d or others", err, len(got), 1000)
@@ -127,6 +167,16 @@ func TestTimeoutIsNamed(t *testing.T) {
 	}
 	if err := a.timedOut(t.Context(), errors.New("early")); err.Error() != "early" {
 		t.Errorf("before its time: %v", err)
+	}
+}
+
+// A benchmark ends with its time, too.
+func TestBenchRPCIsBounded(t *testing.T) {
+	var out, said bytes.Buffer
+	args := []string{"bench", "rpc", "--each", "1ms", "--timeout", "1ns"}
+	code := runContext(t.Context(), args, strings.NewReader(""), &out, &said, func(string) string { return "" })
+	if code != exitUnavailable || !strings.Contains(said.String(), "gave up after --timeout 1ns") {
+		t.Errorf("exit code %d, want %d: %s%s", code, exitUnavailable, out.String(), said.String())
 	}
 }
 
