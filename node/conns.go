@@ -5,44 +5,22 @@ import (
 	"context"
 	"slices"
 
-	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// connection is one of the node's open connections, as conns and the metrics show it.
-type connection struct {
-	peer      string // node ID; else the name in the certificate, or "client"
-	role      pki.Role
-	direction string // "in" or "out"
-	stats     mux.Stats
-}
-
-// connections takes stock of all.
-func (n *Node) connections() []connection {
-	var all []connection
-	for conn, who := range n.inbound.callers() {
-		peer := cmp.Or(conn.Peer().Node, who.Name, "client")
-		all = append(all, connection{peer, who.Role, "in", conn.Stats()})
-	}
-	role := pki.Role("")
-	if n.peers.secure != nil {
-		role = pki.RoleNode // no other is dialed
-	}
-	for _, conn := range n.peers.all() {
-		all = append(all, connection{conn.Peer().Node, role, "out", conn.Stats()})
-	}
-	slices.SortFunc(all, func(a, b connection) int {
-		return cmp.Or(cmp.Compare(a.direction, b.direction), cmp.Compare(a.peer, b.peer), cmp.Compare(a.stats.Remote, b.stats.Remote))
-	})
-	return all
+// isNode tells the nodes of the cell, as this node's log has it: none before it is open.
+func (n *Node) isNode(id string) bool {
+	group := n.group.Load()
+	return group != nil && group.View().Node(state.NodeID(id)) != nil
 }
 
 // serveConns answers all who ask at once with one stock: taking it looks at every call in flight, theirs too.
 func (n *Node) serveConns(_ context.Context, c *mux.ServerCall) error {
 	reply, err, _ := n.stocktaking.Do("", func() (any, error) {
 		reply := wire.ConnsReply{Node: string(n.id)}
-		for _, conn := range n.connections() {
+		for _, conn := range n.stock.take() {
 			reply.Conns = append(reply.Conns, conn.describe())
 		}
 		return &reply, nil
@@ -56,7 +34,7 @@ func (n *Node) serveConns(_ context.Context, c *mux.ServerCall) error {
 func (c *connection) describe() wire.Connection {
 	s := &c.stats
 	out := wire.Connection{
-		Peer: c.peer, Role: string(c.role), Remote: s.Remote, Direction: c.direction, Since: s.Since.UnixMicro(),
+		Peer: c.peer, Role: string(c.role), Remote: s.Remote, Direction: string(c.direction), Protocol: string(c.protocol), Since: s.Since.UnixMicro(),
 		BytesIn: s.BytesIn, BytesOut: s.BytesOut, Stalls: s.CreditStalls, Mismatches: s.Mismatches,
 		OldestCall: s.InFlight.OldestAge.Microseconds(), InFlight: []wire.Call{}, Sessions: []wire.SessionUse{},
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -15,16 +16,16 @@ import (
 // inbound are the connections that this node has accepted.
 type inbound struct {
 	mu     sync.Mutex
-	closed bool                 // Guarded by mu.
-	conns  map[*mux.Conn]caller // Guarded by mu.
+	closed bool               // Guarded by mu.
+	conns  map[*mux.Conn]bool // Guarded by mu.
 }
 
-func newInbound() *inbound { return &inbound{conns: map[*mux.Conn]caller{}} }
+func newInbound() *inbound { return &inbound{conns: map[*mux.Conn]bool{}} }
 
-func (in *inbound) add(c *mux.Conn, who caller) {
+func (in *inbound) add(c *mux.Conn) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.conns[c] = who
+	in.conns[c] = true
 	if in.closed {
 		go c.Close()
 	}
@@ -36,12 +37,10 @@ func (in *inbound) remove(c *mux.Conn) {
 	delete(in.conns, c)
 }
 
-func (in *inbound) all() []*mux.Conn { return slices.Collect(maps.Keys(in.callers())) }
-
-func (in *inbound) callers() map[*mux.Conn]caller {
+func (in *inbound) all() []*mux.Conn {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return maps.Clone(in.conns)
+	return slices.Collect(maps.Keys(in.conns))
 }
 
 // drain lets the calls of every connection end.
@@ -96,8 +95,10 @@ func (n *Node) serveConn(a arrival) {
 		n.logger.Info("connection refused", "remote", a.RemoteAddr().String(), "error", err)
 		return
 	}
-	n.inbound.add(conn, a.who)
+	n.inbound.add(conn)
 	defer n.inbound.remove(conn)
+	peer := cmp.Or(conn.Peer().Node, a.who.Name, "client")
+	defer n.stock.add(conn, connection{peer: peer, role: a.who.Role, direction: directionIn, protocol: protocolFrames})()
 	<-conn.Done()
 	a.ended(conn.Err())
 	conn.Close()

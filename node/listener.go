@@ -39,6 +39,8 @@ type listener struct {
 	closeOnce sync.Once
 	wg        sync.WaitGroup
 	census    *census // of what was accepted
+	stock     *stock
+	nodeAt    func(addr string) string // the node that has an address, empty if it is not known
 	streams   *streams
 }
 
@@ -59,7 +61,7 @@ type streamHello struct{ cell, node string }
 func newListener(l net.Listener, firstByte time.Duration) *listener {
 	return &listener{
 		Listener: l, firstByte: firstByte, raft: make(chan net.Conn), done: make(chan struct{}),
-		census: newCensus(), streams: newStreams(),
+		census: newCensus(), streams: newStreams(), stock: newStock(), nodeAt: func(string) string { return "" },
 	}
 }
 
@@ -106,8 +108,9 @@ func (l *listener) sort(nc net.Conn) {
 		return
 	}
 	greeted, who, kind, err := l.greet(nc)
+	var theirs streamHello
 	if err == nil && kind == wire.PreambleRaft {
-		err = l.checkStream(greeted, who)
+		theirs, err = l.checkStream(greeted, who)
 	}
 	if err != nil {
 		if why := offenceOf(err); why != "" {
@@ -133,7 +136,7 @@ func (l *listener) sort(nc net.Conn) {
 	if !l.census.greeted(nc) {
 		return
 	}
-	stream := l.newStream(greeted, nc, who)
+	stream := l.newStream(greeted, nc, who, theirs.node)
 	select {
 	case l.raft <- stream:
 		keep = true
@@ -185,13 +188,19 @@ func (l *listener) greet(nc net.Conn) (net.Conn, caller, byte, error) {
 }
 
 // checkStream reads the hello of a raft stream and judges it.
-func (l *listener) checkStream(nc net.Conn, who caller) error {
+func (l *listener) checkStream(nc net.Conn, who caller) (streamHello, error) {
 	theirs, err := readStreamHello(nc)
-	if err != nil {
-		return err
+	if err == nil {
+		err = l.judgeStream(theirs, who)
 	}
+	return theirs, err
+}
+
+func (l *listener) judgeStream(theirs streamHello, who caller) error {
 	mine := l.hello()
 	switch {
+	case len(theirs.node) > wire.MaxNameBytes || !wire.Plain(theirs.node):
+		return fmt.Errorf("raft stream of node %q, want a plain name of at most %d bytes", theirs.node, wire.MaxNameBytes)
 	case mine.cell != "" && theirs.cell != "" && mine.cell != theirs.cell:
 		return fmt.Errorf("raft stream of node %q of cell %q, this node is of %q", theirs.node, theirs.cell, mine.cell)
 	case mine.cell == "" && theirs.cell != "" && l.blank():
@@ -240,7 +249,7 @@ func (l *listener) Dial(addr string, timeout time.Duration) (net.Conn, error) {
 		nc.Close()
 		return nil, err
 	}
-	return nc, nil
+	return l.stock.stream(nc, l.nodeAt(addr), l.secure.role(), directionOut), nil
 }
 
 func (l *listener) dialStream(ctx context.Context, addr string) (net.Conn, error) {

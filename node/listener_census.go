@@ -224,6 +224,19 @@ func (c *census) count() (all, half int) {
 	return len(c.conns), c.half.Len()
 }
 
+// crowd is how many connections there are, of all addresses and of the one that has most.
+type crowd struct{ all, half, allOfOne, halfOfOne int }
+
+func (c *census) crowd() crowd {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := crowd{all: len(c.conns), half: c.half.Len()}
+	for _, n := range c.from {
+		now.allOfOne, now.halfOfOne = max(now.allOfOne, n.all), max(now.halfOfOne, n.half.Len())
+	}
+	return now
+}
+
 // close closes all connections, and those to come.
 func (c *census) close() {
 	c.mu.Lock()

@@ -21,8 +21,8 @@ type raftConn struct {
 }
 
 // newStream is a stream that is open.
-func (l *listener) newStream(greeted, raw net.Conn, who caller) *raftConn {
-	c := &raftConn{Conn: greeted, who: who, raw: raw}
+func (l *listener) newStream(greeted, raw net.Conn, who caller, node string) *raftConn {
+	c := &raftConn{Conn: l.stock.stream(greeted, node, who.Role, directionIn), who: who, raw: raw}
 	c.forget = func(c *raftConn) {
 		l.streams.remove(c)
 		l.census.remove(c.raw)

@@ -2,8 +2,6 @@ package node
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/datanode/datanode/raftlog/state"
 )
 
 // collector makes the metrics from what the node knows anyway, at the moment they are asked for.
@@ -70,7 +68,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for kind, count := range n.mismatches {
 		ch <- prometheus.MustNewConstMetric(c.mismatch, prometheus.CounterValue, float64(count.Load()), kind.String())
 	}
-	c.wire.collect(n.connections(), func(node string) bool { return view.Node(state.NodeID(node)) != nil }, ch)
+	c.wire.collect(n.stock, ch)
+	c.wire.collectCrowd(n.listener.census.crowd(), ch)
 	c.wire.collectStandings(n.listener.census.standings.tally(), ch)
 }
 

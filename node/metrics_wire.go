@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -8,25 +9,32 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// wireMetrics are about the open connections. They are counted together by peer, role and direction, where a
-// peer is a node of the cell or one of the others: labels that a stranger can choose would have no bound.
+// wireMetrics are about connections. They are counted together by peer, role, direction and protocol, see wireGroup.
 type wireMetrics struct {
-	connections, received, sent, stalls, oldest, calls *prometheus.Desc
+	connections, received, sent *prometheus.Desc
+	stalls, oldest, calls       *prometheus.Desc // of frames
+
+	accepted, limit *prometheus.Desc // how full the node is
 
 	offences, turnedAway, waiting *prometheus.Desc // of the machines that hostile connections come from
 }
 
 func newWireMetrics() wireMetrics {
-	desc := func(name, help string, more ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, append([]string{"peer", "role", "direction"}, more...), nil)
+	frames := []string{"peer", "role", "direction"}
+	every := append(slices.Clone(frames), "protocol")
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return wireMetrics{
-		connections: desc("datanode_connections", "Open connections of this node."),
-		received:    desc("datanode_wire_received_bytes", "Bytes received on the open connections."),
-		sent:        desc("datanode_wire_sent_bytes", "Bytes sent on the open connections."),
-		stalls:      desc("datanode_wire_credit_stalls", "Times that a sender on the open connections had to wait for credit."),
-		oldest:      desc("datanode_wire_oldest_call_seconds", "Age of the oldest call in flight."),
-		calls:       desc("datanode_wire_calls_in_flight", "Calls in flight on the open connections.", "op"),
+		connections: desc("datanode_connections", "Open connections of this node, raft streams among them.", every...),
+		received:    desc("datanode_wire_received_bytes_total", "Bytes received, on connections that have ended too.", every...),
+		sent:        desc("datanode_wire_sent_bytes_total", "Bytes sent, on connections that have ended too.", every...),
+		stalls:      desc("datanode_wire_credit_stalls_total", "Times that a sender had to wait for credit, on connections that have ended too.", frames...),
+		oldest:      desc("datanode_wire_oldest_call_seconds", "Age of the oldest call in flight.", frames...),
+		calls:       desc("datanode_wire_calls_in_flight", "Calls in flight on the open connections.", append(slices.Clone(frames), "op")...),
+
+		accepted: desc("datanode_accepted_connections", "Connections that count against a limit on those accepted: all, those half open, and as many of each as the IP address has that has most.", "of"),
+		limit:    desc("datanode_accepted_connections_limit", "The most that there may be.", "of"),
 
 		offences: prometheus.NewDesc("datanode_wire_offences_total", "Connections that ended for what their peer did, by what that was.",
 			[]string{"reason"}, nil),
@@ -37,7 +45,7 @@ func newWireMetrics() wireMetrics {
 }
 
 func (m *wireMetrics) all() []*prometheus.Desc {
-	return []*prometheus.Desc{m.connections, m.received, m.sent, m.stalls, m.oldest, m.calls, m.offences, m.turnedAway, m.waiting}
+	return []*prometheus.Desc{m.connections, m.received, m.sent, m.stalls, m.oldest, m.calls, m.accepted, m.limit, m.offences, m.turnedAway, m.waiting}
 }
 
 func (m *wireMetrics) describe(ch chan<- *prometheus.Desc) {
@@ -46,41 +54,59 @@ func (m *wireMetrics) describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// wireGroup is who the connections of one sample are with.
-type wireGroup struct{ peer, role, direction string }
-
-type wireSum struct {
-	connections            int
-	received, sent, stalls uint64
-	oldest                 time.Duration
-	calls                  map[string]int // by operation type
+// wireNow is what the open connections of a group are doing.
+type wireNow struct {
+	connections int
+	oldest      time.Duration
+	calls       map[string]int // by operation type
 }
 
-func (m *wireMetrics) collect(conns []connection, isNode func(string) bool, ch chan<- prometheus.Metric) {
-	sums := map[wireGroup]*wireSum{}
-	for i := range conns {
-		c := &conns[i]
-		g := wireGroup{"client", string(c.role), c.direction}
-		if isNode(c.peer) {
-			g.peer = c.peer
+func (m *wireMetrics) collect(s *stock, ch chan<- prometheus.Metric) {
+	now := map[wireGroup]*wireNow{}
+	for _, c := range s.take() {
+		g := s.group(&c)
+		if now[g] == nil {
+			now[g] = &wireNow{calls: map[string]int{}}
 		}
-		if sums[g] == nil {
-			sums[g] = &wireSum{calls: map[string]int{}}
-		}
-		sums[g].add(&c.stats)
+		now[g].add(&c.stats)
 	}
-	for g, sum := range sums {
-		gauge := func(d *prometheus.Desc, v float64, more ...string) {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{g.peer, g.role, g.direction}, more...)...)
-		}
-		gauge(m.connections, float64(sum.connections))
-		gauge(m.received, float64(sum.received))
-		gauge(m.sent, float64(sum.sent))
-		gauge(m.stalls, float64(sum.stalls))
-		gauge(m.oldest, sum.oldest.Seconds())
-		for op, n := range sum.calls {
-			gauge(m.calls, float64(n), op)
-		}
+	for g, total := range s.sums() {
+		m.collectGroup(g, total, now[g], ch)
+	}
+}
+
+func (m *wireMetrics) collectGroup(g wireGroup, total traffic, now *wireNow, ch chan<- prometheus.Metric) {
+	frames := []string{g.peer, string(g.role), string(g.direction)}
+	every := append(slices.Clone(frames), string(g.protocol))
+	sample := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+	}
+	if now == nil {
+		now = &wireNow{} // all have ended
+	}
+	sample(m.connections, prometheus.GaugeValue, float64(now.connections), every...)
+	sample(m.received, prometheus.CounterValue, float64(total.received), every...)
+	sample(m.sent, prometheus.CounterValue, float64(total.sent), every...)
+	if g.protocol != protocolFrames {
+		return
+	}
+	sample(m.stalls, prometheus.CounterValue, float64(total.stalls), frames...)
+	sample(m.oldest, prometheus.GaugeValue, now.oldest.Seconds(), frames...)
+	for op, n := range now.calls {
+		sample(m.calls, prometheus.GaugeValue, float64(n), append(slices.Clone(frames), op)...)
+	}
+}
+
+func (m *wireMetrics) collectCrowd(now crowd, ch chan<- prometheus.Metric) {
+	for _, count := range []struct {
+		of         string
+		now, limit int
+	}{
+		{"all", now.all, maxConns}, {"half-open", now.half, maxHalfOpen},
+		{"one-address", now.allOfOne, maxConnsPerAddr}, {"half-open-one-address", now.halfOfOne, maxHalfOpenPerAddr},
+	} {
+		ch <- prometheus.MustNewConstMetric(m.accepted, prometheus.GaugeValue, float64(count.now), count.of)
+		ch <- prometheus.MustNewConstMetric(m.limit, prometheus.GaugeValue, float64(count.limit), count.of)
 	}
 }
 
@@ -97,11 +123,8 @@ func (m *wireMetrics) collectStandings(counts standingCounts, ch chan<- promethe
 	ch <- prometheus.MustNewConstMetric(m.waiting, prometheus.GaugeValue, float64(counts.waiting))
 }
 
-func (s *wireSum) add(stats *mux.Stats) {
+func (s *wireNow) add(stats *mux.Stats) {
 	s.connections++
-	s.received += stats.BytesIn
-	s.sent += stats.BytesOut
-	s.stalls += stats.CreditStalls
 	s.oldest = max(s.oldest, stats.InFlight.OldestAge)
 	for kind, n := range stats.InFlight.ByKind {
 		op := "other"

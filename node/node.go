@@ -46,6 +46,7 @@ type Node struct {
 	watch       *watch
 	appends     *appenders
 	inbound     *inbound
+	stock       *stock
 	stocktaking singleflight.Group // of conns
 	passedOn    *mux.Budget        // of what other nodes have answered and nobody has taken yet
 	httpd       *http.Server
@@ -131,8 +132,11 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.listener.blank = func() bool { return n.log.LastIndex() <= bootstrapIndex }
 	n.listener.frames, n.listener.logger = n.serveConn, n.logger
 	n.listener.census.standings.now, n.listener.census.standings.logger = n.now, n.logger
+	n.listener.nodeAt, n.stock = n.nodeAt, n.listener.stock
+	n.stock.now, n.stock.isNode = n.now, n.isNode
 	n.passedOn = mux.NewBudget(passedOnPoolBytes, connReserveBytes)
 	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, cfg.Dial, n.peerConfig)
+	n.peers.stock = n.stock
 	n.inbound = newInbound()
 	n.policies = newRegistry(n)
 	n.exec = newExecutor(n)

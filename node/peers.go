@@ -20,6 +20,7 @@ type peers struct {
 	dialLimit time.Duration
 	dialTo    dialer
 	secure    *security // nil: plaintext
+	stock     *stock
 
 	wg sync.WaitGroup // dials, and what waits for their connections to end
 
@@ -36,7 +37,7 @@ type peerConn struct {
 }
 
 func newPeers(ctx func() context.Context, dialLimit time.Duration, dial dialer, config func() mux.Config) *peers {
-	return &peers{ctx: ctx, config: config, dialLimit: dialLimit, dialTo: dial, byAddr: map[string]*peerConn{}}
+	return &peers{ctx: ctx, config: config, dialLimit: dialLimit, dialTo: dial, byAddr: map[string]*peerConn{}, stock: newStock()}
 }
 
 // conn is a working connection to the node at addr. An empty node is not checked.
@@ -74,6 +75,10 @@ func (p *peers) dial(c *peerConn, addr string) {
 	ctx, cancel := context.WithTimeout(p.ctx(), p.dialLimit)
 	defer cancel()
 	c.conn, c.err = p.connect(ctx, addr)
+	ended := func() {}
+	if c.err == nil {
+		ended = p.stock.add(c.conn, connection{peer: c.conn.Peer().Node, role: p.secure.role(), direction: directionOut, protocol: protocolFrames})
+	}
 	close(c.ready)
 	if c.err == nil {
 		<-c.conn.Done()
@@ -85,6 +90,7 @@ func (p *peers) dial(c *peerConn, addr string) {
 	p.mu.Unlock()
 	if c.err == nil {
 		c.conn.Close()
+		ended()
 	}
 }
 
@@ -107,23 +113,6 @@ func (p *peers) connect(ctx context.Context, addr string) (*mux.Conn, error) {
 		return nil, fmt.Errorf("%s: %w; a node hangs up on others without --tls-cert, --tls-key and --tls-ca when it speaks TLS only, and on more connections than it takes from one address", addr, err)
 	}
 	return nil, fmt.Errorf("%s: %w", addr, err)
-}
-
-// all are the connections that work now.
-func (p *peers) all() []*mux.Conn {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var conns []*mux.Conn
-	for _, c := range p.byAddr {
-		select {
-		case <-c.ready:
-			if c.err == nil {
-				conns = append(conns, c.conn)
-			}
-		default:
-		}
-	}
-	return conns
 }
 
 func (p *peers) close() {

@@ -29,7 +29,7 @@ func TestSlowReaders(t *testing.T) {
 	}
 	c.untilTrue("the slow readers' answers are stuck", func() bool {
 		stuck := 0
-		for _, conn := range c.nodes[by].connections() {
+		for _, conn := range c.nodes[by].stock.take() {
 			for _, s := range conn.stats.Sessions {
 				if conn.direction == "out" && conn.peer == holder && s.Session == wire.SessionClient {
 					stuck = s.Held

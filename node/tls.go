@@ -59,6 +59,28 @@ func (n *Node) useSecurity(s *security) error {
 	return nil
 }
 
+// role is that of the nodes that are dialed: there is none in plaintext.
+func (s *security) role() pki.Role {
+	if s == nil {
+		return ""
+	}
+	return pki.RoleNode
+}
+
+// nodeAt is the node that the log's group has at an address, empty if it is not known.
+func (n *Node) nodeAt(addr string) string {
+	servers, err := n.members()
+	if err != nil {
+		return ""
+	}
+	for _, m := range servers {
+		if m.Addr == addr {
+			return string(m.ID)
+		}
+	}
+	return ""
+}
+
 // members are those of the log's group. Raft dials while the log is being opened.
 func (n *Node) members() ([]raftlog.ServerInfo, error) {
 	group := n.group.Load()

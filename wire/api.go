@@ -377,6 +377,7 @@ type Connection struct {
 	Role     string       `json:"role"` // of the certificate: node, admin or client; empty in plaintext
 	Sessions []SessionUse `json:"sessions"`
 	Oldest   string       `json:"oldest_call,omitempty"` // its operation type
+	Protocol string       `json:"protocol"`              // "frames", or "raft": a raft stream, which has no calls or sessions
 }
 
 // ConnsReply lists the asked node's connections.

@@ -85,6 +85,7 @@ func newConnsCommand(a *app) *cobra.Command {
 				column[conn]{"PEER", func(n conn) string { return n.Peer }},
 				column[conn]{"ROLE", func(n conn) string { return n.Role }},
 				column[conn]{"DIR", func(n conn) string { return n.Direction }},
+				column[conn]{"PROTOCOL", func(n conn) string { return n.Protocol }},
 				column[conn]{"REMOTE", func(n conn) string { return n.Remote }},
 				column[conn]{"IN", func(n conn) string { return count(n.BytesIn) }},
 				column[conn]{"OUT", func(n conn) string { return count(n.BytesOut) }},
