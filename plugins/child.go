@@ -84,8 +84,8 @@ const (
 func (o Options) limitsFor(p *prepared) limits {
 	trial := o.Budget.Start + o.Budget.of(len(sampleFacts()))
 	return limits{
-		Data:      childData + childDataPerByte*uint64(len(p.module)),
-		Processor: o.ChildTime + childTimesEffort*time.Duration(p.layout.effort) + time.Duration(trial/trialUnitsPerNano),
+		Data:      slow * (childData + childDataPerByte*uint64(len(p.module))),
+		Processor: o.ChildTime + slow*(childTimesEffort*time.Duration(p.layout.effort)+time.Duration(trial/trialUnitsPerNano)),
 	}
 }
 

@@ -58,8 +58,8 @@ type Options struct {
 
 const (
 	defaultMemoryPages = 256
-	defaultTimeout     = time.Second
-	defaultChildTime   = 250 * time.Millisecond
+	defaultTimeout     = slow * time.Second
+	defaultChildTime   = slow * 250 * time.Millisecond
 	// startTimes is how many times the timeout of a call an instance may take to start: a Go guest
 	// sets up a heap and a scheduler first.
 	startTimes = 5

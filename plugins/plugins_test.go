@@ -38,9 +38,6 @@ func childCommand(t testing.TB) []string {
 // newHost has a child only if it is asked for one: this process is faster.
 func newHost(t testing.TB, o Options) *Host {
 	t.Helper()
-	if o.Timeout == 0 {
-		o.Timeout = slow * defaultTimeout
-	}
 	h, err := New(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -56,14 +53,8 @@ func newHost(t testing.TB, o Options) *Host {
 // newParent has a child with time enough to come to a verdict about anything that is not endless.
 func newParent(t testing.TB, o Options) *Host {
 	t.Helper()
-	o.Child, o.ChildTime = childCommand(t), slow*10*defaultChildTime
-	h := newHost(t, o)
-	h.limits = func(p *prepared) limits {
-		l := h.opts.limitsFor(p)
-		l.Data *= slow // the race detector has a shadow of all memory
-		return l
-	}
-	return h
+	o.Child, o.ChildTime = childCommand(t), 10*defaultChildTime
+	return newHost(t, o)
 }
 
 func compile(t testing.TB, h *Host, module []byte) *Module {
