@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,6 +61,17 @@ func (h *hoursCell) start() {
 		s, err := h.c.Status(h.t.Context())
 		must(h.t, err)
 		up = s.Up
+	}
+	h.compiled()
+}
+
+// compiled waits until the node could run every policy of the cell.
+func (h *hoursCell) compiled() {
+	h.t.Helper()
+	for all := false; !all; {
+		reply, err := h.c.Policies(h.t.Context())
+		must(h.t, err)
+		all = !slices.ContainsFunc(reply.Policies, func(p wire.Policy) bool { return len(p.Compiled) == 0 })
 	}
 }
 
