@@ -225,20 +225,20 @@ func (g *Group) Changed() <-chan struct{} {
 
 // WaitApplied waits until the entry at index is applied here.
 func (g *Group) WaitApplied(ctx context.Context, index state.Index) error {
-	for {
-		at, changed := g.machine.progress()
-		if at >= index {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("entry %d is not applied here yet, %d is: %w", index, at, fromContext(ctx, wire.NotDone))
-		case <-g.failed:
-			return unavailable(wire.NotDone, "%s", g.failErr.Error())
-		case <-g.closing:
-			return unavailable(wire.NotDone, "%s", errClosed.Error())
-		}
+	reached, giveUp := g.machine.await(index)
+	if reached == nil {
+		return nil
+	}
+	defer giveUp()
+	select {
+	case <-reached:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("entry %d is not applied here yet, %d is: %w", index, g.AppliedIndex(), fromContext(ctx, wire.NotDone))
+	case <-g.failed:
+		return unavailable(wire.NotDone, "%s", g.failErr.Error())
+	case <-g.closing:
+		return unavailable(wire.NotDone, "%s", errClosed.Error())
 	}
 }
 

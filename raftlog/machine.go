@@ -24,6 +24,7 @@ type machine struct {
 	st      *state.State // under mu
 	chain   ChainPoint   // under mu. Invariant: chain.Index == st.Applied
 	points  chainPoints  // under mu
+	waiters waiters      // under mu
 	changed chan struct{}
 	err     error // under mu; why nothing is applied any more
 
@@ -83,8 +84,9 @@ func (m *machine) applyLocked(l *raft.Log) (any, error) {
 	return applied{m.st.Apply(index, e.Micros, commands)}, nil
 }
 
-// announceLocked wakes all who wait for a change.
+// announceLocked wakes all who wait for a change, or for an index that is applied now.
 func (m *machine) announceLocked() {
+	m.waiters.reach(m.st.Applied)
 	close(m.changed)
 	m.changed = make(chan struct{})
 }
@@ -113,6 +115,20 @@ func (m *machine) progress() (state.Index, <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.st.Applied, m.changed
+}
+
+// await is closed when index is applied; nil if it is. giveUp is to be called in the end.
+func (m *machine) await(index state.Index) (reached <-chan struct{}, giveUp func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.st.Applied >= index {
+		return nil, func() {}
+	}
+	return m.waiters.add(index), func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.waiters.drop(index)
+	}
 }
 
 // chainState is the chain now, and older points of it.
