@@ -76,13 +76,20 @@ var errNoSeek = errors.New("this input cannot be read twice")
 type countReader struct {
 	r     io.Reader
 	p     *progress
-	total int64
+	total int64 // 0: not known
 	done  int64
+	end   bool // there is no more to read
+}
+
+// changed tells whether r turned out to be longer or shorter than it was said to be.
+func (c *countReader) changed() bool {
+	return c.total > 0 && (c.done > c.total || c.end && c.done < c.total)
 }
 
 func (c *countReader) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
 	c.done += int64(n)
+	c.end = errors.Is(err, io.EOF)
 	c.p.set(c.done, max(c.total, c.done))
 	return n, err
 }
@@ -95,7 +102,7 @@ func (c *countReader) Seek(offset int64, whence int) (int64, error) {
 	}
 	at, err := s.Seek(offset, whence)
 	if err == nil {
-		c.done = at
+		c.done, c.end = at, false
 	}
 	return at, err
 }

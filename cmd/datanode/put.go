@@ -66,7 +66,7 @@ func (a *app) putAll(ctx context.Context, c *client.Client, names []string, o cl
 	}
 }
 
-// unreadable is why a file of this machine could not be opened.
+// unreadable is why a file of this machine could not be opened, or not be read as it was.
 type unreadable struct{ err error }
 
 func (u *unreadable) Error() string { return u.err.Error() }
@@ -82,7 +82,12 @@ func (a *app) put(ctx context.Context, c *client.Client, name string, o client.P
 	bar := a.newProgress(name, "B")
 	defer bar.end()
 	o.Length = size
-	l, err := c.Put(ctx, &countReader{r: in, p: bar, total: size}, o)
+	counted := &countReader{r: in, p: bar, total: size}
+	l, err := c.Put(ctx, counted, o)
+	if err != nil && counted.changed() {
+		return stored{}, &unreadable{withCode(exitFailed, "%s was %d bytes long when it was opened, and is not as it is read, so nothing of it is stored: "+
+			"try again once nobody changes it, or store what can be read now with datanode put - <%s", name, size, name)}
+	}
 	return stored{Locator: l.String(), Bytes: l.Length, Name: name}, err
 }
 
