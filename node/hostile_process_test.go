@@ -39,24 +39,20 @@ type order struct {
 	Large wire.Locator
 }
 
-// TestActAsAttacker is no test: it is what the processes of TestHostile run.
-func TestActAsAttacker(t *testing.T) {
-	text := os.Getenv(attackEnv)
-	if text == "" {
-		t.Skip("not started by TestHostile")
-	}
+// actAsAttacker is what the processes of TestHostile do, in place of tests.
+func actAsAttacker(text string) error {
 	var o order
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
 	if o.Sink {
-		sink(ctx, t)
-		return
+		return sink(ctx)
 	}
 	all := bombs()
 	i := slices.IndexFunc(all, func(b bomb) bool { return b.name == o.Bomb })
@@ -64,20 +60,21 @@ func TestActAsAttacker(t *testing.T) {
 	a.conns = o.Conns
 	a.run(ctx, func(what string) { fmt.Println(what) })
 	fmt.Println(a.opened.Load(), a.ended.Load())
+	return nil
 }
 
 // sink says where it listens, and closes every connection at once: the least that anybody can do about them.
-func sink(ctx context.Context, t *testing.T) {
+func sink(ctx context.Context) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	fmt.Println(l.Addr())
 	for {
 		nc, err := l.Accept()
 		if err != nil {
-			return
+			return nil //nolint:nilerr // it was closed: the order is carried out
 		}
 		nc.Close()
 	}
@@ -103,7 +100,7 @@ func sendOut(t *testing.T, o order) *attacker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestActAsAttacker$")
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), attackEnv+"="+string(text))
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()

@@ -229,16 +229,9 @@ func TestOffences(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := loneListener(t, c.secure)
-			nc, err := net.Dial("tcp", l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer nc.Close()
-			if _, err := nc.Write(c.send); err != nil {
-				t.Fatal(err)
-			}
+			nc := knock(t, l, c.send)
 			if c.hangUp {
-				if err := nc.(*net.TCPConn).CloseWrite(); err != nil {
+				if err := nc.CloseWrite(); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -69,14 +69,7 @@ func TestHalfOpen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := loneListener(t, c.secure)
-			nc, err := net.Dial("tcp", l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer nc.Close()
-			if _, err := nc.Write(c.send); err != nil {
-				t.Fatal(err)
-			}
+			nc := knock(t, l, c.send)
 			if err := nc.SetReadDeadline(time.Now().Add(patience)); err != nil {
 				t.Fatal(err)
 			}
@@ -85,6 +78,20 @@ func TestHalfOpen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// knock connects to a listener and sends something.
+func knock(t *testing.T, l *listener, send []byte) *net.TCPConn {
+	t.Helper()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	if _, err := nc.Write(send); err != nil {
+		t.Fatal(err)
+	}
+	return nc.(*net.TCPConn)
 }
 
 // fakeConn is a connection from an address, of which only that and Close count.
@@ -197,13 +204,8 @@ func TestStreamsOfWhoLeaves(t *testing.T) {
 	l.run()
 	t.Cleanup(func() { l.Close(); l.wait() })
 
-	open := func(node string) net.Conn {
-		nc, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { nc.Close() })
-		tc, _, err := o.source(pki.RoleNode, node).Client(t.Context(), nc, l.Addr().String(), pki.ProtocolRaft)
+	open := func(node string) {
+		tc, _, err := o.source(pki.RoleNode, node).Client(t.Context(), knock(t, l, nil), l.Addr().String(), pki.ProtocolRaft)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +217,6 @@ func TestStreamsOfWhoLeaves(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { stream.Close() })
-		return stream
 	}
 	open("n2")
 	open("n3")

@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,13 +23,7 @@ const orderTaker = "n3"
 // of others that lack two: one policy looks at the class, and at another when it is configured so, the
 // other at what is lacking.
 func TestPolicyChangesTheOrder(t *testing.T) {
-	host, err := newHost(t.Context(), nil, "")
-	must(t, err)
-	defer host.Close(context.WithoutCancel(t.Context()))
-	d := demonstration{dir: t.TempDir(), nodes: 3}
-	cell, err := d.startCell(t.Context(), slog.New(slog.DiscardHandler), policyHost{host})
-	must(t, err)
-	defer cell.close()
+	cell := startPolicyCell(t)
 	o := ordering{t: t, cell: cell, c: cell.client(devID(0))}
 	must(t, o.c.SetSetting(t.Context(), "max-running", "1"))
 

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,13 +47,7 @@ func TestPolicyCounters(t *testing.T) {
 }
 
 func countsInACell(t *testing.T, module string) {
-	host, err := newHost(t.Context(), nil, "")
-	must(t, err)
-	defer func() { must(t, host.Close(context.WithoutCancel(t.Context()))) }()
-	d := demonstration{dir: t.TempDir(), nodes: 3}
-	cell, err := d.startCell(t.Context(), slog.New(slog.DiscardHandler), policyHost{host})
-	must(t, err)
-	defer cell.close()
+	cell := startPolicyCell(t)
 	cl := cell.client(devID(0))
 	bytes, err := os.ReadFile(module)
 	must(t, err)

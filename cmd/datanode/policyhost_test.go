@@ -15,13 +15,7 @@ import (
 
 // What a decision has cost is counted, and is part of its entry in the log.
 func TestCostIsRecorded(t *testing.T) {
-	host, err := newHost(t.Context(), nil, "")
-	must(t, err)
-	defer func() { must(t, host.Close(context.WithoutCancel(t.Context()))) }()
-	d := demonstration{dir: t.TempDir(), nodes: 3}
-	cell, err := d.startCell(t.Context(), slog.New(slog.DiscardHandler), policyHost{host})
-	must(t, err)
-	defer cell.close()
+	cell := startPolicyCell(t)
 	c := cell.client(devID(0))
 	answers, err := c.Submit(t.Context(), []wire.Submission{{Kind: "create"}}, client.SubmitOptions{})
 	must(t, err)
@@ -61,4 +55,19 @@ func TestHostileModuleIsRefused(t *testing.T) {
 	if p.Info().Name != "default" {
 		t.Errorf("%+v", p.Info())
 	}
+}
+
+// startPolicyCell starts a cell of three nodes that can run policies. It ends with the test.
+func startPolicyCell(t *testing.T) *demoCell {
+	t.Helper()
+	host, err := newHost(t.Context(), nil, "")
+	must(t, err)
+	d := demonstration{dir: t.TempDir(), nodes: 3}
+	cell, err := d.startCell(t.Context(), slog.New(slog.DiscardHandler), policyHost{host})
+	must(t, err)
+	t.Cleanup(func() {
+		cell.close()
+		must(t, host.Close(context.WithoutCancel(t.Context())))
+	})
+	return cell
 }

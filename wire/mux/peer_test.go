@@ -162,16 +162,9 @@ func TestMismatchPoisonsClient(t *testing.T) {
 			seen := make(chan Mismatch, 1)
 			conn, p := dialRaw(t, tcpPair, Config{OnMismatch: func(m Mismatch) { seen <- m }})
 			results := make(chan error, 2)
-			call := func(op wire.OpType) {
-				r, err := conn.Call(context.Background(), Request{Op: op, Session: wire.SessionClient})
-				if err == nil && string(r.Raw) != "mine" {
-					err = errors.New("answered by the lie")
-				}
-				results <- err
-			}
-			go call(wire.OpRead)
+			go func() { results <- callForMine(conn, wire.OpRead) }()
 			first := p.read()
-			go call(wire.OpPut)
+			go func() { results <- callForMine(conn, wire.OpPut) }()
 			second := p.read()
 			c.lie(p, answer(first), answer(second))
 			failed := 0
@@ -199,6 +192,15 @@ func TestMismatchPoisonsClient(t *testing.T) {
 			}
 		})
 	}
+}
+
+// callForMine makes a call whose true answer is "mine".
+func callForMine(conn *Conn, op wire.OpType) error {
+	r, err := conn.Call(context.Background(), Request{Op: op, Session: wire.SessionClient})
+	if err == nil && string(r.Raw) != "mine" {
+		err = errors.New("answered by the lie")
+	}
+	return err
 }
 
 func errorBody(t *testing.T) []byte {

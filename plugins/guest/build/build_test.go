@@ -72,7 +72,7 @@ func TestMissingIsLocked(t *testing.T) {
 func TestStopped(t *testing.T) {
 	sleep, err := exec.LookPath("sleep")
 	if err != nil {
-		t.Skip("no program to wait for")
+		t.Fatal(err)
 	}
 	path := t.TempDir()
 	t.Setenv("PATH", path)
