@@ -5,13 +5,16 @@ package wire
 // microseconds since 1970, the cell's time where an operation is concerned. Operation IDs are text:
 // "4711" or "4711.3".
 
-// Locator names stored bytes: EXTENT:OFFSET+LENGTH.
+// Locator names stored bytes: EXTENT:OFFSET+LENGTH, and the birth of the extent as @BIRTH where it is known.
 type Locator struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
 	Extent uint64 `json:"extent"`
 	Offset uint64 `json:"offset"`
 	Length uint64 `json:"length"`
+	// Birth tells the extent from another one that has the same number in another history of the cell; 0: not known.
+	Birth uint32 `json:"birth,omitempty"`
+	Disks uint8  `json:"disks,omitempty"` // in the answer to a put: on how many disks the bytes are
 }
 
 // PutRequest opens a put: the bytes follow as chunks, the reply is a Locator.

@@ -11,6 +11,11 @@ type JoinRequest struct {
 	Cell string
 	// Level is that of the log's commands which the node's build carries out; 0 is the first.
 	Level uint8
+	// Last is the last entry that the node's log held when it started. One that is lower than what the cell has
+	// seen the node apply tells that the folder is older than what the cell counts on.
+	Last uint64
+	// Before is the incarnation that last ran in the node's folder, 0 when it is not known.
+	Before uint64
 }
 
 // JoinReply names the cell.
@@ -35,6 +40,10 @@ type Heartbeat struct {
 	Running     []Lease  // attempts that it is working on
 	Compiled    []string // digests of the policies that it could run
 	Level       uint8    // as in JoinRequest
+	Chain       []byte   // of the log at Applied, 32 bytes
+	Free        uint64   // bytes that extents may still take on its disk, which is what its reserve leaves
+	Total       uint64   // bytes of that disk
+	Refuses     string   // why it takes neither replicas nor appends now; empty: it does
 }
 
 // Lease is one attempt that is being worked on.
@@ -52,6 +61,7 @@ type HeartbeatReply struct {
 	Leader string
 	Commit uint64 // a node that has applied this has caught up
 	Known  bool   // false: join again, the cell knows another incarnation, address or level
+	Chain  []byte // the leader's own, at the index that the heartbeat names; empty when it no longer knows it
 }
 
 // ProposeRequest brings encoded commands to the leader: the body of a log entry.
@@ -84,6 +94,7 @@ type ReplicaCreate struct {
 
 	Extent uint64
 	Op     uint64
+	Birth  uint32 // of the extent
 }
 
 // ReplicaAppend carries bytes from the primary to another replica, in the raw part. The fence in
@@ -112,6 +123,13 @@ type ReplicaLength struct {
 
 	Length uint64
 	Sum    uint32
+	// Floor is how many bytes of the extent the replica knows to be acknowledged: no seal may cut below.
+	Floor uint64
+	// Cut tells that the length may fall short of what was once here: the file's end was not sound when it was
+	// opened, or the store is older than what the cell has seen of it.
+	Cut bool
+	// Unsound is why bytes below Length cannot all be read; empty when they can.
+	Unsound string
 }
 
 // ReplicaRead asks the source of a copy for a range; the bytes come as chunks.

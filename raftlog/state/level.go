@@ -18,8 +18,11 @@ const (
 	LevelFirst Level = 1
 	// LevelTuned has policies with a configuration, and the budgets of policies among the settings.
 	LevelTuned Level = 2
+	// LevelProven has replicas and nodes that must prove what they hold, nodes that have no room, and nodes that are
+	// removed by force.
+	LevelProven Level = 3
 	// LevelNow is this build's.
-	LevelNow = LevelTuned
+	LevelNow = LevelProven
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.

@@ -44,6 +44,16 @@ type Node struct {
 	Ops          []OpID // open operations on the node itself
 
 	Level Level // that its build carries out, as it last said; 0 is LevelFirst
+
+	// Seen is the highest entry that the cell knows this node to have had. A folder whose log ends before it is
+	// older than what the cell counts on.
+	Seen Index
+	// Unproven: its folder was found to be older than that. Nothing that it holds counts until it has been compared.
+	Unproven bool
+
+	Free    uint64 // bytes that extents may still take there, as it last said; see TypeNodeRoom
+	Total   uint64 // bytes of its disk
+	Refuses string // why it takes no replicas now; empty: it does
 }
 
 func (n *Node) clone() *Node {
@@ -53,7 +63,7 @@ func (n *Node) clone() *Node {
 }
 
 // Takes tells whether the node may be given replicas.
-func (n *Node) Takes() bool { return n.State == NodeUp && n.Mode == ModeActive }
+func (n *Node) Takes() bool { return n.State == NodeUp && n.Mode == ModeActive && n.Refuses == "" }
 
 func name(names []string, v uint8) string {
 	if int(v) < len(names) && v > 0 {
