@@ -61,6 +61,9 @@ type Config struct {
 	// behind and people who read; 10240.
 	TrailingLogs uint64
 	Stores       *Stores // default: in Dir
+	// MakeRoom is called when the disk is full and the log must write. It tells whether there is room now, so that
+	// another try may do. Called from any goroutine, under none of the group's locks. Default: there never is.
+	MakeRoom func() bool
 }
 
 func (c Config) withDefaults() Config {
@@ -71,6 +74,9 @@ func (c Config) withDefaults() Config {
 		c.Now = time.Now
 	}
 	c.Timing = c.Timing.withDefaults()
+	if c.MakeRoom == nil {
+		c.MakeRoom = func() bool { return false }
+	}
 	if c.SnapshotEvery == 0 {
 		c.SnapshotEvery = 8192
 	}

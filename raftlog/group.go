@@ -81,7 +81,7 @@ func Open(cfg Config) (*Group, error) {
 }
 
 func (g *Group) startEngine(conf *raft.Config) error {
-	store := &guard{log: g.stores.log, stable: g.stores.stable, timeout: g.cfg.Timing.StoreWrite, fail: g.fail}
+	store := &guard{log: g.stores.log, stable: g.stores.stable, timeout: g.cfg.Timing.StoreWrite, room: g.cfg.MakeRoom, fail: g.fail}
 	if err := g.bootstrap(conf, store); err != nil {
 		return err
 	}

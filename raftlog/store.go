@@ -3,6 +3,7 @@ package raftlog
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,7 +37,27 @@ type guard struct {
 	log     raft.LogStore
 	stable  raft.StableStore
 	timeout time.Duration // for one write
+	room    func() bool   // Config.MakeRoom
 	fail    func(error)
+}
+
+// roomTries bounds how often room is asked for before a write is given up.
+const roomTries = 32
+
+// within makes a write, and makes it again while the disk is full and room for it can be made. The store undoes a
+// write that fails, so that nothing of the first try is left.
+func (s *guard) within(write func() error) error {
+	err := write()
+	for tries := 0; isNoSpace(err) && tries < roomTries && s.room(); tries++ {
+		err = write()
+	}
+	return err
+}
+
+// isNoSpace tells whether a store failed because the disk is full. bbolt passes some errors on as text only.
+func isNoSpace(err error) bool {
+	return err != nil && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
+		strings.Contains(err.Error(), syscall.ENOSPC.Error()))
 }
 
 // watch stops the node if a write does not return in time.
@@ -50,7 +71,7 @@ func (s *guard) watch(what string) (done func() bool) {
 // wrote judges the error of a write. A full disk is the engine's to bear: it steps down and tries
 // again. After any other, what is on disk is not known: it is not tried again.
 func (s *guard) wrote(what string, err error) error {
-	if err != nil && !errors.Is(err, syscall.ENOSPC) {
+	if err != nil && !isNoSpace(err) {
 		s.fail(fmt.Errorf("%s: %w", what, err))
 	}
 	return err
@@ -78,12 +99,12 @@ func (s *guard) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l})
 
 func (s *guard) StoreLogs(logs []*raft.Log) error {
 	defer s.watch("appending to the log")()
-	return s.wrote("append to the log", s.log.StoreLogs(logs))
+	return s.wrote("append to the log", s.within(func() error { return s.log.StoreLogs(logs) }))
 }
 
 func (s *guard) DeleteRange(low, high uint64) error {
 	defer s.watch("cutting the log")()
-	return s.wrote("cut the log", s.log.DeleteRange(low, high))
+	return s.wrote("cut the log", s.within(func() error { return s.log.DeleteRange(low, high) }))
 }
 
 func (s *guard) Get(key []byte) ([]byte, error)       { return s.stable.Get(key) }
@@ -91,12 +112,12 @@ func (s *guard) GetUint64(key []byte) (uint64, error) { return s.stable.GetUint6
 
 func (s *guard) Set(key, value []byte) error {
 	defer s.watch("writing the vote")()
-	return s.quiet(s.stable.Set(key, value))
+	return s.quiet(s.within(func() error { return s.stable.Set(key, value) }))
 }
 
 func (s *guard) SetUint64(key []byte, value uint64) error {
 	defer s.watch("writing the term")()
-	return s.quiet(s.stable.SetUint64(key, value))
+	return s.quiet(s.within(func() error { return s.stable.SetUint64(key, value) }))
 }
 
 // quiet stops the node if a term or vote could not be written, whatever the reason, and keeps the

@@ -94,6 +94,8 @@ func (s *State) apply(at moment, c Command) Result {
 		return s.rollbackPolicy()
 	case *RemoveNode:
 		return s.removeNode(at, c)
+	case *NodeRoom:
+		return s.setNodeRoom(c)
 	}
 	return refused(wire.CodeInvalid, "this version has no command %T", c)
 }

@@ -195,7 +195,7 @@ func TestZeroCommands(t *testing.T) {
 	for typ := CommandType(1); ; typ++ {
 		c := NewCommand(typ)
 		if c == nil {
-			if typ != TypeNodeRemove+1 {
+			if typ != TypeNodeRoom+1 {
 				t.Errorf("the command types end before %d", typ)
 			}
 			break

@@ -27,11 +27,12 @@ const (
 	TypePolicyActivate CommandType = 15
 	TypePolicyRollback CommandType = 16
 	TypeNodeRemove     CommandType = 17
+	TypeNodeRoom       CommandType = 18
 )
 
 var commandNames = []string{"", "genesis", "admit", "start", "finish", "cancel", "gone", "suspect", "rescore",
 	"node-join", "node-state", "node-voter", "session", "setting", "policy-load", "policy-activate", "policy-rollback",
-	"node-remove"}
+	"node-remove", "node-room"}
 
 func (t CommandType) String() string { return name(commandNames, uint8(t)) }
 
@@ -76,6 +77,8 @@ func NewCommand(t CommandType) Command {
 		return new(RollbackPolicy)
 	case TypeNodeRemove:
 		return new(RemoveNode)
+	case TypeNodeRoom:
+		return new(NodeRoom)
 	}
 	return nil
 }
@@ -274,6 +277,16 @@ type RemoveNode struct {
 	Node NodeID
 }
 
+// NodeRoom records what room a node has for extents, and why it takes none of them now.
+type NodeRoom struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node    NodeID
+	Free    uint64 // bytes that extents may still take there
+	Total   uint64 // bytes of its disk
+	Refuses string // empty: it takes replicas
+}
+
 func (*Genesis) CommandType() CommandType        { return TypeGenesis }
 func (*Admit) CommandType() CommandType          { return TypeAdmit }
 func (*Start) CommandType() CommandType          { return TypeStart }
@@ -291,3 +304,4 @@ func (*LoadPolicy) CommandType() CommandType     { return TypePolicyLoad }
 func (*ActivatePolicy) CommandType() CommandType { return TypePolicyActivate }
 func (*RollbackPolicy) CommandType() CommandType { return TypePolicyRollback }
 func (*RemoveNode) CommandType() CommandType     { return TypeNodeRemove }
+func (*NodeRoom) CommandType() CommandType       { return TypeNodeRoom }

@@ -53,6 +53,12 @@ func (n *Node) String() string {
 	if len(n.Ops) > 0 {
 		fmt.Fprintf(&b, " ops=%s", list(n.Ops))
 	}
+	if n.Total > 0 {
+		fmt.Fprintf(&b, " free=%s of %s", UnitsText(n.Free), UnitsText(n.Total))
+	}
+	if n.Refuses != "" {
+		fmt.Fprintf(&b, " refuses=%q", n.Refuses)
+	}
 	return b.String()
 }
 

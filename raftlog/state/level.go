@@ -36,6 +36,11 @@ func levelOf(c Command) Level {
 		if slices.ContainsFunc(budgetTable(), func(t setting) bool { return t.key == c.Key }) {
 			return LevelTuned
 		}
+		if c.Key == keyDiskReserve {
+			return LevelProven
+		}
+	case *NodeRoom:
+		return LevelProven
 	}
 	return LevelFirst
 }

@@ -54,6 +54,18 @@ func (s *State) setVoter(c *SetVoter) Result {
 	return Result{}
 }
 
+// setNodeRoom records what a node has said of its disk. It changes nothing about the replicas that are there.
+func (s *State) setNodeRoom(c *NodeRoom) Result {
+	n := s.Node(c.Node)
+	if n == nil {
+		return refused(wire.CodeNotFound, "there is no node %s", c.Node)
+	}
+	n = n.clone()
+	n.Free, n.Total, n.Refuses = c.Free, c.Total, c.Refuses
+	s.nodes.Set(n.ID, n)
+	return Result{}
+}
+
 // removeNode forgets a node that holds nothing. Were it remembered for ever, so would be the
 // tombstones of all the files that it never confirmed gone.
 func (s *State) removeNode(at moment, c *RemoveNode) Result {

@@ -270,7 +270,7 @@ func (m *model) command() state.Command {
 
 func (m *model) rare() state.Command {
 	digest := rapid.SampledFrom([]string{"", "a", "b"}).Draw(m.T, "digest")
-	switch rapid.IntRange(0, 8).Draw(m.T, "rare") {
+	switch rapid.IntRange(0, 9).Draw(m.T, "rare") {
 	case 0:
 		return &state.LoadPolicy{Digest: digest}
 	case 1:
@@ -286,6 +286,8 @@ func (m *model) rare() state.Command {
 		return &state.OpenSession{}
 	case 6:
 		return &state.SetVoter{Node: m.node(), Voter: rapid.Bool().Draw(m.T, "voter")}
+	case 8:
+		return &state.NodeRoom{Node: m.node(), Free: 1, Total: 2, Refuses: rapid.SampledFrom([]string{"", "", "full"}).Draw(m.T, "refuses")}
 	case 7:
 		return nil // what a decoder may make of a command that it does not know
 	}

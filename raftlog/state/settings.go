@@ -23,6 +23,8 @@ type Settings struct {
 	PolicyBatchBudget  uint64
 	PolicyRecordBudget uint64
 	PolicyStartBudget  uint64
+
+	DiskReserve uint64 // bytes of each node's disk that extents leave free; 0: as many as suit the disk
 }
 
 // DefaultSettings are those of a new cell.
@@ -69,6 +71,7 @@ func settingTable() []setting {
 		number("copies-per-source", "running repairs and moves that read from one node", 1, 1000, func(s *Settings) *uint16 { return &s.CopiesPerSource }),
 		number("copies-per-target", "running repairs and moves that write to one node", 1, 1000, func(s *Settings) *uint16 { return &s.CopiesPerTarget }),
 		number("max-running", "running operations in the cell", 1, 10000, func(s *Settings) *uint16 { return &s.MaxRunning }),
+		reserve(),
 	}, budgetTable()...)
 }
 
@@ -82,6 +85,39 @@ func number[T ~uint8 | ~uint16](key, help string, low, high uint64, field func(*
 				return fmt.Errorf("%s must be a number from %d to %d, not %q", key, low, high, v)
 			}
 			*field(s) = T(n)
+			return nil
+		},
+	}
+}
+
+const (
+	keyDiskReserve   = "disk-reserve"
+	reserveByDisk    = "auto"
+	leastDiskReserve = 1 << 20
+	mostDiskReserve  = 1 << 40
+)
+
+// reserve is a setting in bytes, or left to the size of each disk.
+func reserve() setting {
+	return setting{
+		key: keyDiskReserve, help: "bytes of each disk that extents leave to the log and to deletes; auto: a twentieth, 4Mi to 1Gi",
+		get: func(s *Settings) string {
+			if s.DiskReserve == 0 {
+				return reserveByDisk
+			}
+			return UnitsText(s.DiskReserve)
+		},
+		set: func(s *Settings, v string) error {
+			n, ok := parseUnits(v)
+			if v == reserveByDisk {
+				n, ok = 0, true
+			} else if n < leastDiskReserve || n > mostDiskReserve {
+				ok = false
+			}
+			if !ok {
+				return fmt.Errorf("%s must be auto, or a number of bytes from 1Mi to 1024Gi such as 512Mi, not %q", keyDiskReserve, v)
+			}
+			s.DiskReserve = n
 			return nil
 		},
 	}

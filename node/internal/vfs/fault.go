@@ -20,10 +20,12 @@ const (
 	OpWrite    Op = "write"
 	OpSync     Op = "sync"
 	OpTruncate Op = "truncate"
+	OpAllocate Op = "allocate"
+	OpSpace    Op = "space"
 )
 
 // Changes tells whether the call changes anything on disk.
-func (o Op) Changes() bool { return o != OpOpen && o != OpRead }
+func (o Op) Changes() bool { return o != OpOpen && o != OpRead && o != OpSpace }
 
 // Call is a call that is about to be made.
 type Call struct {
@@ -152,6 +154,14 @@ func (f *Fault) List(dir string) ([]string, error) { return f.inner.List(dir) }
 // Stat implements FS.
 func (f *Fault) Stat(name string) (Info, error) { return f.inner.Stat(name) }
 
+// Space implements FS.
+func (f *Fault) Space(dir string) (Space, error) {
+	if err := f.ask(OpSpace, dir); err != nil {
+		return Space{}, err
+	}
+	return f.inner.Space(dir)
+}
+
 // Lock implements FS.
 func (f *Fault) Lock(name string) (io.Closer, error) { return f.inner.Lock(name) }
 
@@ -196,4 +206,11 @@ func (f *faultFile) Truncate(size int64) error {
 		return err
 	}
 	return f.File.Truncate(size)
+}
+
+func (f *faultFile) Allocate(size int64) error {
+	if err := f.fault.ask(OpAllocate, f.name); err != nil {
+		return err
+	}
+	return f.File.Allocate(size)
 }

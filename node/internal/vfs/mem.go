@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -23,7 +24,8 @@ type Mem struct {
 	durable map[string]map[string]*memInode
 	pending []nameChange // seen but not durable yet, oldest first
 	locks   map[string]bool
-	epoch   int // counts crashes and kills: handles of an earlier one are dead
+	epoch   int   // counts crashes and kills: handles of an earlier one are dead
+	limit   int64 // bytes of all files; 0: no limit
 }
 
 var _ FS = (*Mem)(nil)
@@ -110,6 +112,37 @@ func (m *Mem) open(name string, readOnly bool) (File, error) {
 		return nil, err
 	}
 	return &memFile{mem: m, inode: inode, name: name, epoch: m.epoch, readOnly: readOnly}, nil
+}
+
+// Limit makes the disk so large. What is there already stays, also beyond it. 0 takes the limit away.
+func (m *Mem) Limit(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limit = bytes
+}
+
+// Space implements FS.
+func (m *Mem) Space(string) (Space, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.limit == 0 {
+		return Space{}, errors.ErrUnsupported
+	}
+	return Space{FreeBytes: uint64(m.freeLocked()), TotalBytes: uint64(m.limit)}, nil
+}
+
+// freeLocked is how much files may still grow. A file without a name takes no room here, though a handle may be open.
+func (m *Mem) freeLocked() int64 {
+	if m.limit == 0 {
+		return math.MaxInt64
+	}
+	used := int64(0)
+	for _, names := range m.dirs {
+		for _, inode := range names {
+			used += int64(len(inode.data))
+		}
+	}
+	return max(m.limit-used, 0)
 }
 
 // Remove implements FS.

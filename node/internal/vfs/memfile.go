@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 )
 
 const (
@@ -153,8 +154,34 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	if err := f.usable("write", true); err != nil {
 		return 0, err
 	}
-	f.inode.write(p, off)
+	fits := len(p)
+	if grows := off + int64(len(p)) - int64(len(f.inode.data)); grows > 0 {
+		fits -= int(min(max(grows-f.mem.freeLocked(), 0), int64(len(p))))
+	}
+	f.inode.write(p[:fits], off)
+	if fits < len(p) {
+		return fits, f.full("write")
+	}
 	return len(p), nil
+}
+
+func (f *memFile) full(op string) error {
+	return &fs.PathError{Op: op, Path: f.name, Err: syscall.ENOSPC}
+}
+
+func (f *memFile) Allocate(size int64) error {
+	f.mem.mu.Lock()
+	defer f.mem.mu.Unlock()
+	if err := f.usable("allocate", true); err != nil {
+		return err
+	}
+	switch grows := size - int64(len(f.inode.data)); {
+	case grows > f.mem.freeLocked():
+		return f.full("allocate")
+	case grows > 0:
+		f.inode.truncate(size)
+	}
+	return nil
 }
 
 func (f *memFile) Truncate(size int64) error {

@@ -22,6 +22,25 @@ type osFile struct{ *os.File }
 
 func (f osFile) Sync() error { return datasync(f.File) }
 
+func (f osFile) Allocate(size int64) error { return allocate(f.File, size) }
+
+// zeros grows a file to size with bytes that are really written, which takes the room.
+func zeros(f *os.File, size int64) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	p := make([]byte, 256<<10)
+	for at := info.Size(); at < size; {
+		n, err := f.WriteAt(p[:min(int64(len(p)), size-at)], at)
+		if err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	return nil
+}
+
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()
 	if err != nil {

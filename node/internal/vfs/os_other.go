@@ -2,8 +2,16 @@
 
 package vfs
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
 // datasync is os.File.Sync, which on Darwin asks the drive to empty its cache (F_FULLFSYNC); a plain
 // fsync does not there.
 func datasync(f *os.File) error { return f.Sync() }
+
+func allocate(f *os.File, size int64) error { return zeros(f, size) }
+
+// Space implements FS.
+func (OS) Space(string) (Space, error) { return Space{}, errors.ErrUnsupported }

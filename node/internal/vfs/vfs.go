@@ -33,6 +33,8 @@ type FS interface {
 	// MkdirAll makes a folder and its missing parents. The folders are durable when it returns.
 	MkdirAll(dir string) error
 	Stat(name string) (Info, error)
+	// Space tells how full the disk of a folder is, errors.ErrUnsupported where nobody can tell.
+	Space(dir string) (Space, error)
 	// SyncDir makes the names in a folder durable.
 	SyncDir(dir string) error
 	// Lock takes an exclusive lock in the form of a file, to keep a second process out of a data
@@ -50,7 +52,16 @@ type File interface {
 	// one). After a failed Sync nothing is known about any write since the last good one.
 	Sync() error
 	Truncate(size int64) error
+	// Allocate grows the file to size and has the disk set room aside for all of it. When it fails the file may have
+	// grown by a part.
+	Allocate(size int64) error
 	Size() (int64, error)
+}
+
+// Space is how full a disk is.
+type Space struct {
+	FreeBytes  uint64 // that this process may still take
+	TotalBytes uint64
 }
 
 // Info is what Stat tells.

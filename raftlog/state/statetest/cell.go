@@ -6,6 +6,7 @@
 //	create on=n1,n2,n3 [want=3]         admits; see admit.go         load D [key=value] | activate [D] | rollback
 //	start 7 [executor=] [source= target= replaces=]                  clock 10s
 //	finish 7 done|retry|fail [fence=] [detail=] [length= sum= confirmed=n1,n2]
+//	room n1 free=5 total=100 [refuses=WHY]
 //	cancel 7 | rescore 7 priority=5 | gone 1 n2 [since=] | suspect 1 n2
 //
 // An operation is named by its ID, or by a kind, which means the newest operation of that kind.
@@ -130,6 +131,8 @@ func (c *Cell) other(l *line) state.Command {
 		return &state.SetVoter{Node: node, Voter: l.arg(1) == "yes"}
 	case "remove":
 		return &state.RemoveNode{Node: node}
+	case "room":
+		return &state.NodeRoom{Node: node, Free: l.number("free", 0), Total: l.number("total", 0), Refuses: l.keys["refuses"]}
 	case "session":
 		return &state.OpenSession{Client: l.arg(0)}
 	case "set":
