@@ -249,6 +249,9 @@ func describePlan(view *state.View, a *state.Admit) string {
 		if view.Node(a.Node).Voter {
 			plan += ", and its vote"
 		}
+		if view.Node(a.Node).State == state.NodeDown {
+			plan += "; it is down: if it still is at the end, it is removed, and needs an empty --dir to come back"
+		}
 	case policies.KindCreate:
 		plan = fmt.Sprintf("create an extent on %v", a.Replicas)
 	case policies.KindRecommission:

@@ -34,7 +34,13 @@ func (n *Node) admitNode(ctx context.Context, req wire.JoinRequest) (wire.JoinRe
 	if err := view.Welcomes(state.NodeID(req.Node), state.Level(req.Level)); err != nil {
 		return wire.JoinReply{}, err
 	}
+	if err := checkRemoved(view, req); err != nil {
+		return wire.JoinReply{}, err
+	}
 	if err := n.checkTwin(view, req); err != nil {
+		return wire.JoinReply{}, err
+	}
+	if err := n.freeAddress(ctx, view, req); err != nil {
 		return wire.JoinReply{}, err
 	}
 	voter, err := n.addToGroup(ctx, req)
@@ -75,7 +81,7 @@ func (n *Node) checkTwin(view *state.View, req wire.JoinRequest) error {
 	}
 	if held := view.CountReplicas(node.ID); req.Cell == "" && (held > 0 || node.Voter && node.State != state.NodeJoining) {
 		return wire.Errorf(wire.OpJoin, wire.CodeWrongCell,
-			"the folder of %s is empty, but the cell counts on its %d replicas, vote %t; start it with its old --dir, or give it another --id and decommission %s",
+			"the folder of %s is empty, but the cell counts on its %d replicas, vote %t; start it with its old --dir, or, if that is lost, start it under another --id and then decommission %s",
 			req.Node, held, node.Voter, req.Node)
 	}
 	if node.Addr != req.Addr && n.watch.alive(node.ID) {

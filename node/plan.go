@@ -63,6 +63,9 @@ func (n *Node) planRound(ctx context.Context) {
 	for _, node := range p.emptied {
 		n.finishDecommission(ctx, p.view, node)
 	}
+	if err := n.settleVotes(ctx, p.view); err != nil {
+		n.logger.Info("votes not recorded yet", "error", err)
+	}
 	n.giveVote(ctx, p.view)
 }
 
@@ -196,7 +199,14 @@ func (n *Node) finishDecommission(ctx context.Context, view *state.View, node *s
 		return // it was this node: the next leader goes on
 	}
 	o := view.Op(node.Decommission)
-	if _, _, err := n.log.Propose(ctx, &state.Finish{Op: o.ID, Fence: o.Fence, Outcome: state.OutcomeDone}); err != nil {
+	finish := &state.Finish{Op: o.ID, Fence: o.Fence, Outcome: state.OutcomeDone}
+	var err error
+	if node.State == state.NodeDown {
+		err = n.forget(ctx, &state.RemoveNode{Node: node.ID, Incarnation: node.Incarnation, Note: "down at the end of its decommission"}, finish)
+	} else {
+		err = n.proposeOne(ctx, finish)
+	}
+	if err != nil {
 		n.logger.Info("decommission not ended yet", "node", string(node.ID), "error", err)
 	}
 }

@@ -59,7 +59,7 @@ func (g *Group) Propose(ctx context.Context, commands ...state.Command) ([]state
 	if !g.IsLeader() {
 		return nil, 0, g.notLeader()
 	}
-	if id, lowest := g.View().Lowest(); p.level > lowest {
+	if id, lowest := g.View().LowestWithout(commands); p.level > lowest {
 		return nil, 0, wire.Errorf(wire.OpPropose, wire.CodePrecondition,
 			"this takes commands of level %d, and the build of node %s carries out those up to %d; run a newer build on it first", p.level, id, lowest)
 	}

@@ -102,6 +102,22 @@ type SubmitReply struct {
 	Results []Submitted
 }
 
+// NodeRemoveRequest takes a node out of the cell.
+type NodeRemoveRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node   string
+	Force  bool // although it was not decommissioned, or is up
+	DryRun bool // only check, and answer the plan
+}
+
+// NodeRemoveReply says what was done, or would be.
+type NodeRemoveReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Plan string
+}
+
 // CancelRequest ends an operation.
 type CancelRequest struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout

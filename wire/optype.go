@@ -27,6 +27,8 @@ const (
 	OpSettings  OpType = 20
 	OpSetting   OpType = 21 // set one
 	OpInventory OpType = 22 // extent files on a node's disk
+	// OpNodeRemove forgets a node that is decommissioned, or down.
+	OpNodeRemove OpType = 23
 
 	// Policies.
 	OpPolicyLoad     OpType = 30
@@ -55,7 +57,7 @@ var opNames = map[OpType]string{
 	OpPut: "put", OpRead: "read", OpAppend: "append", OpVerify: "verify",
 	OpSession: "session", OpSubmit: "submit", OpCancel: "cancel", OpOps: "ops", OpShowOp: "show-op",
 	OpExtents: "extents", OpNodes: "nodes", OpStatus: "status", OpConns: "conns", OpWait: "wait",
-	OpSettings: "settings", OpSetting: "setting", OpInventory: "inventory",
+	OpSettings: "settings", OpSetting: "setting", OpInventory: "inventory", OpNodeRemove: "node-remove",
 	OpPolicyLoad: "policy-load", OpPolicyActivate: "policy-activate", OpPolicyRollback: "policy-rollback",
 	OpPolicies: "policies", OpPolicyFetch: "policy-fetch",
 	OpLogList: "log-list", OpLogVerify: "log-verify", OpLogChain: "log-chain",

@@ -10,8 +10,8 @@ import (
 )
 
 func newNodeCommand(a *app) *cobra.Command {
-	return group("node", "List, show, empty and take back nodes", "",
-		newNodeListCommand(a), newNodeShowCommand(a), newDecommissionCommand(a), newRecommissionCommand(a))
+	return group("node", "List, show, empty, take back and remove nodes", "",
+		newNodeListCommand(a), newNodeShowCommand(a), newDecommissionCommand(a), newRecommissionCommand(a), newNodeRemoveCommand(a))
 }
 
 func newNodeListCommand(a *app) *cobra.Command {
@@ -83,7 +83,8 @@ func newDecommissionCommand(a *app) *cobra.Command {
 	w := &work{a: a, waiting: true}
 	cmd := &cobra.Command{
 		Use: "decommission NODE", Short: "Move everything off a node, until it is safe to remove", Args: takes(1, 1),
-		Long:    "Move all replicas off a node, and its vote, until it is safe to remove. It waits for that; an interrupt only stops the waiting. recommission takes it back.",
+		Long: `Move all replicas off a node, and its vote, until it is safe to remove. It waits for that; an interrupt only stops the
+waiting. recommission takes it back. A node that is down at the end is removed from the cell: see node remove.`,
 		Example: "  datanode node decommission n3 --dry-run\n  datanode node decommission n3",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			subs := []wire.Submission{{Kind: "decommission", Node: args[0]}}
@@ -125,6 +126,8 @@ func (w *work) awaitEmpty(ctx context.Context, c *client.Client, admitted []wire
 	}
 	n, err := findNode(ctx, c, id)
 	switch {
+	case wire.CodeOf(err) == wire.CodeNotFound:
+		return w.removed(id, wire.NodeRemoveReply{Plan: "it was down when its decommission ended"})
 	case err != nil:
 		return err
 	case !n.SafeRemove:

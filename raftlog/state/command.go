@@ -275,6 +275,12 @@ type RemoveNode struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
 	Node NodeID
+	// Incarnation of a node that is down. When another has started since, or the node is up, nothing is done.
+	// 0: whatever runs there.
+	Incarnation uint64
+	// Forced takes a node off that is down without having been decommissioned, replicas and all.
+	Forced bool
+	Note   string // why, for people who read the log
 }
 
 // NodeRoom records what room a node has for extents, and why it takes none of them now.

@@ -157,9 +157,13 @@ func (e *Extent) dropFormer(node NodeID) {
 	e.Former = slices.DeleteFunc(e.Former, func(f Former) bool { return f.Node == node })
 }
 
+func (e *Extent) dropReplica(node NodeID) {
+	e.Replicas = slices.DeleteFunc(e.Replicas, func(r Replica) bool { return r.Node == node })
+}
+
 // retire makes node a former holder: its file, if there is one, must go.
 func (e *Extent) retire(at moment, node NodeID) {
-	e.Replicas = slices.DeleteFunc(e.Replicas, func(r Replica) bool { return r.Node == node })
+	e.dropReplica(node)
 	if _, already := e.FormerSince(node); !already {
 		e.Former = append(e.Former, Former{Node: node, Since: at.index})
 	}

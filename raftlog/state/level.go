@@ -41,6 +41,10 @@ func levelOf(c Command) Level {
 		}
 	case *NodeRoom:
 		return LevelProven
+	case *RemoveNode:
+		if c.Incarnation != 0 || c.Forced {
+			return LevelProven
+		}
 	}
 	return LevelFirst
 }
@@ -56,10 +60,19 @@ func LevelOf(commands []Command) Level {
 
 // Lowest is a node of the lowest level in the cell, and that level; "" and LevelNow when none has said its own.
 // Nodes that were never up do not count: they are asked for their level when they come.
-func (v *View) Lowest() (id NodeID, lowest Level) {
+func (v *View) Lowest() (id NodeID, lowest Level) { return v.LowestWithout(nil) }
+
+// LowestWithout is Lowest of the nodes that commands do not remove: what is removed carries nothing out.
+func (v *View) LowestWithout(commands []Command) (id NodeID, lowest Level) {
+	removed := func(id NodeID) bool {
+		return slices.ContainsFunc(commands, func(c Command) bool {
+			r, ok := c.(*RemoveNode)
+			return ok && r.Node == id
+		})
+	}
 	lowest = LevelNow
 	v.Nodes(func(n *Node) bool {
-		if n.Incarnation != 0 && (id == "" || n.level() < lowest) {
+		if n.Incarnation != 0 && !removed(n.ID) && (id == "" || n.level() < lowest) {
 			id, lowest = n.ID, n.level()
 		}
 		return true

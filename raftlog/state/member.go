@@ -65,29 +65,3 @@ func (s *State) setNodeRoom(c *NodeRoom) Result {
 	s.nodes.Set(n.ID, n)
 	return Result{}
 }
-
-// removeNode forgets a node that holds nothing. Were it remembered for ever, so would be the
-// tombstones of all the files that it never confirmed gone.
-func (s *State) removeNode(at moment, c *RemoveNode) Result {
-	n := s.Node(c.Node)
-	switch {
-	case n == nil:
-		return refused(wire.CodeNotFound, "there is no node %s", c.Node)
-	case n.Mode != ModeDecommissioned || n.Voter || len(n.Ops) > 0:
-		return refused(wire.CodePrecondition, "node %s is %s with %d open operations, vote %t; only a decommissioned one is removed",
-			c.Node, n.Mode, len(n.Ops), n.Voter)
-	}
-	s.nodes.Delete(c.Node)
-	var drops []*Extent
-	s.DropsOn(c.Node, func(e *Extent) bool {
-		drops = append(drops, e)
-		return true
-	})
-	for _, e := range drops {
-		e = e.clone()
-		e.dropFormer(c.Node)
-		s.putExtent(e)
-		s.settleDelete(at, e.ID)
-	}
-	return Result{}
-}

@@ -291,7 +291,7 @@ func (m *model) rare() state.Command {
 	case 7:
 		return nil // what a decoder may make of a command that it does not know
 	}
-	return &state.RemoveNode{Node: m.node()}
+	return &state.RemoveNode{Node: m.node(), Forced: rapid.Bool().Draw(m.T, "forced")}
 }
 
 func (m *model) admit() state.Command {

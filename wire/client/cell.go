@@ -82,6 +82,12 @@ func (c *Client) Settings(ctx context.Context) ([]wire.Setting, error) {
 	return reply.Settings, err
 }
 
+// RemoveNode takes a node out of the cell, or only says what that would do. It answers the plan.
+func (c *Client) RemoveNode(ctx context.Context, req wire.NodeRemoveRequest) (string, error) {
+	reply, err := call[wire.NodeRemoveReply](ctx, c, route{}, onlyUndone, wire.OpNodeRemove, &req)
+	return reply.Plan, err
+}
+
 // SetSetting changes one setting for the whole cell.
 func (c *Client) SetSetting(ctx context.Context, key, value string) error {
 	_, err := call[nothing](ctx, c, route{}, repeatable, wire.OpSetting, &wire.SettingRequest{Key: key, Value: value})

@@ -215,7 +215,7 @@ func (t *trial) unreachable(e *wire.Error) error {
 // changes tells whether a call leaves the cell other than it was.
 func changes(op wire.OpType) bool {
 	switch op {
-	case wire.OpPut, wire.OpAppend, wire.OpSubmit, wire.OpCancel, wire.OpSetting,
+	case wire.OpPut, wire.OpAppend, wire.OpSubmit, wire.OpCancel, wire.OpNodeRemove, wire.OpSetting,
 		wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback:
 		return true
 	}

@@ -130,7 +130,7 @@ func (c *Cell) other(l *line) state.Command {
 	case "voter":
 		return &state.SetVoter{Node: node, Voter: l.arg(1) == "yes"}
 	case "remove":
-		return &state.RemoveNode{Node: node}
+		return &state.RemoveNode{Node: node, Incarnation: l.number("incarnation", 0), Forced: l.has("forced")}
 	case "room":
 		return &state.NodeRoom{Node: node, Free: l.number("free", 0), Total: l.number("total", 0), Refuses: l.keys["refuses"]}
 	case "session":

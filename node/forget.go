@@ -1,0 +1,200 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/datanode/datanode/raftlog"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// forget takes a node out of the log's group and then out of the cell, in one entry with what comes before. It takes
+// turns with those who are let in: a node that has just come back is not forgotten.
+func (n *Node) forget(ctx context.Context, remove *state.RemoveNode, before ...state.Command) error {
+	select {
+	case n.joining <- struct{}{}:
+		defer func() { <-n.joining }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	node := n.log.View().Node(remove.Node)
+	if node == nil || remove.Incarnation != 0 && (node.Incarnation != remove.Incarnation || node.State != state.NodeDown) {
+		return fmt.Errorf("node %s has come back", remove.Node)
+	}
+	cmds := append(before, remove)
+	if old, level := n.log.View().LowestWithout(cmds); level < state.LevelOf(cmds) && len(before) > 0 {
+		n.logger.Warn("node not removed: another has a build that cannot; run a newer build there, then: datanode node remove",
+			"node", string(remove.Node), "old", string(old))
+		cmds = before
+	} else if err := n.leaveGroup(ctx, remove.Node); err != nil {
+		return err
+	}
+	return n.proposeAll(ctx, cmds...)
+}
+
+// leaveGroup takes a member out of the log's group, vote and all, if it is in it. Votes of nodes that are down never
+// help to agree, so that the others need no more of themselves without them.
+func (n *Node) leaveGroup(ctx context.Context, id state.NodeID) error {
+	servers, err := n.log.Servers()
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		if s.ID == id {
+			return n.log.Remove(ctx, id)
+		}
+	}
+	return nil
+}
+
+// proposeAll proposes commands in one entry. The first refusal is the error.
+func (n *Node) proposeAll(ctx context.Context, cmds ...state.Command) error {
+	results, _, err := n.log.Propose(ctx, cmds...)
+	if err != nil {
+		return err
+	}
+	for _, res := range results {
+		if res.Err != nil {
+			return res.Err
+		}
+	}
+	return nil
+}
+
+// checkRemoved refuses a node that the cell no longer knows although its folder was let in. Its files count for
+// nothing any more, and what they hold may have been deleted and forgotten since.
+func checkRemoved(view *state.View, req wire.JoinRequest) error {
+	if req.Cell == "" || view.Node(state.NodeID(req.Node)) != nil {
+		return nil
+	}
+	return wire.Errorf(wire.OpJoin, wire.CodePrecondition,
+		"%s was removed from cell %s, or the cell was recovered without it; what its folder holds counts for nothing any more: give it an empty --dir to let it in anew",
+		req.Node, req.Cell)
+}
+
+// freeAddress takes a node that is down out of the log's group when a new one has come to its address: two
+// members cannot share one. The cell still counts on its replicas, and it is let in again at another address.
+func (n *Node) freeAddress(ctx context.Context, view *state.View, req wire.JoinRequest) error {
+	servers, err := n.log.Servers()
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		if s.Addr != req.Addr || s.ID == state.NodeID(req.Node) {
+			continue
+		}
+		if err := n.takeAddress(ctx, view, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) takeAddress(ctx context.Context, view *state.View, s raftlog.ServerInfo) error {
+	node := view.Node(s.ID)
+	if s.ID == n.id || n.watch.alive(s.ID) || node != nil && node.State != state.NodeDown {
+		return wire.Errorf(wire.OpJoin, wire.CodeUnavailable,
+			"%s is the address of node %s, which was heard of there a moment ago; stop that one, or give this one another address", s.Addr, s.ID)
+	}
+	n.logger.Warn("node taken out of the log's group: a new one has come to its address", "node", string(s.ID), "addr", s.Addr)
+	if err := n.log.Remove(ctx, s.ID); err != nil {
+		return err
+	}
+	if node == nil || !node.Voter {
+		return nil
+	}
+	return n.proposeOne(ctx, &state.SetVoter{Node: s.ID})
+}
+
+// settleVotes records that nodes have no vote which are not in the log's group any more: whoever took them out
+// did not get to say so.
+func (n *Node) settleVotes(ctx context.Context, view *state.View) error {
+	servers, err := n.log.Servers()
+	if err != nil {
+		return err
+	}
+	voters := map[state.NodeID]bool{}
+	for _, s := range servers {
+		voters[s.ID] = s.Voter
+	}
+	var cmds []state.Command
+	view.Nodes(func(node *state.Node) bool {
+		if node.Voter && node.State == state.NodeDown && !voters[node.ID] {
+			cmds = append(cmds, &state.SetVoter{Node: node.ID})
+		}
+		return true
+	})
+	if len(cmds) == 0 {
+		return nil
+	}
+	return n.proposeAll(ctx, cmds...)
+}
+
+// serveNodeRemove forgets a node that somebody asks for by name.
+func (n *Node) serveNodeRemove(ctx context.Context, c *mux.ServerCall, req wire.NodeRemoveRequest) error {
+	if err := n.confirmLead(ctx); err != nil {
+		return err
+	}
+	view := n.log.View()
+	remove, err := draftRemoval(view, req)
+	if err != nil {
+		return err
+	}
+	reply := wire.NodeRemoveReply{Plan: describeRemoval(view, remove)}
+	if !req.DryRun {
+		if err := n.forget(ctx, remove); err != nil {
+			return err
+		}
+		n.logger.Warn("node removed", "node", req.Node, "forced", remove.Forced)
+	}
+	return c.Reply(&reply, nil)
+}
+
+// draftRemoval makes the command of a request, or says why the node cannot be removed, and what helps.
+func draftRemoval(view *state.View, req wire.NodeRemoveRequest) (*state.RemoveNode, error) {
+	node := view.Node(state.NodeID(req.Node))
+	if node == nil {
+		return nil, wire.Errorf(wire.OpNodeRemove, wire.CodeNotFound, "there is no node %q; see node ls", req.Node)
+	}
+	down, emptied := node.State == state.NodeDown, node.Mode == state.ModeDecommissioned
+	remove := &state.RemoveNode{Node: node.ID, Note: "asked for by a client"}
+	switch {
+	case !emptied && !down:
+		return nil, wire.Errorf(wire.OpNodeRemove, wire.CodePrecondition, "%s is %s and %s; decommission it first: datanode node decommission %s",
+			node.ID, node.State, node.Mode, node.ID)
+	case !emptied && !req.Force:
+		return nil, wire.Errorf(wire.OpNodeRemove, wire.CodePrecondition,
+			"%s is down, and the cell counts on its %d replicas, vote %t; decommission it first (datanode node decommission %s), which makes copies elsewhere, or take it off as it is with --force",
+			node.ID, view.CountReplicas(node.ID), node.Voter, node.ID)
+	case emptied && !down && !req.Force:
+		return nil, wire.Errorf(wire.OpNodeRemove, wire.CodePrecondition,
+			"%s is still %s; stop it first, or remove it as it is with --force, after which it stops by itself", node.ID, node.State)
+	}
+	remove.Forced = req.Force
+	if down {
+		remove.Incarnation = node.Incarnation
+	}
+	if res := view.Removable(remove); res.Err != nil {
+		return nil, wire.Errorf(wire.OpNodeRemove, res.Err.Code, "%s", res.Err.Detail)
+	}
+	return remove, nil
+}
+
+func describeRemoval(view *state.View, remove *state.RemoveNode) string {
+	node := view.Node(remove.Node)
+	drops := 0
+	view.DropsOn(node.ID, func(*state.Extent) bool { drops++; return true })
+	plan := fmt.Sprintf("remove %s: it is %s and %s", node.ID, node.State, node.Mode)
+	if held := view.CountReplicas(node.ID); held > 0 {
+		plan += fmt.Sprintf("; take it off %d extents, which are copied to other nodes as far as there are any", held)
+	}
+	if node.Voter {
+		plan += "; take its vote"
+	}
+	if drops > 0 {
+		plan += fmt.Sprintf("; wait no longer until it has dropped its files of %d extents", drops)
+	}
+	return plan + "; it is not let in again with its folder"
+}
