@@ -19,7 +19,7 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 	if e == nil || e.State != state.ExtentSealed {
 		return nil, fmt.Errorf("extent %d is not sealed", o.Extent)
 	}
-	stage, err := n.store.Stage(extent.ID(e.ID), extent.Fence(o.Fence))
+	stage, err := n.store.Stage(extent.ID(e.ID), extent.Fence(o.Fence), extent.Birth(e.Birth()))
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *ex
 	}
 	stream, err := conn.Open(ctx, mux.Request{
 		Op: wire.OpReplicaRead, Session: wire.SessionRepair, Fence: uint64(o.Fence), MinIndex: uint64(o.Fence),
-		Body: &wire.ReplicaRead{Extent: uint64(e.ID), Op: uint64(o.ID), Offset: stage.Len(), Length: e.Length - stage.Len()},
+		Body: &wire.ReplicaRead{Extent: uint64(e.ID), Op: uint64(o.ID), Offset: stage.Len(), Length: e.Length - stage.Len(), Birth: e.Birth()},
 	})
 	if err != nil {
 		return err

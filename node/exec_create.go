@@ -51,11 +51,11 @@ func (n *Node) executeCreate(ctx context.Context, o *state.Op) (*state.Finish, e
 	}
 	errs := n.onReplicas(e, func(node state.NodeID) error {
 		if node == n.id {
-			return n.store.Create(extent.ID(e.ID), extent.Fence(o.Fence))
+			return n.store.Create(extent.ID(e.ID), extent.Fence(o.Fence), extent.Birth(e.Birth()))
 		}
 		_, err := n.step(ctx, node, mux.Request{
 			Op: wire.OpReplicaCreate, Session: wire.SessionControl, Fence: uint64(o.Fence), MinIndex: uint64(o.Fence),
-			Body: &wire.ReplicaCreate{Extent: uint64(e.ID), Op: uint64(o.ID)},
+			Body: &wire.ReplicaCreate{Extent: uint64(e.ID), Op: uint64(o.ID), Birth: e.Birth()},
 		})
 		return err
 	})

@@ -52,7 +52,7 @@ func (n *Node) putSmall(ctx context.Context, class string, p []byte) (wire.Locat
 		offset, err := n.append(ctx, ap, p)
 		n.appends.release(ctx, ap, false)
 		if err == nil {
-			return wire.Locator{Extent: uint64(ap.extent.ID), Offset: offset, Length: uint64(len(p))}, nil
+			return wire.Locator{Extent: uint64(ap.extent.ID), Offset: offset, Length: uint64(len(p)), Birth: ap.extent.Birth()}, nil
 		}
 		errs = append(errs, err)
 	}
@@ -71,7 +71,7 @@ func (n *Node) putLarge(ctx context.Context, class string, first []byte, rest *p
 		return wire.Locator{}, err
 	}
 	defer n.appends.release(ctx, ap, true)
-	return wire.Locator{Extent: uint64(ap.extent.ID), Offset: 0, Length: ap.offset}, nil
+	return wire.Locator{Extent: uint64(ap.extent.ID), Offset: 0, Length: ap.offset, Birth: ap.extent.Birth()}, nil
 }
 
 func (n *Node) appendAll(ctx context.Context, ap *appender, first []byte, rest *pieces) error {
@@ -114,7 +114,7 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 	if err := n.appendAll(ctx, ap, nil, r); err != nil {
 		return n.halfAppended(err, ap, start)
 	}
-	return c.Reply(&wire.Locator{Extent: req.Extent, Offset: start, Length: ap.offset - start}, nil)
+	return c.Reply(&wire.Locator{Extent: req.Extent, Offset: start, Length: ap.offset - start, Birth: e.Birth()}, nil)
 }
 
 // halfAppended is the error of an append to a named extent, of which some pieces may be durable already. Others may

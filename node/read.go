@@ -23,6 +23,9 @@ func (n *Node) serveRead(ctx context.Context, c *mux.ServerCall, req wire.ReadRe
 	if err != nil {
 		return err
 	}
+	if err := checkBirth(wire.OpRead, e, req.Locator.Birth); err != nil {
+		return err
+	}
 	offset, length, err := readRange(e, req)
 	if err != nil {
 		return err
@@ -39,6 +42,16 @@ func (n *Node) serveRead(ctx context.Context, c *mux.ServerCall, req wire.ReadRe
 		return err
 	}
 	return c.Reply(&wire.ReadReply{Length: length, Node: string(from)}, nil)
+}
+
+// checkBirth refuses what was meant for another extent of the same number, which another history of the cell has
+// had. A birth of 0 is not known to who asks.
+func checkBirth(op wire.OpType, e *state.Extent, birth uint32) error {
+	if birth == 0 || birth == e.Birth() {
+		return nil
+	}
+	return wire.Errorf(op, wire.CodeNotFound, "extent %d of this cell was born %s, the locator names %s: it was stored in another history of this cell",
+		e.ID, wire.BirthText(e.Birth()), wire.BirthText(birth))
 }
 
 // readRange is the range that a request means, if the extent can have it.
@@ -82,6 +95,9 @@ func (r *rangeReader) local(ctx context.Context) error {
 	}
 	if err := r.c.Hold(int(min(r.end-r.offset, readPiece))); err != nil {
 		return err
+	}
+	if err := r.n.store.CheckBirth(extent.ID(r.e.ID), extent.Birth(r.e.Birth())); err != nil {
+		return r.n.localError(uint64(r.e.ID), err)
 	}
 	err := r.n.eachPiece(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.send)
 	if r.e.State == state.ExtentOpen && extent.CodeOf(err) == extent.CodeTooShort {
@@ -144,7 +160,7 @@ func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
 	stream, err := conn.Open(ctx, mux.Request{
 		Op: wire.OpRead, Session: wire.SessionClient,
 		Body: &wire.ReadRequest{
-			Locator: wire.Locator{Extent: uint64(r.e.ID), Offset: r.offset, Length: r.end - r.offset}, Node: string(id),
+			Locator: wire.Locator{Extent: uint64(r.e.ID), Offset: r.offset, Length: r.end - r.offset, Birth: r.e.Birth()}, Node: string(id),
 		},
 	})
 	if err != nil {

@@ -32,7 +32,11 @@ func (n *Node) serveReplicaCreate(ctx context.Context, c *mux.ServerCall, req wi
 	if _, err := n.allow(ctx, c, req.Op); err != nil {
 		return err
 	}
-	if err := n.store.Create(extent.ID(req.Extent), extent.Fence(c.Fence())); err != nil {
+	e, err := n.meant(c.Op(), req.Extent, req.Birth)
+	if err != nil {
+		return err
+	}
+	if err := n.store.Create(extent.ID(req.Extent), extent.Fence(c.Fence()), extent.Birth(e.Birth())); err != nil {
 		return err
 	}
 	return c.Reply(nil, nil)
@@ -112,10 +116,25 @@ func (n *Node) serveReplicaRead(ctx context.Context, c *mux.ServerCall, req wire
 		return wire.Errorf(c.Op(), wire.CodeNotRunning, "operation %s copies extent %d from %s to %s, not what %s asks %s for",
 			o.ID, o.Extent, o.Source, o.Target, c.Peer().Node, n.id)
 	}
+	if _, err := n.meant(c.Op(), req.Extent, req.Birth); err != nil {
+		return err
+	}
 	if err := n.sendLocal(ctx, c, req.Extent, req.Offset, req.Length); err != nil {
 		return err
 	}
 	return c.Reply(nil, nil)
+}
+
+// meant is the extent that a peer speaks of, if it is of the birth that the peer knows.
+func (n *Node) meant(op wire.OpType, id uint64, birth uint32) (*state.Extent, error) {
+	e := n.log.View().Extent(state.ExtentID(id))
+	if e == nil {
+		return nil, wire.Errorf(op, wire.CodeNotFound, "extent %d is deleted", id)
+	}
+	if err := checkBirth(op, e, birth); err != nil {
+		return nil, err
+	}
+	return e, n.store.CheckBirth(extent.ID(id), extent.Birth(e.Birth()))
 }
 
 // sendLocal sends a range of this node's file as chunks, each checked before it leaves.

@@ -12,24 +12,34 @@ import (
 // settle compares the files on this node's disk with the state, once, before the node serves.
 //
 // A file that the log says must go is left to the executor, which removes and confirms it. One of
-// which the state knows nothing goes to quarantine: nothing is removed on suspicion. A replica that
-// is missing or too short is reported as suspect, which makes a repair. Extents that this node was
-// filling when it stopped are sealed: what it had not acknowledged may differ between replicas.
+// which the state knows nothing goes to quarantine, and so does one that was born as another extent of
+// its number: nothing is removed on suspicion. A replica that is missing or too short is reported as
+// suspect, which makes a repair. Extents that this node was filling when it stopped are sealed: what it
+// had not acknowledged may differ between replicas.
 func (n *Node) settle(ctx context.Context, view *state.View) error {
 	for _, id := range n.store.IDs() {
-		e := view.Extent(state.ExtentID(id))
-		if e != nil && e.MayHoldFile(n.id) {
+		why := n.unexplained(view, id)
+		if why == "" {
 			continue
 		}
-		if e != nil && n.expectsCopy(view, e) {
-			continue
-		}
-		n.logger.Warn("file that no state explains goes to quarantine", "extent", uint64(id))
-		if err := n.store.Quarantine(id, "the operation log does not expect a replica of this extent on "+string(n.id)); err != nil {
+		n.logger.Warn("file that no state explains goes to quarantine", "extent", uint64(id), "why", why)
+		if err := n.store.Quarantine(id, why); err != nil {
 			return err
 		}
 	}
 	return n.settleReplicas(ctx, view)
+}
+
+// unexplained says why the state does not account for a file that is here; empty when it does.
+func (n *Node) unexplained(view *state.View, id extent.ID) string {
+	e := view.Extent(state.ExtentID(id))
+	if e == nil || !e.MayHoldFile(n.id) && !n.expectsCopy(view, e) {
+		return "the operation log does not expect a replica of this extent on " + string(n.id)
+	}
+	if err := n.store.CheckBirth(id, extent.Birth(e.Birth())); err != nil {
+		return "stored in another history of this cell: " + err.Error()
+	}
+	return ""
 }
 
 // expectsCopy tells whether an open copy has this node as its target: it may have put the file in

@@ -269,6 +269,7 @@ type Extent struct {
 	Gen      uint64    `json:"generation"`
 	Epoch    uint64    `json:"epoch"`
 	Created  int64     `json:"created_micros"`
+	Birth    string    `json:"birth"` // as in a locator
 }
 
 // ExtentsReply answers an ExtentsRequest.
@@ -296,6 +297,8 @@ type Verified struct {
 	Length uint64 `json:"length"`
 	Sum    string `json:"sum"`
 	Detail string `json:"detail,omitempty"`
+	// Checked tells that the replica was held against the log. One that was not may be as good as any.
+	Checked bool `json:"checked"`
 }
 
 // VerifyReply answers a VerifyRequest.

@@ -140,6 +140,7 @@ type ReplicaRead struct {
 	Op     uint64
 	Offset uint64
 	Length uint64
+	Birth  uint32 // of the extent; 0: not known
 }
 
 // ReplicaSum asks a node to read its replica up to Length and answer the sum.
@@ -148,4 +149,5 @@ type ReplicaSum struct {
 
 	Extent uint64
 	Length uint64
+	Birth  uint32 // of the extent; 0: not known
 }

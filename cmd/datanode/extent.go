@@ -97,6 +97,7 @@ func newExtentShowCommand(a *app) *cobra.Command {
 				{"live", fmt.Sprintf("%d of %d wanted", e.Live, e.Want)}, {"replicas", replicaList(e)},
 				{"dropping", strings.Join(e.Dropping, ",")}, {"operations", strings.Join(e.Ops, ",")},
 				{"generation", number(e.Gen)}, {"epoch", number(e.Epoch)}, {"created", stamp(e.Created)},
+				{"birth", e.Birth},
 			})
 		}),
 	}

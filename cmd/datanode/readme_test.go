@@ -41,10 +41,11 @@ func TestReadmeTour(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Logf("%s", out)
+	said := unborn(string(out))
 	want := append(tourLocators(t), "exit code 3", "n3 is safe to remove", "gold-class-first",
 		"26 cases in 2 files, all as wanted", "accepted", "Decided by policy my-policy 1", "10000: its class is urgent")
 	for _, want := range want {
-		if !strings.Contains(string(out), want) {
+		if !strings.Contains(said, want) {
 			t.Errorf("the tour does not print %q:\n%s", want, out)
 		}
 	}
@@ -70,15 +71,20 @@ func tourCommands(t *testing.T) []string {
 	return commands
 }
 
-// tourLocators are the printed lines that name what was stored: the same on every machine, and wrong as
-// soon as a file that the tour stores has changed.
+// unborn is text without the births in its locators, which no two cells have in common.
+func unborn(text string) string {
+	return regexp.MustCompile(`(\+\d+)@[0-9a-f]{8}\b`).ReplaceAllString(text, "$1")
+}
+
+// tourLocators are the printed lines that name what was stored: but for the births the same on every machine, and
+// wrong as soon as a file that the tour stores has changed.
 func tourLocators(t *testing.T) []string {
 	t.Helper()
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := regexp.MustCompile(`(?m)^\d+:\d+\+\d+\b.*$`).FindAllString(string(readme), -1)
+	lines := regexp.MustCompile(`(?m)^\d+:\d+\+\d+\b.*$`).FindAllString(unborn(string(readme)), -1)
 	if len(lines) < 3 {
 		t.Fatalf("README shows the locators %q; want 3 at least", lines)
 	}

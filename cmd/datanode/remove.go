@@ -78,6 +78,8 @@ func wholeExtent(ctx context.Context, c *client.Client, s string) (uint64, error
 	switch {
 	case err != nil:
 		return 0, err
+	case l.Birth != 0 && wire.BirthText(l.Birth) != e.Birth:
+		return 0, withCode(exitNotFound, "extent %d of this cell was born %s, %s names another one: it was stored in another history of this cell", e.ID, e.Birth, s)
 	case e.State != "sealed":
 		return 0, withCode(exitRefused, "extent %d, which %s is in, is %s: others may be writing to it; to delete all of it, use rm %d", e.ID, s, e.State, e.ID)
 	case l.Offset != 0 || l.Length != e.Length:

@@ -28,7 +28,7 @@ func BenchmarkAppend(b *testing.B) {
 			s, _, err := Open(vfs.OS{}, b.TempDir(), Options{})
 			must(b, err)
 			defer s.Close()
-			must(b, s.Create(1, 1))
+			must(b, s.Create(1, 1, 0))
 			b.SetBytes(int64(size))
 			for i := 0; b.Loop(); i++ {
 				must(b, s.Append(1, 1, uint64(i)*uint64(size), p))
@@ -42,7 +42,7 @@ func BenchmarkRead(b *testing.B) {
 	s, _, err := Open(vfs.OS{}, b.TempDir(), Options{})
 	must(b, err)
 	defer s.Close()
-	must(b, s.Create(1, 1))
+	must(b, s.Create(1, 1, 0))
 	must(b, s.Append(1, 1, 0, pattern(1, 16<<20)))
 	for _, size := range []int{4 << 10, 64 << 10, 1 << 20} {
 		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
@@ -62,7 +62,7 @@ func BenchmarkOpen(b *testing.B) {
 		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
 			fs := vfs.NewMem()
 			s, _ := open(b, fs)
-			must(b, s.Create(1, 1))
+			must(b, s.Create(1, 1, 0))
 			p := pattern(1, size)
 			for off := 0; off < 64<<20; off += size {
 				must(b, s.Append(1, 1, uint64(off), p))

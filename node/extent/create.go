@@ -63,7 +63,7 @@ func (s *Store) ForgetFence(id ID) error {
 
 // Create makes an empty extent, durably, and raises the fence. Under the fence that it was created
 // with before, it does nothing.
-func (s *Store) Create(id ID, fence Fence) error {
+func (s *Store) Create(id ID, fence Fence, birth Birth) error {
 	const op = "create"
 	e, err := s.change(op, id)
 	if err != nil {
@@ -74,19 +74,46 @@ func (s *Store) Create(id ID, fence Fence) error {
 		return err
 	}
 	if st := e.snapshot(); st.present {
-		if st.broken == nil && st.created == fence {
+		if st.broken == nil && st.created == fence && st.birth.mayBe(birth) {
 			return nil
 		}
 		return &Error{Op: op, Code: CodeExists, ID: id, Want: uint64(st.created), Have: uint64(fence),
 			Detail: fmt.Sprintf("made under fence %d, asked for under %d", st.created, fence)}
 	}
-	if err := s.createFile(s.dir.extent(id), s.dir.fan(id), fileHeader{id: id, fence: fence}); err != nil {
+	if err := s.createFile(s.dir.extent(id), s.dir.fan(id), fileHeader{id: id, fence: fence, birth: birth}); err != nil {
 		return s.failure(op, id, err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.replaceLocked(state{present: true, created: fence, idx: newIndex(), fileBytes: fileHeaderBytes})
+	e.replaceLocked(state{present: true, created: fence, birth: birth, idx: newIndex(), fileBytes: fileHeaderBytes})
 	return nil
+}
+
+// mayBe tells whether b and c can be births of one extent.
+func (b Birth) mayBe(c Birth) bool { return b == c || b == 0 || c == 0 }
+
+// CheckBirth refuses, with CodeNotFound, a replica of another extent of the same ID. One whose birth is not known
+// passes, and so does one that is not there.
+func (s *Store) CheckBirth(id ID, birth Birth) error {
+	const op = "check birth"
+	if err := s.enter(op, id); err != nil {
+		return err
+	}
+	defer s.leave()
+	e := s.pin(id)
+	defer s.unpin(e)
+	if have := e.born(); !have.mayBe(birth) {
+		err := errNotFound(op, id)
+		err.Detail = fmt.Sprintf("the file is of an extent born %08x, not %08x", have, birth)
+		return err
+	}
+	return nil
+}
+
+func (e *extent) born() Birth {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.birth
 }
 
 // createFile makes an extent file of a header alone, durably. If the disk is full it leaves nothing.

@@ -26,17 +26,17 @@ func faulty(t *testing.T) (*vfs.Mem, *vfs.Fault, *Store) {
 func TestFailedSyncFencesTheStore(t *testing.T) {
 	_, fault, s := faulty(t)
 	p := pattern(1, 100_000)
-	must(t, s.Create(1, 1))
-	must(t, s.Create(2, 1))
+	must(t, s.Create(1, 1, 0))
+	must(t, s.Create(2, 1, 0))
 	must(t, s.Append(1, 1, 0, p))
 	fault.Set(vfs.FailNth(vfs.OpSync, 1, syscall.EIO))
 	first := wantCode(t, s.Append(1, 1, uint64(len(p)), p), CodeDiskFailed)
 	for name, call := range map[string]func() error{
 		"append": func() error { return s.Append(2, 1, 0, p) },
-		"create": func() error { return s.Create(3, 1) },
+		"create": func() error { return s.Create(3, 1, 0) },
 		"seal":   func() error { return s.Seal(1, 5) },
 		"raise":  func() error { return s.RaiseFence(1, 9) },
-		"stage":  func() error { _, err := s.Stage(2, 9); return err },
+		"stage":  func() error { _, err := s.Stage(2, 9, 0); return err },
 		"drop":   func() error { return s.Drop(2) },
 		"aside":  func() error { return s.Quarantine(2, "test") },
 	} {
@@ -58,7 +58,7 @@ func TestFailedSyncFencesTheStore(t *testing.T) {
 // be on disk all the same.
 func TestOpenAfterFailedSyncWritesAgain(t *testing.T) {
 	mem, fault, s := faulty(t)
-	must(t, s.Create(1, 1))
+	must(t, s.Create(1, 1, 0))
 	must(t, s.Append(1, 1, 0, []byte("first ")))
 	name := s.dir.extent(1)
 	fault.Set(func(c vfs.Call) error {
@@ -86,7 +86,7 @@ func TestNoSpace(t *testing.T) {
 		t.Run(fmt.Sprintf("after %d bytes", written), func(t *testing.T) {
 			mem, fault, s := faulty(t)
 			p, q := pattern(1, 5000), pattern(2, 3*MaxRecordBytes)
-			must(t, s.Create(1, 1))
+			must(t, s.Create(1, 1, 0))
 			must(t, s.Append(1, 1, 0, p))
 			fault.Set(vfs.FailNth(vfs.OpWrite, 1, &vfs.Partial{Bytes: written, Err: syscall.ENOSPC}))
 			wantCode(t, s.Append(1, 1, uint64(len(p)), q), CodeNoSpace)
@@ -109,17 +109,17 @@ func TestNoSpace(t *testing.T) {
 // A full disk leaves nothing behind that would make a second try fail.
 func TestNoSpaceElsewhere(t *testing.T) {
 	calls := map[string]func(*Store) error{
-		"create": func(s *Store) error { return s.Create(2, 1) },
+		"create": func(s *Store) error { return s.Create(2, 1, 0) },
 		"raise":  func(s *Store) error { return s.RaiseFence(1, 5) },
 		"seal":   func(s *Store) error { return s.Seal(1, 1000) },
 		"mark":   func(s *Store) error { return s.Seal(1, 5000) },
-		"stage":  func(s *Store) error { _, err := s.Stage(1, 5); return err },
+		"stage":  func(s *Store) error { _, err := s.Stage(1, 5, 0); return err },
 		"aside":  func(s *Store) error { return s.Quarantine(1, "test") },
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
 			_, fault, s := faulty(t)
-			must(t, s.Create(1, 1))
+			must(t, s.Create(1, 1, 0))
 			must(t, s.Append(1, 1, 0, pattern(1, 5000)))
 			fault.Set(vfs.FailNth(vfs.OpWrite, 1, &vfs.Partial{Bytes: 7, Err: syscall.ENOSPC}))
 			wantCode(t, call(s), CodeNoSpace)
@@ -138,7 +138,7 @@ func TestSealDyingAtEveryStep(t *testing.T) {
 	for step, done := 1, false; !done; step++ {
 		for seed := range uint64(8) {
 			mem, fault, s := faulty(t)
-			must(t, s.Create(1, 1))
+			must(t, s.Create(1, 1, 0))
 			must(t, s.Append(1, 1, 0, p))
 			fault.Set(vfs.FailFrom(step, &vfs.Partial{Bytes: int(seed) * 300, Err: errDied}))
 			done = s.Seal(1, uint64(cut)) == nil
@@ -169,7 +169,7 @@ func TestSealDyingAtEveryStep(t *testing.T) {
 func TestQuarantine(t *testing.T) {
 	mem, _, s := faulty(t)
 	for i := range 2 {
-		must(t, s.Create(5, Fence(i+1)))
+		must(t, s.Create(5, Fence(i+1), 0))
 		must(t, s.Append(5, Fence(i+1), 0, pattern(uint64(i), 10)))
 		must(t, s.Quarantine(5, "no operation explains it"))
 		wantCode(t, s.Quarantine(5, "again"), CodeNotFound)

@@ -9,6 +9,9 @@ import (
 // ID names an extent.
 type ID uint64
 
+// Birth tells an extent from another with the same ID in another history of the cell; 0: not known.
+type Birth uint32
+
 // Fence is the log index of the entry that let an operation start. Higher is newer.
 type Fence uint64
 
@@ -30,12 +33,15 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 //
 //	 0        4         8              16             24         28        32
 //	+--------+---------+--------------+--------------+----------+---------+
-//	| magic  | version | extent ID    | fence        | zero     | CRC32C  |
-//	| "DNEX" | 1       |              | of creation  | reserved | of 0-27 |
+//	| magic  | version | extent ID    | fence        | birth    | CRC32C  |
+//	| "DNEX" | 1       |              | of creation  |          | of 0-27 |
 //	+--------+---------+--------------+--------------+----------+---------+
+//
+// The birth is 0 in a file that was made when births were not kept yet: it may be any extent of its ID.
 type fileHeader struct {
 	id    ID
 	fence Fence
+	birth Birth
 }
 
 func appendFileHeader(buf []byte, h fileHeader) []byte {
@@ -45,7 +51,7 @@ func appendFileHeader(buf []byte, h fileHeader) []byte {
 	buf = le.AppendUint32(buf, formatVersion)
 	buf = le.AppendUint64(buf, uint64(h.id))
 	buf = le.AppendUint64(buf, uint64(h.fence))
-	buf = le.AppendUint32(buf, 0)
+	buf = le.AppendUint32(buf, uint32(h.birth))
 	return le.AppendUint32(buf, crc32.Checksum(buf[start:], castagnoli))
 }
 
@@ -63,7 +69,7 @@ func parseFileHeader(buf []byte) (rest []byte, h fileHeader, err error) {
 	if v := le.Uint32(buf[4:]); v != formatVersion {
 		return buf, h, fmt.Errorf("file has format version %d, this program reads %d", v, formatVersion)
 	}
-	h = fileHeader{id: ID(le.Uint64(buf[8:])), fence: Fence(le.Uint64(buf[16:]))}
+	h = fileHeader{id: ID(le.Uint64(buf[8:])), fence: Fence(le.Uint64(buf[16:])), birth: Birth(le.Uint32(buf[24:]))}
 	return buf[fileHeaderBytes:], h, nil
 }
 

@@ -77,7 +77,7 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, tail []byte, at uint16) {
 		fs := vfs.NewMem()
 		s, _ := open(t, fs)
-		must(t, s.Create(1, 1))
+		must(t, s.Create(1, 1, 0))
 		must(t, s.Append(1, 1, 0, pattern(1, 300)))
 		must(t, s.Append(1, 1, 300, pattern(2, 300)))
 		must(t, s.Close())

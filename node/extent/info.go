@@ -15,6 +15,7 @@ type Info struct {
 	PhysicalBytes int64  // of the replica's file
 	StagingBytes  int64
 	Created       Fence   // of the file: by Create, or by the Stage it came from
+	Birth         Birth   // of the file likewise; 0: not known
 	Highest       Fence   // of the extent
 	Damaged       []Range // found damaged by Open
 	Broken        string  // why the whole file cannot be used; empty if it can
@@ -43,7 +44,7 @@ func (s *Store) Stat(id ID) (Info, error) {
 		return Info{}, errNotFound(op, id)
 	}
 	info := Info{ID: id, Present: st.present, Length: st.idx.end, Sealed: st.sealed, Staging: st.staged,
-		PhysicalBytes: st.fileBytes, StagingBytes: st.partBytes, Created: st.created, Highest: s.fences.get(id)}
+		PhysicalBytes: st.fileBytes, StagingBytes: st.partBytes, Created: st.created, Birth: st.birth, Highest: s.fences.get(id)}
 	for _, g := range st.idx.gaps {
 		info.Damaged = append(info.Damaged, Range{g.from, g.to})
 	}

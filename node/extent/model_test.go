@@ -132,7 +132,7 @@ func (m *modelStore) Create(t *rapid.T) {
 	m.t = t
 	id, was := m.id(), m.extents
 	fence := m.fences[id] + 1
-	died, err := m.during(id, func() error { return m.s.Create(id, fence) },
+	died, err := m.during(id, func() error { return m.s.Create(id, fence, 0) },
 		func(now []byte, there bool) bool { return there && len(now) == 0 })
 	if died {
 		return
@@ -227,7 +227,7 @@ func (m *modelStore) Repair(t *rapid.T) {
 }
 
 func (m *modelStore) repair(id ID, fence Fence, p []byte) error {
-	st, err := m.s.Stage(id, fence)
+	st, err := m.s.Stage(id, fence, 0)
 	if err != nil {
 		return err
 	}

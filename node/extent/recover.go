@@ -245,6 +245,7 @@ func (r *recovery) replica(id ID) error {
 	}
 	e := r.extent(id)
 	e.present, e.fileBytes, e.created = true, size, h.fence
+	e.birth = h.birth
 	var got scanned
 	if err == nil {
 		got, err = scan(f, id, r.mode)

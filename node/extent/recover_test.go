@@ -49,7 +49,7 @@ func (c *recoveryCase) run(d *datadriven.TestData) (string, error) {
 	fence, n := Fence(number(c.t, d, "fence")), number(c.t, d, "bytes")
 	switch d.Cmd {
 	case "create":
-		return "", c.s.Create(id, fence)
+		return "", c.s.Create(id, fence, 0)
 	case "append":
 		info, err := c.s.Stat(id)
 		if err != nil {
@@ -59,7 +59,7 @@ func (c *recoveryCase) run(d *datadriven.TestData) (string, error) {
 	case "seal":
 		return "", c.s.Seal(id, uint64(number(c.t, d, "length")))
 	case "stage":
-		st, err := c.s.Stage(id, fence)
+		st, err := c.s.Stage(id, fence, 0)
 		if err != nil {
 			return "", err
 		}

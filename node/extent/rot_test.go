@@ -32,7 +32,7 @@ func rotten(t *testing.T) (fs *vfs.Mem, s *Store, data []byte, starts []int) {
 	t.Helper()
 	fs = vfs.NewMem()
 	s, _ = open(t, fs)
-	must(t, s.Create(1, 1))
+	must(t, s.Create(1, 1, 0))
 	for i, n := range []int{500, 500, MaxRecordBytes, 300, 500} {
 		starts = append(starts, len(data))
 		p := pattern(uint64(i), n)
@@ -110,7 +110,7 @@ func TestRotInOpenIsNotTorn(t *testing.T) {
 	for _, in := range []int{3, 40} {
 		fs := vfs.NewMem()
 		s, _ := open(t, fs)
-		must(t, s.Create(1, 1))
+		must(t, s.Create(1, 1, 0))
 		p := pattern(1, 3*MaxRecordBytes)
 		must(t, s.Append(1, 1, 0, p))
 		must(t, s.Append(1, 1, uint64(len(p)), p))
@@ -130,7 +130,7 @@ func TestRotInOpenIsNotTorn(t *testing.T) {
 func TestTornInFront(t *testing.T) {
 	fs := vfs.NewMem()
 	s, _ := open(t, fs)
-	must(t, s.Create(1, 1))
+	must(t, s.Create(1, 1, 0))
 	p := pattern(1, 1000)
 	must(t, s.Append(1, 1, 0, p))
 	must(t, s.Append(1, 1, 1000, pattern(2, 4*MaxRecordBytes)))
@@ -176,7 +176,7 @@ func TestSwappedRecords(t *testing.T) {
 // misplaced file aside instead of deleting it.
 func TestSwappedFiles(t *testing.T) {
 	fs, s, data, _ := rotten(t)
-	must(t, s.Create(257, 1)) // the same folder
+	must(t, s.Create(257, 1, 0)) // the same folder
 	must(t, s.Append(257, 1, 0, data))
 	must(t, s.Close())
 	one, two := s.dir.extent(1), s.dir.extent(257)
@@ -190,7 +190,7 @@ func TestSwappedFiles(t *testing.T) {
 	_, err := s.ReadAt(1, make([]byte, 10), 0)
 	wantCode(t, err, CodeCorrupt)
 	wantCode(t, s.Append(257, 1, uint64(len(data)), data), CodeCorrupt)
-	st, err := s.Stage(1, 2)
+	st, err := s.Stage(1, 2, 0)
 	must(t, err)
 	must(t, st.Append([]byte("right")))
 	must(t, st.Commit(5, sumOf("right")))

@@ -21,6 +21,7 @@ type Stage struct {
 	s      *Store
 	e      *extent
 	fence  Fence
+	birth  Birth
 	header fileHeader
 	ended  atomic.Pointer[Error] // set once, when the stage can do no more
 
@@ -33,8 +34,8 @@ type Stage struct {
 
 // Stage begins to copy a replica of an extent, or goes on where an earlier stage stopped: Len tells
 // how much is there, all verified. It raises the fence, and ends an earlier stage of the extent. A
-// replica that exists is read on until Commit replaces it.
-func (s *Store) Stage(id ID, fence Fence) (*Stage, error) {
+// replica that exists is read on until Commit replaces it. What was staged of another birth is not gone on with.
+func (s *Store) Stage(id ID, fence Fence, birth Birth) (*Stage, error) {
 	const op = "stage"
 	e, err := s.change(op, id)
 	if err != nil {
@@ -48,7 +49,7 @@ func (s *Store) Stage(id ID, fence Fence) (*Stage, error) {
 		e.stage.end(CodeClosed, fmt.Sprintf("a stage under fence %d took over", fence))
 		e.stage = nil
 	}
-	t := &Stage{s: s, e: e, fence: fence}
+	t := &Stage{s: s, e: e, fence: fence, birth: birth}
 	if err := t.open(); err != nil {
 		return nil, s.failure(op, id, err)
 	}
@@ -71,7 +72,7 @@ func (t *Stage) open() error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	t.header = fileHeader{id: t.e.id, fence: t.fence}
+	t.header = fileHeader{id: t.e.id, fence: t.fence, birth: t.birth}
 	if err := createWith(t.s.fs, name, appendFileHeader(nil, t.header)); err != nil {
 		return err
 	}
@@ -86,6 +87,9 @@ func (t *Stage) open() error {
 // resume takes what verifies of a staging file and cuts the rest.
 func (t *Stage) resume(file vfs.File) error {
 	h, err := readFileHeader(file, t.e.id)
+	if err == nil && h.birth != t.birth {
+		err = fmt.Errorf("staged of an extent born %08x, not %08x", h.birth, t.birth)
+	}
 	if err != nil {
 		return err
 	}
@@ -219,7 +223,7 @@ func (t *Stage) Truncate(n uint64) error {
 
 // Commit makes the stage the extent's replica, sealed, if it has exactly length bytes and sum is
 // their CRC32C; it verifies all of them. A replica that was there before is replaced, or moved to
-// quarantine if it could not even be told to be this extent's. When Commit returns nil the replica is
+// quarantine if it could not even be told to be this extent's, or was of another birth. When Commit returns nil the replica is
 // durable. After an error the stage can be used on, unless the error says otherwise.
 func (t *Stage) Commit(length uint64, sum uint32) error {
 	const op = "commit"
@@ -305,8 +309,8 @@ func (t *Stage) publishLocked(length uint64) error {
 	}
 	e.use.Lock()
 	defer e.use.Unlock()
-	if st := e.snapshot(); st.present && st.broken != nil {
-		if err := s.moveAside(e, "replaced by a repair; was: "+st.broken.Error()); err != nil {
+	if why := e.snapshot().alien(t.birth); why != "" {
+		if err := s.moveAside(e, "replaced by a repair; was: "+why); err != nil {
 			return err
 		}
 		e.mu.Lock()
@@ -328,9 +332,22 @@ func (t *Stage) publishLocked(length uint64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.staged, e.partBytes = false, 0
-	e.replaceLocked(state{present: true, sealed: true, marked: true, created: t.header.fence,
+	e.replaceLocked(state{present: true, sealed: true, marked: true, created: t.header.fence, birth: t.header.birth,
 		idx: t.idx, fileBytes: t.idx.endPos})
 	return nil
+}
+
+// alien says why what is there may not be lost with the replica of that birth that replaces it; empty if it may.
+func (st state) alien(birth Birth) string {
+	switch {
+	case !st.present:
+		return ""
+	case st.broken != nil:
+		return st.broken.Error()
+	case !st.birth.mayBe(birth):
+		return fmt.Sprintf("of another extent, born %08x", st.birth)
+	}
+	return ""
 }
 
 // Discard ends the stage and removes its file, durably.

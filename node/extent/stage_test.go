@@ -20,7 +20,7 @@ func TestStageResumes(t *testing.T) {
 	for seed := range uint64(20) {
 		fs := vfs.NewMem()
 		s, _ := open(t, fs)
-		st, err := s.Stage(1, 3)
+		st, err := s.Stage(1, 3, 0)
 		must(t, err)
 		must(t, st.Append(p[:13*MaxRecordBytes+99]))
 		must(t, st.Append(p[13*MaxRecordBytes+99:15*MaxRecordBytes]))
@@ -29,9 +29,9 @@ func TestStageResumes(t *testing.T) {
 		if len(report.Staged) != 1 || len(s.IDs()) != 0 {
 			t.Fatalf("seed %d: ids %v, report:\n%s", seed, s.IDs(), report)
 		}
-		_, err = s.Stage(1, 2)
+		_, err = s.Stage(1, 2, 0)
 		wantCode(t, err, CodeStaleFence)
-		st, err = s.Stage(1, 4)
+		st, err = s.Stage(1, 4, 0)
 		must(t, err)
 		must(t, st.Append(p[st.Len():]))
 		must(t, st.Commit(uint64(len(p)), sumBytes(p)))
@@ -47,14 +47,14 @@ func TestStageResumes(t *testing.T) {
 
 func TestStageRefusals(t *testing.T) {
 	s, _ := open(t, vfs.NewMem())
-	old, err := s.Stage(1, 3)
+	old, err := s.Stage(1, 3, 0)
 	must(t, err)
 	must(t, old.Append([]byte("hello")))
 	wantCode(t, old.Commit(6, sumOf("hello")), CodeTooShort)
 	wantCode(t, old.Commit(4, sumOf("hell")), CodeWrongOffset)
 	wantCode(t, old.Commit(5, sumOf("other")), CodeCorrupt)
 	wantCode(t, old.Truncate(6), CodeTooShort)
-	st, err := s.Stage(1, 4)
+	st, err := s.Stage(1, 4, 0)
 	must(t, err)
 	wantCode(t, old.Append([]byte("x")), CodeClosed)
 	wantCode(t, old.Discard(), CodeClosed)
@@ -64,7 +64,7 @@ func TestStageRefusals(t *testing.T) {
 	must(t, s.RaiseFence(1, 5))
 	wantCode(t, st.Append([]byte("x")), CodeStaleFence)
 	wantCode(t, st.Commit(5, sumOf("hello")), CodeStaleFence)
-	st, err = s.Stage(1, 5)
+	st, err = s.Stage(1, 5, 0)
 	must(t, err)
 	must(t, st.Truncate(4))
 	must(t, st.Append([]byte("!")))
@@ -79,8 +79,8 @@ func TestStageRefusals(t *testing.T) {
 func TestDropEndsStage(t *testing.T) {
 	fs := vfs.NewMem()
 	s, _ := open(t, fs)
-	must(t, s.Create(1, 1))
-	st, err := s.Stage(1, 3)
+	must(t, s.Create(1, 1, 0))
+	st, err := s.Stage(1, 3, 0)
 	must(t, err)
 	must(t, st.Append([]byte("hello")))
 	must(t, s.Drop(1))
@@ -100,7 +100,7 @@ func TestDiscard(t *testing.T) {
 	fs := vfs.NewMem()
 	s, _ := open(t, fs)
 	for _, drop := range []bool{false, true} {
-		st, err := s.Stage(1, 3)
+		st, err := s.Stage(1, 3, 0)
 		must(t, err)
 		must(t, st.Append([]byte("hello")))
 		if drop {
@@ -130,7 +130,7 @@ func TestAtOnce(t *testing.T) {
 	for w := range writers {
 		wg.Go(func() {
 			id, want := ID(10+w), []byte{}
-			if err := s.Create(id, 1); err != nil {
+			if err := s.Create(id, 1, 0); err != nil {
 				t.Error(err)
 			}
 			for i := range appends {
@@ -152,7 +152,7 @@ func TestAtOnce(t *testing.T) {
 	}
 	for i := range 20 {
 		fence := Fence(i + 1)
-		st, err := s.Stage(1, fence)
+		st, err := s.Stage(1, fence, 0)
 		must(t, err)
 		must(t, st.Append(shared[st.Len():]))
 		must(t, st.Commit(uint64(len(shared)), sumBytes(shared)))

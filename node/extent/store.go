@@ -55,6 +55,7 @@ type state struct {
 	marked     bool   // the file ends with a mark
 	broken     error  // why nothing in the file can be used; nil if it can
 	created    Fence  // of the file header
+	birth      Birth  // likewise
 	generation uint64 // grows when the file is cut, replaced or removed
 	idx        index
 	fileBytes  int64

@@ -63,9 +63,9 @@ func wantBytes(t testing.TB, s *Store, id ID, want []byte) {
 func TestLife(t *testing.T) {
 	fs := vfs.NewMem()
 	s, _ := open(t, fs)
-	must(t, s.Create(7, 10))
-	must(t, s.Create(7, 10))
-	wantCode(t, s.Create(7, 11), CodeExists)
+	must(t, s.Create(7, 10, 0))
+	must(t, s.Create(7, 10, 0))
+	wantCode(t, s.Create(7, 11, 0), CodeExists)
 	wantCode(t, s.Append(7, 10, 0, []byte("x")), CodeStaleFence)
 	var want []byte
 	for i, n := range []int{1, 5, MaxRecordBytes, MaxRecordBytes + 1, 3 * MaxRecordBytes, 100, 100, 7, 2 << 20, 9} {

@@ -56,7 +56,7 @@ func (r *reading) resume(ctx context.Context) error {
 			e.ID, e.State, e.Length, r.reached)
 	}
 	r.want.Whole = false
-	r.want.Locator = wire.Locator{Extent: e.ID, Length: e.Length}
+	r.want.Locator = wire.Locator{Extent: e.ID, Length: e.Length, Birth: r.want.Locator.Birth}
 	return nil
 }
 

@@ -11,7 +11,7 @@ export const ops = {
   put: 1, read: 2, append: 3, session: 10, submit: 11, cancel: 12, ops: 13, 'show-op': 14, extents: 15, nodes: 16, status: 17, wait: 19,
 };
 
-export const Locator = struct('Locator', { extent: 'u64', offset: 'u64', length: 'u64' });
+export const Locator = struct('Locator', { extent: 'u64', offset: 'u64', length: 'u64', birth: 'u32', disks: 'u8' });
 export const PutRequest = struct('PutRequest', { class: 'text', length: 'i64', extent: 'u64' });
 export const ReadRequest = struct('ReadRequest', { locator: Locator, whole: 'bool', node: 'text' });
 export const ReadReply = struct('ReadReply', { length: 'u64', node: 'text' });
@@ -43,7 +43,7 @@ export const ExtentsRequest = struct('ExtentsRequest', { from: 'u64', one: 'bool
 export const Replica = struct('Replica', { node: 'text', state: 'text', nodeState: 'text' });
 export const Extent = struct('Extent', {
   id: 'u64', state: 'text', class: 'text', want: 'i64', live: 'i64', length: 'u64', sum: 'text', replicas: [Replica],
-  dropping: ['text'], ops: ['text'], generation: 'u64', epoch: 'u64', created: 'i64',
+  dropping: ['text'], ops: ['text'], generation: 'u64', epoch: 'u64', created: 'i64', birth: 'text',
 });
 export const ExtentsReply = struct('ExtentsReply', { extents: [Extent], next: 'u64' });
 
@@ -55,14 +55,16 @@ export const Status = struct('Status', {
 
 const plainNumber = /^(0|[1-9][0-9]*)$/;
 
-/** Reads EXTENT:OFFSET+LENGTH, in the one spelling that it has. */
+/** Reads EXTENT:OFFSET+LENGTH@BIRTH, in the one spelling that it has, or without @BIRTH. */
 export function parseLocator(text) {
-  const parts = /^([0-9]+):([0-9]+)\+([0-9]+)$/.exec(text);
-  if (!parts || !parts.slice(1).every((p) => plainNumber.test(p)) || parts[1] === '0') {
-    throw new Error(`${JSON.stringify(text)} is not a locator; a locator looks like 12:4096+512`);
+  const parts = /^([0-9]+):([0-9]+)\+([0-9]+)(?:@([0-9a-f]{8}))?$/.exec(text);
+  if (!parts || !parts.slice(1, 4).every((p) => plainNumber.test(p)) || parts[1] === '0' || parts[4] === '00000000') {
+    throw new Error(`${JSON.stringify(text)} is not a locator; a locator looks like 12:4096+512@3f2a91c0`);
   }
-  const [extent, offset, length] = parts.slice(1).map(BigInt);
-  return { extent, offset, length };
+  const [extent, offset, length] = parts.slice(1, 4).map(BigInt);
+  return { extent, offset, length, birth: Number.parseInt(parts[4] ?? '0', 16) };
 }
 
-export const formatLocator = ({ extent, offset, length }) => `${extent}:${offset}+${length}`;
+const birthText = (birth) => (birth ? `@${birth.toString(16).padStart(8, '0')}` : '');
+
+export const formatLocator = ({ extent, offset, length, birth }) => `${extent}:${offset}+${length}${birthText(birth)}`;
