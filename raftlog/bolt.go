@@ -5,6 +5,7 @@ package raftlog
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,10 +17,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-const (
-	lockTimeout   = time.Second
-	keepSnapshots = 2
-)
+const lockTimeout = time.Second
 
 // diskStores opens or makes the stores in dir. Every write is synced before it returns.
 func diskStores(dir string, logger hclog.Logger) (*Stores, error) {
@@ -38,21 +36,13 @@ func diskStores(dir string, logger hclog.Logger) (*Stores, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, keepSnapshots, logger)
+	// What is kept is decided by snapshots, since this one would count those that are damaged.
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, math.MaxInt, logger)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	if err := errors.Join(syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Stores{log: db, stable: db, snapshots: snapshots, close: db.Close}, nil
-}
-
-// syncDir makes new names in dir durable: a log that vanished in a crash would let the node vote twice.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return &Stores{log: db, stable: db, snapshots: snapshots, snapshotDir: filepath.Join(dir, snapshotDir), close: db.Close}, nil
 }

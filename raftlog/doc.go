@@ -29,7 +29,9 @@
 //
 //	magic, version | records: kind u8, length u32, msgpack | end record: count u64, CRC32C
 //
-// A snapshot is read and checked to its end before it replaces anything.
+// A snapshot is read and checked to its end before it replaces anything: when it is taken, when it arrives, and at
+// each start. It carries what the engine notes of it (entry, term, configuration), so that its checksum is over that
+// too. One that is damaged is set aside, in snapshots.damaged, before the engine counts it.
 //
 // # Concurrency
 //

@@ -17,6 +17,7 @@ import (
 type Group struct {
 	cfg     Config
 	stores  *Stores
+	snaps   *snapshots // over stores: the engine's way to its snapshots
 	net     *transport
 	machine *machine
 	raft    *raft.Raft
@@ -67,6 +68,8 @@ func Open(cfg Config) (*Group, error) {
 	}
 	g.net = newTransport(cfg.Layer, cfg.Advertise, logger)
 	g.machine = newMachine(cfg.Cell, g.fail)
+	g.machine.log = g.stores.log
+	g.snaps = &snapshots{store: g.stores.snapshots, dir: g.stores.snapshotDir, logger: cfg.Logger}
 	conf := cfg.engine()
 	conf.Logger = logger
 	if err := g.startEngine(conf); err != nil {
@@ -82,6 +85,13 @@ func Open(cfg Config) (*Group, error) {
 
 func (g *Group) startEngine(conf *raft.Config) error {
 	store := &guard{log: g.stores.log, stable: g.stores.stable, timeout: g.cfg.Timing.StoreWrite, room: g.cfg.MakeRoom, fail: g.fail}
+	found := opening{dir: g.cfg.Dir, log: store.log}
+	if err := found.look(g.snaps); err != nil {
+		return err
+	}
+	if err := found.fit(); err != nil {
+		return err
+	}
 	if err := g.bootstrap(conf, store); err != nil {
 		return err
 	}
@@ -89,7 +99,7 @@ func (g *Group) startEngine(conf *raft.Config) error {
 	if err != nil {
 		return err
 	}
-	g.raft, err = raft.NewRaft(conf, g.machine, cache, store, g.stores.snapshots, g.net)
+	g.raft, err = raft.NewRaft(conf, g.machine, cache, store, g.snaps, g.net)
 	if err != nil {
 		if g.machine.restoreErr != nil {
 			err = g.machine.restoreErr
@@ -107,7 +117,7 @@ func (g *Group) bootstrap(conf *raft.Config, store *guard) error {
 	if len(g.cfg.Bootstrap) == 0 {
 		return nil
 	}
-	old, err := raft.HasExistingState(store, store, g.stores.snapshots)
+	old, err := raft.HasExistingState(store, store, g.snaps)
 	if err != nil || old {
 		return err
 	}
@@ -117,7 +127,7 @@ func (g *Group) bootstrap(conf *raft.Config, store *guard) error {
 			Suffrage: raft.Voter, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.Addr),
 		})
 	}
-	return raft.BootstrapCluster(conf, store, store, g.stores.snapshots, g.net, servers)
+	return raft.BootstrapCluster(conf, store, store, g.snaps, g.net, servers)
 }
 
 // fail cuts this node off from the group, for good, because of err. It does not wait.

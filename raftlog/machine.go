@@ -1,6 +1,7 @@
 package raftlog
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -16,6 +17,7 @@ import (
 type machine struct {
 	cell string
 	fail func(error) // called once, without mu
+	log  raft.LogStore
 
 	// view caches the snapshot of st; nil once st has changed. Written under mu.
 	view atomic.Pointer[state.View]
@@ -24,6 +26,8 @@ type machine struct {
 	st      *state.State // under mu
 	chain   ChainPoint   // under mu. Invariant: chain.Index == st.Applied
 	points  chainPoints  // under mu
+	covered state.Index  // under mu; entries up to here are in the snapshot that st came from
+	unsure  bool         // under mu; that snapshot does not say so, and nothing was applied since
 	waiters waiters      // under mu
 	changed chan struct{}
 	err     error // under mu; why nothing is applied any more
@@ -66,6 +70,9 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 
 func (m *machine) applyLocked(l *raft.Log) (any, error) {
 	index := state.Index(l.Index)
+	if err := m.followsLocked(index); err != nil {
+		return nil, err
+	}
 	if l.Type != raft.LogCommand {
 		m.st.Skip(index)
 		m.chain.Index = index
@@ -75,6 +82,7 @@ func (m *machine) applyLocked(l *raft.Log) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.unsure = false
 	m.chain = m.chain.next(index, l.Term, l.Data)
 	m.points = m.points.add(m.chain)
 	if skip {
@@ -82,6 +90,29 @@ func (m *machine) applyLocked(l *raft.Log) (any, error) {
 		return applied{}, nil
 	}
 	return applied{m.st.Apply(index, e.Micros, commands)}, nil
+}
+
+const notWhatItWas = "the log or its snapshot is not what it was" + wayOut
+
+// followsLocked tells whether the entry at index is the next one for the state. What lies between must be entries of
+// the engine's own that it does not pass on.
+func (m *machine) followsLocked(index state.Index) error {
+	at := m.st.Applied
+	if index <= at {
+		return atIndex(index, corrupt("it comes after %d, which is applied: %s", at, notWhatItWas))
+	}
+	for i := max(at, m.covered) + 1; i < index; i++ {
+		l := new(raft.Log)
+		if err := m.log.GetLog(uint64(i), l); errors.Is(err, raft.ErrLogNotFound) && m.unsure {
+			continue // the engine's own entries at the end of what the snapshot stands for
+		} else if err != nil {
+			return atIndex(i, corrupt("it was passed over between %d and %d: %s", at, index, err.Error()))
+		}
+		if l.Type == raft.LogCommand || l.Type == raft.LogConfiguration {
+			return atIndex(i, corrupt("it was passed over between %d and %d: %s", at, index, notWhatItWas))
+		}
+	}
+	return nil
 }
 
 // announceLocked wakes all who wait for a change, or for an index that is applied now.
@@ -160,7 +191,8 @@ func (m *machine) Restore(r io.ReadCloser) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.st, m.chain, m.points = s.st, s.chain, s.points
+	m.st, m.chain, m.points, m.covered = s.st, s.chain, s.points, state.Index(s.covers.Index)
+	m.unsure = !s.covers.known()
 	m.view.Store(nil)
 	m.announceLocked()
 	return nil

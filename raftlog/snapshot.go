@@ -45,6 +45,9 @@ type chainRecord struct {
 
 	Chain  ChainPoint
 	Points []ChainPoint
+	// What the engine keeps of the snapshot, here too so that the snapshot's checksum is over it. All zero in a
+	// snapshot of an older build.
+	Covers covers
 }
 
 // snapshot is the state at one moment. It is immutable.
@@ -52,10 +55,15 @@ type snapshot struct {
 	view   *state.View
 	chain  ChainPoint
 	points chainPoints
+	covers covers
 }
 
 // Persist writes the snapshot to a sink, or cancels that.
 func (s *snapshot) Persist(sink raft.SnapshotSink) error {
+	if own, ok := sink.(*snapshotSink); ok {
+		s.covers = own.covers
+		own.installed = false
+	}
 	if err := s.write(sink); err != nil {
 		return errors.Join(err, sink.Cancel())
 	}
@@ -71,7 +79,7 @@ func (s *snapshot) write(to io.Writer) error {
 	w.raw(binary.LittleEndian.AppendUint16([]byte(snapshotMagic), uint16(s.view.Level)))
 	err := errors.Join(
 		w.value(recordHeader, s.view.Header()),
-		w.value(recordChain, chainRecord{Chain: s.chain, Points: s.points}),
+		w.value(recordChain, chainRecord{Chain: s.chain, Points: s.points, Covers: s.covers}),
 		s.view.Dump(state.Records{
 			Node:    func(n *state.Node) error { return w.value(recordNode, n) },
 			Extent:  func(e *state.Extent) error { return w.value(recordExtent, e) },
@@ -123,36 +131,46 @@ func (w *recordWriter) value(k recordKind, v any) (err error) {
 
 // restored is what a snapshot came to.
 type restored struct {
-	st     *state.State
+	snapshotHead
+	st *state.State
+}
+
+// snapshotHead is what a snapshot says before its records.
+type snapshotHead struct {
+	header state.Header
 	chain  ChainPoint
-	points chainPoints
+	points chainPoints // the last one is chain
+	covers covers
 }
 
 // readSnapshot reads a whole snapshot. It answers nothing unless all of it is sound.
 func readSnapshot(from io.Reader) (restored, error) {
-	r := &recordReader{from: bufio.NewReaderSize(from, snapshotBufferSize), sum: crc32.New(castagnoli)}
-	var out restored
-	if err := r.magic(); err != nil {
-		return out, err
+	r := newRecordReader(from)
+	head, err := r.head()
+	if err != nil {
+		return restored{}, err
 	}
-	var h state.Header
-	var c chainRecord
-	if err := errors.Join(r.first(recordHeader, &h), r.first(recordChain, &c)); err != nil {
-		return out, err
-	}
-	st, into := state.Restore(h)
+	st, into := state.Restore(head.header)
 	if err := r.records(into); err != nil {
-		return out, err
+		return restored{}, err
 	}
-	if c.Chain.Index != h.Applied {
-		return out, corrupt("the snapshot's state is that of entry %d, its chain that of %d", h.Applied, c.Chain.Index)
+	return restored{snapshotHead: head, st: st}, nil
+}
+
+// scanSnapshot reads a whole snapshot as readSnapshot does, without making a state of it.
+func scanSnapshot(from io.Reader) (snapshotHead, error) {
+	r := newRecordReader(from)
+	head, err := r.head()
+	for err == nil {
+		var k recordKind
+		var b []byte
+		if k, b, err = r.record(); err == nil && k == recordEnd {
+			if err = r.end(b); err == nil {
+				return head, nil
+			}
+		}
 	}
-	out = restored{st: st, chain: c.Chain, points: c.Points}
-	// The log may start right after the snapshot, so that this is the only point to start from.
-	if n := len(out.points); n == 0 || out.points[n-1].Index < c.Chain.Index {
-		out.points = append(out.points, c.Chain)
-	}
-	return out, nil
+	return snapshotHead{}, err
 }
 
 // recordReader sums what it reads.
@@ -161,6 +179,32 @@ type recordReader struct {
 	sum   hash.Hash32
 	buf   []byte
 	count uint64
+}
+
+func newRecordReader(from io.Reader) *recordReader {
+	return &recordReader{from: bufio.NewReaderSize(from, snapshotBufferSize), sum: crc32.New(castagnoli)}
+}
+
+// head reads what comes before the records. It is to be believed once end has been reached.
+func (r *recordReader) head() (snapshotHead, error) {
+	if err := r.magic(); err != nil {
+		return snapshotHead{}, err
+	}
+	var h state.Header
+	var c chainRecord
+	if err := errors.Join(r.first(recordHeader, &h), r.first(recordChain, &c)); err != nil {
+		return snapshotHead{}, err
+	}
+	if c.Chain.Index != h.Applied {
+		return snapshotHead{}, corrupt("the snapshot's state is that of entry %d, its chain that of %d",
+			h.Applied, c.Chain.Index)
+	}
+	head := snapshotHead{header: h, chain: c.Chain, points: c.Points, covers: c.Covers}
+	// The log may start right after the snapshot, so that this is the only point to start from.
+	if n := len(head.points); n == 0 || head.points[n-1].Index < c.Chain.Index {
+		head.points = append(head.points, c.Chain)
+	}
+	return head, nil
 }
 
 func (r *recordReader) raw(n int) ([]byte, error) {

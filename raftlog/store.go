@@ -20,6 +20,8 @@ type Stores struct {
 	stable    raft.StableStore
 	snapshots raft.SnapshotStore
 	close     func() error
+
+	snapshotDir string // where the snapshots are; empty in memory
 }
 
 // MemoryStores keeps everything in memory, for simulations. A group that is closed can be opened
