@@ -14,6 +14,9 @@ const (
 // Append adds p to an extent at offset, which must be its length, and returns when p is durable.
 // After CodeNoSpace, CodeWrongOffset and the like nothing was added. After CodeDiskFailed it is
 // unknown whether p will be there when the store is opened again.
+//
+// The caller must have acknowledged, or be told by who does, all that is before offset: an append is the proof
+// of that, see Info.Floor.
 func (s *Store) Append(id ID, fence Fence, offset uint64, p []byte) error {
 	const op = "append"
 	e, err := s.change(op, id)
@@ -43,7 +46,24 @@ func (s *Store) Append(id ID, fence Fence, offset uint64, p []byte) error {
 	defer e.mu.Unlock()
 	e.idx.addAll(len(p))
 	e.marked, e.fileBytes = false, e.idx.endPos
+	e.acked = max(e.acked, offset)
 	return nil
+}
+
+// Acknowledge notes that the extent's first n bytes are acknowledged, which only the writer knows before it
+// writes again. It is kept in memory: the next append makes it durable.
+func (s *Store) Acknowledge(id ID, n uint64) {
+	s.mu.Lock()
+	e := s.extents[id]
+	s.mu.Unlock()
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n <= e.idx.end {
+		e.acked = max(e.acked, n)
+	}
 }
 
 func (st *state) appendable(op string, id ID, offset uint64) error {
@@ -60,6 +80,8 @@ func (st *state) appendable(op string, id ID, offset uint64) error {
 			Detail: fmt.Sprintf("offset %d, the length is %d", offset, st.idx.end)}
 	case len(st.idx.gaps) > 0:
 		return errCorrupt(op, id, st.idx.gaps[0].from, fmt.Errorf("a damaged replica takes no appends"))
+	case st.loose:
+		return errCorrupt(op, id, st.idx.end, fmt.Errorf("a replica whose end is unsound takes no appends"))
 	}
 	return nil
 }

@@ -18,6 +18,7 @@
 //	DIR/extents/xx/ID.ext       a replica; ID in decimal, xx its lowest byte in hexadecimal
 //	DIR/staging/ID.part         a replica that is being copied, same format; becomes ID.ext by rename
 //	DIR/staging/ID.cut          the intent of a Seal inside a record, see seal.go
+//	DIR/staging/ID.tail         what Open has cut off a replica, until its length is settled, see tail.go
 //	DIR/quarantine/ID.N.ext     moved aside, never deleted; ID.N.why says why
 //
 // # Format
@@ -34,8 +35,16 @@
 // open does not grow with the bytes stored, only with the records. Rot in older payloads is found by
 // reads, Sum and the scrub that the node runs. Options.VerifyAll makes Open read everything.
 //
+// # What is acknowledged
+//
 // One thing the file alone cannot tell: rot in the very last append of an extent without a mark looks
-// like a torn tail, and is cut. The length then falls short of what the other replicas have.
+// like a torn tail. It is cut, but what is cut is put aside first (ID.tail) and the replica stays marked until its
+// length is settled (Info.Cut): it may be shorter than what was acknowledged, and is no proof of a length.
+//
+// What is proof: the writer appends at an offset only once all before it is acknowledged. So the floor of a record
+// with a payload is a number of bytes that no Seal may go below, on any replica (Info.Floor). Marks prove nothing of
+// the kind: a Seal writes them at a length that the cell may yet decide against. Before the next append only the
+// writer knows of the last one; it says so with Acknowledge.
 //
 // # Concurrency
 //

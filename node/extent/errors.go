@@ -22,10 +22,11 @@ const (
 	CodeClosed      Code = 10 // the store or the stage is closed
 	CodeChanged     Code = 11 // the replica was cut, replaced or removed during the call; ask again
 	CodeIO          Code = 12 // the file could not be opened; its bytes may be fine
+	CodeBelowFloor  Code = 13 // acknowledged bytes would be cut: Want is how many there are, Have the caller's
 )
 
 var codeNames = [...]string{"", "not-found", "exists", "stale-fence", "wrong-offset", "corrupt", "no-space",
-	"disk-failed", "sealed", "too-short", "closed", "changed", "io"}
+	"disk-failed", "sealed", "too-short", "closed", "changed", "io", "below-floor"}
 
 func (c Code) String() string {
 	if c == 0 || int(c) >= len(codeNames) {

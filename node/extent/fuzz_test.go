@@ -96,7 +96,21 @@ func FuzzOpen(f *testing.F) {
 		if (err == nil) != (len(info.Damaged) == 0) && info.Length <= 1<<20 {
 			t.Fatalf("length %d, damaged %v, read says %v", info.Length, info.Damaged, err)
 		}
-		must(t, s.Seal(1, 0))
+		if info.Floor > 0 {
+			wantCode(t, s.Seal(1, info.Floor-1), CodeBelowFloor)
+		}
+		switch err := s.Seal(1, info.Floor); CodeOf(err) {
+		case CodeTooShort:
+			if info.Floor <= info.Length {
+				t.Fatalf("length %d, floor %d: %v", info.Length, info.Floor, err)
+			}
+		case CodeCorrupt:
+			if len(info.Damaged) == 0 {
+				t.Fatalf("nothing is damaged: %v", err)
+			}
+		default:
+			must(t, err)
+		}
 		must(t, s.Close())
 	})
 }

@@ -19,6 +19,8 @@ type Info struct {
 	Highest       Fence   // of the extent
 	Damaged       []Range // found damaged by Open
 	Broken        string  // why the whole file cannot be used; empty if it can
+	Floor         uint64  // how much is known to be acknowledged, also where the file is shorter than that or broken
+	Cut           bool    // the end was not sound when the store was opened: Length may fall short of what was here
 }
 
 // Usage is what a store holds.
@@ -44,7 +46,8 @@ func (s *Store) Stat(id ID) (Info, error) {
 		return Info{}, errNotFound(op, id)
 	}
 	info := Info{ID: id, Present: st.present, Length: st.idx.end, Sealed: st.sealed, Staging: st.staged,
-		PhysicalBytes: st.fileBytes, StagingBytes: st.partBytes, Created: st.created, Birth: st.birth, Highest: s.fences.get(id)}
+		PhysicalBytes: st.fileBytes, StagingBytes: st.partBytes, Created: st.created, Birth: st.birth, Highest: s.fences.get(id),
+		Floor: st.acked, Cut: st.cut}
 	for _, g := range st.idx.gaps {
 		info.Damaged = append(info.Damaged, Range{g.from, g.to})
 	}

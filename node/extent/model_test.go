@@ -29,6 +29,8 @@ type modelStore struct {
 type modelExtent struct {
 	data   []byte
 	sealed bool
+	floor  uint64 // what is known to be acknowledged at least: where the last append began
+	torn   bool   // the process died in an append or a seal since the extent was made or sealed
 }
 
 const modelIDs = 4
@@ -74,7 +76,10 @@ func (m *modelStore) during(id ID, call func() error, after func(now []byte, the
 	}
 	delete(m.extents, id)
 	if there {
-		m.extents[id] = &modelExtent{data: now}
+		m.extents[id] = &modelExtent{data: now, torn: true}
+		if unchanged {
+			m.extents[id].floor = was.floor
+		}
 	}
 	if f := m.s.Fence(id); f < m.fences[id] {
 		m.t.Fatalf("extent %d: fence %d after the crash, %d was raised", id, f, m.fences[id])
@@ -169,7 +174,9 @@ func (m *modelStore) Append(t *rapid.T) {
 		m.expect(err, CodeSealed)
 	default:
 		m.expect(err, 0)
-		m.extents[id].data = append(bytes.Clone(data), p...)
+		if m.extents[id].data = append(bytes.Clone(data), p...); size > 0 {
+			m.extents[id].floor = uint64(len(data))
+		}
 	}
 }
 
@@ -181,7 +188,12 @@ func (m *modelStore) Seal(t *rapid.T) {
 		m.expect(m.s.Seal(id, 0), CodeNotFound)
 		return
 	}
+	info, _ := m.s.Stat(id)
 	length := rapid.IntRange(0, len(e.data)).Draw(t, "length")
+	if uint64(length) < info.Floor {
+		m.expect(m.s.Seal(id, uint64(length)), CodeBelowFloor)
+		length = int(info.Floor)
+	}
 	if e.sealed {
 		length = len(e.data)
 	}
@@ -191,8 +203,11 @@ func (m *modelStore) Seal(t *rapid.T) {
 		return
 	}
 	m.expect(err, 0)
-	e.data = e.data[:length]
-	info, _ := m.s.Stat(id)
+	if length < len(e.data) {
+		e.floor = 0 // the record that said so may have been cut
+	}
+	e.data, e.torn = e.data[:length], false
+	info, _ = m.s.Stat(id)
 	e.sealed = info.Sealed // not if it died after the call
 }
 
@@ -279,6 +294,15 @@ func (m *modelStore) Check(t *rapid.T) {
 		e := m.extents[id]
 		if there != (e != nil) || e != nil && !bytes.Equal(now, e.data) {
 			t.Fatalf("extent %d: there %v with %d bytes; the model: %v", id, there, len(now), e != nil)
+		}
+		if e != nil {
+			info, _ := m.s.Stat(id)
+			if info.Floor < e.floor || info.Floor > uint64(len(e.data)) {
+				t.Fatalf("extent %d: floor %d, want %d to %d", id, info.Floor, e.floor, len(e.data))
+			}
+			if info.Cut && !e.torn {
+				t.Fatalf("extent %d: its end is said to have been unsound, and nothing has happened to it", id)
+			}
 		}
 		if f := m.s.Fence(id); f != m.fences[id] {
 			t.Fatalf("extent %d: fence %d, want %d", id, f, m.fences[id])

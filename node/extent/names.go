@@ -11,6 +11,7 @@ const (
 	extentSuffix = ".ext"
 	partSuffix   = ".part"
 	cutSuffix    = ".cut"
+	tailSuffix   = ".tail"
 	whySuffix    = ".why"
 )
 
@@ -29,6 +30,7 @@ func (d folder) fan(id ID) string { return path.Join(d.extents(), fanName(id)) }
 func (d folder) extent(id ID) string { return path.Join(d.fan(id), id.String()+extentSuffix) }
 func (d folder) part(id ID) string   { return path.Join(d.staging(), id.String()+partSuffix) }
 func (d folder) cut(id ID) string    { return path.Join(d.staging(), id.String()+cutSuffix) }
+func (d folder) tail(id ID) string   { return path.Join(d.staging(), id.String()+tailSuffix) }
 
 func (d folder) quarantined(id ID, n int, suffix string) string {
 	return path.Join(d.quarantine(), fmt.Sprintf("%d.%d%s", id, n, suffix))

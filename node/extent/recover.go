@@ -13,7 +13,7 @@ import (
 // Report is what Open found and did.
 type Report struct {
 	Extents     int      // replicas that can be used, damaged ones included
-	Torn        []Torn   // tails that were cut: never acknowledged
+	Torn        []Torn   // tails that were put aside and cut: most likely never acknowledged, see Info.Cut
 	Damaged     []Damage // acknowledged bytes that cannot be read
 	TornCreates []ID     // files without a valid header and without bytes, removed
 	Redone      []ID     // cuts that a crash had interrupted
@@ -246,11 +246,9 @@ func (r *recovery) replica(id ID) error {
 	e := r.extent(id)
 	e.present, e.fileBytes, e.created = true, size, h.fence
 	e.birth = h.birth
-	var got scanned
-	if err == nil {
-		got, err = scan(f, id, r.mode)
-	}
-	if err != nil {
+	got, scanErr := scan(f, id, r.mode)
+	e.acked = got.acked // records are bound to the extent, whatever the file's header says
+	if err = errors.Join(err, scanErr); err != nil {
 		e.broken = err
 		r.report.Damaged = append(r.report.Damaged, Damage{ID: id, Why: err.Error()})
 		return nil
@@ -260,15 +258,24 @@ func (r *recovery) replica(id ID) error {
 	for _, g := range got.idx.gaps {
 		r.report.Damaged = append(r.report.Damaged, Damage{ID: id, Range: Range{g.from, g.to}})
 	}
-	return r.settle(f, id, got)
+	return r.settle(f, e, got)
 }
 
 // settle cuts a torn tail, and syncs what may not have reached the disk.
-func (r *recovery) settle(f vfs.File, id ID, got scanned) error {
+func (r *recovery) settle(f vfs.File, e *extent, got scanned) error {
 	if got.tornBytes > 0 {
-		r.report.Torn = append(r.report.Torn, Torn{ID: id, Length: got.idx.end, CutBytes: got.tornBytes})
-		if err := f.Truncate(got.idx.endPos); err != nil {
-			return distrust(err)
+		e.cut = true
+		r.report.Torn = append(r.report.Torn, Torn{ID: e.id, Length: got.idx.end, CutBytes: got.tornBytes})
+		err := r.s.putTailAside(f, e.id, got.idx.endPos)
+		switch {
+		case vfs.IsNoSpace(err) && !errors.Is(err, errSyncFailed): // a full disk must not keep the store from opening
+			e.loose, e.fileBytes = true, got.idx.endPos+got.tornBytes
+		case err != nil:
+			return err
+		default:
+			if err := f.Truncate(got.idx.endPos); err != nil {
+				return distrust(err)
+			}
 		}
 	}
 	if got.marked && got.tornBytes == 0 {
@@ -318,6 +325,12 @@ func (r *recovery) staging() error {
 		return err
 	}
 	for _, name := range names {
+		if id, ok := parseName(name, tailSuffix); ok {
+			if err := r.tail(id); err != nil {
+				return err
+			}
+			continue
+		}
 		id, ok := parseName(name, partSuffix)
 		if !ok {
 			r.leftover(dir, name)

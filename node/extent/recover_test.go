@@ -1,7 +1,9 @@
 package extent
 
 import (
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -22,6 +24,7 @@ type recoveryCase struct {
 //
 //	create id=N fence=N            append id=N bytes=N (at the end)      seal id=N length=N
 //	stage id=N fence=N bytes=N     fence id=N fence=N                    read id=N off=N bytes=N
+//	acknowledge id=N bytes=N       commit id=N fence=N bytes=N           drop id=N, quarantine id=N
 //	flip id=N pos=N                garble id=N pos=N bytes=N             grow id=N bytes=N
 //	shrink id=N bytes=N            file name=PATH                        ls dir=PATH
 //	stat id=N                      open [all] [crash | seed=N]: what Open reports
@@ -65,6 +68,20 @@ func (c *recoveryCase) run(d *datadriven.TestData) (string, error) {
 		}
 		out := fmt.Sprintf("resumes at %d\n", st.Len())
 		return out, st.Append(pattern(st.Len(), n))
+	case "acknowledge":
+		c.s.Acknowledge(id, uint64(n))
+		return "", nil
+	case "commit":
+		p := pattern(0, n)
+		st, err := c.s.Stage(id, fence)
+		if err == nil {
+			err = errors.Join(st.Truncate(0), st.Append(p), st.Commit(uint64(n), crc32.Checksum(p, castagnoli)))
+		}
+		return "", err
+	case "drop":
+		return "", c.s.Drop(id)
+	case "quarantine":
+		return "", c.s.Quarantine(id, "the test says so")
 	case "fence":
 		return "", c.s.RaiseFence(id, fence)
 	case "read":
@@ -72,8 +89,8 @@ func (c *recoveryCase) run(d *datadriven.TestData) (string, error) {
 		return fmt.Sprintf("%d bytes\n", got), err
 	case "stat":
 		info, err := c.s.Stat(id)
-		return fmt.Sprintf("length %d, sealed %v, file %d bytes, damaged %v\n", info.Length, info.Sealed,
-			info.PhysicalBytes, info.Damaged), err
+		return fmt.Sprintf("length %d, floor %d, cut %v, sealed %v, file %d bytes, damaged %v\n", info.Length, info.Floor,
+			info.Cut, info.Sealed, info.PhysicalBytes, info.Damaged), err
 	case "open":
 		return c.reopen(d)
 	}

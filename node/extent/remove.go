@@ -1,7 +1,9 @@
 package extent
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 )
@@ -28,6 +30,9 @@ func (s *Store) Drop(id ID) error {
 	}
 	if err == nil && st.staged {
 		err = s.removeFrom(s.dir.staging(), s.dir.part(id))
+	}
+	if err == nil && st.cut {
+		err = s.removeFrom(s.dir.staging(), s.dir.tail(id))
 	}
 	if err != nil {
 		return s.failure(op, id, distrust(err))
@@ -106,6 +111,15 @@ func (s *Store) moveAside(e *extent, why string) error {
 	s.files.forget(s.dir.extent(e.id))
 	if err := s.fs.Rename(s.dir.extent(e.id), s.dir.quarantined(e.id, n, extentSuffix)); err != nil {
 		return err
+	}
+	err = s.fs.Rename(s.dir.tail(e.id), s.dir.quarantined(e.id, n, tailSuffix))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil {
+		if err := syncDir(s.fs, s.dir.staging()); err != nil {
+			return err
+		}
 	}
 	if err := syncDir(s.fs, s.dir.quarantine()); err != nil {
 		return err

@@ -19,6 +19,7 @@ const (
 type scanned struct {
 	idx       index
 	floor     uint64 // the highest in any record header
+	acked     uint64 // the highest in the header of a record with a payload: see the package comment
 	floorPos  int64  // where the first record is in the file that was written under that floor
 	marked    bool   // the last valid record is a mark, so that a shorter floor than end is none
 	tornBytes int64  // in the file after idx.endPos
@@ -131,6 +132,8 @@ func (s *scanner) headers(out *scanned) error {
 		}
 		if h.length == 0 {
 			s.markAt = x.endPos
+		} else {
+			out.acked = max(out.acked, h.floor)
 		}
 	}
 	return nil

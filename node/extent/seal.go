@@ -9,8 +9,8 @@ import (
 )
 
 // Seal cuts an extent to length and refuses appends from then on. Sealed at that length already, it
-// does nothing; length must not be above the durable length (CodeTooShort) nor another than it was
-// sealed at (CodeSealed). After Open the extent is open again until Seal is called again: what is
+// does nothing; length must not be above the durable length (CodeTooShort), nor below what is known to be
+// acknowledged (CodeBelowFloor), nor another than it was sealed at (CodeSealed). After Open the extent is open again until Seal is called again: what is
 // sealed is for the operation log to say.
 func (s *Store) Seal(id ID, length uint64) error {
 	const op = "seal"
@@ -27,6 +27,9 @@ func (s *Store) Seal(id ID, length uint64) error {
 		return errCorrupt(op, id, 0, st.broken)
 	case length > st.idx.end:
 		return errTooShort(op, id, length, st.idx.end)
+	case length < st.acked:
+		return &Error{Op: op, Code: CodeBelowFloor, ID: id, Want: st.acked, Have: length,
+			Detail: fmt.Sprintf("at %d bytes, but %d are known to be acknowledged", length, st.acked)}
 	case st.sealed && length < st.idx.end:
 		return &Error{Op: op, Code: CodeSealed, ID: id, Want: st.idx.end, Have: length,
 			Detail: fmt.Sprintf("at length %d, asked for %d", st.idx.end, length)}
@@ -34,25 +37,34 @@ func (s *Store) Seal(id ID, length uint64) error {
 		return nil
 	case length < st.idx.end:
 		err = s.cut(op, e, length)
-	case !st.marked:
-		err = s.mark(op, e, st.idx.endPos, length)
+	case !st.marked || st.loose:
+		err = s.mark(op, e, &st)
+	}
+	if err == nil && st.cut {
+		err = s.forgetTail(op, id)
 	}
 	if err != nil {
 		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.sealed = true
+	e.sealed, e.cut, e.loose = true, false, false
 	return nil
 }
 
 // mark ends the file with a mark, so that from now on rot anywhere in it is told from a torn tail.
-func (s *Store) mark(op string, e *extent, pos int64, length uint64) error {
+func (s *Store) mark(op string, e *extent, st *state) error {
+	pos, length := st.idx.endPos, st.idx.end
 	h, err := s.files.acquire(s.dir.extent(e.id), false)
 	if err != nil {
 		return errOpen(op, e.id, err)
 	}
 	defer s.files.release(h)
+	if st.loose {
+		if err := h.file.Truncate(pos); err != nil {
+			return s.failure(op, e.id, distrust(err))
+		}
+	}
 	if err = writeMark(h.file, e.id, pos, length); err == nil {
 		err = syncFile(h.file)
 	}

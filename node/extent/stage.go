@@ -321,6 +321,9 @@ func (t *Stage) publishLocked(length uint64) error {
 	if err := s.fs.Rename(s.dir.part(e.id), s.dir.extent(e.id)); err != nil {
 		return err
 	}
+	if err := removeIfThere(s.fs, s.dir.tail(e.id)); err != nil {
+		return distrust(err)
+	}
 	for _, dir := range []string{s.dir.fan(e.id), s.dir.staging()} {
 		if err := syncDir(s.fs, dir); err != nil {
 			return err

@@ -56,6 +56,9 @@ type state struct {
 	broken     error  // why nothing in the file can be used; nil if it can
 	created    Fence  // of the file header
 	birth      Birth  // likewise
+	acked      uint64 // how much is known to be acknowledged. Invariant: <= what the writer has acknowledged
+	cut        bool   // Open has found its end unsound, and nothing has settled since what that end was
+	loose      bool   // what Open would have cut is still in the file: there was no room to put it aside
 	generation uint64 // grows when the file is cut, replaced or removed
 	idx        index
 	fileBytes  int64
