@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -65,99 +64,4 @@ func (n *Node) executeCreate(ctx context.Context, o *state.Op) (*state.Finish, e
 		}
 	}
 	return &state.Finish{Outcome: state.OutcomeDone}, nil
-}
-
-// sealVote is what one replica said in a seal.
-type sealVote struct {
-	wire.ReplicaLength
-	err error
-}
-
-// sealPatience is from which attempt on a seal does without the replicas that do not answer. Each of
-// those must be copied anew, which is too much for one broken connection.
-const sealPatience = 3
-
-// executeSeal finds the final length of an extent and makes the replicas agree on it.
-//
-// First every replica that can be reached raises its fence, so that no append is acknowledged any
-// more, and says how far it got. An acknowledged byte is on all replicas, so the shortest length
-// holds every one. Then each cuts its file there and reads it back for the sum. The replicas that
-// answer the sum of the majority are confirmed; the others are suspect and will be repaired.
-func (n *Node) executeSeal(ctx context.Context, o *state.Op) (*state.Finish, error) {
-	e := n.log.View().Extent(o.Extent)
-	if e == nil {
-		return nil, fmt.Errorf("extent %d is gone", o.Extent)
-	}
-	lengths := n.sealRound(ctx, e, o, wire.ReplicaFence{Extent: uint64(e.ID), Op: uint64(o.ID)})
-	var length uint64
-	reached := 0
-	var errs []error
-	for node, v := range lengths {
-		if v.err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", node, v.err))
-			continue
-		}
-		if reached == 0 || v.Length < length {
-			length = v.Length
-		}
-		reached++
-	}
-	if reached == 0 {
-		return nil, fmt.Errorf("no replica of extent %d answered: %w", e.ID, errors.Join(errs...))
-	}
-	if len(errs) > 0 && o.Attempts < sealPatience {
-		return nil, fmt.Errorf("not every replica of extent %d answered: %w", e.ID, errors.Join(errs...))
-	}
-	sums := n.sealRound(ctx, e, o, wire.ReplicaFence{Extent: uint64(e.ID), Op: uint64(o.ID), Seal: true, Length: length})
-	sum, confirmed := agree(e, sums, length)
-	if len(confirmed) == 0 {
-		return nil, fmt.Errorf("no replica of extent %d could be read back", e.ID)
-	}
-	return &state.Finish{Outcome: state.OutcomeDone, Length: length, Sum: sum, Confirmed: confirmed}, nil
-}
-
-// sealRound asks each replica that may be trusted one question of the seal.
-func (n *Node) sealRound(ctx context.Context, e *state.Extent, o *state.Op, q wire.ReplicaFence) map[state.NodeID]sealVote {
-	var mu sync.Mutex
-	votes := map[state.NodeID]sealVote{}
-	n.onReplicas(e, func(node state.NodeID) error {
-		v := sealVote{}
-		if node == n.id {
-			v.ReplicaLength, v.err = n.fenceReplica(q, o.Fence)
-		} else {
-			var reply mux.Reply
-			reply, v.err = n.step(ctx, node, mux.Request{
-				Op: wire.OpReplicaFence, Session: wire.SessionControl, Fence: uint64(o.Fence), MinIndex: uint64(o.Fence), Body: &q,
-			})
-			if v.err == nil {
-				v.err = reply.Decode(&v.ReplicaLength)
-			}
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		votes[node] = v
-		return v.err
-	})
-	return votes
-}
-
-// agree is the sum that most replicas answered, in doubt the one of the earlier replica, and who
-// answered it.
-func agree(e *state.Extent, votes map[state.NodeID]sealVote, length uint64) (sum uint32, confirmed []state.NodeID) {
-	for _, candidate := range e.Replicas {
-		v := votes[candidate.Node]
-		if v.err != nil || v.Length != length {
-			continue
-		}
-		var same []state.NodeID
-		for _, r := range e.Replicas {
-			if w := votes[r.Node]; w.err == nil && w.Length == length && w.Sum == v.Sum {
-				same = append(same, r.Node)
-			}
-		}
-		if len(same) > len(confirmed) {
-			sum, confirmed = v.Sum, same
-		}
-	}
-	return sum, confirmed
 }

@@ -10,6 +10,7 @@ type collector struct {
 	descs map[string]*prometheus.Desc
 
 	mismatch *prometheus.Desc // by kind
+	refused  *prometheus.Desc // by step
 	wire     wireMetrics
 }
 
@@ -17,6 +18,8 @@ func newCollector(n *Node) *collector {
 	c := &collector{n: n, descs: map[string]*prometheus.Desc{}, wire: newWireMetrics()}
 	c.mismatch = prometheus.NewDesc("datanode_wire_mismatch_total",
 		"Frames that matched no call in flight, by what did not match; each has closed its connection.", []string{"kind"}, nil)
+	c.refused = prometheus.NewDesc("datanode_steps_refused_total",
+		"Steps of operations that other nodes asked for and that were none of what runs, by step.", []string{"step"}, nil)
 	for name, help := range map[string]string{
 		"datanode_log_applied_index":  "Last log entry applied.",
 		"datanode_log_commit_index":   "Last log entry committed, as far as this node knows.",
@@ -42,6 +45,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- d
 	}
 	ch <- c.mismatch
+	ch <- c.refused
 	c.wire.describe(ch)
 }
 
@@ -67,6 +71,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("datanode_store_failed", oneIf(n.store.Failed() != nil))
 	for kind, count := range n.mismatches {
 		ch <- prometheus.MustNewConstMetric(c.mismatch, prometheus.CounterValue, float64(count.Load()), kind.String())
+	}
+	for step, count := range n.stepsRefused {
+		ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(count.Load()), step.String())
 	}
 	c.wire.collect(n.stock, ch)
 	c.wire.collectCrowd(n.listener.census.crowd(), ch)

@@ -60,6 +60,8 @@ type Node struct {
 
 	mismatches map[mux.MismatchKind]*atomic.Uint64 // frames that matched no call, over all connections; the keys never change
 
+	stepsRefused map[wire.OpType]*atomic.Uint64 // by step; the keys never change
+
 	ready    atomic.Bool   // has caught up with the log since it started
 	readyCh  chan struct{} // closed when ready
 	draining atomic.Bool
@@ -124,6 +126,10 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.mismatches = map[mux.MismatchKind]*atomic.Uint64{}
 	for _, kind := range mux.MismatchKinds() {
 		n.mismatches[kind] = new(atomic.Uint64)
+	}
+	n.stepsRefused = map[wire.OpType]*atomic.Uint64{}
+	for _, t := range stepTypes() {
+		n.stepsRefused[t] = new(atomic.Uint64)
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.listener = newListener(l, n.time.firstByte)

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -15,28 +16,17 @@ import (
 // readPiece is how much is read, checked and sent at once.
 const readPiece = 256 << 10
 
-// allow is the execution check of a step that a peer asks for: this node waits until it has applied
-// the start, then makes sure that the operation runs under this very fence.
-func (n *Node) allow(ctx context.Context, c *mux.ServerCall, op uint64) (*state.Op, error) {
-	if err := n.log.WaitApplied(ctx, state.Index(c.MinIndex())); err != nil {
-		return nil, wire.Errorf(c.Op(), wire.CodeUnavailable, "%s has not applied entry %d yet", n.id, c.MinIndex())
-	}
-	view := n.log.View()
-	if !runningUnder(view, state.OpID(op), state.Fence(c.Fence())) {
-		return nil, wire.Errorf(c.Op(), wire.CodeNotRunning, "operation %s is not running under fence %d", state.OpID(op), c.Fence())
-	}
-	return view.Op(state.OpID(op)), nil
-}
-
+// serveReplicaCreate makes an empty file for the node that carries out the create.
 func (n *Node) serveReplicaCreate(ctx context.Context, c *mux.ServerCall, req wire.ReplicaCreate) error {
-	if _, err := n.allow(ctx, c, req.Op); err != nil {
+	o, err := n.allow(ctx, c, step{op: req.Op, extent: req.Extent, kinds: []policies.Kind{policies.KindCreate}})
+	if err != nil {
 		return err
 	}
 	e, err := n.meant(c.Op(), req.Extent, req.Birth)
 	if err != nil {
 		return err
 	}
-	if err := n.store.Create(extent.ID(req.Extent), extent.Fence(c.Fence()), extent.Birth(e.Birth())); err != nil {
+	if err := n.store.Create(extent.ID(o.Extent), extent.Fence(o.Fence), extent.Birth(e.Birth())); err != nil {
 		return err
 	}
 	return c.Reply(nil, nil)
@@ -49,13 +39,8 @@ func (n *Node) serveReplicaAppend(ctx context.Context, c *mux.ServerCall, req wi
 		return err
 	}
 	e := n.log.View().Extent(state.ExtentID(req.Extent))
-	switch {
-	case e == nil || e.State == state.ExtentDeleted:
-		return wire.Errorf(c.Op(), wire.CodeNotFound, "extent %d is deleted", req.Extent)
-	case e.State == state.ExtentSealed || e.Epoch != state.Fence(c.Fence()):
-		return wire.Errorf(c.Op(), wire.CodeStaleFence, "extent %d is %s at epoch %d, the append is of %d", req.Extent, e.State, e.Epoch, c.Fence())
-	case c.Peer().Node != string(e.Primary()):
-		return wire.Errorf(c.Op(), wire.CodeStaleFence, "%s is not the primary of extent %d", c.Peer().Node, req.Extent)
+	if err := n.appendable(c, req, e); err != nil {
+		return n.refuseStep(c, err)
 	}
 	if err := n.store.Append(extent.ID(req.Extent), extent.Fence(c.Fence()), req.Offset, c.Raw()); err != nil {
 		return err
@@ -63,8 +48,9 @@ func (n *Node) serveReplicaAppend(ctx context.Context, c *mux.ServerCall, req wi
 	return c.Reply(nil, nil)
 }
 
+// serveReplicaFence does this replica's part in a seal for the node that carries it out.
 func (n *Node) serveReplicaFence(ctx context.Context, c *mux.ServerCall, req wire.ReplicaFence) error {
-	o, err := n.allow(ctx, c, req.Op)
+	o, err := n.allow(ctx, c, step{op: req.Op, extent: req.Extent, kinds: []policies.Kind{policies.KindSeal}})
 	if err != nil {
 		return err
 	}
@@ -75,46 +61,11 @@ func (n *Node) serveReplicaFence(ctx context.Context, c *mux.ServerCall, req wir
 	return c.Reply(&reply, nil)
 }
 
-// fenceReplica is one replica's part in a seal.
-func (n *Node) fenceReplica(req wire.ReplicaFence, fence state.Fence) (wire.ReplicaLength, error) {
-	id := extent.ID(req.Extent)
-	if err := n.store.RaiseFence(id, extent.Fence(fence)); err != nil {
-		return wire.ReplicaLength{}, err
-	}
-	if !req.Seal {
-		return n.durableLength(id)
-	}
-	if err := n.store.Seal(id, req.Length); err != nil {
-		return wire.ReplicaLength{}, err
-	}
-	sum, err := n.store.Sum(id, req.Length)
-	return wire.ReplicaLength{Length: req.Length, Sum: sum}, err
-}
-
-// durableLength is how far this node's replica goes. One that is missing or cannot be used at all has
-// no say in a seal: its length of nothing would cut what the others have acknowledged.
-func (n *Node) durableLength(id extent.ID) (wire.ReplicaLength, error) {
-	info, err := n.store.Stat(id)
-	switch {
-	case err != nil:
-		return wire.ReplicaLength{}, err
-	case !info.Present:
-		return wire.ReplicaLength{}, wire.Errorf(wire.OpReplicaFence, wire.CodeNotFound, "%s has no file of extent %d", n.id, id)
-	case info.Broken != "":
-		return wire.ReplicaLength{}, wire.Errorf(wire.OpReplicaFence, wire.CodeCorrupt, "the file of extent %d on %s cannot be used: %s", id, n.id, info.Broken)
-	}
-	return wire.ReplicaLength{Length: info.Length}, nil
-}
-
 // serveReplicaRead sends a range to the target of a copy.
 func (n *Node) serveReplicaRead(ctx context.Context, c *mux.ServerCall, req wire.ReplicaRead) error {
-	o, err := n.allow(ctx, c, req.Op)
-	if err != nil {
+	what := step{op: req.Op, extent: req.Extent, kinds: []policies.Kind{policies.KindRepair, policies.KindMove}}
+	if _, err := n.allow(ctx, c, what); err != nil {
 		return err
-	}
-	if o.Source != n.id || o.Extent != state.ExtentID(req.Extent) || string(o.Target) != c.Peer().Node {
-		return wire.Errorf(c.Op(), wire.CodeNotRunning, "operation %s copies extent %d from %s to %s, not what %s asks %s for",
-			o.ID, o.Extent, o.Source, o.Target, c.Peer().Node, n.id)
 	}
 	if _, err := n.meant(c.Op(), req.Extent, req.Birth); err != nil {
 		return err

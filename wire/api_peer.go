@@ -115,6 +115,9 @@ type ReplicaFence struct {
 	Op     uint64
 	Seal   bool   // second step: cut to Length and answer its sum
 	Length uint64 // of the second step
+	// Votes tells that the caller counts floors, cuts and what is unsound: a replica whose file cannot be used
+	// answers too then, instead of failing.
+	Votes bool
 }
 
 // ReplicaLength answers ReplicaFence and ReplicaSum.

@@ -1,0 +1,202 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+)
+
+// voteOf makes a vote from a few words: "1000", "1000 floor=500 cut", "1000 unsound", "missing", "silent".
+func voteOf(t *testing.T, words string) (v sealVote) {
+	t.Helper()
+	for _, w := range strings.Fields(words) {
+		switch {
+		case w == "cut":
+			v.Cut = true
+		case w == "unsound":
+			v.Unsound = "it is damaged"
+		case w == "missing":
+			v.err = wire.Errorf(wire.OpReplicaFence, wire.CodeNotFound, "no file")
+		case w == "silent":
+			v.err = wire.Errorf(wire.OpReplicaFence, wire.CodeUnavailable, "nobody listens")
+		case strings.HasPrefix(w, "floor="):
+			_, err := fmt.Sscanf(w, "floor=%d", &v.Floor)
+			if err != nil {
+				t.Fatal(err)
+			}
+		default:
+			if _, err := fmt.Sscanf(w, "%d", &v.Length); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return v
+}
+
+// How long a sealed extent is, from what its three replicas say. No vote may cut what another proves.
+func TestBallot(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		votes string // of n1, n2 and n3
+		soft  string // the replica that is suspect, or on a node that is unproven
+		want  string // length and who has it; else what is said
+	}{
+		{votes: "1000 | 1000 | 1000", want: "1000 [n1 n2 n3]"},
+		{votes: "1000 | 1000 | 500", want: "1000 [n1 n2]"},
+		{votes: "1000 | 500 | 500", want: "1000 [n1]"},                        // nobody was told of the rest, and it harms nobody
+		{votes: "500 cut | 1000 | 1000", want: "1000 [n2 n3]"},                // rot in the last record
+		{votes: "500 cut | 600 cut | 600 cut", want: "600 [n2 n3]"},           // a power cut of all
+		{votes: "500 cut | silent | silent", want: "no replica that"},         // it may have had more
+		{votes: "500 cut | missing | missing", want: "500 [n1]"},              // there is nobody else to ask
+		{votes: "500 | silent | silent", want: "500 [n1]"},                    // it has kept what it had
+		{votes: "500 | silent | silent", soft: "n1", want: "no replica that"}, // nobody knows that
+		{votes: "500 | 600 | silent", soft: "n2", want: "600 [n2]"},
+		{votes: "500 cut | 400 | silent", soft: "n1", want: "500 [n1]"},
+		{votes: "silent | silent | silent", want: "no replica has answered"},
+		{votes: "1000 unsound floor=900 | 900 | 950", want: "950 [n3]"},
+		{votes: "1000 unsound floor=900 | 800 cut | silent", want: "900 bytes are known"},
+		{votes: "1000 unsound floor=900 | 800 | silent", want: "900 bytes are known"}, // cut behind our backs
+		{votes: "1000 unsound floor=900 | 800 | 700", want: "0 []"},                   // damaged
+		{votes: "0 unsound floor=900 | missing | missing", want: "0 []"},
+		{votes: "1000 unsound | missing | missing", want: "0 []"},
+		{votes: "0 | 0 | 0", want: "0 [n1 n2 n3]"},
+		{votes: "missing | missing | missing", want: "0 []"},
+		{votes: "missing | 800 floor=700 | 800 cut floor=700", want: "800 [n2 n3]"},
+	} {
+		e := &state.Extent{ID: 7}
+		b := &ballot{e: e, firm: map[state.NodeID]bool{}, votes: map[state.NodeID]sealVote{}}
+		for i, words := range strings.Split(c.votes, "|") {
+			id := state.NodeID(fmt.Sprintf("n%d", i+1))
+			e.Replicas = append(e.Replicas, state.Replica{Node: id, State: state.ReplicaWhole})
+			b.firm[id] = string(id) != c.soft
+			b.cast(id, voteOf(t, words))
+		}
+		length, ends, err := b.count(false)
+		got := fmt.Sprintf("%d %v", length, ends)
+		if err != nil {
+			got = err.Error()
+		}
+		if (err != nil && !strings.Contains(got, c.want)) || (err == nil && got != c.want) {
+			t.Errorf("%s (soft %q): %s, want %s", c.votes, c.soft, got, c.want)
+		}
+		if _, _, err := b.count(true); strings.Contains(c.votes, "silent") != (err != nil) {
+			t.Errorf("%s, when all must answer: %v", c.votes, err)
+		}
+	}
+}
+
+// harm is what somebody does to one replica's file while its node is stopped.
+type harm struct {
+	name string
+	do   func(t *testing.T, r *rand.Rand, path string, was []byte) // was is the file before the last append
+}
+
+func harms() []harm {
+	write := func(t *testing.T, path string, raw []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(t *testing.T, path string) []byte {
+		t.Helper()
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	return []harm{
+		{"a bit of the last record flips", func(t *testing.T, r *rand.Rand, path string, was []byte) {
+			raw := read(t, path)
+			raw[len(was)+r.IntN(len(raw)-len(was))] ^= 1 << r.IntN(8)
+			write(t, path, raw)
+		}},
+		{"any bit flips", func(t *testing.T, r *rand.Rand, path string, was []byte) {
+			raw := read(t, path)
+			raw[r.IntN(len(raw))] ^= 1 << r.IntN(8)
+			write(t, path, raw)
+		}},
+		{"the last record is torn", func(t *testing.T, r *rand.Rand, path string, was []byte) {
+			raw := read(t, path)
+			write(t, path, raw[:len(was)+r.IntN(len(raw)-len(was))])
+		}},
+		{"the file is cut anywhere", func(t *testing.T, r *rand.Rand, path string, was []byte) {
+			raw := read(t, path)
+			write(t, path, raw[:r.IntN(len(raw))])
+		}},
+		{"the file is an older one", func(t *testing.T, r *rand.Rand, path string, was []byte) { write(t, path, was) }},
+		{"the file is gone", func(t *testing.T, r *rand.Rand, path string, was []byte) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	}
+}
+
+// Whatever becomes of one replica of an open extent while its node is stopped, also of the primary's: every byte
+// that was acknowledged is served, and in the end every replica has it.
+func TestAcknowledgedIsNeverCut(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	c := newCell(t, 3, 0)
+	for _, h := range harms() {
+		for _, victim := range []string{"n1", "n3"} {
+			harmOne(t, c, r, h, victim)
+		}
+	}
+}
+
+// harmOne fills an open extent, harms the replica of one node, and looks for what was acknowledged.
+func harmOne(t *testing.T, c *cell, r *rand.Rand, h harm, victim string) {
+	t.Helper()
+	first, last := pattern(r.Uint64(), 1+r.IntN(100_000)), pattern(r.Uint64(), 1+r.IntN(100_000))
+	before := c.put(first)
+	id := before.Extent
+	primary := string(c.any().log.View().Extent(state.ExtentID(id)).Primary())
+	if victim == "n1" {
+		victim = primary
+	} else if victim == primary {
+		victim = "n2"
+	}
+	was, err := os.ReadFile(c.file(victim, id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := c.client.Put(testContext(t), bytes.NewReader(last), client.PutOptions{Extent: id, Length: int64(len(last))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.kill(victim)
+	h.do(t, r, c.file(victim, id), was)
+	c.start(victim)
+	c.ready(victim)
+	if res := c.submit(client.SubmitOptions{}, wire.Submission{Kind: "seal", Extent: id}); res.Code != 0 && res.Code != wire.CodePrecondition && res.Code != wire.CodeConflict {
+		t.Fatal(res.Detail)
+	}
+	c.until("sealed", func(n *Node) bool { return n.log.View().Extent(state.ExtentID(id)).State == state.ExtentSealed })
+	for _, x := range []struct {
+		loc  wire.Locator
+		want []byte
+	}{{before, first}, {after, last}} {
+		if got, err := c.get(x.loc, ""); err != nil || !bytes.Equal(got, x.want) {
+			t.Fatalf("%s on %s: %d of %d acknowledged bytes of %+v, %v\n%s", h.name, victim, len(got), len(x.want), x.loc, err, c.describe())
+		}
+	}
+	c.whole()
+	c.verified(id, 3)
+	for _, node := range []string{"n1", "n2", "n3"} {
+		if got, err := c.get(after, node); err != nil || !bytes.Equal(got, last) {
+			t.Fatalf("%s on %s: %s has %d of %d bytes, %v", h.name, victim, node, len(got), len(last), err)
+		}
+	}
+}
