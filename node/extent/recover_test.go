@@ -73,7 +73,7 @@ func (c *recoveryCase) run(d *datadriven.TestData) (string, error) {
 		return "", nil
 	case "commit":
 		p := pattern(0, n)
-		st, err := c.s.Stage(id, fence)
+		st, err := c.s.Stage(id, fence, 0)
 		if err == nil {
 			err = errors.Join(st.Truncate(0), st.Append(p), st.Commit(uint64(n), crc32.Checksum(p, castagnoli)))
 		}
