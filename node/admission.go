@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/datanode/datanode/policies"
@@ -258,9 +259,8 @@ func checkTarget(view *state.View, e *state.Extent, target state.NodeID) error {
 	return nil
 }
 
-// draftCreate chooses the nodes of a new extent, unless the caller did. With fewer than a majority of
-// the replicas wanted, a put would be acknowledged that the loss of one disk undoes. placed counts what this
-// batch has given to each node already, which the view cannot know.
+// draftCreate chooses the nodes of a new extent, unless the caller did: then those are all that it wants, if he does
+// not say otherwise. placed counts what this batch has given to each node already, which the view cannot know.
 func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, placed map[state.NodeID]int) error {
 	if err := checkClass(wire.OpSubmit, s.Class); err != nil {
 		return err
@@ -275,8 +275,13 @@ func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, 
 	if len(admit.Replicas) == 0 {
 		admit.Replicas = place(view, int(admit.Want), state.NodeID(s.Primary), placed)
 	}
-	if least := (int(admit.Want) + 1) / 2; len(admit.Replicas) < least {
-		return wire.Errorf(wire.OpSubmit, wire.CodeUnavailable, "%d nodes take new extents now; %d replicas need %d at least; see node ls", len(admit.Replicas), admit.Want, least)
+	if least := view.Settings.Least(admit.Want); len(admit.Replicas) < least {
+		return wire.Errorf(wire.OpSubmit, wire.CodeUnavailable,
+			"%d nodes take new extents now, and an extent of %d replicas must be on %d at least (min-replicas); see node ls",
+			len(admit.Replicas), admit.Want, least)
+	}
+	if s.Want == 0 && len(s.Replicas) > 0 {
+		admit.Want = uint8(min(len(s.Replicas), math.MaxUint8)) // more than the state allows, which refuses it
 	}
 	for _, id := range admit.Replicas {
 		placed[id]++

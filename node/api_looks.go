@@ -130,11 +130,11 @@ func (n *Node) serveStatus(ctx context.Context, c *mux.ServerCall) error {
 	return c.Reply(&out, nil)
 }
 
-// lacking counts the sealed extents with fewer whole replicas on nodes that are up than they want.
+// lacking counts the extents, open ones too, with fewer whole replicas on nodes that are up than they want.
 func lacking(view *state.View) int {
 	short := map[state.ExtentID]bool{}
 	note := func(e *state.Extent) bool {
-		if e.State == state.ExtentSealed && view.Live(e) < int(e.Want) {
+		if e.Written() && view.Live(e) < int(e.Want) {
 			short[e.ID] = true
 		}
 		return true

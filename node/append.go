@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/policies"
@@ -151,6 +150,14 @@ func (a *appenders) named(ctx context.Context, e *state.Extent) (*appender, erro
 	return ap, ap.take(ctx)
 }
 
+// locator is where bytes are that were appended, and on how many disks: on all of the extent's.
+func (ap *appender) locator(offset, length uint64) wire.Locator {
+	e := ap.extent
+	return wire.Locator{
+		Extent: uint64(e.ID), Offset: offset, Length: length, Birth: e.Birth(), Disks: uint8(len(e.Replicas)), Want: e.Want,
+	}
+}
+
 // take waits for the appender's turn.
 func (ap *appender) take(ctx context.Context) error {
 	select {
@@ -202,8 +209,14 @@ func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint6
 	if ap.broken != nil {
 		return 0, ap.broken
 	}
-	if e := n.log.View().Extent(ap.extent.ID); e == nil || e.State != state.ExtentOpen {
+	view := n.log.View()
+	if e := view.Extent(ap.extent.ID); e == nil || e.State != state.ExtentOpen {
 		ap.broken = wire.Errorf(wire.OpAppend, wire.CodePrecondition, "extent %d is no longer open", ap.extent.ID)
+		return 0, ap.broken
+	}
+	if on, least := len(ap.extent.Replicas), view.Settings.Least(ap.extent.Want); on < least { // the setting was raised
+		ap.broken = wire.Errorf(wire.OpAppend, wire.CodePrecondition,
+			"extent %d is on %d disks, and puts must be on %d (min-replicas): it is being sealed; append to another", ap.extent.ID, on, least)
 		return 0, ap.broken
 	}
 	// An append that has begun is not cut short when its caller goes away: that would break the
@@ -233,14 +246,10 @@ func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint6
 	return offset, nil
 }
 
-// createPatience is how long a put is kept waiting for an extent: a leader that was lost is replaced in two to six
-// seconds, and a node that was lost is given replicas until it is called down.
-const createPatience = 12 * time.Second
-
 // createExtent makes an extent with this node as its primary. A create that fails, because a node that was to
 // have a replica does not answer, is followed by another.
 func (n *Node) createExtent(ctx context.Context, class string) (*state.Extent, error) {
-	patient, cancel := context.WithTimeout(ctx, createPatience)
+	patient, cancel := context.WithTimeout(ctx, n.time.createPatience)
 	defer cancel()
 	for pause := reportPause; ; pause *= 2 {
 		e, failed, err := n.createOnce(patient, class)
@@ -248,7 +257,7 @@ func (n *Node) createExtent(ctx context.Context, class string) (*state.Extent, e
 		case err == nil:
 			return e, nil
 		case patient.Err() != nil && ctx.Err() == nil:
-			return nil, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent to write to within %v: %v", createPatience, err)
+			return nil, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent to write to within %v: %v", n.time.createPatience, err)
 		case !failed:
 			return nil, err
 		}

@@ -91,16 +91,20 @@ type timing struct {
 	dialLimit  time.Duration
 	firstByte  time.Duration // from accept until it is known who is there and what follows
 	drainLimit time.Duration
+	// createPatience is how long a put is kept waiting for an extent: a leader that was lost is replaced in two to
+	// six seconds, and a node that was lost is given replicas until it is called down.
+	createPatience time.Duration
 }
 
 func (c Config) timing() timing {
 	t := timing{
 		heartbeat: time.Second, downAfter: 6 * time.Second, tick: time.Second,
 		stepLimit: 30 * time.Second, dialLimit: 3 * time.Second, firstByte: 5 * time.Second,
-		drainLimit: 10 * time.Second,
+		drainLimit: 10 * time.Second, createPatience: 12 * time.Second,
 	}
 	if c.Fast {
 		t.heartbeat, t.downAfter, t.tick = 200*time.Millisecond, 3*time.Second, 100*time.Millisecond
+		t.createPatience = 6 * time.Second
 	}
 	return t
 }

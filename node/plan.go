@@ -110,7 +110,8 @@ func (p *planner) open(e *state.Extent, kinds ...policies.Kind) bool {
 }
 
 // repairs finds sealed extents with too few whole replicas: known to be damaged, or on a node that
-// has been down for longer than the repair delay.
+// has been down for longer than the repair delay. An open one that was made with too few is sealed as soon as a
+// node could take another: only sealed ones are repaired, and its puts go on in one that lacks none.
 func (p *planner) repairs() {
 	visit := func(e *state.Extent) bool {
 		if e.State == state.ExtentSealed && p.canRepair(e) && !p.open(e, policies.KindRepair, policies.KindMove, policies.KindDelete) {
@@ -118,7 +119,12 @@ func (p *planner) repairs() {
 		}
 		return !p.full()
 	}
-	p.view.Lacking(visit)
+	p.view.Lacking(func(e *state.Extent) bool {
+		if e.State == state.ExtentOpen && p.hasTaker(e) && !p.open(e, policies.KindSeal, policies.KindDelete) {
+			p.want(policies.KindSeal, e, policies.OriginCell, "", 0)
+		}
+		return visit(e)
+	})
 	p.view.Nodes(func(node *state.Node) bool {
 		down := node.State == state.NodeDown && p.view.NowMicros-node.SinceMicros > p.view.Settings.RepairDelayMicros
 		if down && !p.full() {
@@ -132,9 +138,11 @@ func (p *planner) repairs() {
 // could not would only stand in the queue, in the way of moves and seals.
 func (p *planner) canRepair(e *state.Extent) bool {
 	live := p.view.Live(e)
-	if live == 0 || live >= int(e.Want) {
-		return false
-	}
+	return live > 0 && live < int(e.Want) && p.hasTaker(e)
+}
+
+// hasTaker tells whether some node can be given a replica of e, or have its suspect one mended.
+func (p *planner) hasTaker(e *state.Extent) bool {
 	room := false
 	p.view.Nodes(func(node *state.Node) bool {
 		r, holds := e.Replica(node.ID)

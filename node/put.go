@@ -47,12 +47,12 @@ func (n *Node) putSmall(ctx context.Context, class string, p []byte) (wire.Locat
 	for range putAttempts {
 		ap, err := n.appends.shared(ctx, class)
 		if err != nil {
-			return wire.Locator{}, errors.Join(append(errs, err)...)
+			return wire.Locator{}, errors.Join(append([]error{err}, errs...)...) // the first gives the code
 		}
 		offset, err := n.append(ctx, ap, p)
 		n.appends.release(ctx, ap, false)
 		if err == nil {
-			return wire.Locator{Extent: uint64(ap.extent.ID), Offset: offset, Length: uint64(len(p)), Birth: ap.extent.Birth()}, nil
+			return ap.locator(offset, uint64(len(p))), nil
 		}
 		errs = append(errs, err)
 	}
@@ -71,7 +71,7 @@ func (n *Node) putLarge(ctx context.Context, class string, first []byte, rest *p
 		return wire.Locator{}, err
 	}
 	defer n.appends.release(ctx, ap, true)
-	return wire.Locator{Extent: uint64(ap.extent.ID), Offset: 0, Length: ap.offset, Birth: ap.extent.Birth()}, nil
+	return ap.locator(0, ap.offset), nil
 }
 
 func (n *Node) appendAll(ctx context.Context, ap *appender, first []byte, rest *pieces) error {
@@ -114,7 +114,8 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 	if err := n.appendAll(ctx, ap, nil, r); err != nil {
 		return n.halfAppended(err, ap, start)
 	}
-	return c.Reply(&wire.Locator{Extent: req.Extent, Offset: start, Length: ap.offset - start, Birth: e.Birth()}, nil)
+	loc := ap.locator(start, ap.offset-start)
+	return c.Reply(&loc, nil)
 }
 
 // halfAppended is the error of an append to a named extent, of which some pieces may be durable already. Others may

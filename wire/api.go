@@ -15,6 +15,7 @@ type Locator struct {
 	// Birth tells the extent from another one that has the same number in another history of the cell; 0: not known.
 	Birth uint32 `json:"birth,omitempty"`
 	Disks uint8  `json:"disks,omitempty"` // in the answer to a put: on how many disks the bytes are
+	Want  uint8  `json:"want,omitempty"`  // in the answer to a put: on how many they should be
 }
 
 // PutRequest opens a put: the bytes follow as chunks, the reply is a Locator.
@@ -354,7 +355,7 @@ type Status struct {
 	Queued   int    `json:"queued"`
 	Running  int    `json:"running"`
 	Dropping int    `json:"dropping"`
-	Lacking  int    `json:"lacking"` // sealed extents with fewer whole live replicas than wanted
+	Lacking  int    `json:"lacking"` // open and sealed extents with fewer whole live replicas than wanted
 	Policy   string `json:"policy"`
 	Digest   string `json:"policy_digest"`
 	Epoch    uint64 `json:"policy_epoch"`

@@ -17,6 +17,8 @@ type stored struct {
 	Locator string `json:"locator"`
 	Bytes   uint64 `json:"bytes"`
 	Name    string `json:"name"`
+	Disks   uint64 `json:"disks"` // it is on
+	Want    uint64 `json:"want"`  // it should be on
 }
 
 func newPutCommand(a *app) *cobra.Command {
@@ -36,6 +38,7 @@ func newPutCommand(a *app) *cobra.Command {
 			return list(a, a.putAll(ctx, c, names, o),
 				column[stored]{"LOCATOR", func(s stored) string { return s.Locator }},
 				column[stored]{"BYTES", func(s stored) string { return count(s.Bytes) }},
+				column[stored]{"DISKS", func(s stored) string { return number(s.Disks) }},
 				column[stored]{"NAME", func(s stored) string { return s.Name }})
 		}),
 	}
@@ -88,7 +91,10 @@ func (a *app) put(ctx context.Context, c *client.Client, name string, o client.P
 		return stored{}, &unreadable{withCode(exitFailed, "%s was %d bytes long when it was opened, and is not as it is read, so nothing of it is stored: "+
 			"try again once nobody changes it, or store what can be read now with datanode put - <%s", name, size, name)}
 	}
-	return stored{Locator: l.String(), Bytes: l.Length, Name: name}, err
+	if err == nil && l.Disks < l.Want {
+		a.note("datanode: %s is on %d of %d disks; the cell adds the others as soon as nodes can take them", oneLine(name), l.Disks, l.Want)
+	}
+	return stored{Locator: l.String(), Bytes: l.Length, Name: name, Disks: uint64(l.Disks), Want: uint64(l.Want)}, err
 }
 
 // open opens a file, or stdin for a dash. size is 0 when it is not known.

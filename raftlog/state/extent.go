@@ -107,6 +107,13 @@ func (e *Extent) Whole() int {
 	return n
 }
 
+// Written tells whether it may hold what was acknowledged.
+func (e *Extent) Written() bool { return e.State == ExtentOpen || e.State == ExtentSealed }
+
+// Lacks tells whether it has fewer whole replicas than wanted, on whatever nodes. An open one may: it was made while
+// too few nodes took replicas.
+func (e *Extent) Lacks() bool { return e.Written() && e.Whole() < int(e.Want) }
+
 // Birth tells this extent from another with the same number in a history of the cell that has parted from this
 // one: it follows from when, to the microsecond, the extent was created. Never 0.
 func (e *Extent) Birth() uint32 {

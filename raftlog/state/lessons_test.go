@@ -29,6 +29,10 @@ func TestLessons(t *testing.T) {
 				var b strings.Builder
 				cell.State.Settings.Each(func(key, value, _ string) { fmt.Fprintf(&b, "%s %s\n", key, value) })
 				return b.String()
+			case "lacking":
+				var b strings.Builder
+				cell.State.Lacking(func(e *state.Extent) bool { fmt.Fprintln(&b, e); return true })
+				return b.String()
 			case "queue":
 				var b strings.Builder
 				cell.State.Queued(func(o *state.Op) bool { fmt.Fprintln(&b, o); return true })

@@ -36,7 +36,7 @@ func levelOf(c Command) Level {
 		if slices.ContainsFunc(budgetTable(), func(t setting) bool { return t.key == c.Key }) {
 			return LevelTuned
 		}
-		if c.Key == keyDiskReserve {
+		if c.Key == keyDiskReserve || c.Key == keyMinReplicas {
 			return LevelProven
 		}
 	case *NodeRoom:

@@ -25,6 +25,7 @@ type Settings struct {
 	PolicyStartBudget  uint64
 
 	DiskReserve uint64 // bytes of each node's disk that extents leave free; 0: as many as suit the disk
+	MinReplicas uint8  // on how many disks a put is at least; 0: half of the replicas wanted, rounded up. See Least
 }
 
 // DefaultSettings are those of a new cell.
@@ -64,6 +65,7 @@ type setting struct {
 func settingTable() []setting {
 	return append([]setting{
 		number("replicas", "replicas of a new extent", 1, maxReplicas, func(s *Settings) *uint8 { return &s.Replicas }),
+		leastReplicas(),
 		duration("repair-delay", "how long a node is down before its extents are repaired elsewhere", func(s *Settings) *Micros { return &s.RepairDelayMicros }),
 		duration("lease", "how long a silent executor keeps its operation", func(s *Settings) *Micros { return &s.LeaseMicros }),
 		duration("backoff", "pause before a second attempt; doubles", func(s *Settings) *Micros { return &s.BackoffMicros }),

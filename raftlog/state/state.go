@@ -86,7 +86,7 @@ type View struct {
 	replicas *btree.BTreeG[holding]
 	held     *btree.Map[NodeID, int]        // how many replicas a node has; absent for none
 	drops    *btree.BTreeG[holding]         // files that must go
-	lacking  *btree.Map[ExtentID, struct{}] // sealed extents with fewer whole replicas than wanted
+	lacking  *btree.Map[ExtentID, struct{}] // open and sealed extents with fewer whole replicas than wanted
 	idle     *btree.BTreeG[lastUse]         // sessions, the longest unused first
 	busy     [maxKind + 1]uint32            // running operations of each kind
 }
@@ -143,9 +143,9 @@ func (s *State) putExtent(e *Extent) {
 	s.indexReplicas(old, e.Replicas)
 	s.indexDrops(old, e.Former)
 	switch {
-	case e.State == ExtentSealed && e.Whole() < int(e.Want):
+	case e.Lacks():
 		s.lacking.Set(e.ID, struct{}{})
-	case old.State == ExtentSealed:
+	case old.Lacks():
 		s.lacking.Delete(e.ID)
 	}
 }

@@ -74,7 +74,7 @@ func (v *View) eachHolding(ascend func(holding, func(holding) bool), node NodeID
 	})
 }
 
-// Lacking goes through the sealed extents that have fewer whole replicas than wanted, whether or not
+// Lacking goes through the open and sealed extents that have fewer whole replicas than wanted, whether or not
 // the nodes of those are up.
 func (v *View) Lacking(yield func(*Extent) bool) {
 	v.lacking.Scan(func(id ExtentID, _ struct{}) bool { return yield(v.Extent(id)) })
