@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/datanode/datanode/node/extent"
@@ -43,11 +44,11 @@ func (n *Node) verifyReplica(ctx context.Context, e *state.Extent, node state.No
 	case err != nil:
 		out.Detail = err.Error()
 		code := n.typed(wire.OpVerify, err).Code
-		if code == wire.CodeCorrupt || code == wire.CodeNotFound {
+		if out.Unchecked = code != wire.CodeCorrupt && code != wire.CodeNotFound; !out.Unchecked {
 			n.noteSuspect(e.ID, node, err.Error())
 		}
 	case got.Length != e.Length || got.Sum != e.Sum:
-		out.Detail = "length or sum differ from the log's: " + sumText(e.Sum)
+		out.Detail = fmt.Sprintf("the log says %d bytes with sum %s", e.Length, sumText(e.Sum))
 		n.noteSuspect(e.ID, node, out.Detail)
 	default:
 		out.OK = true
@@ -60,12 +61,12 @@ func (n *Node) verifyReplica(ctx context.Context, e *state.Extent, node state.No
 
 func (n *Node) sumAt(ctx context.Context, e *state.Extent, node state.NodeID) (wire.ReplicaLength, error) {
 	if node == n.id {
-		sum, err := n.store.Sum(extent.ID(e.ID), e.Length)
-		return wire.ReplicaLength{Length: e.Length, Sum: sum}, err
+		return n.sumHere(e)
 	}
 	var out wire.ReplicaLength
 	reply, err := n.step(ctx, node, mux.Request{
-		Op: wire.OpReplicaSum, Session: wire.SessionRepair, Body: &wire.ReplicaSum{Extent: uint64(e.ID), Length: e.Length},
+		Op: wire.OpReplicaSum, Session: wire.SessionRepair, MinIndex: uint64(n.log.AppliedIndex()),
+		Body: &wire.ReplicaSum{Extent: uint64(e.ID), Length: e.Length, Birth: e.Birth()},
 	})
 	if err != nil {
 		return out, err
@@ -74,11 +75,27 @@ func (n *Node) sumAt(ctx context.Context, e *state.Extent, node state.NodeID) (w
 }
 
 func (n *Node) serveReplicaSum(ctx context.Context, c *mux.ServerCall, req wire.ReplicaSum) error {
-	sum, err := n.store.Sum(extent.ID(req.Extent), req.Length)
+	e, err := n.meant(c.Op(), req.Extent, req.Birth)
 	if err != nil {
 		return err
 	}
-	return c.Reply(&wire.ReplicaLength{Length: req.Length, Sum: sum}, nil)
+	if _, holds := e.Replica(n.id); !holds || e.State != state.ExtentSealed {
+		return wire.Errorf(c.Op(), wire.CodePrecondition, "%s is to have no sealed replica of extent %d", n.id, e.ID)
+	}
+	reply, err := n.sumHere(e)
+	if err != nil {
+		return err
+	}
+	return c.Reply(&reply, nil)
+}
+
+// sumHere reads this node's replica of a sealed extent in full.
+func (n *Node) sumHere(e *state.Extent) (wire.ReplicaLength, error) {
+	if err := n.store.CheckBirth(extent.ID(e.ID), extent.Birth(e.Birth())); err != nil {
+		return wire.ReplicaLength{}, err
+	}
+	sum, err := n.store.Sum(extent.ID(e.ID), e.Length)
+	return wire.ReplicaLength{Length: e.Length, Sum: sum}, err
 }
 
 func (n *Node) serveInventory(ctx context.Context, c *mux.ServerCall) error {

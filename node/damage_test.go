@@ -240,3 +240,68 @@ func TestDeleteSupersedesRepair(t *testing.T) {
 		}
 	}
 }
+
+// A replica that rots is told of by the read that meets it, also by one of that very replica.
+func TestRotUnderNamedRead(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 3, 0)
+	want := pattern(1, 2<<20)
+	loc := c.sealed(want)
+	flip(t, c.file("n3", loc.Extent), 1<<20)
+	if _, err := c.get(loc, "n3"); wire.CodeOf(err) != wire.CodeCorrupt {
+		t.Fatalf("read of the rotten replica itself: %v", err)
+	}
+	c.until("repaired", func(n *Node) bool { return repairs(n.log.View(), loc.Extent) == 1 })
+	c.whole()
+	c.verified(loc.Extent, 3)
+}
+
+// Rot in an open extent, in what was acknowledged, has it sealed, and the replica that the seal does not confirm is
+// made anew.
+func TestRotInOpenExtent(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 3, 0)
+	want := pattern(1, 500_000)
+	loc := c.put(want)
+	c.put(pattern(2, 1000)) // so that the rot is not in the last append, which could be a torn one
+	flip(t, c.file("n3", loc.Extent), 250_000)
+	if _, err := c.get(loc, "n3"); wire.CodeOf(err) != wire.CodeCorrupt {
+		t.Fatalf("read of the rotten replica itself: %v", err)
+	}
+	c.until("sealed and repaired", func(n *Node) bool {
+		e := n.log.View().Extent(state.ExtentID(loc.Extent))
+		return e.State == state.ExtentSealed && repairs(n.log.View(), loc.Extent) == 1
+	})
+	c.whole()
+	c.verified(loc.Extent, 3)
+	if got, err := c.get(loc, "n3"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("after the repair: %d bytes, %v", len(got), err)
+	}
+}
+
+// A replica on a node that is down is neither good nor bad: nobody has looked.
+func TestVerifyWithoutANode(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 3, 0)
+	loc := c.sealed(pattern(1, 100_000))
+	c.kill("n3")
+	found, err := c.client.Verify(testContext(t), loc.Extent)
+	if err != nil || len(found) != 3 {
+		t.Fatalf("verify: %v %v", found, err)
+	}
+	for _, v := range found {
+		if down := v.Node == "n3"; v.OK == down || v.Unchecked != down {
+			t.Errorf("%+v", v)
+		}
+	}
+	flip(t, c.file("n2", loc.Extent), 50_000)
+	found, err = c.client.Verify(testContext(t), loc.Extent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range found {
+		if v.OK != (v.Node == "n1") || v.Unchecked != (v.Node == "n3") {
+			t.Errorf("with rot on n2: %+v", v)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -91,8 +92,41 @@ func (n *Node) suspectSource(o *state.Op, err error) {
 	}
 }
 
+// noteUnread tells the cell of a replica whose bytes a read has found damaged or missing; any other failure to
+// read says nothing of the replica.
+func (n *Node) noteUnread(e *state.Extent, node state.NodeID, err error) {
+	var gone *sendError
+	if err == nil || errors.As(err, &gone) {
+		return
+	}
+	switch code := n.typed(wire.OpRead, err).Code; {
+	case e.State == state.ExtentOpen && code == wire.CodeCorrupt:
+		n.sealRotten(e, node, err)
+	case e.State == state.ExtentSealed && (code == wire.CodeCorrupt || code == wire.CodeNotFound):
+		n.noteSuspect(e.ID, node, err.Error())
+	}
+}
+
+// sealRotten has an open extent sealed because a replica has rotted: the seal reads what every replica holds, and
+// what it does not confirm is repaired.
+func (n *Node) sealRotten(e *state.Extent, node state.NodeID, err error) {
+	view := n.log.View()
+	for _, id := range e.Ops {
+		if o := view.Op(id); o != nil && o.Kind == policies.KindSeal {
+			return // asked for already
+		}
+	}
+	n.logger.Warn("replica of an open extent is damaged", "extent", uint64(e.ID), "replica", string(node), "why", err)
+	n.appends.ask(policies.KindSeal, e.ID)
+}
+
 // noteSuspect tells the cell that a replica cannot be read. If that is lost, the next read finds it again.
 func (n *Node) noteSuspect(id state.ExtentID, node state.NodeID, why string) {
+	if e := n.log.View().Extent(id); e != nil {
+		if r, holds := e.Replica(node); !holds || r.State == state.ReplicaSuspect {
+			return // known
+		}
+	}
 	n.logger.Warn("replica is damaged", "extent", uint64(id), "replica", string(node), "why", why)
 	n.report.note(&state.Suspect{Extent: id, Node: node, Note: clip(why, maxDetailBytes)})
 }

@@ -96,13 +96,16 @@ func (r *rangeReader) local(ctx context.Context) error {
 	if err := r.c.Hold(int(min(r.end-r.offset, readPiece))); err != nil {
 		return err
 	}
-	if err := r.n.store.CheckBirth(extent.ID(r.e.ID), extent.Birth(r.e.Birth())); err != nil {
-		return r.n.localError(uint64(r.e.ID), err)
+	err := r.n.store.CheckBirth(extent.ID(r.e.ID), extent.Birth(r.e.Birth()))
+	if err != nil {
+		err = r.n.localError(uint64(r.e.ID), err)
+	} else {
+		err = r.n.eachPiece(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.send)
 	}
-	err := r.n.eachPiece(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.send)
 	if r.e.State == state.ExtentOpen && extent.CodeOf(err) == extent.CodeTooShort {
 		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "open extent %d does not go as far as byte %d yet", r.e.ID, r.end)
 	}
+	r.n.noteUnread(r.e, r.n.id, err)
 	return err
 }
 
@@ -118,8 +121,8 @@ func (r *rangeReader) anywhere(ctx context.Context) (state.NodeID, error) {
 		if ctx.Err() != nil || errors.As(err, &gone) {
 			return "", err // it is the caller who cannot be reached
 		}
-		if code := r.n.typed(wire.OpRead, err).Code; r.e.State == state.ExtentSealed && (code == wire.CodeCorrupt || code == wire.CodeNotFound) {
-			r.n.noteSuspect(r.e.ID, id, err.Error())
+		if id != r.n.id {
+			r.n.noteUnread(r.e, id, err) // local has told of this node's own
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", id, err))
 	}

@@ -298,8 +298,9 @@ type Verified struct {
 	Length uint64 `json:"length"`
 	Sum    string `json:"sum"`
 	Detail string `json:"detail,omitempty"`
-	// Checked tells that the replica was held against the log. One that was not may be as good as any.
-	Checked bool `json:"checked"`
+	// Unchecked: the replica could not be read now, for a reason that says nothing of its bytes, such as a node that
+	// is down or catching up. Implies not OK.
+	Unchecked bool `json:"unchecked,omitempty"`
 }
 
 // VerifyReply answers a VerifyRequest.

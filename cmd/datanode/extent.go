@@ -183,7 +183,7 @@ func newExtentVerifyCommand(a *app) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "verify EXTENT ... | --all", Short: "Read every replica in full and hold it against the log", Args: takes(0, -1),
-		Long:    "Read every replica of sealed extents in full and hold its length and sum against the log. Exit code 6 says that one is damaged or missing; a repair of it has been proposed then.",
+		Long:    "Read every replica of sealed extents in full and hold its length and sum against the log. Exit code 6 says that one is damaged or missing; a repair of it has been proposed then. Exit code 5 says that none is known to be, but not all could be read: a node is down, unreachable or catching up.",
 		Example: "  datanode extent verify 12\n  datanode extent verify --all",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if all == (len(args) > 0) {
@@ -193,31 +193,50 @@ func newExtentVerifyCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			bad := 0
+			bad, unchecked := 0, 0
 			verified := verifyEach(ctx, c, extentIDs(ctx, c, ids, all))
 			if err := list(a, only(verified, func(v wire.Verified) bool {
-				if !v.OK {
+				switch {
+				case v.Unchecked:
+					unchecked++
+				case !v.OK:
 					bad++
 				}
 				return true
 			}), verifiedColumns()...); err != nil {
 				return err
 			}
-			if bad > 0 {
-				return withCode(exitCorrupt, "%d replicas do not hold what the log says; see op ls --open for their repair", bad)
-			}
-			return nil
+			return verdict(bad, unchecked)
 		}),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all sealed extents")
 	return cmd
 }
 
+// verdict is what a verification comes to. Damage is worse than not to know.
+func verdict(bad, unchecked int) error {
+	switch {
+	case bad > 0:
+		return withCode(exitCorrupt, "replicas that do not hold what the log says: %d; see op ls --open for their repair", bad)
+	case unchecked > 0:
+		return withCode(exitUnavailable, "replicas that could not be checked: %d; the others hold what the log says", unchecked)
+	}
+	return nil
+}
+
+// verifiedText is yes, no, or that nobody knows.
+func verifiedText(v wire.Verified) string {
+	if v.Unchecked {
+		return "not checked"
+	}
+	return yesNo(v.OK)
+}
+
 func verifiedColumns() []column[wire.Verified] {
 	return []column[wire.Verified]{
 		{"EXTENT", func(v wire.Verified) string { return number(v.Extent) }},
 		{"NODE", func(v wire.Verified) string { return v.Node }},
-		{"OK", func(v wire.Verified) string { return yesNo(v.OK) }},
+		{"OK", verifiedText},
 		{"BYTES", func(v wire.Verified) string { return count(v.Length) }},
 		{"SUM", func(v wire.Verified) string { return v.Sum }},
 		{"DETAIL", func(v wire.Verified) string { return v.Detail }},
