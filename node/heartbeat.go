@@ -104,6 +104,9 @@ func (n *Node) becomeReady(ctx context.Context, commit state.Index) error {
 	if err := n.letIn(view.Cell); err != nil {
 		return err
 	}
+	if err := n.endAbstention(view); err != nil {
+		return err
+	}
 	if err := n.settle(ctx, view); err != nil {
 		return err
 	}
@@ -111,6 +114,16 @@ func (n *Node) becomeReady(ctx context.Context, commit state.Index) error {
 	close(n.readyCh)
 	n.logger.Info("ready", "applied", uint64(n.log.AppliedIndex()))
 	return nil
+}
+
+// endAbstention gives this node its vote again once its log is whole: that it was let in as it runs now is an entry
+// that was proposed after it had opened its log.
+func (n *Node) endAbstention(view *state.View) error {
+	node := view.Node(n.id)
+	if n.log.Abstains() == nil || node == nil || node.Incarnation != n.incarnation {
+		return nil
+	}
+	return n.log.MadeWhole()
 }
 
 // refusedError is the cell's word that this node can never be part of it as it is.

@@ -173,7 +173,7 @@ func (n *Node) open() error {
 	}
 	n.log, err = raftlog.Open(raftlog.Config{
 		Dir: filepath.Join(n.cfg.Dir, "log"), ID: n.id, Advertise: n.addr, Layer: n.listener,
-		Bootstrap: servers, Logger: n.logger, Now: n.now,
+		Bootstrap: servers, Logger: n.logger, Now: n.now, Held: n.folderCell() != "",
 	})
 	if err != nil {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)

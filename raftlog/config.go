@@ -52,9 +52,11 @@ type Config struct {
 	// Bootstrap are the voters of a new group, this node among them. It is ignored where there is a log
 	// already. Empty: wait to be added to a group.
 	Bootstrap []Server
-	Logger    *slog.Logger     // default: silence
-	Now       func() time.Time // default: time.Now
-	Timing    Timing
+	// Held says that this node was let into its group with what is in Dir: there must be a log.
+	Held   bool
+	Logger *slog.Logger     // default: silence
+	Now    func() time.Time // default: time.Now
+	Timing Timing
 	// SnapshotEvery is after how many entries a snapshot is taken; 8192.
 	SnapshotEvery uint64
 	// TrailingLogs is how many entries before the snapshot stay in the log, for followers that are

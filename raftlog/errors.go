@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/hashicorp/raft"
 
@@ -24,14 +25,36 @@ func (e *CompactedError) Error() string {
 // CorruptError says that stored bytes are not what was written.
 type CorruptError struct {
 	Index  state.Index // 0 when it is not known, or in a snapshot
+	File   string      // empty when it is not known
 	Detail string
 }
 
 func (e *CorruptError) Error() string {
-	if e.Index == 0 {
-		return "corrupt: " + e.Detail
+	where := ""
+	if e.File != "" {
+		where = " in " + e.File
 	}
-	return fmt.Sprintf("log entry %d is corrupt: %s", e.Index, e.Detail)
+	if e.Index == 0 {
+		return "corrupt" + where + ": " + e.Detail
+	}
+	return fmt.Sprintf("log entry %d%s is corrupt: %s", e.Index, where, e.Detail)
+}
+
+// UnusableError says that a node cannot start, or go on, with the log that is in its folder, and what to do.
+type UnusableError struct {
+	Err error
+	Way string // out
+}
+
+func (e *UnusableError) Error() string { return e.Err.Error() + "; " + e.Way }
+func (e *UnusableError) Unwrap() error { return e.Err }
+
+// newNodeAdvice is what remains where not even the votes are known.
+const newNodeAdvice = "start an empty folder under a new --id, and remove this node with datanode node remove"
+
+// emptyLogAdvice is how a node comes back whose log in dir was emptied.
+func emptyLogAdvice(dir string) string {
+	return fmt.Sprintf("bring the log back, or let the other nodes fill it: datanode recover --dir %s --empty-log; or %s", filepath.Dir(filepath.Clean(dir)), newNodeAdvice)
 }
 
 func corrupt(format string, args ...any) *CorruptError {
@@ -50,8 +73,9 @@ func (e *UnknownError) Error() string {
 }
 
 var (
-	errClosed = errors.New("the log is closed")
-	errHung   = errors.New("a write to the log's disk hangs")
+	errClosed   = errors.New("the log is closed")
+	errAbstains = errors.New("this node abstains until its log is whole")
+	errHung     = errors.New("a write to the log's disk hangs")
 )
 
 // unavailable is the error of a proposal or group change that the engine did not see through.

@@ -18,6 +18,7 @@ type Group struct {
 	cfg     Config
 	stores  *Stores
 	snaps   *snapshots // over stores: the engine's way to its snapshots
+	log     *careful   // over stores: the only way to the stored log
 	net     *transport
 	machine *machine
 	raft    *raft.Raft
@@ -62,13 +63,14 @@ func Open(cfg Config) (*Group, error) {
 	logger := newEngineLogger(cfg.Logger)
 	if g.stores == nil {
 		var err error
-		if g.stores, err = diskStores(cfg.Dir, logger); err != nil {
+		if g.stores, err = openDisk(&g.cfg, logger); err != nil {
 			return nil, err
 		}
 	}
-	g.net = newTransport(cfg.Layer, cfg.Advertise, logger)
+	g.log = &careful{LogStore: g.stores.log, StableStore: g.stores.stable, file: g.stores.file}
+	g.net = newTransport(cfg.Layer, cfg.Advertise, logger, &sieve{logger: cfg.Logger, abstains: func() bool { return g.Abstains() != nil }})
 	g.machine = newMachine(cfg.Cell, g.fail)
-	g.machine.log = g.stores.log
+	g.machine.log = g.log
 	g.snaps = &snapshots{store: g.stores.snapshots, dir: g.stores.snapshotDir, logger: cfg.Logger}
 	conf := cfg.engine()
 	conf.Logger = logger
@@ -84,7 +86,7 @@ func Open(cfg Config) (*Group, error) {
 }
 
 func (g *Group) startEngine(conf *raft.Config) error {
-	store := &guard{log: g.stores.log, stable: g.stores.stable, timeout: g.cfg.Timing.StoreWrite, room: g.cfg.MakeRoom, fail: g.fail}
+	store := &guard{log: g.log, stable: g.log, box: g.stores.box, timeout: g.cfg.Timing.StoreWrite, room: g.cfg.MakeRoom, fail: g.fail}
 	found := opening{dir: g.cfg.Dir, log: store.log}
 	if err := found.look(g.snaps); err != nil {
 		return err
@@ -109,12 +111,28 @@ func (g *Group) startEngine(conf *raft.Config) error {
 	if err := g.Err(); err != nil {
 		return errors.Join(err, g.raft.Shutdown().Error())
 	}
+	return g.noteVoters()
+}
+
+// noteVoters keeps who the voters are, also where a snapshot told it and no entry.
+func (g *Group) noteVoters() error {
+	f := g.raft.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return errors.Join(err, g.raft.Shutdown().Error())
+	}
+	voters := votersOf(f.Configuration())
+	if len(voters) == 0 { // a log that is still empty says nothing
+		return nil
+	}
+	if err := g.stores.box.noteVoters(voters); err != nil {
+		return errors.Join(err, g.raft.Shutdown().Error())
+	}
 	return nil
 }
 
 // bootstrap writes the first configuration into a new log.
 func (g *Group) bootstrap(conf *raft.Config, store *guard) error {
-	if len(g.cfg.Bootstrap) == 0 {
+	if len(g.cfg.Bootstrap) == 0 || g.Abstains() != nil {
 		return nil
 	}
 	old, err := raft.HasExistingState(store, store, g.snaps)

@@ -42,7 +42,7 @@ type reader struct {
 }
 
 func (g *Group) reader() (*reader, error) {
-	r := &reader{log: g.stores.log}
+	r := &reader{log: g.log}
 	var points chainPoints
 	r.live, points = g.machine.chainState()
 	first, err := r.log.FirstIndex()
@@ -67,13 +67,10 @@ func (r *reader) get(index state.Index) (*raft.Log, error) {
 			return nil, &CompactedError{Asked: index, First: max(state.Index(first), index+1)}
 		}
 	}
-	if err != nil {
+	if err != nil && !errors.As(err, new(*CorruptError)) {
 		return nil, &CorruptError{Index: index, Detail: err.Error()}
 	}
-	if l.Index != uint64(index) {
-		return nil, &CorruptError{Index: index, Detail: "it says it is another entry"}
-	}
-	return l, nil
+	return l, err
 }
 
 // chainAfter is the chain after l, given the one before it.

@@ -21,7 +21,9 @@ type Stores struct {
 	snapshots raft.SnapshotStore
 	close     func() error
 
-	snapshotDir string // where the snapshots are; empty in memory
+	snapshotDir string     // where the snapshots are; empty in memory
+	file        string     // what the log is in, for messages; empty in memory
+	box         *ballotBox // nil in memory
 }
 
 // MemoryStores keeps everything in memory, for simulations. A group that is closed can be opened
@@ -38,6 +40,7 @@ func MemoryStores() *Stores {
 type guard struct {
 	log     raft.LogStore
 	stable  raft.StableStore
+	box     *ballotBox
 	timeout time.Duration // for one write
 	room    func() bool   // Config.MakeRoom
 	fail    func(error)
@@ -71,9 +74,9 @@ func (s *guard) watch(what string) (done func() bool) {
 }
 
 // wrote judges the error of a write. A full disk is the engine's to bear: it steps down and tries
-// again. After any other, what is on disk is not known: it is not tried again.
+// again. Damaged entries were not written. After any other, what is on disk is not known: it is not tried again.
 func (s *guard) wrote(what string, err error) error {
-	if err != nil && !isNoSpace(err) {
+	if err != nil && !isNoSpace(err) && !errors.As(err, new(*unsoundError)) {
 		s.fail(fmt.Errorf("%s: %w", what, err))
 	}
 	return err
@@ -92,7 +95,10 @@ func (s *guard) GetLog(index uint64, l *raft.Log) error {
 	if err == nil || errors.Is(err, raft.ErrLogNotFound) {
 		return err
 	}
-	s.fail(fmt.Errorf("read log entry %d: %w", index, err))
+	if corrupt := (*CorruptError)(nil); !errors.As(err, &corrupt) {
+		err = fmt.Errorf("read log entry %d: %w", index, err)
+	}
+	s.fail(err)
 	*l = raft.Log{Index: index, Type: raft.LogNoop}
 	return nil
 }
@@ -101,7 +107,24 @@ func (s *guard) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l})
 
 func (s *guard) StoreLogs(logs []*raft.Log) error {
 	defer s.watch("appending to the log")()
+	for _, l := range logs {
+		if err := s.noteVoters(l); err != nil {
+			return s.wrote("note the voters", err)
+		}
+	}
 	return s.wrote("append to the log", s.within(func() error { return s.log.StoreLogs(logs) }))
+}
+
+// noteVoters keeps who the voters are if that is what an entry says.
+func (s *guard) noteVoters(l *raft.Log) error {
+	if l.Type != raft.LogConfiguration {
+		return nil
+	}
+	c, err := parseConfiguration(l.Data)
+	if err != nil {
+		return &unsoundError{err}
+	}
+	return s.within(func() error { return s.box.noteVoters(votersOf(c)) })
 }
 
 func (s *guard) DeleteRange(low, high uint64) error {
@@ -114,12 +137,22 @@ func (s *guard) GetUint64(key []byte) (uint64, error) { return s.stable.GetUint6
 
 func (s *guard) Set(key, value []byte) error {
 	defer s.watch("writing the vote")()
-	return s.quiet(s.within(func() error { return s.stable.Set(key, value) }))
+	return s.quiet(s.within(func() error {
+		if err := s.stable.Set(key, value); err != nil {
+			return err
+		}
+		return s.box.note(string(key), 0, string(value))
+	}))
 }
 
 func (s *guard) SetUint64(key []byte, value uint64) error {
 	defer s.watch("writing the term")()
-	return s.quiet(s.within(func() error { return s.stable.SetUint64(key, value) }))
+	return s.quiet(s.within(func() error {
+		if err := s.stable.SetUint64(key, value); err != nil {
+			return err
+		}
+		return s.box.note(string(key), value, "")
+	}))
 }
 
 // quiet stops the node if a term or vote could not be written, whatever the reason, and keeps the

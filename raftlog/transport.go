@@ -27,23 +27,69 @@ const (
 type transport struct {
 	*raft.NetworkTransport
 	streams *streams
+	sieve   *sieve
+	sifted  chan raft.RPC
+	closed  chan struct{} // closed by cut
+	once    sync.Once
 }
 
-func newTransport(layer StreamLayer, advertise string, logger hclog.Logger) *transport {
+func newTransport(layer StreamLayer, advertise string, logger hclog.Logger, sieve *sieve) *transport {
 	s := &streams{layer: layer, addr: address(advertise), conns: make(map[*trackedConn]struct{})}
-	return &transport{
-		streams: s,
+	t := &transport{
+		streams: s, sieve: sieve, sifted: make(chan raft.RPC), closed: make(chan struct{}),
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Logger: logger, Stream: s, MaxPool: maxIdleConns, Timeout: rpcTimeout,
 		}),
+	}
+	go t.sift()
+	return t
+}
+
+// Consumer is where the engine takes from what peers ask.
+func (t *transport) Consumer() <-chan raft.RPC { return t.sifted }
+
+// sift passes on to the engine what the sieve lets through, until cut. Who asked waits for an answer or for cut.
+func (t *transport) sift() {
+	asked := t.NetworkTransport.Consumer()
+	for {
+		select {
+		case rpc := <-asked:
+			if t.sieve.refuse(rpc) {
+				continue
+			}
+			select {
+			case t.sifted <- rpc:
+			case <-t.closed:
+				return
+			}
+		case <-t.closed:
+			return
+		}
 	}
 }
 
 // SetHeartbeatHandler does nothing, so that heartbeats go through the main loop like all else.
 func (t *transport) SetHeartbeatHandler(func(raft.RPC)) {}
 
+// RequestVote asks nobody while this node abstains.
+func (t *transport) RequestVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	if t.sieve.abstains() {
+		return errAbstains
+	}
+	return t.NetworkTransport.RequestVote(id, to, args, resp)
+}
+
+// RequestPreVote asks nobody while this node abstains.
+func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	if t.sieve.abstains() {
+		return errAbstains
+	}
+	return t.NetworkTransport.RequestPreVote(id, to, args, resp)
+}
+
 // cut closes every connection and lets no new one come about. After it nothing leaves this node.
 func (t *transport) cut() {
+	t.once.Do(func() { close(t.closed) })
 	_ = t.Close() // never fails; closes streams too
 	_ = t.streams.Close()
 }

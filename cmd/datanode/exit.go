@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/datanode/datanode/plugins"
+	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 )
@@ -48,6 +49,9 @@ func exitCode(ctx context.Context, err error) int {
 	}
 	if refused := (*plugins.LoadError)(nil); errors.As(err, &refused) {
 		return exitRefused
+	}
+	if errors.As(err, new(*raftlog.CorruptError)) {
+		return exitCorrupt
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return exitInterrupted
