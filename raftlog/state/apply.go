@@ -96,6 +96,8 @@ func (s *State) apply(at moment, c Command) Result {
 		return s.removeNode(at, c)
 	case *NodeRoom:
 		return s.setNodeRoom(c)
+	case *Proven:
+		return s.proven(at, c)
 	}
 	return refused(wire.CodeInvalid, "this version has no command %T", c)
 }

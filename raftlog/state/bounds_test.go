@@ -192,13 +192,13 @@ func TestSessionsAreBounded(t *testing.T) {
 
 // Every command type has a name and a zero value that is refused or harmless, never a panic.
 func TestZeroCommands(t *testing.T) {
-	for typ := CommandType(1); ; typ++ {
+	for typ := CommandType(1); typ <= TypeProven; typ++ {
 		c := NewCommand(typ)
 		if c == nil {
-			if typ != TypeNodeRoom+1 {
-				t.Errorf("the command types end before %d", typ)
+			if typ != 19 && typ != 20 { // not used yet
+				t.Errorf("there is no command of type %d", typ)
 			}
-			break
+			continue
 		}
 		if c.CommandType() != typ || typ.String() == "unknown" {
 			t.Errorf("type %d is %T with type %d, named %s", typ, c, c.CommandType(), typ)

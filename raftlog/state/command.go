@@ -28,11 +28,12 @@ const (
 	TypePolicyRollback CommandType = 16
 	TypeNodeRemove     CommandType = 17
 	TypeNodeRoom       CommandType = 18
+	TypeProven         CommandType = 21
 )
 
 var commandNames = []string{"", "genesis", "admit", "start", "finish", "cancel", "gone", "suspect", "rescore",
 	"node-join", "node-state", "node-voter", "session", "setting", "policy-load", "policy-activate", "policy-rollback",
-	"node-remove", "node-room"}
+	"node-remove", "node-room", TypeProven: "replica-proven"}
 
 func (t CommandType) String() string { return name(commandNames, uint8(t)) }
 
@@ -79,6 +80,8 @@ func NewCommand(t CommandType) Command {
 		return new(RemoveNode)
 	case TypeNodeRoom:
 		return new(NodeRoom)
+	case TypeProven:
+		return new(Proven)
 	}
 	return nil
 }
@@ -155,6 +158,11 @@ type Finish struct {
 	Length    uint64
 	Sum       uint32
 	Confirmed []NodeID
+
+	// Damaged: no replica has all of Length, which is how much is known to have been acknowledged or written. What is
+	// lost lies in [DamagedFrom, Length); nobody has confirmed anything.
+	Damaged     bool
+	DamagedFrom uint64
 }
 
 // Cancel ends an operation that somebody no longer wants.
@@ -176,13 +184,29 @@ type Gone struct {
 	Since Index
 }
 
-// Suspect says that a replica of a sealed extent was found damaged or missing.
+// Suspect says that a replica was found damaged or missing.
 type Suspect struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
 	Extent ExtentID
 	Node   NodeID
 	Note   string
+	// Always: of an open extent too, and of the last replica that was not known to be damaged: the extent is damaged
+	// then, from From on.
+	Always bool
+	From   uint64
+}
+
+// Proven says that a replica was read in full, is sound, and has all that the cell counts on. It makes a suspect
+// replica whole again without a copy, and mends an extent that was damaged, or shorter than what is acknowledged.
+type Proven struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent ExtentID
+	Node   NodeID
+	Length uint64
+	Sum    uint32
+	Floor  uint64 // how much the replica knows to be acknowledged
 }
 
 // Rescore replaces the priorities of queued operations, after a change of policy or of what the
@@ -203,6 +227,9 @@ type Join struct {
 	Incarnation uint64
 	Voter       bool
 	Level       Level // of the node's build; 0 is LevelFirst
+
+	Seen     Index // see Node
+	Unproven bool  // see Node
 }
 
 // SetNodeState records that a node went down or came up, as the leader sees it.
@@ -212,6 +239,7 @@ type SetNodeState struct {
 	Node        NodeID
 	State       NodeState
 	Incarnation uint64 // NodeUp of another incarnation than the one known is refused
+	Seen        Index  // see Node; 0 where nothing new is known
 }
 
 // SetVoter records what the group's configuration says about a node's vote.
@@ -311,3 +339,4 @@ func (*ActivatePolicy) CommandType() CommandType { return TypePolicyActivate }
 func (*RollbackPolicy) CommandType() CommandType { return TypePolicyRollback }
 func (*RemoveNode) CommandType() CommandType     { return TypeNodeRemove }
 func (*NodeRoom) CommandType() CommandType       { return TypeNodeRoom }
+func (*Proven) CommandType() CommandType         { return TypeProven }

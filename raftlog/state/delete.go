@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/datanode/datanode/policies"
-	"github.com/datanode/datanode/wire"
 )
 
 // abandonExtent buries an extent whose create did not succeed, and ends what waited for the create:
@@ -89,27 +88,6 @@ func (s *State) settleDeletes(at moment, node NodeID) {
 	for _, id := range ids {
 		s.settleDelete(at, id)
 	}
-}
-
-// suspect takes a damaged replica out of the count. The last whole one stays: a read that fails is
-// better than none to try.
-func (s *State) suspect(c *Suspect) Result {
-	e := s.Extent(c.Extent)
-	if e == nil || e.State != ExtentSealed {
-		return refused(wire.CodePrecondition, "extent %d is not sealed", c.Extent)
-	}
-	r, ok := e.Replica(c.Node)
-	if !ok || r.State == ReplicaSuspect {
-		return Result{}
-	}
-	if e.Whole() == 1 {
-		return refused(wire.CodePrecondition, "node %s has the last replica of extent %d that is not known to be damaged", c.Node, c.Extent)
-	}
-	e = e.clone()
-	e.setReplica(c.Node, ReplicaSuspect)
-	e.Gen++
-	s.putExtent(e)
-	return Result{}
 }
 
 func formerNames(e *Extent) string {

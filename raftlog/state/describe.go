@@ -25,6 +25,9 @@ func (e *Extent) String() string {
 	if e.State == ExtentSealed {
 		fmt.Fprintf(&b, " length=%d sum=%08x", e.Length, e.Sum)
 	}
+	if e.Damaged {
+		fmt.Fprintf(&b, " damaged=[%d,%d)", e.DamagedFrom, e.DamagedTo)
+	}
 	if e.State != ExtentDeleted {
 		fmt.Fprintf(&b, " replicas=%s want=%d", list(e.Replicas), e.Want)
 	}
@@ -46,6 +49,12 @@ func (n *Node) String() string {
 	fmt.Fprintf(&b, "node %s %s %s incarnation=%d", n.ID, n.State, n.Mode, n.Incarnation)
 	if n.Voter {
 		b.WriteString(" voter")
+	}
+	if n.Seen != 0 {
+		fmt.Fprintf(&b, " seen=%d", n.Seen)
+	}
+	if n.Unproven {
+		b.WriteString(" unproven")
 	}
 	if n.Decommission != 0 {
 		fmt.Fprintf(&b, " decommission=%s", n.Decommission)

@@ -25,7 +25,7 @@ type ReplicaState uint8
 
 const (
 	ReplicaWhole   ReplicaState = 1 // holds every acknowledged byte
-	ReplicaSuspect ReplicaState = 2 // missed the seal, or was found damaged: neither read nor counted
+	ReplicaSuspect ReplicaState = 2 // missed the seal, or was found damaged: not counted, and read only where no other can be
 )
 
 func (s ReplicaState) String() string { return name([]string{"", "whole", "suspect"}, uint8(s)) }
@@ -76,6 +76,12 @@ type Extent struct {
 	Ops []OpID
 
 	CreatedMicros Micros
+
+	// Damaged tells that no replica is known to have all of a sealed extent: what is lost lies in [DamagedFrom,
+	// DamagedTo). Nothing is copied over its replicas, and none is given up, until one proves to be whole: see Proven.
+	// Without a whole replica Sum means nothing, and Length is how much is known to have been there.
+	Damaged                bool
+	DamagedFrom, DamagedTo uint64
 }
 
 func (e *Extent) clone() *Extent {
@@ -113,6 +119,12 @@ func (e *Extent) Written() bool { return e.State == ExtentOpen || e.State == Ext
 // Lacks tells whether it has fewer whole replicas than wanted, on whatever nodes. An open one may: it was made while
 // too few nodes took replicas.
 func (e *Extent) Lacks() bool { return e.Written() && e.Whole() < int(e.Want) }
+
+// doubted tells whether a replica is suspect.
+func (e *Extent) doubted() bool { return e.Whole() < len(e.Replicas) }
+
+// Fit tells whether an open extent can be appended to: every replica must be able to take it.
+func (e *Extent) Fit() bool { return e.State == ExtentOpen && !e.doubted() }
 
 // Birth tells this extent from another with the same number in a history of the cell that has parted from this
 // one: it follows from when, to the microsecond, the extent was created. Never 0.

@@ -58,6 +58,9 @@ func (s *State) finishDone(at moment, o *Op, c *Finish) Result {
 			return res
 		}
 		note = fmt.Sprintf("sealed at %d bytes", c.Length)
+		if c.Damaged {
+			note = fmt.Sprintf("damaged: no replica has all of the %d bytes, something from byte %d on is lost", c.Length, c.DamagedFrom)
+		}
 	case policies.KindRepair, policies.KindMove:
 		s.placeCopy(at, o)
 		note = "whole replica on " + string(o.Target)
@@ -93,30 +96,12 @@ func (s *State) emptied(id NodeID) Result {
 	return Result{}
 }
 
-// sealExtent fixes length and sum. Replicas that did not confirm them are suspect until repaired;
-// at least one must have, or there would be nothing to repair from.
-func (s *State) sealExtent(o *Op, c *Finish) Result {
-	confirmed := func(r Replica) bool { return slices.Contains(c.Confirmed, r.Node) }
-	e := s.Extent(o.Extent).clone()
-	if !slices.ContainsFunc(e.Replicas, confirmed) {
-		return refused(wire.CodeInvalid, "a seal of extent %d must be confirmed by one of its replicas, not by %v", e.ID, c.Confirmed)
-	}
-	e.State, e.Length, e.Sum = ExtentSealed, c.Length, c.Sum
-	e.Gen++
-	for i, r := range e.Replicas {
-		if !confirmed(r) {
-			e.Replicas[i].State = ReplicaSuspect
-		}
-	}
-	s.putExtent(e)
-	return Result{}
-}
-
 // placeCopy makes the target of a finished copy a whole replica, in place of another where the
 // start said so.
 func (s *State) placeCopy(at moment, o *Op) {
 	e := s.Extent(o.Extent).clone()
 	e.setReplica(o.Target, ReplicaWhole)
+	e.mended()
 	if o.Replaces != "" && o.Replaces != o.Target {
 		e.retire(at, o.Replaces)
 	}

@@ -40,8 +40,8 @@ func checkExtent(v *View, e *Extent, bad report) {
 	}
 	for _, r := range e.Replicas {
 		claim(r.Node)
-		if r.State == ReplicaSuspect && e.State != ExtentSealed {
-			bad("%s: suspect before its seal", e)
+		if r.State == ReplicaSuspect && e.State != ExtentSealed && e.State != ExtentOpen {
+			bad("%s: suspect before it can be written", e)
 		}
 	}
 	for _, f := range e.Former {
@@ -68,8 +68,10 @@ func checkExtent(v *View, e *Extent, bad report) {
 		bad("%s: operations out of order or too many", e)
 	case e.ID >= v.NextExtent:
 		bad("%s: the next extent is %d", e, v.NextExtent)
-	case e.State == ExtentSealed && e.Whole() == 0:
+	case e.State == ExtentSealed && e.Whole() == 0 && !e.Damaged:
 		bad("%s: no whole replica", e)
+	case e.Damaged && (e.State != ExtentSealed && e.State != ExtentDeleted || e.Whole() > 1):
+		bad("%s: damaged", e)
 	case e.State == ExtentDeleted && (len(e.Replicas) > 0 || len(e.Former)+len(e.Ops) == 0):
 		bad("%s: a tombstone has no replicas, and a reason to be kept", e)
 	case e.State != ExtentDeleted && len(e.Replicas) == 0:

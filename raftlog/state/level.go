@@ -39,8 +39,24 @@ func levelOf(c Command) Level {
 		if c.Key == keyDiskReserve || c.Key == keyMinReplicas {
 			return LevelProven
 		}
-	case *NodeRoom:
+	case *NodeRoom, *Proven:
 		return LevelProven
+	case *Suspect:
+		if c.Always {
+			return LevelProven
+		}
+	case *Finish:
+		if c.Damaged {
+			return LevelProven
+		}
+	case *Join:
+		if c.Seen != 0 || c.Unproven {
+			return LevelProven
+		}
+	case *SetNodeState:
+		if c.Seen != 0 {
+			return LevelProven
+		}
 	case *RemoveNode:
 		if c.Incarnation != 0 || c.Forced {
 			return LevelProven

@@ -18,6 +18,7 @@ func (s *State) join(at moment, c *Join) Result {
 		n.State, n.SinceMicros = NodeJoining, at.now
 	}
 	n.Addr, n.Incarnation, n.Voter, n.Level = c.Addr, c.Incarnation, c.Voter, c.Level
+	n.Seen, n.Unproven = max(n.Seen, c.Seen), n.Unproven || c.Unproven
 	s.nodes.Set(n.ID, n)
 	return Result{}
 }
@@ -31,11 +32,19 @@ func (s *State) setNodeState(at moment, c *SetNodeState) Result {
 		return refused(wire.CodeInvalid, "a node is joining, up or down, not %d", c.State)
 	case c.State == NodeUp && n.Incarnation != c.Incarnation:
 		return stale("node %s has restarted", c.Node)
-	case n.State == c.State:
+	case n.State == c.State && c.Seen <= n.Seen:
 		return Result{}
 	}
 	n = n.clone()
+	n.Seen = max(n.Seen, c.Seen)
+	if n.State == c.State {
+		s.nodes.Set(n.ID, n)
+		return Result{}
+	}
 	n.State, n.SinceMicros = c.State, at.now
+	if c.State == NodeUp {
+		n.Unproven = false // it has compared all that it holds, or it would not say that it is ready
+	}
 	s.nodes.Set(n.ID, n)
 	if c.State == NodeDown {
 		s.settleDeletes(at, n.ID)

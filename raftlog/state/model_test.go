@@ -253,7 +253,7 @@ func (m *model) command() state.Command {
 	case 23:
 		return &state.Cancel{Op: m.opIn(state.OpQueued, state.OpRunning, state.OpDone)}
 	case 24:
-		return &state.Suspect{Extent: m.extent(), Node: m.node()}
+		return m.doubt()
 	case 25:
 		return &state.Rescore{Op: m.opIn(state.OpQueued), Decision: state.Decision{Epoch: s.PolicyEpoch, Priority: rapid.Int32().Draw(m.T, "priority")}}
 	case 26, 27:
@@ -263,9 +263,18 @@ func (m *model) command() state.Command {
 		}
 		return n
 	case 28:
-		return &state.Join{Node: m.node(), Addr: "a", Incarnation: rapid.Uint64Range(1, 3).Draw(m.T, "incarnation")}
+		return &state.Join{Node: m.node(), Addr: "a", Incarnation: rapid.Uint64Range(1, 3).Draw(m.T, "incarnation"), Unproven: rapid.Bool().Draw(m.T, "unproven")}
 	}
 	return m.rare()
+}
+
+// doubt is a report about one replica.
+func (m *model) doubt() state.Command {
+	if rapid.Bool().Draw(m.T, "proves") {
+		length := rapid.Uint64Range(0, 3).Draw(m.T, "length")
+		return &state.Proven{Extent: m.extent(), Node: m.node(), Length: length, Floor: rapid.Uint64Range(0, 3).Draw(m.T, "floor")}
+	}
+	return &state.Suspect{Extent: m.extent(), Node: m.node(), Always: rapid.Bool().Draw(m.T, "always"), From: rapid.Uint64Range(0, 3).Draw(m.T, "from")}
 }
 
 func (m *model) rare() state.Command {

@@ -63,6 +63,9 @@ func (v *View) losesNothing(n *Node) Result {
 		case e.State != ExtentSealed:
 			res = refused(wire.CodePrecondition,
 				"extent %d on node %s is %s; the cell seals it while the node is down, after which the node can be removed", e.ID, n.ID, e.State)
+		case e.Damaged:
+			res = refused(wire.CodePrecondition,
+				"extent %d is damaged, and node %s may have bytes of it that no other has; bring the node back, or give the extent up by deleting it", e.ID, n.ID)
 		case mine.State == ReplicaWhole && e.Whole() == 1, len(e.Replicas) == 1:
 			res = refused(wire.CodePrecondition,
 				"node %s has the only whole replica of extent %d; bring the node back, or give the extent up by deleting it", n.ID, e.ID)

@@ -74,6 +74,9 @@ func (s *State) checkCopy(o *Op, c *Start) Result {
 	if e == nil || e.State != ExtentSealed {
 		return stale("extent %d is not sealed", o.Extent)
 	}
+	if e.Damaged {
+		return stale("extent %d is damaged: nothing is copied over what its replicas hold", o.Extent)
+	}
 	if r, ok := e.Replica(c.Source); !ok || r.State != ReplicaWhole {
 		return stale("node %s has no whole replica of extent %d", c.Source, o.Extent)
 	}

@@ -103,7 +103,7 @@ func (v *View) CountReplicas(node NodeID) int {
 func (v *View) Live(e *Extent) int {
 	n := 0
 	for _, r := range e.Replicas {
-		if node := v.Node(r.Node); r.State == ReplicaWhole && node != nil && node.State == NodeUp {
+		if node := v.Node(r.Node); r.State == ReplicaWhole && node != nil && node.State == NodeUp && !node.Unproven {
 			n++
 		}
 	}

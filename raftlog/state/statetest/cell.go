@@ -2,12 +2,13 @@
 // on it can be read. Each line is one entry of the log:
 //
 //	join n1 n2 n3 [voter]               nodes join and are up        set KEY VALUE
-//	down n1 | up n1 | remove n1                                      session
+//	down n1 [seen=9] | up n1 | remove n1                             session
 //	create on=n1,n2,n3 [want=3]         admits; see admit.go         load D [key=value] | activate [D] | rollback
 //	start 7 [executor=] [source= target= replaces=]                  clock 10s
-//	finish 7 done|retry|fail [fence=] [detail=] [length= sum= confirmed=n1,n2]
+//	finish 7 done|retry|fail [fence=] [detail=] [length= sum= confirmed=n1,n2 | damaged length= from=]
 //	room n1 free=5 total=100 [refuses=WHY]
-//	cancel 7 | rescore 7 priority=5 | gone 1 n2 [since=] | suspect 1 n2
+//	cancel 7 | rescore 7 priority=5 | gone 1 n2 [since=] | suspect 1 n2 [always] [from=]
+//	proven 1 n2 length= sum= [floor=]
 //
 // An operation is named by its ID, or by a kind, which means the newest operation of that kind.
 //
@@ -106,11 +107,12 @@ func (c *Cell) commands(l *line) ([]state.Command, error) {
 func (l *line) joins() (cmds []state.Command) {
 	incarnation := l.number("incarnation", 1)
 	for _, name := range l.args {
-		if name == "voter" {
+		if name == "voter" || name == "unproven" || name == "joining" {
 			continue
 		}
 		id := state.NodeID(name)
-		cmds = append(cmds, &state.Join{Node: id, Addr: name + ":7400", Incarnation: incarnation, Voter: l.has("voter")})
+		cmds = append(cmds, &state.Join{Node: id, Addr: name + ":7400", Incarnation: incarnation, Voter: l.has("voter"),
+			Seen: state.Index(l.number("seen", 0)), Unproven: l.has("unproven"), Level: state.Level(l.number("level", 0))})
 		if !l.has("joining") {
 			cmds = append(cmds, &state.SetNodeState{Node: id, State: state.NodeUp, Incarnation: incarnation})
 		}
@@ -124,7 +126,7 @@ func (c *Cell) other(l *line) state.Command {
 	case "genesis":
 		return &state.Genesis{Cell: l.arg(0)}
 	case "down":
-		return &state.SetNodeState{Node: node, State: state.NodeDown}
+		return &state.SetNodeState{Node: node, State: state.NodeDown, Seen: state.Index(l.number("seen", 0))}
 	case "up":
 		return &state.SetNodeState{Node: node, State: state.NodeUp, Incarnation: l.number("incarnation", 1)}
 	case "voter":
@@ -146,7 +148,10 @@ func (c *Cell) other(l *line) state.Command {
 	case "gone":
 		return c.gone(l)
 	case "suspect":
-		return &state.Suspect{Extent: l.extent(), Node: state.NodeID(l.arg(1))}
+		return &state.Suspect{Extent: l.extent(), Node: state.NodeID(l.arg(1)), Always: l.has("always"), From: l.number("from", 0)}
+	case "proven":
+		return &state.Proven{Extent: l.extent(), Node: state.NodeID(l.arg(1)), Length: l.number("length", 0),
+			Sum: uint32(l.number("sum", 0)), Floor: l.number("floor", 0)}
 	}
 	return c.onOp(l)
 }
@@ -193,6 +198,7 @@ func (c *Cell) finish(l *line) state.Command {
 	f := &state.Finish{
 		Op: l.op(), Outcome: outcomes[l.arg(1)], Detail: l.keys["detail"],
 		Length: l.number("length", 0), Sum: uint32(l.number("sum", 0)), Confirmed: l.nodes("confirmed"),
+		Damaged: l.has("damaged"), DamagedFrom: l.number("from", 0),
 	}
 	if o := c.State.Op(f.Op); o != nil {
 		f.Fence = o.Fence
