@@ -273,7 +273,7 @@ func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, 
 		admit.Replicas = append(admit.Replicas, state.NodeID(id))
 	}
 	if len(admit.Replicas) == 0 {
-		admit.Replicas = place(view, int(admit.Want), state.NodeID(s.Primary), placed)
+		admit.Replicas = place(view, int(admit.Want), state.NodeID(s.Primary), placed, s.Avoid, view.Settings.Least(admit.Want))
 	}
 	if least := view.Settings.Least(admit.Want); len(admit.Replicas) < least {
 		return wire.Errorf(wire.OpSubmit, wire.CodeUnavailable,
@@ -289,15 +289,23 @@ func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, 
 	return nil
 }
 
-// place prefers the primary, then the nodes that hold the fewest replicas.
-func place(view *state.View, want int, primary state.NodeID, placed map[state.NodeID]int) []state.NodeID {
-	var ids []state.NodeID
+// place prefers the primary, then the nodes that hold the fewest replicas. Nodes to avoid are left out while the
+// others are enough for a create to be admitted: with one replica less, which a repair adds later, a put goes on.
+func place(view *state.View, want int, primary state.NodeID, placed map[state.NodeID]int, avoid []string, least int) []state.NodeID {
+	var ids, avoided []state.NodeID
 	view.Nodes(func(node *state.Node) bool {
-		if node.Takes() {
+		switch {
+		case !node.Takes():
+		case node.ID != primary && slices.Contains(avoid, string(node.ID)):
+			avoided = append(avoided, node.ID)
+		default:
 			ids = append(ids, node.ID)
 		}
 		return true
 	})
+	if len(ids) < least {
+		ids = append(ids, avoided...)
+	}
 	load := func(id state.NodeID) int {
 		if id == primary {
 			return -1

@@ -274,7 +274,14 @@ func (n *Node) createOnce(ctx context.Context, class string) (e *state.Extent, f
 	if self := n.log.View().Node(n.id); self == nil || !self.Takes() {
 		return nil, false, notHere
 	}
-	res, err := n.own.submit(ctx, wire.Submission{Kind: policies.KindCreate.String(), Class: class, Primary: string(n.id)})
+	if err := n.cutOff(); err != nil {
+		return nil, false, err
+	}
+	want := wire.Submission{Kind: policies.KindCreate.String(), Class: class, Primary: string(n.id)}
+	for _, id := range n.others.shunned() {
+		want.Avoid = append(want.Avoid, string(id))
+	}
+	res, err := n.own.submit(ctx, want)
 	if err != nil {
 		return nil, false, err
 	}

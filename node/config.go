@@ -88,6 +88,8 @@ type timing struct {
 	downAfter  time.Duration // silence after which the leader calls a node down
 	tick       time.Duration // how often loops look even when nothing has changed
 	stepLimit  time.Duration // one step of an executor, one append to a replica
+	silence    time.Duration // on a connection to a node, after which it counts as broken; downAfter is longer
+	lagLimit   time.Duration // how long a step waits for this node to apply the entry that lets it begin
 	dialLimit  time.Duration
 	firstByte  time.Duration // from accept until it is known who is there and what follows
 	drainLimit time.Duration
@@ -98,9 +100,10 @@ type timing struct {
 
 func (c Config) timing() timing {
 	t := timing{
-		heartbeat: time.Second, downAfter: 6 * time.Second, tick: time.Second,
-		stepLimit: 30 * time.Second, dialLimit: 3 * time.Second, firstByte: 5 * time.Second,
-		drainLimit: 10 * time.Second, createPatience: 12 * time.Second,
+		heartbeat: 500 * time.Millisecond, downAfter: 4 * time.Second, tick: time.Second,
+		stepLimit: 30 * time.Second, silence: 2500 * time.Millisecond, lagLimit: 2 * time.Second,
+		dialLimit: 2 * time.Second, firstByte: 5 * time.Second, drainLimit: 10 * time.Second,
+		createPatience: 12 * time.Second,
 	}
 	if c.Fast {
 		t.heartbeat, t.downAfter, t.tick = 200*time.Millisecond, 3*time.Second, 100*time.Millisecond

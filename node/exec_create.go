@@ -30,17 +30,6 @@ func (n *Node) onReplicas(e *state.Extent, f func(node state.NodeID) error) map[
 	return errs
 }
 
-// step calls another node for one step of an operation, under its fence.
-func (n *Node) step(ctx context.Context, to state.NodeID, req mux.Request) (mux.Reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, n.time.stepLimit)
-	defer cancel()
-	conn, err := n.toNode(ctx, to)
-	if err != nil {
-		return mux.Reply{}, err
-	}
-	return conn.Call(ctx, req)
-}
-
 // executeCreate makes an empty durable file on every replica. If one cannot, the create fails at
 // once: a create elsewhere is cheaper than waiting for a node.
 func (n *Node) executeCreate(ctx context.Context, o *state.Op) (*state.Finish, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -18,6 +19,10 @@ func (n *Node) heartbeats(ctx context.Context) {
 	said := ""
 	for {
 		err := n.beatOnce(ctx)
+		if err == nil {
+			now := n.now()
+			n.beaten.Store(&now)
+		}
 		if refused := (*refusedError)(nil); errors.As(err, &refused) {
 			n.fail(err)
 			return
@@ -36,6 +41,24 @@ func (n *Node) heartbeats(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// cutOffAfter is how long a node waits for a leader to answer it before it sends its clients elsewhere. A leader that
+// is lost is replaced in less, and then waiting is right, since nobody else has one either.
+const cutOffAfter = 8 * time.Second
+
+// cutOff says that the leader has not answered this node for so long that it has called it down by now. Such a node
+// must not keep its clients waiting: others may reach the leader.
+func (n *Node) cutOff() error {
+	at := n.beaten.Load()
+	if at == nil || n.log.IsLeader() {
+		return nil
+	}
+	silent := n.now().Sub(*at)
+	if silent <= cutOffAfter {
+		return nil
+	}
+	return wire.Errorf(0, wire.CodeUnavailable, "%s has had no answer of the cell's leader for %s; ask another node", n.id, silent.Round(time.Second))
 }
 
 func (n *Node) beatOnce(ctx context.Context) error {

@@ -136,6 +136,7 @@ func (l *listener) sort(nc net.Conn) {
 	if !l.census.greeted(nc) {
 		return
 	}
+	watchLine(nc)
 	stream := l.newStream(greeted, nc, who, theirs.node)
 	select {
 	case l.raft <- stream:

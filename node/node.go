@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/internal/vfs"
@@ -44,6 +45,7 @@ type Node struct {
 	own         *ownSession
 	report      *reporter
 	watch       *watch
+	others      *reach
 	appends     *appenders
 	inbound     *inbound
 	stock       *stock
@@ -62,8 +64,9 @@ type Node struct {
 
 	stepsRefused map[wire.OpType]*atomic.Uint64 // by step; the keys never change
 
-	ready    atomic.Bool   // has caught up with the log since it started
-	readyCh  chan struct{} // closed when ready
+	beaten   atomic.Pointer[time.Time] // when the leader last took a heartbeat of this node; nil: never
+	ready    atomic.Bool               // has caught up with the log since it started
+	readyCh  chan struct{}             // closed when ready
 	draining atomic.Bool
 	drainCh  chan struct{}   // closed when draining begins: calls that only wait end then
 	ctx      context.Context // ends when the node stops; handed to its goroutines
@@ -151,6 +154,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.own = &ownSession{n: n}
 	n.report = newReporter(n)
 	n.watch = newWatch(n)
+	n.others = newReach(n)
 	n.appends = newAppenders(n)
 	return n
 }
@@ -200,14 +204,16 @@ func (n *Node) run() {
 	}
 }
 
-// watchLog stops the node when its log can no longer be trusted, and learns the cell from it.
+// watchLog stops the node when its log can no longer be trusted, and learns from it the cell, and who is down.
 func (n *Node) watchLog(ctx context.Context) {
 	for {
 		changed := n.log.Changed()
-		if err := n.learnCell(n.log.View().Cell); err != nil {
+		view := n.log.View()
+		if err := n.learnCell(view.Cell); err != nil {
 			n.fail(err)
 			return
 		}
+		n.others.look(view)
 		select {
 		case <-ctx.Done():
 			return
@@ -269,7 +275,7 @@ func (n *Node) muxHello() wire.Hello {
 
 func (n *Node) peerConfig() mux.Config {
 	return mux.Config{
-		Hello: n.muxHello(), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch,
+		Hello: n.muxHello(), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch, Silence: n.time.silence,
 		// Answers that are passed on wait for those who asked. With the usual window, eight slow readers would
 		// use up the session of all others; with this one memory is what bounds them.
 		SessionWindowBytes: passedOnWindow, Share: n.passedOn.NewShare(),

@@ -33,6 +33,9 @@ func (o *ownSession) submit(ctx context.Context, s wire.Submission) (wire.Submit
 		default:
 			return res, err
 		}
+		if o.n.cutOff() != nil {
+			return res, err // somebody else may reach the leader
+		}
 		select {
 		case <-o.n.after(reportPause):
 		case <-ctx.Done():

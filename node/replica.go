@@ -16,6 +16,18 @@ import (
 // readPiece is how much is read, checked and sent at once.
 const readPiece = 256 << 10
 
+// applied waits until this node has applied the entry that the caller's step builds on. A node that follows the
+// log from far behind, or not at all because the leader does not hear it, says so soon: the step is better done
+// elsewhere.
+func (n *Node) applied(ctx context.Context, c *mux.ServerCall) error {
+	limited, cancel := context.WithTimeout(ctx, n.time.lagLimit)
+	defer cancel()
+	if err := n.log.WaitApplied(limited, state.Index(c.MinIndex())); err != nil {
+		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s has not applied entry %d yet, but %d", n.id, c.MinIndex(), n.log.AppliedIndex())
+	}
+	return nil
+}
+
 // serveReplicaCreate makes an empty file for the node that carries out the create.
 func (n *Node) serveReplicaCreate(ctx context.Context, c *mux.ServerCall, req wire.ReplicaCreate) error {
 	o, err := n.allow(ctx, c, step{op: req.Op, extent: req.Extent, kinds: []policies.Kind{policies.KindCreate}})
@@ -35,7 +47,7 @@ func (n *Node) serveReplicaCreate(ctx context.Context, c *mux.ServerCall, req wi
 // serveReplicaAppend makes bytes of the primary durable here. Only the primary of an open extent,
 // under the extent's epoch, may append; a seal has raised the store's fence above that epoch.
 func (n *Node) serveReplicaAppend(ctx context.Context, c *mux.ServerCall, req wire.ReplicaAppend) error {
-	if err := n.log.WaitApplied(ctx, state.Index(c.MinIndex())); err != nil {
+	if err := n.applied(ctx, c); err != nil {
 		return err
 	}
 	e := n.log.View().Extent(state.ExtentID(req.Extent))

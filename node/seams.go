@@ -11,7 +11,11 @@ type dialer func(ctx context.Context, addr string) (net.Conn, error)
 
 func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
 	var d net.Dialer
-	return d.DialContext(ctx, "tcp", addr)
+	nc, err := d.DialContext(ctx, "tcp", addr)
+	if err == nil {
+		watchLine(nc)
+	}
+	return nc, err
 }
 
 // now is the node's wall clock. It decides nothing but delays: the cell's time is the leader's, in

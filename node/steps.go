@@ -27,8 +27,8 @@ type step struct {
 // the start, then makes sure that the operation runs under this very fence, and that the step is one of it: that
 // it is of such a kind, about this extent, carried out by who asks, and has a part for this node.
 func (n *Node) allow(ctx context.Context, c *mux.ServerCall, s step) (*state.Op, error) {
-	if err := n.log.WaitApplied(ctx, state.Index(c.MinIndex())); err != nil {
-		return nil, wire.Errorf(c.Op(), wire.CodeUnavailable, "%s has not applied entry %d yet", n.id, c.MinIndex())
+	if err := n.applied(ctx, c); err != nil {
+		return nil, err
 	}
 	view := n.log.View()
 	if why := n.notOf(view, c, s); why != "" {

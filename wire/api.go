@@ -71,6 +71,7 @@ type Submission struct {
 	Want     uint8    // of a create; 0: the cell's setting
 	Replicas []string // of a create; empty lets the cell choose
 	Primary  string   // of a create without Replicas: preferred primary
+	Avoid    []string // of a create without Replicas: nodes that have just failed the caller; used only if there are too few others
 }
 
 // SubmitRequest asks for operations. They are decided together, and each succeeds or fails alone.

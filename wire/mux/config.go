@@ -30,6 +30,9 @@ type Config struct {
 	HelloTimeout time.Duration // 0: 5 s
 	PingEvery    time.Duration // 0: 5 s; negative: never
 	PingTimeout  time.Duration // 0: 15 s; a peer that takes longer to answer is dead
+	// Silence is how long nothing at all may arrive on a connection between two nodes; 0: however long. Pings
+	// are sent often enough within it. Both sides should have the same.
+	Silence time.Duration
 
 	MaxInFlight        int // calls at once; 0: 4096. The peer learns it and keeps to it.
 	MaxFrameBytes      int // largest frame accepted; 0: wire.DefaultMaxFrameBytes

@@ -36,6 +36,7 @@ type Conn struct {
 	limits limits
 
 	rd   *bufio.Reader // reader goroutine
+	ears *hearing      // what rd reads from
 	done chan struct{} // closed once err is set
 	wg   sync.WaitGroup
 	work chan *ServerCall // to idle handler goroutines
@@ -61,6 +62,7 @@ type Conn struct {
 	peerDraining bool
 	idle         chan struct{} // closed when drained; made by Drain
 	ping         pinger
+	silence      silence
 
 	// Dialing side.
 	calls    map[uint64]*call // sent, final frame not yet here
@@ -102,12 +104,13 @@ func start(ctx context.Context, nc net.Conn, cfg Config, dialed bool) (*Conn, er
 	cfg = cfg.withDefaults()
 	c := &Conn{
 		nc: nc, cfg: cfg, dialed: dialed, since: cfg.Clock.Now(),
-		rd:    bufio.NewReaderSize(nc, readBufferBytes),
+		ears:  &hearing{Conn: nc},
 		done:  make(chan struct{}),
 		work:  make(chan *ServerCall),
 		calls: make(map[uint64]*call), served: make(map[uint64]*ServerCall),
 		account: account{share: cfg.Share},
 	}
+	c.rd = bufio.NewReaderSize(c.ears, readBufferBytes)
 	c.patience.start(c.since)
 	if dialed {
 		c.lastID = rand.Uint64N(maxFirstID)
@@ -123,10 +126,11 @@ func start(ctx context.Context, nc net.Conn, cfg Config, dialed bool) (*Conn, er
 	go c.readLoop()
 	go c.writeLoop()
 	c.startPings()
+	c.startListening()
 	return c, nil
 }
 
-// settle derives limits and first credit from the hellos.
+// settle derives limits, the time between pings and first credit from the hellos.
 func (c *Conn) settle() {
 	window := int(min(c.peer.WindowBytes, c.peer.SessionWindowBytes))
 	c.limits = limits{
@@ -134,6 +138,9 @@ func (c *Conn) settle() {
 		frameBytes: c.agreed.MaxFrameBytes,
 		offsets:    c.agreed.Features&wire.FeatureChunkOffset != 0,
 		chunkBytes: min(wire.MaxChunkBytes, c.agreed.MaxFrameBytes-wire.FrameOverhead, window/2-wire.ChunkCost),
+	}
+	if c.betweenNodes() {
+		c.cfg.PingEvery = min(c.cfg.PingEvery, c.cfg.Silence/pingsWithinSilence)
 	}
 	for i := range c.sessions {
 		c.sessions[i].credit = int(c.peer.SessionWindowBytes)
@@ -173,6 +180,7 @@ func (c *Conn) fail(cause error) {
 	c.failCallsLocked(cause)
 	c.cancelServedLocked(cause)
 	c.ping.stopLocked()
+	c.silence.stopLocked()
 	if c.idle != nil {
 		close(c.idle)
 		c.idle = nil
