@@ -1,11 +1,15 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 
+	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -276,9 +280,13 @@ func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, 
 		admit.Replicas = place(view, int(admit.Want), state.NodeID(s.Primary), placed, s.Avoid, view.Settings.Least(admit.Want))
 	}
 	if least := view.Settings.Least(admit.Want); len(admit.Replicas) < least {
-		return wire.Errorf(wire.OpSubmit, wire.CodeUnavailable,
-			"%d nodes take new extents now, and an extent of %d replicas must be on %d at least (min-replicas); see node ls",
-			len(admit.Replicas), admit.Want, least)
+		code, why := wire.CodeUnavailable, "see node ls"
+		if full := noRoom(view); full != "" {
+			code, why = wire.CodeNoSpace, full
+		}
+		return wire.Errorf(wire.OpSubmit, code,
+			"%d nodes take new extents now, and an extent of %d replicas must be on %d at least (min-replicas); %s",
+			len(admit.Replicas), admit.Want, least, why)
 	}
 	if s.Want == 0 && len(s.Replicas) > 0 {
 		admit.Want = uint8(min(len(s.Replicas), math.MaxUint8)) // more than the state allows, which refuses it
@@ -289,7 +297,19 @@ func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, 
 	return nil
 }
 
-// place prefers the primary, then the nodes that hold the fewest replicas. Nodes to avoid are left out while the
+// noRoom says why nodes that are up take no replicas, empty when there are none such.
+func noRoom(view *state.View) string {
+	var all []string
+	view.Nodes(func(node *state.Node) bool {
+		if node.State == state.NodeUp && node.Mode == state.ModeActive && node.Refuses != "" {
+			all = append(all, fmt.Sprintf("%s takes none: %s", node.ID, node.Refuses))
+		}
+		return true
+	})
+	return strings.Join(all, "; ")
+}
+
+// place prefers the primary, then the nodes whose disks are emptier, then those that hold the fewest replicas. Nodes to avoid are left out while the
 // others are enough for a create to be admitted: with one replica less, which a repair adds later, a put goes on.
 func place(view *state.View, want int, primary state.NodeID, placed map[state.NodeID]int, avoid []string, least int) []state.NodeID {
 	var ids, avoided []state.NodeID
@@ -312,7 +332,13 @@ func place(view *state.View, want int, primary state.NodeID, placed map[state.No
 		}
 		return view.CountReplicas(id) + placed[id]
 	}
-	slices.SortStableFunc(ids, func(a, b state.NodeID) int { return load(a) - load(b) })
+	full := schedule.Fullness(view)
+	slices.SortStableFunc(ids, func(a, b state.NodeID) int {
+		if a == primary || b == primary {
+			return load(a) - load(b)
+		}
+		return cmp.Or(full(a)-full(b), load(a)-load(b))
+	})
 	return ids[:min(want, len(ids))]
 }
 

@@ -79,7 +79,7 @@ func describeNode(view *state.View, node *state.Node, leader state.NodeID) wire.
 	out := wire.Node{
 		ID: string(node.ID), Addr: node.Addr, State: node.State.String(), Mode: node.Mode.String(), Voter: node.Voter,
 		Leader: node.ID == leader, Replicas: view.CountReplicas(node.ID), Incarnation: node.Incarnation, Since: int64(node.SinceMicros),
-		SafeRemove: node.Mode == state.ModeDecommissioned,
+		SafeRemove: node.Mode == state.ModeDecommissioned, Free: node.Free, Total: node.Total, Refuses: node.Refuses,
 	}
 	view.DropsOn(node.ID, func(*state.Extent) bool { out.Dropping++; return true })
 	if node.Mode == state.ModeDecommissioning {
@@ -113,12 +113,13 @@ func decommissionBlocked(view *state.View, node *state.Node) string {
 func (n *Node) serveStatus(ctx context.Context, c *mux.ServerCall) error {
 	view := n.log.View()
 	leader, _ := n.log.Leader()
-	counts, chain := view.Counts(), n.log.Chain()
+	counts, chain, disk := view.Counts(), n.log.Chain(), n.disk()
 	out := wire.Status{
 		Cell: view.Cell, Node: string(n.id), Leader: string(leader), Term: n.log.Term(), Applied: uint64(n.log.AppliedIndex()),
 		Commit: uint64(n.log.CommitIndex()), Chain: fmt.Sprintf("%x", chain.Hash), Ready: n.ready.Load(),
 		Extents: counts.Extents, Replicas: counts.Replicas, Nodes: counts.Nodes, Queued: counts.Queued, Running: counts.Running,
 		Dropping: counts.Drops, Policy: policyName(view, view.Active), Digest: view.Active, Epoch: view.PolicyEpoch, Version: n.cfg.Version,
+		Refuses: disk.refuses, Free: disk.free, Total: disk.total,
 	}
 	view.Nodes(func(node *state.Node) bool {
 		if node.State == state.NodeUp {

@@ -223,6 +223,9 @@ func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint6
 	// extent for everybody else.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.time.stepLimit)
 	defer cancel()
+	if err := n.room.take(wire.OpAppend, n.id, len(p)); err != nil {
+		return 0, err // nothing was written: the extent is as sound as it was
+	}
 	epoch := ap.extent.Epoch
 	errs := n.onReplicas(ap.extent, func(node state.NodeID) error {
 		if node == n.id {

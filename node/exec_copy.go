@@ -20,6 +20,9 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 	if e == nil || e.State != state.ExtentSealed {
 		return nil, fmt.Errorf("extent %d is not sealed", o.Extent)
 	}
+	if err := n.room.take(wire.OpReplicaRead, n.id, 0); err != nil {
+		return nil, err
+	}
 	stage, err := n.store.Stage(extent.ID(e.ID), extent.Fence(o.Fence), extent.Birth(e.Birth()))
 	if err != nil {
 		return nil, err
@@ -32,6 +35,9 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 	}
 	if err := n.fill(ctx, o, e, stage); err != nil {
 		n.suspectSource(o, err)
+		if wire.CodeOf(err) == wire.CodeNoSpace || extent.CodeOf(err) == extent.CodeNoSpace {
+			err = errors.Join(err, stage.Discard()) // another node is to have it, and this one needs the room
+		}
 		return nil, err
 	}
 	if !runningUnder(n.log.View(), o.ID, o.Fence) {
@@ -74,6 +80,9 @@ func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *ex
 		}
 		if stage.Len()+uint64(len(p)) > e.Length {
 			return fmt.Errorf("%s sent more of extent %d than its %d bytes", o.Source, e.ID, e.Length)
+		}
+		if err := n.room.take(wire.OpReplicaRead, n.id, len(p)); err != nil {
+			return err
 		}
 		if err := stage.Append(p); err != nil {
 			return err

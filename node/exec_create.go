@@ -39,6 +39,9 @@ func (n *Node) executeCreate(ctx context.Context, o *state.Op) (*state.Finish, e
 	}
 	errs := n.onReplicas(e, func(node state.NodeID) error {
 		if node == n.id {
+			if err := n.room.take(wire.OpReplicaCreate, n.id, 0); err != nil {
+				return err
+			}
 			return n.store.Create(extent.ID(e.ID), extent.Fence(o.Fence), extent.Birth(e.Birth()))
 		}
 		_, err := n.step(ctx, node, mux.Request{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/datanode/datanode/node/extent"
@@ -186,13 +187,10 @@ const dropsAtOnce = 256
 // dropFiles removes the files that must go, and confirms each once that is durable.
 func (x *executor) dropFiles(ctx context.Context) {
 	defer x.wg.Done()
+	said := confirmations{}
 	for ctx.Err() == nil {
 		changed := x.n.log.Changed()
-		dropped := 0
-		if x.n.ready.Load() {
-			dropped = x.dropBatch(ctx, x.n.log.View())
-		}
-		if dropped > 0 {
+		if x.n.ready.Load() && x.dropBatch(ctx, x.n.log.View(), said) {
 			continue
 		}
 		select {
@@ -203,12 +201,35 @@ func (x *executor) dropFiles(ctx context.Context) {
 	}
 }
 
-// dropBatch drops what the view names, up to dropsAtOnce, and answers how many were confirmed.
-func (x *executor) dropBatch(ctx context.Context, view *state.View) int {
+// confirmations are the drops that the log has been told of, and the entries that carry that. While such an entry is not
+// applied here, which takes long on a node that is behind, the state goes on naming the file.
+type confirmations map[state.Gone]state.Index
+
+// told tells whether the drop is confirmed by an entry that view has not come to. It forgets those that view has.
+func (c confirmations) told(view *state.View, g *state.Gone) bool {
+	index, ok := c[*g]
+	if ok && view.Applied >= index {
+		delete(c, *g) // applied, and the file is still named: it is to be said again
+		return false
+	}
+	return ok
+}
+
+// forget drops what view has come to.
+func (c confirmations) forget(view *state.View) {
+	maps.DeleteFunc(c, func(_ state.Gone, index state.Index) bool { return view.Applied >= index })
+}
+
+// dropBatch drops what the view names and the log was not told of yet, up to dropsAtOnce. It tells whether there may be
+// more to do at once.
+func (x *executor) dropBatch(ctx context.Context, view *state.View, said confirmations) (more bool) {
+	said.forget(view)
 	var drops []*state.Gone
 	view.DropsOn(x.n.id, func(e *state.Extent) bool {
 		since, _ := e.FormerSince(x.n.id)
-		drops = append(drops, &state.Gone{Extent: e.ID, Node: x.n.id, Since: since})
+		if g := (&state.Gone{Extent: e.ID, Node: x.n.id, Since: since}); !said.told(view, g) {
+			drops = append(drops, g)
+		}
 		return len(drops) < dropsAtOnce
 	})
 	var confirmed []*state.Gone
@@ -221,18 +242,25 @@ func (x *executor) dropBatch(ctx context.Context, view *state.View) int {
 		}
 		confirmed = append(confirmed, g)
 	}
+	answers := make([]proposed, len(confirmed))
 	var wg sync.WaitGroup
-	for _, g := range confirmed {
+	for i, g := range confirmed {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			if _, err := x.n.report.propose(ctx, g); err != nil && ctx.Err() == nil {
-				x.n.logger.Warn("drop not confirmed yet", "extent", uint64(g.Extent), "error", err)
-			}
+			answers[i] = x.n.report.proposeAt(ctx, g)
 		}()
 	}
 	wg.Wait()
-	return len(confirmed)
+	for i, g := range confirmed {
+		switch err := answers[i].err; {
+		case err == nil:
+			said[*g], more = answers[i].index, true
+		case ctx.Err() == nil:
+			x.n.logger.Warn("drop not confirmed yet", "extent", uint64(g.Extent), "error", err)
+		}
+	}
+	return more
 }
 
 // drop waits for work on the extent to end, fences off what might still come, and removes the file.

@@ -18,6 +18,7 @@ import (
 func (n *Node) heartbeats(ctx context.Context) {
 	said := ""
 	for {
+		news := n.room.disk().changed
 		err := n.beatOnce(ctx)
 		if err == nil {
 			now := n.now()
@@ -37,6 +38,7 @@ func (n *Node) heartbeats(ctx context.Context) {
 		}
 		select {
 		case <-n.after(n.time.heartbeat):
+		case <-news: // the sooner the leader knows, the fewer replicas are given to a full disk
 		case <-ctx.Done():
 			return
 		}
@@ -86,11 +88,12 @@ func (n *Node) beatLeader(ctx context.Context) (wire.HeartbeatReply, error) {
 }
 
 func (n *Node) beat() *wire.Heartbeat {
+	disk := n.disk()
 	return &wire.Heartbeat{
 		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(n.log.AppliedIndex()),
 		// A node that drains stays ready: called down, the extents that its last calls write to would be sealed.
 		Ready: n.ready.Load() && n.store.Failed() == nil, Running: n.exec.leases(), Compiled: n.policies.digests(),
-		Level: uint8(state.LevelNow),
+		Level: uint8(state.LevelNow), Free: disk.free, Total: disk.total, Refuses: disk.refuses,
 	}
 }
 

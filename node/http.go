@@ -69,6 +69,8 @@ type check struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail,omitempty"`
+	// Advisory: the node is ready also when it is not OK.
+	Advisory bool `json:"advisory,omitempty"`
 }
 
 func (n *Node) checks(ctx context.Context) []check {
@@ -92,7 +94,18 @@ func (n *Node) checks(ctx context.Context) []check {
 		say("caught-up", caughtUp),
 		say("store", n.store.Failed()),
 		say("log", n.log.Err()),
+		n.roomCheck(),
 	}
+}
+
+// roomCheck says why this node takes nothing more. It does not make the node unready: one whose disk is full reads and
+// deletes as before.
+func (n *Node) roomCheck() check {
+	c := check{Name: "room", OK: true, Advisory: true}
+	if why := n.room.disk().refuses; why != "" {
+		c.OK, c.Detail = false, "takes no replicas and no appends: "+why
+	}
+	return c
 }
 
 // serveReady answers 200 when a leader is known, a consistent read works and the node serves;
@@ -103,7 +116,7 @@ func (n *Node) serveReady(w http.ResponseWriter, r *http.Request) {
 	checks := n.checks(ctx)
 	status := http.StatusOK
 	for _, c := range checks {
-		if !c.OK {
+		if !c.OK && !c.Advisory {
 			status = http.StatusServiceUnavailable
 		}
 	}

@@ -32,6 +32,10 @@ func newCollector(n *Node) *collector {
 		"datanode_drops_pending":      "Files that must go and are not confirmed gone.",
 		"datanode_extents_lacking":    "Sealed extents with fewer whole live replicas than wanted.",
 		"datanode_policy_epoch":       "Rises with every change of the active policy.",
+		"datanode_disk_free_bytes":    "Bytes that extents may still take on this node's disk, its reserve left out; 0 where nobody can tell.",
+		"datanode_disk_total_bytes":   "Bytes of this node's disk; 0 where nobody can tell.",
+		"datanode_disk_reserve_bytes": "Bytes of it that are kept for the log and for deletes, as far as they are not in use.",
+		"datanode_node_refuses":       "1 while this node takes no replicas and no appends, for want of room or because its store has failed.",
 		"datanode_store_failed":       "1 once a sync has failed: the node does not serve this disk any more.",
 	} {
 		c.descs[name] = prometheus.NewDesc(name, help, nil, nil)
@@ -69,6 +73,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("datanode_extents_lacking", float64(lacking(view)))
 	gauge("datanode_policy_epoch", float64(view.PolicyEpoch))
 	gauge("datanode_store_failed", oneIf(n.store.Failed() != nil))
+	disk := n.disk()
+	gauge("datanode_disk_free_bytes", float64(disk.free))
+	gauge("datanode_disk_total_bytes", float64(disk.total))
+	gauge("datanode_disk_reserve_bytes", float64(disk.reserve))
+	gauge("datanode_node_refuses", oneIf(disk.refuses != ""))
 	for kind, count := range n.mismatches {
 		ch <- prometheus.MustNewConstMetric(c.mismatch, prometheus.CounterValue, float64(count.Load()), kind.String())
 	}

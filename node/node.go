@@ -36,6 +36,7 @@ type Node struct {
 	log         *raftlog.Group
 	group       atomic.Pointer[raftlog.Group] // log, for what raft calls while it is opened
 	store       *extent.Store
+	room        *room
 	peers       *peers
 	secure      *security // nil: plaintext
 	policies    *registry
@@ -162,8 +163,11 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 // open opens what is on disk. The listener is not served yet.
 func (n *Node) open() error {
 	var err error
+	if n.room, err = openRoom(n.cfg.FS, n.cfg.Dir, n.diskReserve, n.logger); err != nil {
+		return err
+	}
 	var found extent.Report
-	n.store, found, err = extent.Open(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"), extent.Options{})
+	n.store, found, err = extent.Open(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"), extent.Options{MakeRoom: n.room.make})
 	if err != nil {
 		if errors.Is(err, vfs.ErrLocked) {
 			return fmt.Errorf("data folder %s is in use by another process; stop that node, or give this one its own --dir", n.cfg.Dir)
@@ -177,7 +181,7 @@ func (n *Node) open() error {
 	}
 	n.log, err = raftlog.Open(raftlog.Config{
 		Dir: filepath.Join(n.cfg.Dir, "log"), ID: n.id, Advertise: n.addr, Layer: n.listener,
-		Bootstrap: servers, Logger: n.logger, Now: n.now, Held: n.folderCell() != "",
+		Bootstrap: servers, Logger: n.logger, Now: n.now, Held: n.folderCell() != "", MakeRoom: n.room.make,
 	})
 	if err != nil {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)
@@ -195,6 +199,7 @@ func (n *Node) run() {
 	for _, loop := range []func(context.Context){
 		n.exec.run, n.admit.run, n.report.run, n.watch.run, n.policies.run, n.appends.run,
 		n.lead, n.plan, n.heartbeats, n.watchLog,
+		func(ctx context.Context) { n.room.run(ctx, n) },
 	} {
 		n.wg.Add(1)
 		go func() {

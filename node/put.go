@@ -54,6 +54,9 @@ func (n *Node) putSmall(ctx context.Context, class string, p []byte) (wire.Locat
 		if err == nil {
 			return ap.locator(offset, uint64(len(p))), nil
 		}
+		if wire.CodeOf(err) == wire.CodeNoSpace {
+			return wire.Locator{}, err // no other extent has more room here
+		}
 		errs = append(errs, err)
 	}
 	return wire.Locator{}, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent took the bytes: %v", errors.Join(errs...))

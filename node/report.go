@@ -32,25 +32,32 @@ type reported struct {
 
 // proposed is what became of a command.
 type proposed struct {
-	res wire.ProposeResult
-	err error
+	res   wire.ProposeResult
+	index state.Index // of the entry that carries it
+	err   error
 }
 
 func newReporter(n *Node) *reporter { return &reporter{n: n, queue: make(chan reported, maxReports)} }
 
 // propose hands a command to the leader and waits for what it came to.
 func (r *reporter) propose(ctx context.Context, cmd state.Command) (wire.ProposeResult, error) {
+	p := r.proposeAt(ctx, cmd)
+	return p.res, p.err
+}
+
+// proposeAt is propose that tells of the entry too.
+func (r *reporter) proposeAt(ctx context.Context, cmd state.Command) proposed {
 	w := reported{cmd: cmd, done: make(chan proposed, 1)}
 	select {
 	case r.queue <- w:
 	case <-ctx.Done():
-		return wire.ProposeResult{}, ctx.Err()
+		return proposed{err: ctx.Err()}
 	}
 	select {
 	case p := <-w.done:
-		return p.res, p.err
+		return p
 	case <-ctx.Done():
-		return wire.ProposeResult{}, ctx.Err()
+		return proposed{err: ctx.Err()}
 	}
 }
 
@@ -85,10 +92,10 @@ func (r *reporter) send(ctx context.Context, batch []reported) {
 	for i, w := range batch {
 		cmds[i] = w.cmd
 	}
-	var results []wire.ProposeResult
+	var reply wire.ProposeReply
 	var err error
 	for range reportAttempts {
-		if results, err = r.n.proposeAnywhere(ctx, cmds); err == nil || ctx.Err() != nil {
+		if reply, err = r.n.proposeAnywhere(ctx, cmds); err == nil || ctx.Err() != nil {
 			break
 		}
 		select {
@@ -101,30 +108,29 @@ func (r *reporter) send(ctx context.Context, batch []reported) {
 			w.done <- proposed{err: err}
 			continue
 		}
-		w.done <- proposed{res: results[i]}
+		w.done <- proposed{res: reply.Results[i], index: state.Index(reply.Index)}
 	}
 }
 
 // proposeAnywhere proposes here, if this node leads, or at the leader.
-func (n *Node) proposeAnywhere(ctx context.Context, cmds []state.Command) ([]wire.ProposeResult, error) {
+func (n *Node) proposeAnywhere(ctx context.Context, cmds []state.Command) (wire.ProposeReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, n.time.stepLimit)
 	defer cancel()
 	if n.log.IsLeader() {
-		reply, err := n.proposeHere(ctx, cmds)
-		return reply.Results, err
+		return n.proposeHere(ctx, cmds)
 	}
 	body, err := raftlog.AppendCommands(nil, cmds)
 	if err != nil {
-		return nil, err
+		return wire.ProposeReply{}, err
 	}
 	reply, err := askLeader[wire.ProposeReply](ctx, n, wire.OpPropose, &wire.ProposeRequest{Commands: body})
 	if err != nil {
-		return nil, err
+		return wire.ProposeReply{}, err
 	}
 	if len(reply.Results) != len(cmds) {
-		return nil, wire.Errorf(wire.OpPropose, wire.CodeProtocol, "%d results for %d commands", len(reply.Results), len(cmds))
+		return wire.ProposeReply{}, wire.Errorf(wire.OpPropose, wire.CodeProtocol, "%d results for %d commands", len(reply.Results), len(cmds))
 	}
-	return reply.Results, nil
+	return reply, nil
 }
 
 func (n *Node) proposeHere(ctx context.Context, cmds []state.Command) (wire.ProposeReply, error) {

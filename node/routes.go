@@ -27,17 +27,18 @@ type route struct {
 	serve  handler
 	leader bool // only the leader: other nodes pass the call on
 	early  bool // also before this node has caught up with the log
+	room   bool // only while this node has room for more
 }
 
 // makeRoutes is who serves what. It is made once: each route has a closure.
 func (n *Node) makeRoutes() map[wire.OpType]route {
 	return map[wire.OpType]route{
-		wire.OpPut:           {serve: decoded(n.servePut)},
-		wire.OpAppend:        {serve: decoded(n.servePut)},
+		wire.OpPut:           {serve: decoded(n.servePut), room: true},
+		wire.OpAppend:        {serve: decoded(n.servePut), room: true},
 		wire.OpRead:          {serve: decoded(n.serveRead)},
 		wire.OpVerify:        {serve: decoded(n.serveVerify)},
-		wire.OpReplicaCreate: {serve: decoded(n.serveReplicaCreate)},
-		wire.OpReplicaAppend: {serve: decoded(n.serveReplicaAppend)},
+		wire.OpReplicaCreate: {serve: decoded(n.serveReplicaCreate), room: true},
+		wire.OpReplicaAppend: {serve: decoded(n.serveReplicaAppend), room: true},
 		wire.OpReplicaFence:  {serve: decoded(n.serveReplicaFence)},
 		wire.OpReplicaRead:   {serve: decoded(n.serveReplicaRead)},
 		wire.OpReplicaSum:    {serve: decoded(n.serveReplicaSum)},
@@ -101,6 +102,13 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who caller) erro
 		return n.relayToLeader(ctx, c)
 	case !r.early && !n.ready.Load():
 		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is catching up with the log; ask another node, or again in a moment", n.id)
+	}
+	if r.room {
+		// Before the log: a node whose disk is full may not be able to follow it, and the caller has better to do
+		// than to wait for it.
+		if err := n.room.take(c.Op(), n.id, len(c.Raw())); err != nil {
+			return err
+		}
 	}
 	if err := n.reach(ctx, state.Index(c.MinIndex())); err != nil {
 		return err

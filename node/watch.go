@@ -23,6 +23,9 @@ type watch struct {
 	since time.Time              // Guarded by mu. When this node began to lead; zero while it does not.
 	seen  map[state.NodeID]*seen // Guarded by mu.
 	lease map[attempt]time.Time  // Guarded by mu. When an attempt was last heard of.
+	marks []logMark              // Guarded by mu. See behindLocked; by rising time.
+
+	news chan struct{} // holds one token when a node has said something that the cell should know at once
 }
 
 type seen struct {
@@ -30,13 +33,14 @@ type seen struct {
 	beat wire.Heartbeat
 }
 
-func newWatch(n *Node) *watch { return &watch{n: n} }
+func newWatch(n *Node) *watch { return &watch{n: n, news: make(chan struct{}, 1)} }
 
 // run proposes the changes of node states and ends attempts that nobody works on.
 func (w *watch) run(ctx context.Context) {
 	for {
 		select {
 		case <-w.n.after(w.n.time.heartbeat):
+		case <-w.news:
 		case <-ctx.Done():
 			return
 		}
@@ -44,7 +48,7 @@ func (w *watch) run(ctx context.Context) {
 			continue
 		}
 		view := w.n.log.View()
-		cmds := append(w.nodeStates(view), w.expired(view)...)
+		cmds := slices.Concat(w.nodeStates(view), w.expired(view), w.rooms(view))
 		if len(cmds) == 0 {
 			continue
 		}
@@ -63,7 +67,7 @@ func (w *watch) lead(is bool) bool {
 		w.since = time.Time{}
 	case w.since.IsZero():
 		w.since = w.n.now()
-		w.seen, w.lease = map[state.NodeID]*seen{}, map[attempt]time.Time{}
+		w.seen, w.lease, w.marks = map[state.NodeID]*seen{}, map[attempt]time.Time{}, nil
 	}
 	return is
 }
@@ -82,6 +86,12 @@ func (w *watch) heard(b *wire.Heartbeat) {
 	}
 	now := w.n.now()
 	w.seen[state.NodeID(b.Node)] = &seen{at: now, beat: *b}
+	if node != nil && node.Refuses != b.Refuses {
+		select {
+		case w.news <- struct{}{}:
+		default:
+		}
+	}
 	for _, l := range b.Running {
 		w.lease[attempt{state.OpID(l.Op), state.Fence(l.Fence)}] = now
 	}

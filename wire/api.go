@@ -329,6 +329,9 @@ type Node struct {
 	Remaining   int    `json:"remaining,omitempty"` // replicas left to move
 	Blocked     string `json:"blocked,omitempty"`   // what holds the decommission up
 	SafeRemove  bool   `json:"safe_to_remove"`
+	Free        uint64 `json:"free_bytes"`        // that extents may still take on its disk, as it last said
+	Total       uint64 `json:"total_bytes"`       // of its disk; 0: it has not said
+	Refuses     string `json:"refuses,omitempty"` // why it takes no replicas now
 }
 
 // NodesReply lists the nodes by ID.
@@ -362,6 +365,9 @@ type Status struct {
 	Digest   string `json:"policy_digest"`
 	Epoch    uint64 `json:"policy_epoch"`
 	Version  string `json:"version"`
+	Refuses  string `json:"refuses,omitempty"` // why the asked node takes no replicas and no appends
+	Free     uint64 `json:"free_bytes"`        // that extents may still take on its disk
+	Total    uint64 `json:"total_bytes"`       // of its disk; 0: it cannot tell
 }
 
 // Call is a count of calls in flight.

@@ -154,6 +154,7 @@ func statusFields(s wire.Status) []field {
 		{"queued", count(s.Queued)}, {"running", count(s.Running)}, {"dropping", count(s.Dropping)},
 		{"policy", s.Policy}, {"digest", s.Digest}, {"policy epoch", count(s.Epoch)},
 		{"term", count(s.Term)}, {"applied", count(s.Applied)}, {"commit", count(s.Commit)}, {"chain", s.Chain}, {"version", s.Version},
+		{"free", freeText(wire.Node{Free: s.Free, Total: s.Total})}, {"refuses", s.Refuses},
 	}
 }
 

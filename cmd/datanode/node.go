@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/datanode/datanode/wire"
@@ -33,7 +34,9 @@ func newNodeListCommand(a *app) *cobra.Command {
 				column[wire.Node]{"REPLICAS", func(n wire.Node) string { return count(n.Replicas) }},
 				column[wire.Node]{"DROPPING", func(n wire.Node) string { return count(n.Dropping) }},
 				column[wire.Node]{"ADDR", func(n wire.Node) string { return n.Addr }},
-				column[wire.Node]{"SINCE", func(n wire.Node) string { return stamp(n.Since) }})
+				column[wire.Node]{"SINCE", func(n wire.Node) string { return stamp(n.Since) }},
+				column[wire.Node]{"FREE", freeText},
+				column[wire.Node]{"REFUSES", func(n wire.Node) string { return n.Refuses }})
 		}),
 	}
 }
@@ -46,6 +49,29 @@ func nodeRole(n wire.Node) string {
 		return "voter"
 	}
 	return "non-voter"
+}
+
+// freeText is what extents may still take on a node's disk.
+func freeText(n wire.Node) string {
+	if n.Total == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s/%s", roughly(n.Free), roughly(n.Total))
+}
+
+// roughly is a size to two digits or three, in the units of settings.
+func roughly(bytes uint64) string {
+	value, unit := float64(bytes), ""
+	for _, next := range []string{"Ki", "Mi", "Gi", "Ti", "Pi"} {
+		if value < 1024 {
+			break
+		}
+		value, unit = value/1024, next
+	}
+	if value < 10 && unit != "" {
+		return fmt.Sprintf("%.1f%s", value, unit)
+	}
+	return fmt.Sprintf("%.0f%s", value, unit)
 }
 
 func newNodeShowCommand(a *app) *cobra.Command {
@@ -61,6 +87,7 @@ func newNodeShowCommand(a *app) *cobra.Command {
 				{"since", stamp(n.Since)}, {"incarnation", number(n.Incarnation)}, {"replicas", count(n.Replicas)},
 				{"dropping", count(n.Dropping)}, {"operation", n.Operation}, {"remaining", number(n.Remaining)},
 				{"blocked", n.Blocked}, {"safe to remove", yesNo(n.SafeRemove)},
+				{"free", freeText(n)}, {"refuses", n.Refuses},
 			})
 		}),
 	}

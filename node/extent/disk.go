@@ -79,3 +79,16 @@ func createWith(fsys vfs.FS, name string, data []byte) error {
 	}
 	return err
 }
+
+// roomTries bounds how often room is asked for before a write is given up.
+const roomTries = 32
+
+// within makes a small write that must fit also on a full disk, and makes it again while there is none and room can
+// be made. A write that fails for want of space has left nothing.
+func within(room func() bool, write func() error) error {
+	err := write()
+	for tries := 0; err != nil && vfs.IsNoSpace(err) && !errors.Is(err, errSyncFailed) && tries < roomTries && room(); tries++ {
+		err = write()
+	}
+	return err
+}

@@ -199,12 +199,11 @@ func TestFences(t *testing.T) {
 	}
 	must(t, s.RaiseFence(4, 1))
 	must(t, s.ForgetFence(4))
-	must(t, s.Close())
-	s, _ = open(t, mem)
-	must(t, s.Close())
-	if info, _ := mem.Stat(s.dir.fences()); info.SizeBytes != 3*fenceRecordBytes {
-		t.Fatalf("fences file has %d bytes after compaction, want %d", info.SizeBytes, 3*fenceRecordBytes)
+	// The rewrite came with record 1024, and left a record for each of three extents; 12 have come since.
+	if info, _ := mem.Stat(s.dir.fences()); info.SizeBytes != 15*fenceRecordBytes {
+		t.Fatalf("fences file has %d bytes, want %d", info.SizeBytes, 15*fenceRecordBytes)
 	}
+	must(t, s.Close())
 	mem.Crash(nil)
 	s, _ = open(t, mem)
 	for i := fenceCompactRecords + 7; i < fenceCompactRecords+10; i++ {

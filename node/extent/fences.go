@@ -1,11 +1,13 @@
 package extent
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 
@@ -24,8 +26,8 @@ import (
 // torn tail from rot. It wraps at 2^32 records, 96 GiB; compaction at Open keeps the file far from that.
 const fenceRecordBytes = 24
 
-// fenceCompactRecords: Open rewrites the file when it has at least so many records, and more than
-// twice as many as there are fences.
+// fenceCompactRecords: the file is rewritten when it has at least so many records, and more than
+// twice as many as there are fences; so it is bounded by the extents that there are.
 const fenceCompactRecords = 1024
 
 type fenceRecord struct {
@@ -58,11 +60,15 @@ func parseFenceRecord(buf []byte) (rest []byte, r fenceRecord, err error) {
 
 // fences keeps the highest fence of each extent, on disk before in memory.
 type fences struct {
-	file vfs.File // written by the leader of a batch alone
+	fs   vfs.FS
+	dir  folder
+	room func() bool // Options.MakeRoom
+	file vfs.File    // written, and replaced, by the leader of a batch alone
 
 	mu      sync.Mutex
 	highest map[ID]Fence // durable ones
 	records uint32       // durable ones in the file
+	tried   uint32       // how many there were when the file was last to be rewritten and could not be
 	next    *fenceBatch  // collects, while another is being written; nil if nobody waits
 	writing bool
 	err     error // once set, nothing is written any more
@@ -102,6 +108,7 @@ func (f *fences) put(id ID, fence Fence) error {
 	}
 	f.writing = true
 	f.commitLocked()
+	f.shrinkLocked()
 	if f.next != nil {
 		f.next.lead <- struct{}{} // and writing stays true
 	} else {
@@ -117,7 +124,7 @@ func (f *fences) commitLocked() {
 	f.next = nil
 	f.mu.Unlock()
 	if err == nil {
-		err = f.write(batch.raised, floor)
+		err = within(f.room, func() error { return f.write(batch.raised, floor) })
 	}
 	f.mu.Lock()
 	if batch.err = err; err == nil {
@@ -129,6 +136,30 @@ func (f *fences) commitLocked() {
 		f.err = err
 	}
 	close(batch.done)
+}
+
+// shrinkLocked rewrites the file if much of it is outdated. It lets go of mu meanwhile; the caller is the one that
+// writes. For want of space the old file stays, and nothing is lost.
+func (f *fences) shrinkLocked() {
+	if f.err != nil || !f.outdatedLocked() {
+		return
+	}
+	all := maps.Clone(f.highest)
+	f.mu.Unlock()
+	err := f.compact(all)
+	f.mu.Lock()
+	switch {
+	case err == nil:
+		f.tried = 0
+	case vfs.IsNoSpace(err) && !errors.Is(err, errSyncFailed):
+		f.tried = f.records
+	default:
+		f.err = distrust(err)
+	}
+}
+
+func (f *fences) outdatedLocked() bool {
+	return f.records >= f.tried+fenceCompactRecords && int(f.records) > 2*len(f.highest)
 }
 
 func (f *fences) setLocked(r fenceRecord) {
@@ -154,12 +185,12 @@ func (f *fences) write(raised []fenceRecord, floor uint32) error {
 
 // openFences reads the fences, and rewrites the file if much of it is outdated. lost counts damaged
 // records that had been durable.
-func openFences(fs vfs.FS, dir folder) (f *fences, lost int, err error) {
+func openFences(fs vfs.FS, dir folder, room func() bool) (f *fences, lost int, err error) {
 	file, err := openOrCreate(fs, dir.fences())
 	if err != nil {
 		return nil, 0, err
 	}
-	f = &fences{file: file, highest: map[ID]Fence{}}
+	f = &fences{fs: fs, dir: dir, room: room, file: file, highest: map[ID]Fence{}}
 	buf, err := readWhole(file)
 	if err == nil {
 		lost = f.load(buf)
@@ -168,11 +199,14 @@ func openFences(fs vfs.FS, dir folder) (f *fences, lost int, err error) {
 	if err == nil {
 		err = syncFile(file)
 	}
-	if err == nil && f.records >= fenceCompactRecords && int(f.records) > 2*len(f.highest) {
-		err = f.compact(fs, dir)
-	}
 	if err == nil {
 		err = syncDir(fs, string(dir))
+	}
+	if err == nil {
+		f.mu.Lock()
+		f.shrinkLocked()
+		err = f.err
+		f.mu.Unlock()
 	}
 	if err != nil {
 		f.file.Close()
@@ -210,37 +244,36 @@ func (f *fences) load(buf []byte) (lost int) {
 	return lost
 }
 
-// compact writes the fences to a new file and puts it in the place of the old one.
-func (f *fences) compact(fs vfs.FS, dir folder) error {
-	if err := removeIfThere(fs, dir.fencesTmp()); err != nil {
+// compact writes the fences to a new file and puts it, durably, in the place of the old one.
+func (f *fences) compact(highest map[ID]Fence) error {
+	if err := removeIfThere(f.fs, f.dir.fencesTmp()); err != nil {
 		return err
 	}
-	file, err := fs.Create(dir.fencesTmp())
+	file, err := f.fs.Create(f.dir.fencesTmp())
 	if err != nil {
 		return err
 	}
 	fresh := &fences{file: file}
-	all := make([]fenceRecord, 0, len(f.highest))
-	for id, fence := range f.highest {
+	all := make([]fenceRecord, 0, len(highest))
+	for id, fence := range highest {
 		all = append(all, fenceRecord{id: id, fence: fence})
 	}
-	slices.SortFunc(all, func(a, b fenceRecord) int {
-		if a.id < b.id {
-			return -1
-		}
-		return 1
-	})
-	err = fresh.write(all, 0)
-	if err == nil {
-		err = fs.Rename(dir.fencesTmp(), dir.fences())
+	slices.SortFunc(all, func(a, b fenceRecord) int { return cmp.Compare(a.id, b.id) })
+	if err := fresh.write(all, 0); err != nil {
+		return errors.Join(err, file.Close(), removeIfThere(f.fs, f.dir.fencesTmp()))
 	}
-	if err != nil {
-		file.Close()
-		return err
+	if err := f.fs.Rename(f.dir.fencesTmp(), f.dir.fences()); err != nil {
+		return errors.Join(err, file.Close())
 	}
-	f.file.Close()
+	// Before anything is written to it: with its name lost in a crash, so would be what it was told since.
+	if err := syncDir(f.fs, string(f.dir)); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	old := f.file
+	f.mu.Lock()
 	f.file, f.records = file, uint32(len(all))
-	return nil
+	f.mu.Unlock()
+	return old.Close()
 }
 
 func readWhole(file vfs.File) ([]byte, error) {

@@ -72,7 +72,10 @@ func (r Report) String() string {
 // reached the disk, so every file and folder that could have some is synced.
 func Open(fsys vfs.FS, dir string, opts Options) (*Store, Report, error) {
 	s := &Store{fs: fsys, dir: folder(dir), files: newHandles(fsys, opts.OpenFiles),
-		extents: map[ID]*extent{}, fans: map[string]bool{}}
+		extents: map[ID]*extent{}, fans: map[string]bool{}, room: opts.MakeRoom}
+	if s.room == nil {
+		s.room = func() bool { return false }
+	}
 	fail := func(err error) (*Store, Report, error) {
 		return nil, Report{}, &Error{Op: "open", Code: openCode(err), Detail: dir, Err: err}
 	}
@@ -86,7 +89,7 @@ func Open(fsys vfs.FS, dir string, opts Options) (*Store, Report, error) {
 		return fail(err)
 	}
 	var report Report
-	if s.fences, report.LostFences, err = openFences(fsys, s.dir); err != nil {
+	if s.fences, report.LostFences, err = openFences(fsys, s.dir, s.room); err != nil {
 		return fail(errors.Join(err, s.lock.Close()))
 	}
 	mode := scanQuick

@@ -105,7 +105,10 @@ func (s *Store) moveAside(e *extent, why string) error {
 		return err
 	}
 	note := fmt.Sprintf("extent %d\n%s\n", e.id, why)
-	if err := createWith(s.fs, s.dir.quarantined(e.id, n, whySuffix), []byte(note)); err != nil {
+	err = within(s.room, func() error {
+		return createWith(s.fs, s.dir.quarantined(e.id, n, whySuffix), []byte(note))
+	})
+	if err != nil {
 		return err
 	}
 	s.files.forget(s.dir.extent(e.id))

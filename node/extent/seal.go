@@ -65,7 +65,9 @@ func (s *Store) mark(op string, e *extent, st *state) error {
 			return s.failure(op, e.id, distrust(err))
 		}
 	}
-	if err = writeMark(h.file, e.id, pos, length); err == nil {
+	// A seal that found no room would make a healthy replica suspect.
+	err = within(s.room, func() error { return writeMark(h.file, e.id, pos, length) })
+	if err == nil {
 		err = syncFile(h.file)
 	}
 	if err != nil {
@@ -183,7 +185,8 @@ func (s *Store) cut(op string, e *extent, length uint64) error {
 // carryOut makes the intent durable, does it, and takes it away again.
 func (s *Store) carryOut(c cutIntent, f vfs.File) error {
 	name := s.dir.cut(c.id)
-	if err := createWith(s.fs, name, appendCutIntent(nil, c)); err != nil {
+	err := within(s.room, func() error { return createWith(s.fs, name, appendCutIntent(nil, c)) })
+	if err != nil {
 		return err
 	}
 	if err := syncDir(s.fs, s.dir.staging()); err != nil {

@@ -15,6 +15,9 @@ type Options struct {
 	OpenFiles int
 	// VerifyAll makes Open read every payload, not only those that may have been lost in a crash.
 	VerifyAll bool
+	// MakeRoom is called when the disk is full and something must be written that takes nothing but little room and
+	// may give some back: fences, the end of a seal, notes. It tells whether there is room now. nil: there never is.
+	MakeRoom func() bool
 }
 
 // Store holds the extent replicas of one disk. See the package comment for its locks.
@@ -25,6 +28,7 @@ type Store struct {
 	files   *handles
 	fences  *fences
 	buffers sync.Pool // of *[]byte, batchFileBytes long
+	room    func() bool
 
 	life   sync.RWMutex
 	closed bool // owned by life

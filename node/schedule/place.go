@@ -61,7 +61,7 @@ const keepTarget = 3
 
 const (
 	whyTargetsBusy = "every node that could take the replica takes as many copies as it may (copies-per-target)"
-	whyNoTarget    = "no node that is up can take the replica: each holds one, has yet to drop an old file, or is being decommissioned"
+	whyNoTarget    = "no node that is up can take the replica: each holds one, has yet to drop an old file, has no room, or is being decommissioned"
 )
 
 // target is the node that gets the copy: the one asked for or of an earlier attempt while it can
@@ -100,7 +100,8 @@ func (p *plan) able(o *state.Op, e *state.Extent, id state.NodeID) bool {
 		return r.State == state.ReplicaSuspect && o.Kind == policies.KindRepair
 	}
 	_, former := e.FormerSince(id)
-	return !former
+	n := p.v.Node(id)
+	return !former && (n == nil || n.Total == 0 || n.Free > e.Length)
 }
 
 func (p *plan) room(id state.NodeID) bool { return p.writes[id] < int(p.v.Settings.CopiesPerTarget) }
@@ -112,7 +113,29 @@ func (p *plan) closer(e *state.Extent, a, b state.NodeID) bool {
 	if inPlaceA != inPlaceB {
 		return inPlaceA
 	}
-	return p.load(a) < p.load(b)
+	full := Fullness(p.v)
+	return cmp.Or(full(a)-full(b), p.load(a)-p.load(b)) < 0
+}
+
+// fullSteps is how finely disks are told apart by how full they are. Finer, and nodes of one size would be given replicas in
+// bursts, each from one word about its disk to the next.
+const fullSteps = 16
+
+// Fullness tells how full nodes' disks are, in steps: with disks of several sizes all are to fill at the same rate. While a
+// node has not told, all are the same.
+func Fullness(v *state.View) func(state.NodeID) int {
+	told := true
+	v.Nodes(func(n *state.Node) bool {
+		told = told && (n.Total > 0 || !n.Takes())
+		return told
+	})
+	return func(id state.NodeID) int {
+		n := v.Node(id)
+		if !told || n == nil || n.Total == 0 {
+			return 0
+		}
+		return int((n.Total - min(n.Free, n.Total)) / max(n.Total/fullSteps, 1))
+	}
 }
 
 func (p *plan) load(id state.NodeID) int { return p.v.CountReplicas(id) + p.writes[id] }

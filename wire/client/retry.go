@@ -29,7 +29,7 @@ func transient(err error, outcome wire.Outcome) bool {
 		return false
 	}
 	switch e.Code {
-	case wire.CodeUnavailable, wire.CodeConnection, wire.CodeExhausted:
+	case wire.CodeUnavailable, wire.CodeConnection, wire.CodeExhausted, wire.CodeNoSpace:
 		return e.Outcome == outcome
 	}
 	return false
@@ -70,7 +70,7 @@ func (c *Client) run(ctx context.Context, op wire.OpType, to route, safe safety,
 				return t.ended(ctx)
 			}
 		}
-		if t.settled() || t.tried(c.opts.Clock.Now()) >= t.patience(&c.opts) {
+		if t.settled() || t.full() || t.tried(c.opts.Clock.Now()) >= t.patience(&c.opts) {
 			return t.unavailable()
 		}
 		if err := c.pause(ctx, pause); err != nil {
@@ -148,6 +148,16 @@ func (t *trial) settled() bool {
 	return true
 }
 
+// full tells whether every address has said that there is no room: that does not change in a moment.
+func (t *trial) full() bool {
+	for _, err := range t.said {
+		if wire.CodeOf(err) != wire.CodeNoSpace {
+			return false
+		}
+	}
+	return true
+}
+
 func (t *trial) tried(now time.Time) time.Duration { return now.Sub(t.start) }
 
 func (t *trial) patience(o *Options) time.Duration {
@@ -186,6 +196,9 @@ func (t *trial) unavailable() error {
 	switch {
 	case t.settled():
 		e.Code, e.Detail = t.verdict(0), t.answers()
+		return e
+	case t.full():
+		e.Code, e.Detail = wire.CodeNoSpace, t.answers()
 		return e
 	case !t.reached:
 		return t.unreachable(e)
