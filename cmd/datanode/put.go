@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"os"
+	"time"
 
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -21,17 +23,25 @@ type stored struct {
 	Want    uint64 `json:"want"`  // it should be on
 }
 
+// few tells whether it is on fewer disks than it should be.
+func (s stored) few() bool { return s.Disks < s.Want }
+
 func newPutCommand(a *app) *cobra.Command {
 	var o client.PutOptions
 	cmd := &cobra.Command{
 		Use: "put FILE|- ...", Short: "Store files; prints a locator for each", Args: takes(1, -1),
-		Long:    "Store files. Each is durable on all its replicas when its locator is printed. A single dash reads stdin. A file that cannot be read is told and left out; the others are stored all the same.",
+		Long: "Store files. Each is durable on all its replicas when its locator is printed. A single dash reads stdin. A file that cannot be read, or that the cell does not take, is told and left out; the others are stored all the same. " +
+			"When a node is lost, what can be read again is stored by way of another: a file, or up to 1 MiB of stdin.",
 		Example: "  datanode put report.pdf\n  datanode put --class gold *.go\n  tar c folder | datanode put -",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, names []string) error {
 			if a.output == outputTable && len(names) == 1 {
+				a.learn(ctx, c)
 				s, err := a.put(ctx, c, names[0], o)
 				if err != nil {
 					return err
+				}
+				if s.few() {
+					a.note("datanode: on %d of %d disks; the cell adds the others as soon as nodes can take them", s.Disks, s.Want)
 				}
 				return a.print("%s", s.Locator)
 			}
@@ -46,27 +56,92 @@ func newPutCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// putAll stores one file after the other. A file that cannot be opened is no reason to leave out those
-// behind it, but the error in the end; a cell that does not take one file is.
+// putsInVain is after how many files that the cell did not take, one after the other, the rest is not tried any more.
+const putsInVain = 3
+
+// putAll stores one file after the other. One that cannot be read, or that the cell does not take, is told and left
+// out; there is an error in the end. Only a cell that cannot be reached, or takes none of some in a row, ends it early.
 func (a *app) putAll(ctx context.Context, c *client.Client, names []string, o client.PutOptions) iter.Seq2[stored, error] {
 	return func(yield func(stored, error) bool) {
-		var skipped []error
-		for _, name := range names {
+		var left leftOut
+		few := 0
+		a.learn(ctx, c)
+		for i, name := range names {
 			s, err := a.put(ctx, c, name, o)
-			if unread := (*unreadable)(nil); errors.As(err, &unread) {
-				a.note("datanode: %s", oneLine(err.Error()))
-				skipped = append(skipped, err)
+			if err == nil {
+				if left.inVain = 0; s.few() {
+					few++
+				}
+				if !yield(s, nil) {
+					return
+				}
 				continue
 			}
-			if !yield(s, err) || err != nil {
-				return
+			a.note("datanode: %s", oneLine(left.note(name, err)))
+			if rest := len(names) - i - 1; rest > 0 && (ctx.Err() != nil || left.inVain >= putsInVain || errors.As(err, new(*client.Unreachable))) {
+				left.untried = rest
+				break
 			}
 		}
-		if len(skipped) > 0 {
-			code := exitCode(ctx, skipped[0])
-			yield(stored{}, withCode(code, "%d of %d files could not be read and were not stored; the others are", len(skipped), len(names)))
+		if few > 0 {
+			a.note("datanode: %d of the files are on fewer disks than they should be; the cell adds the others as soon as nodes can take them", few)
+		}
+		if err := left.err(ctx, len(names)); err != nil {
+			yield(stored{}, err)
 		}
 	}
+}
+
+// learn lets the client go on by way of nodes that it was not told of. When that fails, it has to do with those that
+// it was: the put itself says what is wrong.
+func (a *app) learn(ctx context.Context, c *client.Client) {
+	ctx, cancel := context.WithTimeout(ctx, learnPatience)
+	defer cancel()
+	_ = c.Learn(ctx)
+}
+
+const learnPatience = 2 * time.Second
+
+// leftOut are the files that were not stored.
+type leftOut struct {
+	unread, refused []error
+	inVain          int // since one was stored, so many were refused
+	untried         int
+}
+
+// note remembers why a file was not stored, and says it by name.
+func (l *leftOut) note(name string, err error) string {
+	if unread := (*unreadable)(nil); errors.As(err, &unread) {
+		l.unread = append(l.unread, err)
+		return err.Error()
+	}
+	l.refused = append(l.refused, err)
+	l.inVain++
+	return name + " is not stored: " + err.Error()
+}
+
+// err is what a command of so many files ends in.
+func (l *leftOut) err(ctx context.Context, files int) error {
+	missing := len(l.unread) + len(l.refused) + l.untried
+	switch {
+	case missing == 0:
+		return nil
+	case len(l.refused) == 0 && l.untried == 0:
+		return withCode(exitCode(ctx, l.unread[0]), "%d of %d files could not be read and were not stored; the others are", missing, files)
+	case missing == files:
+		first := firstError(append(l.refused, l.unread...)...)
+		return withCode(exitCode(ctx, first), "none of %d files is stored: %d were refused, %d could not be read, %d were not tried",
+			files, len(l.refused), len(l.unread), l.untried)
+	}
+	tail := ""
+	if l.untried > 0 {
+		tail = fmt.Sprintf("; %d of them were not tried any more", l.untried)
+	}
+	code := exitFailed
+	if errors.Is(ctx.Err(), context.Canceled) {
+		code = exitInterrupted
+	}
+	return withCode(code, "%d of %d files are not stored; the others are, and their locators are printed%s", missing, files, tail)
 }
 
 // unreadable is why a file of this machine could not be opened, or not be read as it was.
@@ -90,9 +165,6 @@ func (a *app) put(ctx context.Context, c *client.Client, name string, o client.P
 	if err != nil && counted.changed() {
 		return stored{}, &unreadable{withCode(exitFailed, "%s was %d bytes long when it was opened, and is not as it is read, so nothing of it is stored: "+
 			"try again once nobody changes it, or store what can be read now with datanode put - <%s", name, size, name)}
-	}
-	if err == nil && l.Disks < l.Want {
-		a.note("datanode: %s is on %d of %d disks; the cell adds the others as soon as nodes can take them", oneLine(name), l.Disks, l.Want)
 	}
 	return stored{Locator: l.String(), Bytes: l.Length, Name: name, Disks: uint64(l.Disks), Want: uint64(l.Want)}, err
 }

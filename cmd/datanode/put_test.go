@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/datanode/datanode/wire"
 )
 
 // A file that grows or shrinks while it is read is told as such, not as a mistake of whoever typed the command, and
@@ -45,6 +47,40 @@ func TestCountReaderSeesChanges(t *testing.T) {
 		}
 		if r.changed() != c.changed {
 			t.Errorf("%d of 3 bytes read that were said to be %d: changed %t, want %t", c.read, c.total, r.changed(), c.changed)
+		}
+	}
+}
+
+// What ends a put of several files says how many are missing and, by its exit code, whether any is stored.
+func TestPutSaysWhatIsLeftOut(t *testing.T) {
+	unread := &unreadable{withCode(exitNotFound, "no such file")}
+	refused := wire.Errorf(wire.OpPut, wire.CodeUnavailable, "not now")
+	for _, c := range []struct {
+		errs    []error
+		untried int
+		code    int
+		says    string
+	}{
+		{errs: []error{nil, nil}, code: exitDone},
+		{errs: []error{nil, unread, nil}, code: exitNotFound, says: "1 of 3 files could not be read"},
+		{errs: []error{refused, nil}, code: exitFailed, says: "1 of 2 files are not stored; the others are"},
+		{errs: []error{nil, unread, refused}, untried: 2, code: exitFailed, says: "4 of 5 files are not stored; the others are, and their locators are printed; 2 of them were not tried"},
+		{errs: []error{unread, refused}, code: exitUnavailable, says: "none of 2 files is stored"},
+	} {
+		left, names := leftOut{untried: c.untried}, 0
+		for i, err := range c.errs {
+			if names++; err == nil {
+				left.inVain = 0
+				continue
+			}
+			name := fmt.Sprintf("file%d", i)
+			if text := left.note(name, err); err == refused && !strings.Contains(text, name) {
+				t.Errorf("%q does not name the file", text)
+			}
+		}
+		err := left.err(t.Context(), names+c.untried)
+		if code := exitCode(t.Context(), err); code != c.code || !strings.Contains(fmt.Sprint(err), c.says) {
+			t.Errorf("after %v: exit code %d, %v; want %d, %q", c.errs, code, err, c.code, c.says)
 		}
 	}
 }

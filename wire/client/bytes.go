@@ -20,8 +20,15 @@ type PutOptions struct {
 	Extent uint64
 }
 
-// Put stores what r has, and returns when it is durable on all replicas. A failed put is made again
-// only when nothing was stored and r can be read again: when it is an io.Seeker or was not read yet.
+// keptBytes is how much of a reader that cannot be read twice is kept, so that a small put can be repeated.
+const keptBytes = 1 << 20
+
+// Put stores what r has, and returns when it is durable on all replicas.
+//
+// A put that failed is made again at another node if r can be read again: when it is an io.Seeker, or not more
+// than 1 MiB of it was read. That is done also when it is not known whether the bytes were stored before the node
+// was lost: at worst they are in the cell twice, and only the locator that is returned names any of them. An append
+// to a named extent is made again only when nothing was appended.
 func (c *Client) Put(ctx context.Context, r io.Reader, o PutOptions) (wire.Locator, error) {
 	p := putting{r: r, req: wire.PutRequest{Class: o.Class, Length: o.Length, Extent: o.Extent}}
 	if p.req.Length <= 0 {
@@ -31,6 +38,10 @@ func (c *Client) Put(ctx context.Context, r io.Reader, o PutOptions) (wire.Locat
 		if at, err := s.Seek(0, io.SeekCurrent); err == nil { // a pipe has Seek too, but it fails
 			p.seeker, p.start = s, at
 		}
+	}
+	if p.seeker == nil {
+		k := &keeper{r: r}
+		p.r, p.seeker = k, k
 	}
 	err := c.run(ctx, wire.OpPut, route{}, p.repeatable, func(conn *mux.Conn) error {
 		return p.attempt(ctx, conn, c.request(wire.OpPut, route{}, &p.req))
@@ -42,7 +53,7 @@ func (c *Client) Put(ctx context.Context, r io.Reader, o PutOptions) (wire.Locat
 type putting struct {
 	r       io.Reader
 	req     wire.PutRequest
-	seeker  io.Seeker // nil: r cannot be read twice
+	seeker  io.Seeker
 	start   int64
 	sent    uint64 // of the attempt under way
 	locator wire.Locator
@@ -77,9 +88,61 @@ func (p *putting) attempt(ctx context.Context, conn *mux.Conn, req mux.Request) 
 	return nil
 }
 
-// repeatable tells whether the put may be made again after err.
+// repeatable tells whether the put may be made again after err, here or elsewhere.
 func (p *putting) repeatable(err error) bool {
-	return onlyUndone(err) && (p.sent == 0 || p.seeker != nil)
+	if k, ok := p.seeker.(*keeper); ok && k.over {
+		return false
+	}
+	if p.req.Extent != 0 {
+		return onlyUndone(err)
+	}
+	return repeatable(err) || fullOrFailed(err)
+}
+
+// fullOrFailed tells whether a node cannot store anything now. Another one may.
+func fullOrFailed(err error) bool {
+	code := wire.CodeOf(err)
+	return code == wire.CodeNoSpace || code == wire.CodeDiskFailed
+}
+
+// keeper makes the beginning of a reader readable again.
+type keeper struct {
+	r    io.Reader
+	kept []byte // what was read, up to keptBytes
+	at   int    // of kept, what is read next
+	over bool   // more was read than is kept
+	err  error  // how the reader ended, told again after kept
+}
+
+func (k *keeper) Read(p []byte) (int, error) {
+	if k.at < len(k.kept) {
+		n := copy(p, k.kept[k.at:])
+		k.at += n
+		return n, nil
+	}
+	if k.err != nil {
+		return 0, k.err
+	}
+	n, err := k.r.Read(p)
+	k.err = err
+	switch {
+	case k.over:
+	case len(k.kept)+n > keptBytes:
+		k.kept, k.at, k.over = nil, 0, true
+	default:
+		k.kept = append(k.kept, p[:n]...)
+		k.at = len(k.kept)
+	}
+	return n, err
+}
+
+// Seek goes back to the beginning, which is the only place that is asked for.
+func (k *keeper) Seek(int64, int) (int64, error) {
+	if k.over {
+		return 0, errors.New("more of the input was read than is kept")
+	}
+	k.at = 0
+	return 0, nil
 }
 
 // send sends all that r has. ErrEnded says that the answer is there already.

@@ -5,7 +5,8 @@
 // connection breaks, the next address is tried, and after each round of all addresses there is a
 // pause that grows up to a bound. A failure is retried only where that is safe: when the work was not
 // done, or when the call only reads, or when it is idempotent. Submissions are: the client opens a
-// session in the cell and numbers them, and the cell runs the same number once. Puts are not.
+// session in the cell and numbers them, and the cell runs the same number once. A put that is made twice stores its
+// bytes twice, and only one of the two is ever named: see Put.
 //
 // Every error of the cell is, or wraps, a *wire.Error. A cell that cannot be reached is
 // CodeUnavailable with a text that names each address and what it said.
@@ -22,11 +23,13 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
 
@@ -64,8 +67,8 @@ type Options struct {
 	DialTimeout time.Duration
 	// ConnectFor is how long a call goes on trying while no address can be connected to. 0: 2 s.
 	ConnectFor time.Duration
-	// RetryFor is how long a call goes on trying while nodes answer that they cannot serve, as when
-	// the cell elects a leader. 0: 20 s. The end of a call's context ends it earlier.
+	// RetryFor is how long after its first failure a call goes on trying while nodes answer that they cannot serve,
+	// as when the cell elects a leader. 0: 20 s. The end of a call's context ends it earlier.
 	RetryFor time.Duration
 }
 
@@ -106,7 +109,8 @@ type Client struct {
 	opts  Options
 	conns pool
 
-	preferred atomic.Int32  // index into opts.Addrs of the address that answered last
+	preferred atomic.Int32 // index into addrs() of the address that answered last
+	learned   atomic.Pointer[[]string]
 	seen      atomic.Uint64 // highest log index that this client has been told of
 
 	// submitting is held by the one Submit that is under way: the cell keeps the answers of a
@@ -133,6 +137,48 @@ func New(o Options) *Client {
 func (c *Client) Close() error {
 	c.closing.Do(func() { close(c.closed) })
 	return c.conns.close()
+}
+
+// Learn asks the cell for the addresses of its nodes, which calls then go to when those that this client was
+// given do not serve them. Once is enough. Each address is asked once: it is not worth waiting for.
+func (c *Client) Learn(ctx context.Context) error {
+	var nodes []wire.Node
+	var err error
+	for _, addr := range c.opts.Addrs {
+		err = c.attempt(ctx, addr, func(conn *mux.Conn) error {
+			answer, err := conn.Call(ctx, c.request(wire.OpNodes, route{}, nil))
+			if err != nil {
+				return err
+			}
+			var reply wire.NodesReply
+			err = decode(wire.OpNodes, answer, &reply)
+			nodes = reply.Nodes
+			return err
+		})
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	var more []string
+	for _, n := range nodes {
+		if _, _, err := net.SplitHostPort(n.Addr); err != nil || n.State != "up" || n.Mode != "active" || slices.Contains(c.opts.Addrs, n.Addr) {
+			continue
+		}
+		more = append(more, n.Addr)
+	}
+	c.learned.CompareAndSwap(nil, &more) // once only: preferred is an index
+	return nil
+}
+
+// addrs are the addresses that a call may go to: those given, then those learned.
+func (c *Client) addrs() []string {
+	if more := c.learned.Load(); more != nil {
+		return slices.Concat(c.opts.Addrs, *more)
+	}
+	return c.opts.Addrs
 }
 
 // sawIndex remembers a log index, so that what this client asks later is answered by a node that

@@ -212,6 +212,7 @@ func TestPutIsRepeatedOnlyWhenSafe(t *testing.T) {
 		}
 		return wire.Errorf(wire.OpPut, wire.CodeUnavailable, "not now")
 	}
+	loseReply := func(n *fakeNode) { n.set(nil, func(c *mux.ServerCall) bool { return c.Op() == wire.OpPut }) }
 	put := func(t *testing.T, prepare func(n1 *fakeNode), r io.Reader) (*fakeCell, error) {
 		cell := newFakeCell()
 		n1, n2 := cell.node(t, "n1"), cell.node(t, "n2")
@@ -228,8 +229,28 @@ func TestPutIsRepeatedOnlyWhenSafe(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("full disk", func(t *testing.T) {
+		for _, code := range []wire.Code{wire.CodeNoSpace, wire.CodeDiskFailed} {
+			full := func(context.Context, *mux.ServerCall) error { return wire.Errorf(wire.OpPut, code, "no room") }
+			if _, err := put(t, func(n *fakeNode) { n.set(full, nil) }, bytes.NewReader(data)); err != nil {
+				t.Errorf("%s: %v", code, err)
+			}
+		}
+	})
+	t.Run("small stream", func(t *testing.T) {
+		if _, err := put(t, func(n *fakeNode) { n.set(refuseLate, nil) }, onlyReader{bytes.NewReader(data)}); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("stream", func(t *testing.T) {
-		_, err := put(t, func(n *fakeNode) { n.set(refuseLate, nil) }, onlyReader{bytes.NewReader(data)})
+		refuseAtEnd := func(_ context.Context, c *mux.ServerCall) error {
+			for {
+				if _, err := c.Recv(); err != nil {
+					return wire.Errorf(wire.OpPut, wire.CodeUnavailable, "not now: %v", err)
+				}
+			}
+		}
+		_, err := put(t, func(n *fakeNode) { n.set(refuseAtEnd, nil) }, onlyReader{bytes.NewReader(randomBytes(2 * keptBytes))})
 		if wire.CodeOf(err) != wire.CodeUnavailable {
 			t.Errorf("%v, want unavailable: what was read cannot be read again", err)
 		}
@@ -240,11 +261,42 @@ func TestPutIsRepeatedOnlyWhenSafe(t *testing.T) {
 		}
 	})
 	t.Run("unknown", func(t *testing.T) {
-		cell, err := put(t, func(n *fakeNode) { n.set(nil, func(c *mux.ServerCall) bool { return c.Op() == wire.OpPut }) }, bytes.NewReader(data))
+		cell, err := put(t, loseReply, bytes.NewReader(data))
+		if err != nil || len(cell.stored(1)) != 2*len(data) {
+			t.Errorf("%v with %d bytes stored, want the bytes stored twice, and the second named", err, len(cell.stored(1)))
+		}
+	})
+	t.Run("unknown append", func(t *testing.T) {
+		cell := newFakeCell()
+		n1, n2 := cell.node(t, "n1"), cell.node(t, "n2")
+		loseReply(n1)
+		_, err := newClient(t, 3, n1, n2).Put(t.Context(), bytes.NewReader(data), PutOptions{Extent: 1})
 		if wire.OutcomeOf(err) != wire.Unknown || len(cell.stored(1)) != len(data) {
 			t.Errorf("%v with %d bytes stored, want an unknown outcome and the bytes stored once", err, len(cell.stored(1)))
 		}
 	})
+}
+
+// A client that was given one address finds the others of the cell, and goes on there.
+func TestLearn(t *testing.T) {
+	cell := newFakeCell()
+	n1, n2 := cell.node(t, "n1"), cell.node(t, "n2")
+	for _, n := range []*fakeNode{n1, n2} {
+		cell.nodes = append(cell.nodes, wire.Node{ID: n.id, Addr: n.addr(), State: "up", Mode: "active"})
+	}
+	cell.nodes = append(cell.nodes, wire.Node{ID: "n3", Addr: "no address", State: "up", Mode: "active"},
+		wire.Node{ID: "n4", Addr: "127.0.0.1:1", State: "down", Mode: "active"})
+	c := newClient(t, 3, n1)
+	if err := c.Learn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.addrs(); len(got) != 2 {
+		t.Errorf("it knows %q", got)
+	}
+	n1.kill()
+	if _, err := c.Put(t.Context(), strings.NewReader("abc"), PutOptions{}); err != nil || n2.asked(wire.OpPut) != 1 {
+		t.Errorf("%v with %d puts at the other node, want one", err, n2.asked(wire.OpPut))
+	}
 }
 
 // An input that breaks off, or is not as long as announced, stores nothing.

@@ -23,6 +23,7 @@ type fakeCell struct {
 	sessions map[uint64]map[uint64]string // operation by session and number
 	ops      []wire.Op
 	next     uint64 // last index given out
+	nodes    []wire.Node
 }
 
 func newFakeCell() *fakeCell {
@@ -176,6 +177,10 @@ func (n *fakeNode) answer(c *mux.ServerCall) (any, error) {
 		return n.cell.listOps(c)
 	case wire.OpStatus:
 		return &wire.Status{Cell: "c", Node: n.id}, nil
+	case wire.OpNodes:
+		n.cell.mu.Lock()
+		defer n.cell.mu.Unlock()
+		return &wire.NodesReply{Nodes: slices.Clone(n.cell.nodes)}, nil
 	case wire.OpPolicyLoad:
 		return loadPolicy(c)
 	case wire.OpSetting:

@@ -45,11 +45,11 @@ type route struct {
 // run makes attempts until one succeeds, fails for good, or patience ends. An attempt gets a
 // connection; it is made at one address after the other, the one that answered last first.
 func (c *Client) run(ctx context.Context, op wire.OpType, to route, safe safety, attempt func(*mux.Conn) error) error {
-	addrs, first := c.opts.Addrs, int(c.preferred.Load())
+	addrs, first := c.addrs(), int(c.preferred.Load())
 	if to.addr != "" {
 		addrs, first = []string{to.addr}, 0
 	}
-	t := trial{op: op, addr: to.addr, tls: c.opts.TLS != nil, addrs: addrs, said: make([]error, len(addrs)), start: c.opts.Clock.Now()}
+	t := trial{op: op, addr: to.addr, tls: c.opts.TLS != nil, addrs: addrs, said: make([]error, len(addrs))}
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		for i := range addrs {
 			at := (first + i) % len(addrs)
@@ -62,6 +62,9 @@ func (c *Client) run(ctx context.Context, op wire.OpType, to route, safe safety,
 					c.preferred.Store(int32(at))
 				}
 				return nil
+			}
+			if t.start.IsZero() { // a put may have gone well for an hour
+				t.start = c.opts.Clock.Now()
 			}
 			if t.note(at, err, safe); !t.again {
 				return err
@@ -111,11 +114,11 @@ type trial struct {
 	addr    string // the one address it is for; empty: any of the cell's
 	tls     bool
 	addrs   []string
-	said    []error // by address: how the newest attempt there failed
-	start   time.Time
-	again   bool // the newest failure may be retried
-	reached bool // a node has answered, or at least been connected to
-	unknown bool // an attempt may have done its work
+	said    []error   // by address: how the newest attempt there failed
+	start   time.Time // of the first failure
+	again   bool      // the newest failure may be retried
+	reached bool      // a node has answered, or at least been connected to
+	unknown bool      // an attempt may have done its work
 }
 
 // note records how an attempt at addrs[at] failed.
@@ -204,6 +207,9 @@ func (t *trial) unavailable() error {
 		return t.unreachable(e)
 	}
 	e.Detail = fmt.Sprintf("the cell does not serve this now: %s; try again when most of its nodes are up", t.answers())
+	if t.addr == "" && len(t.addrs) == 1 {
+		e.Detail += ", or name other nodes of the cell, too (--addr)"
+	}
 	if t.unknown && changes(t.op) {
 		e.Detail += ", and look first whether it was done"
 	}
