@@ -107,7 +107,6 @@ func (c Config) timing() timing {
 	}
 	if c.Fast {
 		t.heartbeat, t.downAfter, t.tick = 200*time.Millisecond, 3*time.Second, 100*time.Millisecond
-		t.createPatience = 6 * time.Second
 	}
 	return t
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -59,7 +60,7 @@ func (n *Node) putSmall(ctx context.Context, class string, p []byte) (wire.Locat
 		}
 		errs = append(errs, err)
 	}
-	return wire.Locator{}, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent took the bytes: %v", errors.Join(errs...))
+	return wire.Locator{}, noneTook(errs...)
 }
 
 // putLarge fills an extent of its own and has it sealed. When it fails, the extent is deleted and
@@ -69,7 +70,24 @@ func (n *Node) putLarge(ctx context.Context, class string, first []byte, rest *p
 	if err != nil {
 		return wire.Locator{}, err
 	}
-	if err := n.appendAll(ctx, ap, first, rest); err != nil {
+	moves := 0
+	err = eachLeft(first, rest, func(p []byte) error {
+		for {
+			_, err := n.append(ctx, ap, p)
+			if err == nil {
+				return nil
+			}
+			if moves++; moves > maxMoves || ap.offset > mostMoved || n.store.Failed() != nil {
+				return noneTook(err)
+			}
+			next, moved := n.moveOn(ctx, ap)
+			if moved != nil {
+				return noneTook(err, moved)
+			}
+			ap = next
+		}
+	})
+	if err != nil {
 		n.appends.discard(ap, err)
 		return wire.Locator{}, err
 	}
@@ -77,11 +95,42 @@ func (n *Node) putLarge(ctx context.Context, class string, first []byte, rest *p
 	return ap.locator(0, ap.offset), nil
 }
 
-func (n *Node) appendAll(ctx context.Context, ap *appender, first []byte, rest *pieces) error {
+// noneTook tells the caller of a put that another node, or another attempt, may do better.
+func noneTook(errs ...error) error {
+	text := strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")
+	return wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent took the bytes: %s", text)
+}
+
+const (
+	maxMoves  = 3         // of a large put that is under way
+	mostMoved = 256 << 20 // a larger part is quicker sent again by its caller, who may be able to
+)
+
+// moveOn copies what a large put has stored to another extent, when the first takes no more: a replica has failed, or
+// the cell seals it to repair it. The caller of the put notices only latency. The first extent is deleted.
+func (n *Node) moveOn(ctx context.Context, old *appender) (*appender, error) {
+	ap, err := n.appends.create(ctx, old.extent.Class)
+	if err != nil {
+		return nil, err
+	}
+	err = n.eachPiece(ctx, uint64(old.extent.ID), 0, old.offset, func(p []byte) error {
+		_, err := n.append(ctx, ap, p)
+		return err
+	})
+	if err != nil {
+		n.appends.discard(ap, err)
+		return nil, err
+	}
+	n.appends.discard(old, old.broken)
+	return ap, nil
+}
+
+// eachLeft hands over a first piece and all that follow.
+func eachLeft(first []byte, rest *pieces, to func([]byte) error) error {
 	p, last := first, false
 	for {
 		if len(p) > 0 {
-			if _, err := n.append(ctx, ap, p); err != nil {
+			if err := to(p); err != nil {
 				return err
 			}
 		}
@@ -114,7 +163,8 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 	defer n.appends.release(ctx, ap, false)
 	start := ap.offset
 	r := &pieces{recv: c.Recv, hold: c.Hold, expect: req.Length}
-	if err := n.appendAll(ctx, ap, nil, r); err != nil {
+	add := func(p []byte) error { _, err := n.append(ctx, ap, p); return err }
+	if err := eachLeft(nil, r, add); err != nil {
 		return n.halfAppended(err, ap, start)
 	}
 	loc := ap.locator(start, ap.offset-start)
