@@ -42,6 +42,8 @@ type listener struct {
 	stock     *stock
 	nodeAt    func(addr string) string // the node that has an address, empty if it is not known
 	streams   *streams
+	plain     plainAddrs             // that know no streams with checksums
+	proven    func(addr string) bool // whether the node there is known to know them
 }
 
 // arrival is a connection whose preamble byte was read.
@@ -54,14 +56,11 @@ type arrival struct {
 	offended func(offence)
 }
 
-// streamHello opens a raft stream: who dials, of which cell. Raft's own messages name neither, and
-// a node whose folder was replaced, or whose address another cell uses now, must not be listened to.
-type streamHello struct{ cell, node string }
-
 func newListener(l net.Listener, firstByte time.Duration) *listener {
 	return &listener{
 		Listener: l, firstByte: firstByte, raft: make(chan net.Conn), done: make(chan struct{}),
 		census: newCensus(), streams: newStreams(), stock: newStock(), nodeAt: func(string) string { return "" },
+		proven: func(string) bool { return false }, logger: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -109,8 +108,8 @@ func (l *listener) sort(nc net.Conn) {
 	}
 	greeted, who, kind, err := l.greet(nc)
 	var theirs streamHello
-	if err == nil && kind == wire.PreambleRaft {
-		theirs, err = l.checkStream(greeted, who)
+	if err == nil && kind != wire.PreambleFrames {
+		theirs, err = l.checkStream(greeted, who, kind)
 	}
 	if err != nil {
 		if why := offenceOf(err); why != "" {
@@ -137,7 +136,7 @@ func (l *listener) sort(nc net.Conn) {
 		return
 	}
 	watchLine(nc)
-	stream := l.newStream(greeted, nc, who, theirs.node)
+	stream := l.newStream(greeted, nc, who, theirs.node, kind)
 	select {
 	case l.raft <- stream:
 		keep = true
@@ -180,21 +179,12 @@ func (l *listener) greet(nc net.Conn) (net.Conn, caller, byte, error) {
 		return greeted, who, kind, err
 	case first == wire.PreambleTLS:
 		return nil, caller{}, 0, &unwelcome{offencePreamble, errors.New("the peer wants TLS, this node has no certificate")}
-	case first != wire.PreambleFrames && first != wire.PreambleRaft:
+	case first != wire.PreambleFrames && first != wire.PreambleRaft && first != wire.PreambleSummed:
 		return nil, caller{}, 0, &unwelcome{offencePreamble, fmt.Errorf("first byte %#x: neither TLS, frames nor a raft stream", first)}
 	case l.secure != nil:
 		return nil, caller{}, 0, &unwelcome{offencePreamble, errors.New("the peer wants plaintext, this node speaks TLS only")}
 	}
 	return nc, caller{}, first, nil
-}
-
-// checkStream reads the hello of a raft stream and judges it.
-func (l *listener) checkStream(nc net.Conn, who caller) (streamHello, error) {
-	theirs, err := readStreamHello(nc)
-	if err == nil {
-		err = l.judgeStream(theirs, who)
-	}
-	return theirs, err
 }
 
 func (l *listener) judgeStream(theirs streamHello, who caller) error {
@@ -238,29 +228,6 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Dial opens a raft stream to a node.
-func (l *listener) Dial(addr string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	nc, err := l.dialStream(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	if err := writeStreamHello(nc, l.hello()); err != nil {
-		nc.Close()
-		return nil, err
-	}
-	return l.stock.stream(nc, l.nodeAt(addr), l.secure.role(), directionOut), nil
-}
-
-func (l *listener) dialStream(ctx context.Context, addr string) (net.Conn, error) {
-	nc, err := l.dial(ctx, addr)
-	if err != nil || l.secure == nil {
-		return nc, err
-	}
-	return l.secure.dialStream(ctx, nc, addr)
-}
-
 // Close stops accepting and closes what was accepted. It does not wait: raft calls it while it shuts down. See wait.
 func (l *listener) Close() error {
 	l.closeOnce.Do(func() {
@@ -272,23 +239,6 @@ func (l *listener) Close() error {
 }
 
 func (l *listener) wait() { l.wg.Wait() }
-
-func writeStreamHello(nc net.Conn, h streamHello) error {
-	buf := []byte{wire.PreambleRaft, byte(len(h.cell))}
-	buf = append(buf, h.cell...)
-	buf = append(buf, byte(len(h.node)))
-	buf = append(buf, h.node...)
-	_, err := nc.Write(buf)
-	return err
-}
-
-func readStreamHello(nc net.Conn) (h streamHello, err error) {
-	if h.cell, err = readShort(nc); err != nil {
-		return h, err
-	}
-	h.node, err = readShort(nc)
-	return h, err
-}
 
 func readShort(r io.Reader) (string, error) {
 	n, err := readByte(r)

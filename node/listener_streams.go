@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/datanode/datanode/wire"
 )
 
 // judgeStreamsEvery is how long a node that has left the group may go on sending on raft streams that it
@@ -21,8 +23,11 @@ type raftConn struct {
 }
 
 // newStream is a stream that is open.
-func (l *listener) newStream(greeted, raw net.Conn, who caller, node string) *raftConn {
+func (l *listener) newStream(greeted, raw net.Conn, who caller, node string, kind byte) *raftConn {
 	c := &raftConn{Conn: l.stock.stream(greeted, node, who.Role, directionIn), who: who, raw: raw}
+	if kind == wire.PreambleSummed {
+		c.Conn = l.summed(c.Conn, node)
+	}
 	c.forget = func(c *raftConn) {
 		l.streams.remove(c)
 		l.census.remove(c.raw)

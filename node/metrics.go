@@ -11,6 +11,7 @@ type collector struct {
 
 	mismatch *prometheus.Desc // by kind
 	refused  *prometheus.Desc // by step
+	damage   *prometheus.Desc // of the log on its way, by what was damaged
 	wire     wireMetrics
 }
 
@@ -20,6 +21,8 @@ func newCollector(n *Node) *collector {
 		"Frames that matched no call in flight, by what did not match; each has closed its connection.", []string{"kind"}, nil)
 	c.refused = prometheus.NewDesc("datanode_steps_refused_total",
 		"Steps of operations that other nodes asked for and that were none of what runs, by step.", []string{"step"}, nil)
+	c.damage = prometheus.NewDesc("datanode_log_damage_received_total",
+		"Damage that came from other nodes and was not taken: raft streams that ended for it, and messages with a damaged entry.", []string{"what"}, nil)
 	for name, help := range map[string]string{
 		"datanode_log_applied_index":  "Last log entry applied.",
 		"datanode_log_commit_index":   "Last log entry committed, as far as this node knows.",
@@ -31,6 +34,7 @@ func newCollector(n *Node) *collector {
 		"datanode_operations_running": "Running operations.",
 		"datanode_drops_pending":      "Files that must go and are not confirmed gone.",
 		"datanode_extents_lacking":    "Sealed extents with fewer whole live replicas than wanted.",
+		"datanode_log_abstains":       "1 while the node has no vote, because its log has lost something.",
 		"datanode_policy_epoch":       "Rises with every change of the active policy.",
 		"datanode_disk_free_bytes":    "Bytes that extents may still take on this node's disk, its reserve left out; 0 where nobody can tell.",
 		"datanode_disk_total_bytes":   "Bytes of this node's disk; 0 where nobody can tell.",
@@ -50,6 +54,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 	ch <- c.mismatch
 	ch <- c.refused
+	ch <- c.damage
 	c.wire.describe(ch)
 }
 
@@ -63,6 +68,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counts := view.Counts()
 	gauge("datanode_log_applied_index", float64(n.log.AppliedIndex()))
 	gauge("datanode_log_commit_index", float64(n.log.CommitIndex()))
+	gauge("datanode_log_abstains", oneIf(n.log.Abstains() != nil))
 	gauge("datanode_leader", oneIf(n.log.IsLeader()))
 	gauge("datanode_ready", oneIf(n.ready.Load()))
 	gauge("datanode_extents", float64(counts.Extents))
@@ -83,6 +89,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for step, count := range n.stepsRefused {
 		ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(count.Load()), step.String())
+	}
+	for what, count := range map[string]uint64{"stream": n.listener.plain.damaged.Load(), "entry": n.log.DamagedEntries()} {
+		ch <- prometheus.MustNewConstMetric(c.damage, prometheus.CounterValue, float64(count), what)
 	}
 	c.wire.collect(n.stock, ch)
 	c.wire.collectCrowd(n.listener.census.crowd(), ch)

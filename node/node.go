@@ -142,6 +142,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.listener.blank = func() bool { return n.log.LastIndex() <= bootstrapIndex }
 	n.listener.frames, n.listener.logger = n.serveConn, n.logger
 	n.listener.census.standings.now, n.listener.census.standings.logger = n.now, n.logger
+	n.listener.proven = n.provenAt
 	n.listener.nodeAt, n.stock = n.nodeAt, n.listener.stock
 	n.stock.now, n.stock.isNode = n.now, n.isNode
 	n.passedOn = mux.NewBudget(passedOnPoolBytes, connReserveBytes)

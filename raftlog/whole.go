@@ -245,6 +245,9 @@ func setAside(path string) (aside string, err error) {
 // Abstains is why this node has neither a vote nor the right to stand for election, nil while it has both.
 func (g *Group) Abstains() *Abstention { return g.stores.box.abstention() }
 
+// DamagedEntries is how many messages with a damaged entry have come from other nodes since Open. None was stored.
+func (g *Group) DamagedEntries() uint64 { return g.net.sieve.damaged.Load() }
+
 // MadeWhole ends an abstention. It may be called only when an entry is applied here that was proposed after Open.
 func (g *Group) MadeWhole() error {
 	was := g.Abstains()

@@ -12,6 +12,7 @@ import (
 const (
 	PreambleFrames byte = 'D'
 	PreambleRaft   byte = 'R'
+	PreambleSummed byte = 'C' // a raft stream in records with checksums
 	PreambleTLS    byte = 0x16
 )
 
