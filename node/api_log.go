@@ -160,8 +160,28 @@ func describeCommand(id state.OpID, cmd state.Command) string {
 		return strings.TrimSpace(fmt.Sprintf("%s %s %s %s", c.Name, c.Version, c.Digest, policies.ConfigText(c.Config)))
 	case *state.ActivatePolicy:
 		return c.Digest
+	case *state.RemoveNode:
+		return fmt.Sprintf("node=%s forced=%t %s", c.Node, c.Forced, c.Note)
+	case *state.Recovered:
+		return describeRecovered(c)
 	}
 	return ""
+}
+
+// describeRecovered says who has a vote, and where everybody is.
+func describeRecovered(c *state.Recovered) string {
+	list := func(members []state.Member) string {
+		var all []string
+		for _, m := range members {
+			name := string(m.Node) + "=" + m.Addr
+			if !m.Voter {
+				name += " (no vote)"
+			}
+			all = append(all, name)
+		}
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("members %s, before %s; lossy=%t %s", list(c.Members), list(c.Before), c.Lossy, c.Note)
 }
 
 func describeAdmit(id state.OpID, c *state.Admit) string {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/datanode/datanode/node/internal/vfs"
+	"github.com/datanode/datanode/raftlog/state"
 )
 
 // identity is what a data folder says about whose it is. It is written when the folder is first
@@ -15,7 +16,12 @@ import (
 type identity struct {
 	Node string `json:"node"`
 	Cell string `json:"cell,omitempty"` // empty until the log has told
+	// Era is the entry of the last recovery of the cell: see state.View.
+	Era state.Index `json:"era,omitempty"`
 }
+
+// logDir in a data folder holds the operation log.
+const logDir = "log"
 
 const (
 	identityFile     = "identity.json"

@@ -194,6 +194,8 @@ func (l *listener) judgeStream(theirs streamHello, who caller) error {
 		return fmt.Errorf("raft stream of node %q, want a plain name of at most %d bytes", theirs.node, wire.MaxNameBytes)
 	case mine.cell != "" && theirs.cell != "" && mine.cell != theirs.cell:
 		return fmt.Errorf("raft stream of node %q of cell %q, this node is of %q", theirs.node, theirs.cell, mine.cell)
+	case theirs.era < mine.era && theirs.cell != "":
+		return fmt.Errorf("raft stream of node %q, which does not know that the cell was recovered with entry %d: what it takes for the cell has ended", theirs.node, mine.era)
 	case mine.cell == "" && theirs.cell != "" && l.blank():
 		return fmt.Errorf("raft stream of node %q of cell %q, which has not let this empty folder in", theirs.node, theirs.cell)
 	}

@@ -22,7 +22,11 @@ import (
 //
 // The hello of a stream in records has a checksum, and the accepting side answers it once it has judged it: an older
 // build hangs up, and is dialed again as it knows it.
-type streamHello struct{ cell, node string }
+type streamHello struct {
+	cell string
+	era  state.Index // of the cell, as far as the node knows: see withEra
+	node string
+}
 
 // plainFor is how long a node that hung up on a stream in records is taken for one of an older build.
 const plainFor = time.Minute
@@ -162,8 +166,9 @@ func writeStreamHello(nc net.Conn, h streamHello) error {
 }
 
 func appendHello(buf []byte, h streamHello) []byte {
-	buf = append(buf, byte(len(h.cell)))
-	buf = append(buf, h.cell...)
+	cell := withEra(h.cell, h.era)
+	buf = append(buf, byte(len(cell)))
+	buf = append(buf, cell...)
 	buf = append(buf, byte(len(h.node)))
 	return append(buf, h.node...)
 }
@@ -175,9 +180,11 @@ func appendSummedHello(buf []byte, h streamHello) []byte {
 }
 
 func readStreamHello(r io.Reader) (h streamHello, err error) {
-	if h.cell, err = readShort(r); err != nil {
+	cell, err := readShort(r)
+	if err != nil {
 		return h, err
 	}
+	h.cell, h.era = splitEra(cell)
 	h.node, err = readShort(r)
 	return h, err
 }

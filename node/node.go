@@ -79,6 +79,8 @@ type Node struct {
 	err      error         // why it stopped; set before done is closed
 	closed   sync.Once
 
+	hasMoves atomic.Bool // there is a file of moves that the log does not have yet
+
 	joining chan struct{} // holds one token while a node is let in
 }
 
@@ -138,7 +140,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.listener = newListener(l, n.time.firstByte)
 	n.listener.dial, n.listener.pause = cfg.Dial, n.after
-	n.listener.hello = func() streamHello { return streamHello{cell: n.cell(), node: cfg.ID} }
+	n.listener.hello = func() streamHello { return streamHello{cell: n.cell(), era: n.era(), node: cfg.ID} }
 	n.listener.blank = func() bool { return n.log.LastIndex() <= bootstrapIndex }
 	n.listener.frames, n.listener.logger = n.serveConn, n.logger
 	n.listener.census.standings.now, n.listener.census.standings.logger = n.now, n.logger
@@ -180,8 +182,13 @@ func (n *Node) open() error {
 	for _, p := range n.cfg.Bootstrap {
 		servers = append(servers, raftlog.Server{ID: state.NodeID(p.ID), Addr: p.Addr})
 	}
+	moves, err := readMoves(n.cfg.FS, n.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	n.hasMoves.Store(moves != nil)
 	n.log, err = raftlog.Open(raftlog.Config{
-		Dir: filepath.Join(n.cfg.Dir, "log"), ID: n.id, Advertise: n.addr, Layer: n.listener,
+		Addresses: moves, Dir: filepath.Join(n.cfg.Dir, logDir), ID: n.id, Advertise: n.addr, Layer: n.listener,
 		Bootstrap: servers, Logger: n.logger, Now: n.now, Held: n.folderCell() != "", MakeRoom: n.room.make,
 	})
 	if err != nil {
@@ -215,7 +222,7 @@ func (n *Node) watchLog(ctx context.Context) {
 	for {
 		changed := n.log.Changed()
 		view := n.log.View()
-		if err := n.learnCell(view.Cell); err != nil {
+		if err := errors.Join(n.learnCell(view.Cell), n.learnEra(view.Era), n.forgetMoves()); err != nil {
 			n.fail(err)
 			return
 		}

@@ -63,6 +63,9 @@ func (n *Node) planRound(ctx context.Context) {
 	for _, node := range p.emptied {
 		n.finishDecommission(ctx, p.view, node)
 	}
+	if err := n.recordMoves(ctx); err != nil {
+		n.logger.Info("new addresses not recorded yet", "error", err)
+	}
 	if err := n.settleVotes(ctx, p.view); err != nil {
 		n.logger.Info("votes not recorded yet", "error", err)
 	}
@@ -228,7 +231,7 @@ func (n *Node) giveVote(ctx context.Context, view *state.View) {
 		switch {
 		case node.Voter:
 			votes++
-		case heir == nil && node.Takes():
+		case heir == nil && n.canVote(node):
 			heir = node
 		}
 		return true
@@ -243,6 +246,12 @@ func (n *Node) giveVote(ctx context.Context, view *state.View) {
 	}
 }
 
+// canVote tells whether a node may be given a vote. One that is only said to be up, and was not heard of since this node
+// leads, may be gone: with its vote the cell could need it to agree on anything.
+func (n *Node) canVote(node *state.Node) bool {
+	return node.Takes() && (node.ID == n.id || n.watch.alive(node.ID))
+}
+
 // promote gives a node a vote, in the group and then in the state.
 func (n *Node) promote(ctx context.Context, node *state.Node) error {
 	if err := n.log.AddVoter(ctx, node.ID, node.Addr); err != nil {
@@ -254,7 +263,7 @@ func (n *Node) promote(ctx context.Context, node *state.Node) error {
 // heirOf is the node that gets a vote in place of node's, nil when the others have enough: an odd
 // number of at least minVoters. Counted anew each time, so that a round that is repeated because its
 // second half failed does not make one more voter.
-func heirOf(view *state.View, node *state.Node) *state.Node {
+func (n *Node) heirOf(view *state.View, node *state.Node) *state.Node {
 	var heir *state.Node
 	votes := 0
 	view.Nodes(func(other *state.Node) bool {
@@ -262,7 +271,7 @@ func heirOf(view *state.View, node *state.Node) *state.Node {
 		case other.ID == node.ID:
 		case other.Voter:
 			votes++
-		case heir == nil && other.Takes():
+		case heir == nil && n.canVote(other):
 			heir = other
 		}
 		return true
@@ -280,7 +289,7 @@ func (n *Node) moveVote(ctx context.Context, view *state.View, node *state.Node)
 	if node.ID == n.id {
 		return n.log.TransferLeadership(ctx)
 	}
-	if heir := heirOf(view, node); heir != nil {
+	if heir := n.heirOf(view, node); heir != nil {
 		if err := n.promote(ctx, heir); err != nil {
 			return err
 		}

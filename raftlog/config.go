@@ -53,10 +53,13 @@ type Config struct {
 	// already. Empty: wait to be added to a group.
 	Bootstrap []Server
 	// Held says that this node was let into its group with what is in Dir: there must be a log.
-	Held   bool
-	Logger *slog.Logger     // default: silence
-	Now    func() time.Time // default: time.Now
-	Timing Timing
+	Held bool
+	// Addresses are where members are now, where that is not what the log says. The leader brings the log up to
+	// them; from then on they count for nothing.
+	Addresses map[state.NodeID]string
+	Logger    *slog.Logger     // default: silence
+	Now       func() time.Time // default: time.Now
+	Timing    Timing
 	// SnapshotEvery is after how many entries a snapshot is taken; 8192.
 	SnapshotEvery uint64
 	// TrailingLogs is how many entries before the snapshot stay in the log, for followers that are

@@ -21,6 +21,7 @@ type Group struct {
 	log     *careful   // over stores: the only way to the stored log
 	net     *transport
 	machine *machine
+	moved   *moved
 	raft    *raft.Raft
 
 	proposals chan *proposal // Invariant: len <= maxWaiting
@@ -68,7 +69,8 @@ func Open(cfg Config) (*Group, error) {
 		}
 	}
 	g.log = &careful{LogStore: g.stores.log, StableStore: g.stores.stable, file: g.stores.file}
-	g.net = newTransport(cfg.Layer, cfg.Advertise, logger, &sieve{logger: cfg.Logger, abstains: func() bool { return g.Abstains() != nil }})
+	g.moved = newMoved(cfg.Addresses)
+	g.net = newTransport(cfg.Layer, cfg.Advertise, g.moved, logger, &sieve{logger: cfg.Logger, abstains: func() bool { return g.Abstains() != nil }})
 	g.machine = newMachine(cfg.Cell, g.fail)
 	g.machine.log = g.log
 	g.snaps = &snapshots{store: g.stores.snapshots, dir: g.stores.snapshotDir, logger: cfg.Logger}

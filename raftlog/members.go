@@ -15,8 +15,18 @@ type ServerInfo struct {
 	Voter bool
 }
 
-// Servers are the members by the newest configuration in this node's log.
+// Servers are the members by the newest configuration in this node's log, at the addresses where they are now.
 func (g *Group) Servers() ([]ServerInfo, error) {
+	out, err := g.recordedServers()
+	for i, s := range out {
+		if addr := g.moved.addr(s.ID); addr != "" {
+			out[i].Addr = addr
+		}
+	}
+	return out, err
+}
+
+func (g *Group) recordedServers() ([]ServerInfo, error) {
 	f := g.raft.GetConfiguration()
 	if err := f.Error(); err != nil {
 		return nil, g.fromRaft(err)

@@ -27,16 +27,17 @@ const (
 type transport struct {
 	*raft.NetworkTransport
 	streams *streams
+	moved   *moved
 	sieve   *sieve
 	sifted  chan raft.RPC
 	closed  chan struct{} // closed by cut
 	once    sync.Once
 }
 
-func newTransport(layer StreamLayer, advertise string, logger hclog.Logger, sieve *sieve) *transport {
+func newTransport(layer StreamLayer, advertise string, moved *moved, logger hclog.Logger, sieve *sieve) *transport {
 	s := &streams{layer: layer, addr: address(advertise), conns: make(map[*trackedConn]struct{})}
 	t := &transport{
-		streams: s, sieve: sieve, sifted: make(chan raft.RPC), closed: make(chan struct{}),
+		streams: s, moved: moved, sieve: sieve, sifted: make(chan raft.RPC), closed: make(chan struct{}),
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Logger: logger, Stream: s, MaxPool: maxIdleConns, Timeout: rpcTimeout,
 		}),
@@ -76,7 +77,7 @@ func (t *transport) RequestVote(id raft.ServerID, to raft.ServerAddress, args *r
 	if t.sieve.abstains() {
 		return errAbstains
 	}
-	return t.NetworkTransport.RequestVote(id, to, args, resp)
+	return t.NetworkTransport.RequestVote(id, t.moved.target(id, to), args, resp)
 }
 
 // RequestPreVote asks nobody while this node abstains.
@@ -84,7 +85,7 @@ func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, args
 	if t.sieve.abstains() {
 		return errAbstains
 	}
-	return t.NetworkTransport.RequestPreVote(id, to, args, resp)
+	return t.NetworkTransport.RequestPreVote(id, t.moved.target(id, to), args, resp)
 }
 
 // cut closes every connection and lets no new one come about. After it nothing leaves this node.

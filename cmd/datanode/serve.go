@@ -85,7 +85,7 @@ func (s serving) nodeConfig() (node.Config, error) {
 		return cfg, err
 	}
 	var err error
-	cfg.Bootstrap, err = parsePeers(s.bootstrap)
+	cfg.Bootstrap, err = parsePeers("--bootstrap", s.bootstrap)
 	if err == nil && len(cfg.Bootstrap) > 0 && !slices.ContainsFunc(cfg.Bootstrap, func(p node.Peer) bool { return p.ID == s.id }) {
 		err = usagef("--bootstrap does not name this node, %s; every first node is given the same list", s.id)
 	}
@@ -135,19 +135,19 @@ func (s serving) checkCertificate() error {
 // open tells whether other machines can talk to the node without a certificate.
 func (s serving) open() bool { return !loopback(s.listen) && !s.tls.Any() }
 
-// parsePeers reads ID=HOST:PORT.
-func parsePeers(list []string) ([]node.Peer, error) {
+// parsePeers reads ID=HOST:PORT,… of a flag.
+func parsePeers(flag string, list []string) ([]node.Peer, error) {
 	var peers []node.Peer
 	for _, s := range list {
 		id, addr, ok := strings.Cut(s, "=")
 		if !ok || id == "" {
-			return nil, usagef("--bootstrap: %q is not ID=HOST:PORT, such as n1=127.0.0.1:7400", s)
+			return nil, usagef("%s: %q is not ID=HOST:PORT, such as n1=127.0.0.1:7400", flag, s)
 		}
 		if err := checkNodeID(id); err != nil {
-			return nil, usagef("--bootstrap: %w", err)
+			return nil, usagef("%s: %w", flag, err)
 		}
 		if err := checkAddr(addr); err != nil {
-			return nil, usagef("--bootstrap: %w", err)
+			return nil, usagef("%s: %w", flag, err)
 		}
 		peers = append(peers, node.Peer{ID: id, Addr: addr})
 	}

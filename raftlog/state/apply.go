@@ -92,6 +92,8 @@ func (s *State) apply(at moment, c Command) Result {
 		return s.activatePolicy(c)
 	case *RollbackPolicy:
 		return s.rollbackPolicy()
+	case *Recovered:
+		return s.recovered(at, c)
 	case *RemoveNode:
 		return s.removeNode(at, c)
 	case *NodeRoom:

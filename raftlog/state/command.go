@@ -28,12 +28,13 @@ const (
 	TypePolicyRollback CommandType = 16
 	TypeNodeRemove     CommandType = 17
 	TypeNodeRoom       CommandType = 18
+	TypeRecovered      CommandType = 19
 	TypeProven         CommandType = 21
 )
 
 var commandNames = []string{"", "genesis", "admit", "start", "finish", "cancel", "gone", "suspect", "rescore",
 	"node-join", "node-state", "node-voter", "session", "setting", "policy-load", "policy-activate", "policy-rollback",
-	"node-remove", "node-room", TypeProven: "replica-proven"}
+	"node-remove", "node-room", "recovered", TypeProven: "replica-proven"}
 
 func (t CommandType) String() string { return name(commandNames, uint8(t)) }
 
@@ -78,6 +79,8 @@ func NewCommand(t CommandType) Command {
 		return new(RollbackPolicy)
 	case TypeNodeRemove:
 		return new(RemoveNode)
+	case TypeRecovered:
+		return new(Recovered)
 	case TypeNodeRoom:
 		return new(NodeRoom)
 	case TypeProven:
@@ -340,3 +343,4 @@ func (*RollbackPolicy) CommandType() CommandType { return TypePolicyRollback }
 func (*RemoveNode) CommandType() CommandType     { return TypeNodeRemove }
 func (*NodeRoom) CommandType() CommandType       { return TypeNodeRoom }
 func (*Proven) CommandType() CommandType         { return TypeProven }
+func (*Recovered) CommandType() CommandType      { return TypeRecovered }

@@ -15,6 +15,7 @@ type Header struct {
 	Previous    string
 	Settings    Settings
 	Level       Level
+	Era         Index
 }
 
 // Records are what a snapshot consists of, in the order of the fields. yield functions answer an
@@ -32,7 +33,7 @@ func (v *View) Header() Header {
 	return Header{
 		Applied: v.Applied, NowMicros: v.NowMicros, Cell: v.Cell, NextExtent: v.NextExtent,
 		PolicyEpoch: v.PolicyEpoch, Active: v.Active, Previous: v.Previous, Settings: v.Settings,
-		Level: v.Level,
+		Level: v.Level, Era: v.Era,
 	}
 }
 
@@ -73,7 +74,7 @@ func Restore(h Header) (*State, Records) {
 	s := New()
 	s.Applied, s.NowMicros, s.Cell, s.NextExtent = h.Applied, h.NowMicros, h.Cell, h.NextExtent
 	s.PolicyEpoch, s.Active, s.Previous, s.Settings = h.PolicyEpoch, h.Active, h.Previous, h.Settings.orDefault()
-	s.Level = max(h.Level, LevelFirst)
+	s.Level, s.Era = max(h.Level, LevelFirst), h.Era
 	return s, Records{
 		Node:    func(n *Node) error { s.nodes.Set(n.ID, n); return nil },
 		Extent:  func(e *Extent) error { s.putExtent(e); return nil },

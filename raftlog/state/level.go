@@ -39,7 +39,7 @@ func levelOf(c Command) Level {
 		if c.Key == keyDiskReserve || c.Key == keyMinReplicas {
 			return LevelProven
 		}
-	case *NodeRoom, *Proven:
+	case *NodeRoom, *Proven, *Recovered:
 		return LevelProven
 	case *Suspect:
 		if c.Always {

@@ -72,6 +72,9 @@ type View struct {
 	Previous    string // what RollbackPolicy goes back to
 	Settings    Settings
 	Level       Level // the highest of the commands carried out so far
+	// Era is the entry of the last recovery that may have lost entries, 0 for none. What nodes say that do not have it
+	// is of a history that has ended.
+	Era Index
 
 	extents  *btree.Map[ExtentID, *Extent]
 	nodes    *btree.Map[NodeID, *Node]
