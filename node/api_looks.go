@@ -46,6 +46,12 @@ func describeExtent(view *state.View, e *state.Extent) wire.Extent {
 	if e.State == state.ExtentSealed {
 		out.Sum = sumText(e.Sum)
 	}
+	if e.Damaged {
+		out.Damaged = []wire.Range{{From: e.DamagedFrom, To: e.DamagedTo}}
+		if e.Whole() == 0 {
+			out.Sum = "" // nobody knows it
+		}
+	}
 	for _, r := range e.Replicas {
 		nodeState := "unknown"
 		if node := view.Node(r.Node); node != nil {
@@ -93,6 +99,9 @@ func describeNode(view *state.View, node *state.Node, leader state.NodeID) wire.
 func decommissionBlocked(view *state.View, node *state.Node) string {
 	why := ""
 	view.ReplicasOn(node.ID, func(e *state.Extent) bool {
+		if e.Damaged {
+			why = fmt.Sprintf("extent %d is damaged, and what is left of it stays where it is; bring back a node that has it whole, or delete it", e.ID)
+		}
 		for _, id := range e.Ops {
 			o := view.Op(id)
 			if o.State == state.OpRunning {

@@ -47,16 +47,24 @@ func (n *Node) verifyReplica(ctx context.Context, e *state.Extent, node state.No
 		if out.Unchecked = code != wire.CodeCorrupt && code != wire.CodeNotFound; !out.Unchecked {
 			n.noteSuspect(e.ID, node, err.Error())
 		}
-	case got.Length != e.Length || got.Sum != e.Sum:
+	case got.Length == e.Length && (got.Sum == e.Sum || e.Whole() == 0):
+		out.OK = true
+		n.noteProven(e, node, got)
+	default:
 		out.Detail = fmt.Sprintf("the log says %d bytes with sum %s", e.Length, sumText(e.Sum))
 		n.noteSuspect(e.ID, node, out.Detail)
-	default:
-		out.OK = true
 	}
 	if err == nil {
 		out.Length, out.Sum = got.Length, sumText(got.Sum)
 	}
 	return out
+}
+
+// noteProven tells the cell that a replica which did not count is what it should be.
+func (n *Node) noteProven(e *state.Extent, node state.NodeID, got wire.ReplicaLength) {
+	if r, _ := e.Replica(node); (r.State == state.ReplicaSuspect || e.Damaged) && n.proves() {
+		n.report.note(&state.Proven{Extent: e.ID, Node: node, Length: got.Length, Sum: got.Sum})
+	}
 }
 
 func (n *Node) sumAt(ctx context.Context, e *state.Extent, node state.NodeID) (wire.ReplicaLength, error) {

@@ -210,8 +210,8 @@ func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint6
 		return 0, ap.broken
 	}
 	view := n.log.View()
-	if e := view.Extent(ap.extent.ID); e == nil || e.State != state.ExtentOpen {
-		ap.broken = wire.Errorf(wire.OpAppend, wire.CodePrecondition, "extent %d is no longer open", ap.extent.ID)
+	if e := view.Extent(ap.extent.ID); e == nil || !e.Fit() {
+		ap.broken = wire.Errorf(wire.OpAppend, wire.CodePrecondition, "extent %d is no longer open, or one of its replicas is damaged", ap.extent.ID)
 		return 0, ap.broken
 	}
 	if on, least := len(ap.extent.Replicas), view.Settings.Least(ap.extent.Want); on < least { // the setting was raised

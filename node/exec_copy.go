@@ -112,7 +112,11 @@ func (n *Node) noteUnread(e *state.Extent, node state.NodeID, err error) {
 	case e.State == state.ExtentOpen && code == wire.CodeCorrupt:
 		n.sealRotten(e, node, err)
 	case e.State == state.ExtentSealed && (code == wire.CodeCorrupt || code == wire.CodeNotFound):
-		n.noteSuspect(e.ID, node, err.Error())
+		from := uint64(0)
+		if bad := (*extent.Error)(nil); errors.As(err, &bad) {
+			from = bad.Offset
+		}
+		n.noteSuspectFrom(e.ID, node, err.Error(), from)
 	}
 }
 
@@ -131,11 +135,18 @@ func (n *Node) sealRotten(e *state.Extent, node state.NodeID, err error) {
 
 // noteSuspect tells the cell that a replica cannot be read. If that is lost, the next read finds it again.
 func (n *Node) noteSuspect(id state.ExtentID, node state.NodeID, why string) {
+	n.noteSuspectFrom(id, node, why, 0)
+}
+
+// noteSuspectFrom says from which byte on. Of its own replica a node says so also if no other is known to be whole:
+// the extent is damaged then.
+func (n *Node) noteSuspectFrom(id state.ExtentID, node state.NodeID, why string, from uint64) {
 	if e := n.log.View().Extent(id); e != nil {
-		if r, holds := e.Replica(node); !holds || r.State == state.ReplicaSuspect {
+		r, holds := e.Replica(node)
+		if !holds || r.State == state.ReplicaSuspect || e.Damaged && e.DamagedFrom <= from {
 			return // known
 		}
 	}
 	n.logger.Warn("replica is damaged", "extent", uint64(id), "replica", string(node), "why", why)
-	n.report.note(&state.Suspect{Extent: id, Node: node, Note: clip(why, maxDetailBytes)})
+	n.report.note(&state.Suspect{Extent: id, Node: node, Note: clip(why, maxDetailBytes), Always: node == n.id && n.proves(), From: from})
 }

@@ -25,6 +25,9 @@ type executor struct {
 	n  *Node
 	wg sync.WaitGroup
 
+	// carryOut is execute, other than in tests.
+	carryOut func(context.Context, *state.Op) (*state.Finish, error) // Guarded by mu.
+
 	mu    sync.Mutex
 	tasks map[attempt]*task // Guarded by mu.
 	ended chan struct{}     // Guarded by mu. Closed and replaced whenever a task ends.
@@ -37,7 +40,9 @@ type task struct {
 }
 
 func newExecutor(n *Node) *executor {
-	return &executor{n: n, tasks: map[attempt]*task{}, ended: make(chan struct{})}
+	x := &executor{n: n, tasks: map[attempt]*task{}, ended: make(chan struct{})}
+	x.carryOut = x.execute
+	return x
 }
 
 // run reconciles at every change of the state, and drops files beside it.
@@ -77,7 +82,7 @@ func (x *executor) reconcile(ctx context.Context, view *state.View) {
 		taskCtx, cancel := context.WithCancel(ctx)
 		x.tasks[a] = &task{extent: o.Extent, cancel: cancel}
 		x.wg.Add(1)
-		go x.work(taskCtx, a, o)
+		go x.work(taskCtx, a, o, x.carryOut)
 		return true
 	})
 }
@@ -89,10 +94,10 @@ func runningUnder(view *state.View, op state.OpID, fence state.Fence) bool {
 }
 
 // work carries out one attempt and reports how it ended.
-func (x *executor) work(ctx context.Context, a attempt, o *state.Op) {
+func (x *executor) work(ctx context.Context, a attempt, o *state.Op, carryOut func(context.Context, *state.Op) (*state.Finish, error)) {
 	defer x.wg.Done()
 	defer x.forget(a)
-	finish, err := x.execute(ctx, o)
+	finish, err := carryOut(ctx, o)
 	if ctx.Err() != nil {
 		return // the operation was ended by the log, or the node stops: the next attempt is another's
 	}

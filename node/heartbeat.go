@@ -133,13 +133,44 @@ func (n *Node) becomeReady(ctx context.Context, commit state.Index) error {
 	if err := n.endAbstention(view); err != nil {
 		return err
 	}
+	if node := view.Node(n.id); node != nil && node.Unproven {
+		n.settleSlowly(view)
+		return nil
+	}
 	if err := n.settle(ctx, view); err != nil {
 		return err
 	}
+	n.serves()
+	return nil
+}
+
+func (n *Node) serves() {
 	n.ready.Store(true)
 	close(n.readyCh)
 	n.logger.Info("ready", "applied", uint64(n.log.AppliedIndex()))
-	return nil
+}
+
+// settleSlowly settles a store that has to be read in full, beside the heartbeats: without those the node would be
+// called down. One that leads meanwhile gives that up, since a leader that does not serve admits nothing.
+func (n *Node) settleSlowly(view *state.View) {
+	if n.log.IsLeader() {
+		if err := n.log.TransferLeadership(n.ctx); err != nil {
+			n.logger.Info("leadership not handed on", "error", err)
+		}
+	}
+	if !n.settling.CompareAndSwap(false, true) {
+		return
+	}
+	n.wg.Add(1)
+	go func() {
+		defer n.wg.Done()
+		defer n.settling.Store(false)
+		if err := n.settle(n.ctx, view); err != nil {
+			n.logger.Warn("store not compared yet, trying again", "error", err)
+			return
+		}
+		n.serves()
+	}()
 }
 
 // endAbstention gives this node its vote again once its log is whole: that it was let in as it runs now is an entry
@@ -158,7 +189,8 @@ type refusedError struct{ error }
 func (e *refusedError) Unwrap() error { return e.error }
 
 func (n *Node) joinRequest() wire.JoinRequest {
-	return wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.folderCell(), Level: uint8(state.LevelNow)}
+	return wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.folderCell(), Level: uint8(state.LevelNow),
+		Last: uint64(n.lastAtStart), Before: n.runsBefore}
 }
 
 // join asks the cell to know this incarnation at this address.

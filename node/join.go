@@ -47,9 +47,7 @@ func (n *Node) admitNode(ctx context.Context, req wire.JoinRequest) (wire.JoinRe
 	if err != nil {
 		return wire.JoinReply{}, err
 	}
-	results, _, err := n.log.Propose(ctx, &state.Join{
-		Node: state.NodeID(req.Node), Addr: req.Addr, Incarnation: req.Incarnation, Voter: voter, Level: state.Level(req.Level),
-	})
+	results, _, err := n.log.Propose(ctx, n.joinCommand(view, req, voter))
 	if err != nil {
 		return wire.JoinReply{}, err
 	}

@@ -65,6 +65,10 @@ type Node struct {
 
 	stepsRefused map[wire.OpType]*atomic.Uint64 // by step; the keys never change
 
+	lastAtStart state.Index // the last entry in the log when it was opened
+	runsBefore  []uint64    // the incarnations that ran on this store, the newest first
+	settling    atomic.Bool // the store is being compared with the log
+
 	beaten   atomic.Pointer[time.Time] // when the leader last took a heartbeat of this node; nil: never
 	ready    atomic.Bool               // has caught up with the log since it started
 	readyCh  chan struct{}             // closed when ready
@@ -193,6 +197,12 @@ func (n *Node) open() error {
 	})
 	if err != nil {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)
+	}
+	n.lastAtStart = n.log.LastAtOpen()
+	if n.runsBefore, err = noteRun(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"), n.incarnation); err != nil && !vfs.IsNoSpace(err) {
+		return fmt.Errorf("data folder %s: %w", n.cfg.Dir, err)
+	} else if err != nil { // a full disk must not keep the node from starting
+		n.logger.Warn("this run is not in the store's list: the next one will compare all that it holds", "error", err)
 	}
 	n.group.Store(n.log)
 	if err := n.policies.open(n.ctx); err != nil {

@@ -114,7 +114,8 @@ func (p *planner) open(e *state.Extent, kinds ...policies.Kind) bool {
 
 // repairs finds sealed extents with too few whole replicas: known to be damaged, or on a node that
 // has been down for longer than the repair delay. An open one that was made with too few is sealed as soon as a
-// node could take another: only sealed ones are repaired, and its puts go on in one that lacks none.
+// node could take another, and one with a suspect replica at once: only sealed ones are repaired, and its puts go on in
+// one that lacks none.
 func (p *planner) repairs() {
 	visit := func(e *state.Extent) bool {
 		if e.State == state.ExtentSealed && p.canRepair(e) && !p.open(e, policies.KindRepair, policies.KindMove, policies.KindDelete) {
@@ -123,7 +124,7 @@ func (p *planner) repairs() {
 		return !p.full()
 	}
 	p.view.Lacking(func(e *state.Extent) bool {
-		if e.State == state.ExtentOpen && p.hasTaker(e) && !p.open(e, policies.KindSeal, policies.KindDelete) {
+		if e.State == state.ExtentOpen && (p.hasTaker(e) || !e.Fit()) && !p.open(e, policies.KindSeal, policies.KindDelete) {
 			p.want(policies.KindSeal, e, policies.OriginCell, "", 0)
 		}
 		return visit(e)
@@ -141,7 +142,7 @@ func (p *planner) repairs() {
 // could not would only stand in the queue, in the way of moves and seals.
 func (p *planner) canRepair(e *state.Extent) bool {
 	live := p.view.Live(e)
-	return live > 0 && live < int(e.Want) && p.hasTaker(e)
+	return live > 0 && live < int(e.Want) && !e.Damaged && p.hasTaker(e)
 }
 
 // hasTaker tells whether some node can be given a replica of e, or have its suspect one mended.
@@ -177,7 +178,7 @@ func (p *planner) empty(node *state.Node) {
 			moving++
 		case e.State == state.ExtentOpen && !p.open(e, policies.KindSeal):
 			p.want(policies.KindSeal, e, policies.OriginDecommission, "", 0)
-		case e.State == state.ExtentSealed:
+		case e.State == state.ExtentSealed && !e.Damaged:
 			p.want(policies.KindMove, e, policies.OriginDecommission, node.ID, node.Decommission)
 			moving++
 		}

@@ -109,8 +109,18 @@ func (r *rangeReader) local(ctx context.Context) error {
 	return err
 }
 
-// anywhere reads whichever replica can be read, and answers which one was read last.
-func (r *rangeReader) anywhere(ctx context.Context) (state.NodeID, error) {
+// anywhere reads whichever replica can be read, and answers which one was read last. Of a damaged extent the parts may
+// have to come from one replica and another by turns.
+func (r *rangeReader) anywhere(ctx context.Context) (id state.NodeID, err error) {
+	for {
+		was := r.offset
+		if id, err = r.anywhereOnce(ctx); err == nil || !r.e.Damaged || r.offset == was {
+			return id, err
+		}
+	}
+}
+
+func (r *rangeReader) anywhereOnce(ctx context.Context) (state.NodeID, error) {
 	var errs []error
 	for _, id := range r.order() {
 		err := r.from(ctx, id)
@@ -134,22 +144,27 @@ func (r *rangeReader) anywhere(ctx context.Context) (state.NodeID, error) {
 	return "", out
 }
 
-// order is the replicas to try: this node's own first; suspect ones and those on nodes that are not
-// up, never.
+// order is the replicas to try: this node's own first; those on nodes that are not up, never. Suspect ones come last,
+// and only where they may have what no whole one has: of a damaged extent, and of an open one, which is going to be
+// sealed. Every record that is read is verified.
 func (r *rangeReader) order() []state.NodeID {
 	view := r.n.log.View()
-	var ids []state.NodeID
+	var ids, last []state.NodeID
 	for _, rep := range r.e.Replicas {
 		node := view.Node(rep.Node)
 		switch {
-		case rep.State != state.ReplicaWhole || node == nil:
+		case node == nil || rep.Node != r.n.id && (node.State != state.NodeUp || node.Unproven):
+		case rep.State != state.ReplicaWhole:
+			if r.e.Damaged || r.e.State == state.ExtentOpen {
+				last = append(last, rep.Node)
+			}
 		case rep.Node == r.n.id:
 			ids = append([]state.NodeID{rep.Node}, ids...)
-		case node.State == state.NodeUp:
+		default:
 			ids = append(ids, rep.Node)
 		}
 	}
-	return ids
+	return append(ids, last...)
 }
 
 func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {

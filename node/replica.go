@@ -117,12 +117,26 @@ func (n *Node) eachPiece(ctx context.Context, id, offset, length uint64, send fu
 		p := buf[:min(length, readPiece)]
 		got, err := n.store.ReadAt(extent.ID(id), p, offset)
 		if err != nil && (!errors.Is(err, io.EOF) || got < len(p)) {
+			if err := sendSome(send, p[:got]); err != nil {
+				return err
+			}
 			return n.localError(id, err)
 		}
 		if err := send(p); err != nil {
 			return &sendError{err}
 		}
 		offset, length = offset+uint64(len(p)), length-uint64(len(p))
+	}
+	return nil
+}
+
+// sendSome sends what was good of a piece that could not be read to its end: another replica goes on behind it.
+func sendSome(send func([]byte) error, p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if err := send(p); err != nil {
+		return &sendError{err}
 	}
 	return nil
 }
@@ -143,6 +157,7 @@ var storeCodes = map[extent.Code]wire.Code{
 	extent.CodeWrongOffset: wire.CodeConflict, extent.CodeCorrupt: wire.CodeCorrupt, extent.CodeNoSpace: wire.CodeNoSpace,
 	extent.CodeDiskFailed: wire.CodeDiskFailed, extent.CodeSealed: wire.CodePrecondition, extent.CodeTooShort: wire.CodeCorrupt,
 	extent.CodeClosed: wire.CodeUnavailable, extent.CodeChanged: wire.CodeUnavailable, extent.CodeIO: wire.CodeInternal,
+	extent.CodeBelowFloor: wire.CodePrecondition,
 }
 
 // typed makes any error of this node one that crosses the wire.

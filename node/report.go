@@ -161,7 +161,7 @@ func (n *Node) servePropose(ctx context.Context, c *mux.ServerCall, req wire.Pro
 			if string(cmd.Node) != c.Peer().Node {
 				return wire.Errorf(wire.OpPropose, wire.CodeInvalid, "%q may not say what is gone from %s", c.Peer().Node, cmd.Node)
 			}
-		case *state.Finish, *state.Suspect:
+		case *state.Finish, *state.Suspect, *state.Proven:
 		default:
 			return wire.Errorf(wire.OpPropose, wire.CodeInvalid, "a node may not propose %s", cmd.CommandType())
 		}

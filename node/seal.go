@@ -219,6 +219,7 @@ func (b *ballot) recast(sums map[state.NodeID]sealVote) error {
 		}
 		was := b.votes[id]
 		was.Unsound = cmp.Or(v.Unsound, errText(v.err), "it has sealed another length than it was asked to")
+		was.Sound = 0 // how far it can be read is not known
 		b.votes[id] = was
 	}
 	return nil
@@ -290,12 +291,31 @@ func (b *ballot) await(silent []state.NodeID, why string) error {
 			said = append(said, fmt.Sprintf("%s has %d bytes", r.Node, v.Length))
 		}
 	}
+	if len(silent) == 0 {
+		return fmt.Errorf("%s: %s", why, strings.Join(said, "; "))
+	}
 	return &awaitedError{silent, fmt.Errorf("extent %d cannot be sealed yet, %s: waits for %v (%s)", b.e.ID, why, silent, strings.Join(said, "; "))}
 }
 
-// sealDamaged ends a seal when every replica has answered and none has all that is known to be acknowledged.
+// sealDamaged ends a seal when every replica has answered and none has all that is known to be acknowledged. No file is
+// cut or marked: what is left can be read, and a replica that comes back whole mends the extent.
 func (n *Node) sealDamaged(e *state.Extent, b *ballot) (*state.Finish, error) {
-	return nil, fmt.Errorf("extent %d is damaged: %w", e.ID, b.await(nil, "no replica has all that was acknowledged"))
+	length, sound := b.floor(), uint64(0)
+	for _, v := range b.votes {
+		length, sound = max(length, v.Length), max(sound, v.Sound)
+	}
+	why := b.await(nil, "no replica has all that was acknowledged")
+	if !n.proves() {
+		return nil, fmt.Errorf("%w; it ends as damaged once all nodes run this build", why)
+	}
+	n.logger.Error("extent is damaged", "extent", uint64(e.ID), "bytes", length, "from", min(sound, length), "why", why)
+	return &state.Finish{Outcome: state.OutcomeDone, Length: length, Damaged: true, DamagedFrom: min(sound, length), Detail: clip(why.Error(), maxDetailBytes)}, nil
+}
+
+// proves tells whether all nodes carry out the commands about damaged extents and doubted replicas.
+func (n *Node) proves() bool {
+	_, lowest := n.log.View().Lowest()
+	return lowest >= state.LevelProven
 }
 
 // fenceReplica is one replica's part in a seal.
@@ -334,12 +354,12 @@ func (n *Node) durableLength(id extent.ID, votes bool) (wire.ReplicaLength, erro
 	case info.Broken != "" && !votes:
 		return wire.ReplicaLength{}, wire.Errorf(wire.OpReplicaFence, wire.CodeCorrupt, "the file of extent %d on %s cannot be used: %s", id, n.id, info.Broken)
 	}
-	out := wire.ReplicaLength{Length: info.Length, Floor: info.Floor, Cut: info.Cut, Unsound: info.Broken}
+	out := wire.ReplicaLength{Length: info.Length, Floor: info.Floor, Cut: info.Cut, Unsound: info.Broken, Sound: info.Length}
 	if node := n.log.View().Node(n.id); node != nil && node.Unproven {
 		out.Cut = true
 	}
 	if len(info.Damaged) > 0 {
-		out.Unsound = fmt.Sprintf("it is damaged from byte %d on", info.Damaged[0].From)
+		out.Unsound, out.Sound = fmt.Sprintf("it is damaged from byte %d on", info.Damaged[0].From), info.Damaged[0].From
 	}
 	return out, nil
 }

@@ -180,10 +180,7 @@ func harmOne(t *testing.T, c *cell, r *rand.Rand, h harm, victim string) {
 	h.do(t, r, c.file(victim, id), was)
 	c.start(victim)
 	c.ready(victim)
-	if res := c.submit(client.SubmitOptions{}, wire.Submission{Kind: "seal", Extent: id}); res.Code != 0 && res.Code != wire.CodePrecondition && res.Code != wire.CodeConflict {
-		t.Fatal(res.Detail)
-	}
-	c.until("sealed", func(n *Node) bool { return n.log.View().Extent(state.ExtentID(id)).State == state.ExtentSealed })
+	c.sealOpen(id)
 	for _, x := range []struct {
 		loc  wire.Locator
 		want []byte
@@ -199,4 +196,14 @@ func harmOne(t *testing.T, c *cell, r *rand.Rand, h harm, victim string) {
 			t.Fatalf("%s on %s: %s has %d of %d bytes, %v", h.name, victim, node, len(got), len(last), err)
 		}
 	}
+}
+
+// sealOpen has an extent sealed, if nobody else does.
+func (c *cell) sealOpen(id uint64) {
+	c.t.Helper()
+	res := c.submit(client.SubmitOptions{}, wire.Submission{Kind: "seal", Extent: id})
+	if res.Code != 0 && res.Code != wire.CodePrecondition && res.Code != wire.CodeConflict {
+		c.t.Fatal(res.Detail)
+	}
+	c.until("sealed", func(n *Node) bool { return n.log.View().Extent(state.ExtentID(id)).State == state.ExtentSealed })
 }

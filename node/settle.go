@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/policies"
@@ -57,30 +58,115 @@ func (n *Node) expectsCopy(view *state.View, e *state.Extent) bool {
 // counts as up: until then nobody takes them for whole. What the cell knows already is not said again,
 // so that this ends however often it is cut off.
 func (n *Node) settleReplicas(ctx context.Context, view *state.View) error {
-	var suspects []state.Command
+	var reports []state.Command
 	var err error
 	send := func() bool {
-		_, err = n.proposeAnywhere(ctx, suspects)
-		suspects = suspects[:0]
+		_, err = n.proposeAnywhere(ctx, reports)
+		reports = reports[:0]
 		return err == nil
 	}
+	s := settling{n: n, proves: n.proves()}
+	if node := view.Node(n.id); node != nil && node.Unproven {
+		s.unproven = true
+		n.logger.Warn("this folder is older than what the cell counts on: every replica in it is read and compared first", "replicas", view.CountReplicas(n.id))
+	}
 	view.ReplicasOn(n.id, func(e *state.Extent) bool {
-		r, _ := e.Replica(n.id)
-		why := n.settleReplica(e)
-		if why != "" && e.State == state.ExtentSealed && r.State == state.ReplicaWhole {
-			n.logger.Warn("replica is damaged", "extent", uint64(e.ID), "why", why)
-			suspects = append(suspects, &state.Suspect{Extent: e.ID, Node: n.id, Note: clip(why, maxDetailBytes)})
+		if err = ctx.Err(); err != nil {
+			return false
 		}
-		return len(suspects) < reportsAtOnce || send()
+		if cmd := s.replica(e); cmd != nil {
+			reports = append(reports, cmd)
+		}
+		return len(reports) < reportsAtOnce || send()
 	})
-	if err == nil && len(suspects) > 0 {
+	if err == nil && len(reports) > 0 {
 		send()
 	}
 	return err
 }
 
-// settleReplica says what is wrong with this node's replica, and does what the state asks of it.
-func (n *Node) settleReplica(e *state.Extent) (why string) {
+// settling compares this node's replicas with the state, one after the other.
+type settling struct {
+	n        *Node
+	proves   bool // the cell can be told of damage in open extents, and of replicas that prove to be whole
+	unproven bool // the folder is older than what the cell counts on
+	done     int
+	said     time.Time
+}
+
+// replica answers what the cell must be told of this node's replica, nil for nothing, and does what the state asks of it.
+func (s *settling) replica(e *state.Extent) state.Command {
+	s.progress()
+	r, _ := e.Replica(s.n.id)
+	info, why, from := s.n.flaw(e)
+	switch e.State {
+	case state.ExtentOpen:
+		if why == "" && s.unproven {
+			why = "the data folder is older than what the cell counts on"
+		}
+		if why != "" || e.Primary() == s.n.id {
+			s.n.appends.ask(policies.KindSeal, e.ID) // nothing can be appended to it any more
+		}
+		if !s.proves {
+			return nil
+		}
+	case state.ExtentSealed:
+		if why == "" {
+			var cmd state.Command
+			if cmd, why = s.sealed(e, r, info); cmd != nil {
+				return cmd
+			}
+		}
+	default:
+		return nil
+	}
+	if why == "" || r.State == state.ReplicaSuspect || e.Damaged && e.DamagedFrom <= from {
+		return nil
+	}
+	s.n.logger.Warn("replica is damaged", "extent", uint64(e.ID), "why", why)
+	return &state.Suspect{Extent: e.ID, Node: s.n.id, Note: clip(why, maxDetailBytes), Always: s.proves, From: from}
+}
+
+// sealed looks at the replica of a sealed extent whose file is sound: it may be shorter or longer than the extent, and
+// it may be what a damaged extent waits for.
+func (s *settling) sealed(e *state.Extent, r state.Replica, info extent.Info) (cmd state.Command, why string) {
+	n, id := s.n, extent.ID(e.ID)
+	missed := info.Floor > e.Length // the cell has sealed it without bytes that were acknowledged
+	switch {
+	case info.Length < e.Length:
+		return nil, fmt.Sprintf("the file has %d bytes, the extent %d", info.Length, e.Length)
+	case s.proves && (missed || e.Damaged && e.Whole() == 0) && info.Floor <= info.Length:
+		return n.proof(e, info.Length, info.Floor)
+	case info.Length > e.Length || info.Cut:
+		if err := n.store.Seal(id, e.Length); err != nil {
+			return nil, err.Error()
+		}
+	}
+	if s.proves && e.Damaged && r.State == state.ReplicaSuspect {
+		return n.proof(e, e.Length, 0)
+	}
+	if s.unproven && r.State == state.ReplicaWhole {
+		return nil, n.compared(e)
+	}
+	return nil, ""
+}
+
+// proof reads this node's replica in full, up to length, for an extent that is damaged.
+func (n *Node) proof(e *state.Extent, length, floor uint64) (cmd state.Command, why string) {
+	sum, err := n.store.Sum(extent.ID(e.ID), length)
+	if err != nil {
+		return nil, err.Error()
+	}
+	if e.Whole() > 0 && length == e.Length && sum != e.Sum {
+		return nil, fmt.Sprintf("its %d bytes have sum %s, not %s", length, sumText(sum), sumText(e.Sum))
+	}
+	n.logger.Warn("this replica is what a damaged extent lacks", "extent", uint64(e.ID), "bytes", length)
+	return &state.Proven{Extent: e.ID, Node: n.id, Length: length, Sum: sum, Floor: floor}, ""
+}
+
+// flaw says what is wrong with this node's file of an extent, and from which byte on; why is empty if it is sound as
+// far as it goes.
+func (n *Node) flaw(e *state.Extent) (info extent.Info, why string, from uint64) {
 	info, err := n.store.Stat(extent.ID(e.ID))
 	switch {
 	case err != nil:
@@ -90,20 +176,18 @@ func (n *Node) settleReplica(e *state.Extent) (why string) {
 	case info.Broken != "":
 		why = info.Broken
 	case len(info.Damaged) > 0:
-		why = fmt.Sprintf("damaged from byte %d on", info.Damaged[0].From)
+		why, from = fmt.Sprintf("damaged from byte %d on", info.Damaged[0].From), info.Damaged[0].From
 	}
-	switch {
-	case e.State == state.ExtentOpen:
-		if why != "" || e.Primary() == n.id {
-			n.appends.ask(policies.KindSeal, e.ID) // nothing can be appended to it any more
-		}
-	case e.State != state.ExtentSealed || why != "":
-	case info.Length < e.Length:
-		why = fmt.Sprintf("the file has %d bytes, the extent %d", info.Length, e.Length)
-	case info.Length > e.Length:
-		if err := n.store.Seal(extent.ID(e.ID), e.Length); err != nil {
-			why = err.Error()
-		}
+	return info, why, from
+}
+
+// settleSays is how often a node that compares all that it holds tells how far it is.
+const settleSays = 10 * time.Second
+
+func (s *settling) progress() {
+	s.done++
+	if now := s.n.now(); s.unproven && now.Sub(s.said) > settleSays {
+		s.said = now
+		s.n.logger.Warn("comparing replicas", "looked-at", s.done, "of", s.n.log.View().CountReplicas(s.n.id))
 	}
-	return why
 }

@@ -113,7 +113,7 @@ func (w *watch) nodeStates(view *state.View) []state.Command {
 		switch {
 		case silent && node.ID == w.n.id: // this node's own loop is slow
 		case silent && node.State != state.NodeDown, current && !s.beat.Ready && node.State == state.NodeUp: // stops, or its disk failed
-			cmds = append(cmds, &state.SetNodeState{Node: node.ID, State: state.NodeDown})
+			cmds = append(cmds, &state.SetNodeState{Node: node.ID, State: state.NodeDown, Seen: w.seenLocked(node)})
 		case current && s.beat.Ready && node.State != state.NodeUp:
 			cmds = append(cmds, &state.SetNodeState{Node: node.ID, State: state.NodeUp, Incarnation: node.Incarnation})
 		}

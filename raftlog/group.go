@@ -24,6 +24,8 @@ type Group struct {
 	moved   *moved
 	raft    *raft.Raft
 
+	lastAtOpen state.Index
+
 	proposals chan *proposal // Invariant: len <= maxWaiting
 	calls     sync.WaitGroup // the committer, and calls that wait for the engine
 	watching  sync.WaitGroup // the watcher
@@ -96,6 +98,7 @@ func (g *Group) startEngine(conf *raft.Config) error {
 	if err := found.fit(); err != nil {
 		return err
 	}
+	g.lastAtOpen = state.Index(max(found.last, found.snapshot.covers.Index))
 	if err := g.bootstrap(conf, store); err != nil {
 		return err
 	}
@@ -281,6 +284,9 @@ func (g *Group) AppliedIndex() state.Index {
 	at, _ := g.machine.progress()
 	return at
 }
+
+// LastAtOpen is the last entry that this node's folder held, in its log or its snapshot, when it was opened.
+func (g *Group) LastAtOpen() state.Index { return g.lastAtOpen }
 
 // LastIndex is the last entry in this node's log, agreed on or not.
 func (g *Group) LastIndex() state.Index { return state.Index(g.raft.LastIndex()) }

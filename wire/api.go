@@ -272,6 +272,17 @@ type Extent struct {
 	Epoch    uint64    `json:"epoch"`
 	Created  int64     `json:"created_micros"`
 	Birth    string    `json:"birth"` // as in a locator
+	// Damaged are the ranges of a sealed extent that no replica is known to have all of. What can still be read of
+	// them is served.
+	Damaged []Range `json:"damaged,omitempty"`
+}
+
+// Range is the bytes [From, To) of an extent.
+type Range struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
 }
 
 // ExtentsReply answers an ExtentsRequest.

@@ -14,8 +14,9 @@ type JoinRequest struct {
 	// Last is the last entry that the node's log held when it started. One that is lower than what the cell has
 	// seen the node apply tells that the folder is older than what the cell counts on.
 	Last uint64
-	// Before is the incarnation that last ran in the node's folder, 0 when it is not known.
-	Before uint64
+	// Before are the incarnations that last ran in the node's folder, the newest first. If the one that the cell knows
+	// is not among them, the folder is older than what the cell counts on.
+	Before []uint64
 }
 
 // JoinReply names the cell.
@@ -133,6 +134,8 @@ type ReplicaLength struct {
 	Cut bool
 	// Unsound is why bytes below Length cannot all be read; empty when they can.
 	Unsound string
+	// Sound is how many bytes from the first on can be read, as far as that is known without reading them.
+	Sound uint64
 }
 
 // ReplicaRead asks the source of a copy for a range; the bytes come as chunks.

@@ -29,7 +29,7 @@ func newExtentListCommand(a *app) *cobra.Command {
 			keep := func(e wire.Extent) bool { return !lacking || e.State == "sealed" && e.Live < e.Want }
 			return list(a, only(all, keep),
 				column[wire.Extent]{"EXTENT", func(e wire.Extent) string { return number(e.ID) }},
-				column[wire.Extent]{"STATE", func(e wire.Extent) string { return e.State }},
+				column[wire.Extent]{"STATE", extentState},
 				column[wire.Extent]{"BYTES", extentBytes},
 				column[wire.Extent]{"LIVE", func(e wire.Extent) string { return fmt.Sprintf("%d/%d", e.Live, e.Want) }},
 				column[wire.Extent]{"REPLICAS", replicaList},
@@ -40,6 +40,23 @@ func newExtentListCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&node, "node", "", "only those with a replica on this node")
 	cmd.Flags().BoolVar(&lacking, "lacking", false, "only sealed ones with fewer live replicas than they should have")
 	return cmd
+}
+
+// extentState is "damaged" for a sealed extent that no replica has all of.
+func extentState(e wire.Extent) string {
+	if len(e.Damaged) > 0 {
+		return "damaged"
+	}
+	return e.State
+}
+
+// ranges says where what is lost of an extent lies.
+func ranges(lost []wire.Range) string {
+	var all []string
+	for _, r := range lost {
+		all = append(all, fmt.Sprintf("no replica has all of bytes %d to %d", r.From, r.To))
+	}
+	return strings.Join(all, ", ")
 }
 
 // extentBytes is the length of an extent; none while it is open, since only its seal finds it.
@@ -93,7 +110,7 @@ func newExtentShowCommand(a *app) *cobra.Command {
 				return err
 			}
 			return show(a, e, []field{
-				{"extent", number(e.ID)}, {"state", e.State}, {"class", e.Class}, {"bytes", extentBytes(e)}, {"sum", e.Sum},
+				{"extent", number(e.ID)}, {"state", extentState(e)}, {"damaged", ranges(e.Damaged)}, {"class", e.Class}, {"bytes", extentBytes(e)}, {"sum", e.Sum},
 				{"live", fmt.Sprintf("%d of %d wanted", e.Live, e.Want)}, {"replicas", replicaList(e)},
 				{"dropping", strings.Join(e.Dropping, ",")}, {"operations", strings.Join(e.Ops, ",")},
 				{"generation", number(e.Gen)}, {"epoch", number(e.Epoch)}, {"created", stamp(e.Created)},

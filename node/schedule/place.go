@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/datanode/datanode/policies"
@@ -13,6 +14,9 @@ func (p *plan) copyPath(o *state.Op, s *state.Start) (why string) {
 	e := p.v.Extent(o.Extent)
 	if e == nil || e.State != state.ExtentSealed {
 		return notIn(o.Extent, e, state.ExtentSealed)
+	}
+	if e.Damaged {
+		return fmt.Sprintf("extent %d is damaged: nothing is copied over what its replicas hold until one proves to be whole", e.ID)
 	}
 	if s.Source, why = p.source(o, e); why != "" {
 		return why

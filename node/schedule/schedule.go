@@ -177,7 +177,7 @@ func (p *plan) primary(o *state.Op) (state.NodeID, string) {
 	return n.ID, ""
 }
 
-// sealer is the node that carries out a seal: the first that is up and has a whole replica.
+// sealer is the node that carries out a seal: the first that is up and has a replica, a whole one if there is one.
 func (p *plan) sealer(o *state.Op) (state.NodeID, string) {
 	e := p.v.Extent(o.Extent)
 	if e == nil || e.State != state.ExtentOpen {
@@ -185,6 +185,11 @@ func (p *plan) sealer(o *state.Op) (state.NodeID, string) {
 	}
 	for _, r := range e.Replicas {
 		if n := p.v.Node(r.Node); r.State == state.ReplicaWhole && n != nil && n.State == state.NodeUp {
+			return n.ID, ""
+		}
+	}
+	for _, r := range e.Replicas { // what is left of it
+		if n := p.v.Node(r.Node); n != nil && n.State == state.NodeUp {
 			return n.ID, ""
 		}
 	}
