@@ -137,6 +137,10 @@ func (n *Node) serveStatus(ctx context.Context, c *mux.ServerCall) error {
 		return true
 	})
 	out.Lacking = lacking(view)
+	out.Voters = n.voters(ctx, view, leader != "")
+	if leader == "" {
+		out.Since = n.leaderless.micros(n.now())
+	}
 	return c.Reply(&out, nil)
 }
 

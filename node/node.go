@@ -46,6 +46,7 @@ type Node struct {
 	own         *ownSession
 	report      *reporter
 	watch       *watch
+	leaderless  leaderless
 	others      *reach
 	appends     *appenders
 	inbound     *inbound

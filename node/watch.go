@@ -44,6 +44,8 @@ func (w *watch) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		leader, _ := w.n.log.Leader()
+		w.n.leaderless.note(leader != "", w.n.now())
 		if !w.lead(w.n.log.IsLeader()) {
 			continue
 		}

@@ -379,6 +379,19 @@ type Status struct {
 	Refuses  string `json:"refuses,omitempty"` // why the asked node takes no replicas and no appends
 	Free     uint64 `json:"free_bytes"`        // that extents may still take on its disk
 	Total    uint64 `json:"total_bytes"`       // of its disk; 0: it cannot tell
+
+	Voters []Voter `json:"voters"` // of the log
+	// Since is from when on the asked node has known of no leader, by its own clock. 0: it knows one.
+	Since int64 `json:"no_leader_since_micros,omitempty"`
+}
+
+// Voter is a node that has a vote in the log, and whether it can be heard.
+type Voter struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node    string `json:"node"`
+	Addr    string `json:"addr"`
+	Answers bool   `json:"answers"` // without a leader: to the asked node, just now; with one: it is up
 }
 
 // Call is a count of calls in flight.

@@ -24,7 +24,7 @@ var (
 		"WaitRequest.operations": "Ops", "WaitRequest.patience": "WaitMicros", "CancelRequest.operation": "Op", "ShowOpRequest.operation": "Op",
 		"OpsReply.operations": "Ops", "Step.time": "Micros", "Extent.operations": "Ops", "Extent.generation": "Gen",
 		"Replica.state of the node": "NodeState", "Node.address": "Addr", "Node.safe to remove": "SafeRemove",
-		"Status.committed": "Commit", "Status.nodes up": "Up",
+		"Status.committed": "Commit", "Voter.address": "Addr", "Status.nodes up": "Up",
 	}
 	structsUnder = map[string]string{"Frame": "Header", "Hello": "Hello", "Errors": "Error"}
 )

@@ -33,6 +33,13 @@ func datanode(args ...string) *exec.Cmd {
 // cli runs a command line to its end.
 func cli(t *testing.T, addr string, args ...string) (code int, stdout string) {
 	t.Helper()
+	code, stdout, _ = cliNotes(t, addr, args...)
+	return code, stdout
+}
+
+// cliNotes is cli with what went to stderr.
+func cliNotes(t *testing.T, addr string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	cmd := datanode(append(args, "--addr", addr)...)
 	var out, notes bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &notes
@@ -40,7 +47,7 @@ func cli(t *testing.T, addr string, args ...string) (code int, stdout string) {
 		t.Fatal(err)
 	}
 	t.Logf("datanode %s: exit %d\n%s%s", strings.Join(args, " "), cmd.ProcessState.ExitCode(), out.String(), notes.String())
-	return cmd.ProcessState.ExitCode(), out.String()
+	return cmd.ProcessState.ExitCode(), out.String(), notes.String()
 }
 
 // processLimit bounds every wait for a process. Nothing waits for it to pass.

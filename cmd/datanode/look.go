@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +45,7 @@ func newSettingsCommand(a *app) *cobra.Command {
 			case failed == nil && err != nil:
 				return fmt.Errorf("it is set, but cannot be shown: %w", err)
 			case failed == nil:
+				a.warnOfFew(ctx, c, all, args[0])
 				return printSetting(a, all, args[0])
 			case err == nil && !slices.ContainsFunc(all, func(s wire.Setting) bool { return s.Key == args[0] }):
 				return fmt.Errorf("%w; see settings get", failed)
@@ -52,6 +54,48 @@ func newSettingsCommand(a *app) *cobra.Command {
 		}),
 	}
 	return group("settings", "Read and change the settings of the cell", "", get, set)
+}
+
+// warnOfFew says what a setting asks for that the cell does not have: more disks than there are nodes.
+func (a *app) warnOfFew(ctx context.Context, c *client.Client, all []wire.Setting, key string) {
+	if key != "replicas" && key != "min-replicas" {
+		return
+	}
+	nodes, err := c.Nodes(ctx)
+	if err != nil {
+		a.note("datanode: it is set; how many nodes there are for it cannot be told: %s", oneLine(err.Error()))
+		return
+	}
+	takers := 0
+	for _, n := range nodes {
+		if n.Mode == "active" {
+			takers++
+		}
+	}
+	for _, text := range fewText(all, takers) {
+		a.note("datanode: %s", text)
+	}
+}
+
+// fewText is what comes of settings that ask for more disks than so many nodes have.
+func fewText(all []wire.Setting, takers int) (says []string) {
+	value := func(key string) int {
+		for _, s := range all {
+			if s.Key == key {
+				n, _ := strconv.Atoi(s.Value) // 0, of which there are enough
+				return n
+			}
+		}
+		return 0
+	}
+	if n := value("replicas"); n > takers {
+		says = append(says, fmt.Sprintf("replicas is %d, and only %d nodes take any: until there are more, extents are on %d disks and count as lacking",
+			n, takers, takers))
+	}
+	if n := value("min-replicas"); n > takers {
+		says = append(says, fmt.Sprintf("min-replicas is %d, and only %d nodes take any: until there are more, puts are refused", n, takers))
+	}
+	return says
 }
 
 func printSetting(a *app, all []wire.Setting, key string) error {
@@ -124,38 +168,6 @@ func callsText(n wire.Connection) string {
 		all[i] = fmt.Sprintf("%s=%d", strings.Trim(call.Op+"/"+call.Session, "/"), call.Count)
 	}
 	return strings.Join(all, ",")
-}
-
-func newStatusCommand(a *app) *cobra.Command {
-	var node string
-	cmd := &cobra.Command{
-		Use: "status", Short: "Describe the cell as a node sees it", Args: takes(0, 0),
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
-			addr, err := nodeAddr(ctx, c, node)
-			if err != nil {
-				return err
-			}
-			s, err := c.StatusOf(ctx, addr)
-			if err != nil {
-				return ofNode(node, err)
-			}
-			return show(a, s, statusFields(s))
-		}),
-	}
-	cmd.Flags().StringVar(&node, "node", "", "as this node sees it (default: the one that answers)")
-	return cmd
-}
-
-func statusFields(s wire.Status) []field {
-	return []field{
-		{"cell", s.Cell}, {"asked", s.Node}, {"leader", orNone(s.Leader)}, {"ready", yesNo(s.Ready)},
-		{"nodes", fmt.Sprintf("%d of %d up", s.Up, s.Nodes)}, {"extents", count(s.Extents)}, {"replicas", count(s.Replicas)},
-		{"lacking", fmt.Sprintf("%d extents have too few live replicas", s.Lacking)},
-		{"queued", count(s.Queued)}, {"running", count(s.Running)}, {"dropping", count(s.Dropping)},
-		{"policy", s.Policy}, {"digest", s.Digest}, {"policy epoch", count(s.Epoch)},
-		{"term", count(s.Term)}, {"applied", count(s.Applied)}, {"commit", count(s.Commit)}, {"chain", s.Chain}, {"version", s.Version},
-		{"free", freeText(wire.Node{Free: s.Free, Total: s.Total})}, {"refuses", s.Refuses},
-	}
 }
 
 // built says what this program was built from.

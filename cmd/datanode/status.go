@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/spf13/cobra"
+)
+
+// statusPatience is how long a node has to answer. Whoever asks for the status may well ask because something is
+// wrong, and wants to be told.
+const statusPatience = 2500 * time.Millisecond
+
+func newStatusCommand(a *app) *cobra.Command {
+	var node string
+	cmd := &cobra.Command{
+		Use: "status", Short: "Describe the cell as a node sees it", Args: takes(0, 0),
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+			s, err := a.status(ctx, c, node)
+			if err != nil {
+				return ofNode(node, err)
+			}
+			return errors.Join(show(a, s, statusFields(s)), noLeader(s))
+		}),
+	}
+	cmd.Flags().StringVar(&node, "node", "", "as this node sees it (default: the one that answers)")
+	return cmd
+}
+
+// status is what the named node says, or the first of the addresses to answer: one that is silent must not hold up what
+// another can tell.
+func (a *app) status(ctx context.Context, c *client.Client, node string) (wire.Status, error) {
+	addr, err := nodeAddr(ctx, c, node)
+	if err != nil {
+		return wire.Status{}, err
+	}
+	addrs := a.addrs()
+	if node != "" || len(addrs) < 2 {
+		ctx, cancel := context.WithTimeout(ctx, statusPatience)
+		defer cancel()
+		return c.StatusOf(ctx, addr)
+	}
+	type answer struct {
+		wire.Status
+		err error
+	}
+	limited, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
+	answers := make(chan answer, len(addrs))
+	for _, addr := range addrs {
+		go func() {
+			s, err := c.StatusOf(limited, addr)
+			answers <- answer{s, err}
+		}()
+	}
+	var errs []error
+	for range addrs {
+		got := <-answers
+		if got.err == nil {
+			return got.Status, nil
+		}
+		errs = append(errs, got.err)
+	}
+	if limited.Err() == nil {
+		return c.Status(limited) // it says best what to do when none can be reached
+	}
+	return wire.Status{}, wire.Errorf(wire.OpStatus, wire.CodeUnavailable, "no node answers: %s", joined(errs))
+}
+
+func joined(errs []error) string { return strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ") }
+
+// noLeader says what a cell without a leader misses; nil when there is one.
+func noLeader(s wire.Status) error {
+	if s.Leader != "" {
+		return nil
+	}
+	var silent []string
+	for _, v := range s.Voters {
+		if !v.Answers {
+			silent = append(silent, v.Node+" ("+v.Addr+")")
+		}
+	}
+	text := "the cell has no leader"
+	if s.Since != 0 {
+		text += " since " + stamp(s.Since)
+	}
+	switch most := len(s.Voters)/2 + 1; {
+	case len(s.Voters) == 0:
+	case len(s.Voters)-len(silent) < most:
+		text += fmt.Sprintf(": %d of its %d voters answer, and %d must; start %s",
+			len(s.Voters)-len(silent), len(s.Voters), most, strings.Join(silent, ", "))
+	case len(silent) > 0:
+		text += fmt.Sprintf(", although enough of its voters answer; %s does not; ask again in a moment", strings.Join(silent, ", "))
+	default:
+		text += ", although all of its voters answer; ask again in a moment"
+	}
+	return withCode(exitUnavailable, "%s", text)
+}
+
+// votersText lists the voters; those that are silent are marked.
+func votersText(s wire.Status) string {
+	var all []string
+	for _, v := range s.Voters {
+		text := v.Node
+		if !v.Answers {
+			text += " (no answer)"
+		}
+		all = append(all, text)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+func statusFields(s wire.Status) []field {
+	return []field{
+		{"cell", s.Cell}, {"asked", s.Node}, {"leader", orNone(s.Leader)}, {"no leader since", stamp(s.Since)}, {"voters", votersText(s)}, {"ready", yesNo(s.Ready)},
+		{"nodes", fmt.Sprintf("%d of %d up", s.Up, s.Nodes)}, {"extents", count(s.Extents)}, {"replicas", count(s.Replicas)},
+		{"lacking", fmt.Sprintf("%d extents have too few live replicas", s.Lacking)},
+		{"queued", count(s.Queued)}, {"running", count(s.Running)}, {"dropping", count(s.Dropping)},
+		{"policy", s.Policy}, {"digest", s.Digest}, {"policy epoch", count(s.Epoch)},
+		{"term", count(s.Term)}, {"applied", count(s.Applied)}, {"commit", count(s.Commit)}, {"chain", s.Chain}, {"version", s.Version},
+		{"free", freeText(wire.Node{Free: s.Free, Total: s.Total})}, {"refuses", s.Refuses},
+	}
+}

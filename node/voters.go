@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+)
+
+// hearPatience is how long a voter has to say that it is there. It leaves a status time to be told within three seconds.
+const hearPatience = time.Second
+
+// voters are the nodes that have a vote, and whether they are there. With a leader the cell knows; without one, this
+// node asks each of them, at once.
+func (n *Node) voters(ctx context.Context, view *state.View, led bool) []wire.Voter {
+	servers, err := n.log.Servers()
+	if err != nil {
+		n.logger.Debug("members of the group not known", "error", err)
+		return nil
+	}
+	var voters []wire.Voter
+	for _, s := range servers {
+		if s.Voter {
+			voters = append(voters, wire.Voter{Node: string(s.ID), Addr: s.Addr})
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, hearPatience)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range voters {
+		v := &voters[i]
+		switch node := view.Node(state.NodeID(v.Node)); {
+		case v.Node == string(n.id):
+			v.Answers = true
+		case led:
+			v.Answers = node != nil && node.State == state.NodeUp
+		default:
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				v.Answers = n.hears(ctx, v.Node, v.Addr)
+			}()
+		}
+	}
+	wg.Wait()
+	return voters
+}
+
+// hears tells whether a node answers. That it does not lead is an answer, too.
+func (n *Node) hears(ctx context.Context, node, addr string) bool {
+	conn, err := n.peers.conn(ctx, node, addr)
+	if err != nil {
+		return false
+	}
+	_, err = ask[wire.HeartbeatReply](ctx, conn, wire.OpHeartbeat, n.beat())
+	switch wire.CodeOf(err) {
+	case wire.CodeConnection, wire.CodeDeadline, wire.CodeCancelled:
+		return false
+	}
+	return ctx.Err() == nil
+}
+
+// leaderless is since when this node has known of no leader, told once a heartbeat whether it does.
+type leaderless struct {
+	mu    sync.Mutex
+	since time.Time // Guarded by mu. Zero: it knows one.
+}
+
+func (l *leaderless) note(led bool, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case led:
+		l.since = time.Time{}
+	case l.since.IsZero():
+		l.since = now
+	}
+}
+
+// micros is that moment; now if it was not noted yet.
+func (l *leaderless) micros(now time.Time) int64 {
+	l.note(false, now)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.since.UnixMicro()
+}
