@@ -50,6 +50,7 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 		// What is staged is not what the log says, so nothing of it can be trusted for a resume.
 		return nil, errors.Join(fmt.Errorf("copy of extent %d from %s: %w", e.ID, o.Source, err), stage.Discard())
 	}
+	n.scrub.note(e.ID)
 	return &state.Finish{Outcome: state.OutcomeDone}, nil
 }
 

@@ -24,23 +24,26 @@ func newCollector(n *Node) *collector {
 	c.damage = prometheus.NewDesc("datanode_log_damage_received_total",
 		"Damage that came from other nodes and was not taken: raft streams that ended for it, and messages with a damaged entry.", []string{"what"}, nil)
 	for name, help := range map[string]string{
-		"datanode_log_applied_index":  "Last log entry applied.",
-		"datanode_log_commit_index":   "Last log entry committed, as far as this node knows.",
-		"datanode_leader":             "1 on the leader.",
-		"datanode_ready":              "1 once the node has caught up with the log and serves.",
-		"datanode_extents":            "Extents of the cell, tombstones included.",
-		"datanode_replicas":           "Replicas of the cell.",
-		"datanode_operations_queued":  "Queued operations.",
-		"datanode_operations_running": "Running operations.",
-		"datanode_drops_pending":      "Files that must go and are not confirmed gone.",
-		"datanode_extents_lacking":    "Sealed extents with fewer whole live replicas than wanted.",
-		"datanode_log_abstains":       "1 while the node has no vote, because its log has lost something.",
-		"datanode_policy_epoch":       "Rises with every change of the active policy.",
-		"datanode_disk_free_bytes":    "Bytes that extents may still take on this node's disk, its reserve left out; 0 where nobody can tell.",
-		"datanode_disk_total_bytes":   "Bytes of this node's disk; 0 where nobody can tell.",
-		"datanode_disk_reserve_bytes": "Bytes of it that are kept for the log and for deletes, as far as they are not in use.",
-		"datanode_node_refuses":       "1 while this node takes no replicas and no appends, for want of room or because its store has failed.",
-		"datanode_store_failed":       "1 once a sync has failed: the node does not serve this disk any more.",
+		"datanode_log_applied_index":        "Last log entry applied.",
+		"datanode_log_commit_index":         "Last log entry committed, as far as this node knows.",
+		"datanode_leader":                   "1 on the leader.",
+		"datanode_ready":                    "1 once the node has caught up with the log and serves.",
+		"datanode_extents":                  "Extents of the cell, tombstones included.",
+		"datanode_replicas":                 "Replicas of the cell.",
+		"datanode_operations_queued":        "Queued operations.",
+		"datanode_operations_running":       "Running operations.",
+		"datanode_drops_pending":            "Files that must go and are not confirmed gone.",
+		"datanode_extents_lacking":          "Sealed extents with fewer whole live replicas than wanted.",
+		"datanode_log_abstains":             "1 while the node has no vote, because its log has lost something.",
+		"datanode_policy_epoch":             "Rises with every change of the active policy.",
+		"datanode_disk_free_bytes":          "Bytes that extents may still take on this node's disk, its reserve left out; 0 where nobody can tell.",
+		"datanode_disk_total_bytes":         "Bytes of this node's disk; 0 where nobody can tell.",
+		"datanode_disk_reserve_bytes":       "Bytes of it that are kept for the log and for deletes, as far as they are not in use.",
+		"datanode_node_refuses":             "1 while this node takes no replicas and no appends, for want of room or because its store has failed.",
+		"datanode_store_failed":             "1 once a sync has failed: the node does not serve this disk any more.",
+		"datanode_scrub_bytes_total":        "Bytes of extents and of the log that the scrub has read.",
+		"datanode_scrub_damage_total":       "Replicas and logs that the scrub has found damaged.",
+		"datanode_scrub_last_round_seconds": "When the scrub had last read all that the node holds, in seconds since 1970; 0: never.",
 	} {
 		c.descs[name] = prometheus.NewDesc(name, help, nil, nil)
 	}
@@ -84,6 +87,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("datanode_disk_total_bytes", float64(disk.total))
 	gauge("datanode_disk_reserve_bytes", float64(disk.reserve))
 	gauge("datanode_node_refuses", oneIf(disk.refuses != ""))
+	scrub := n.scrub.describe()
+	for name, v := range map[string]uint64{"datanode_scrub_bytes_total": scrub.Bytes, "datanode_scrub_damage_total": scrub.Damage} {
+		ch <- prometheus.MustNewConstMetric(c.descs[name], prometheus.CounterValue, float64(v))
+	}
+	gauge("datanode_scrub_last_round_seconds", float64(scrub.Full)/1e6)
 	for kind, count := range n.mismatches {
 		ch <- prometheus.MustNewConstMetric(c.mismatch, prometheus.CounterValue, float64(count.Load()), kind.String())
 	}

@@ -48,6 +48,8 @@ type Node struct {
 	watch       *watch
 	leaderless  leaderless
 	others      *reach
+	scrub       *scrubber
+	serving     atomic.Int32 // calls that bring or take bytes of clients, in flight
 	appends     *appenders
 	inbound     *inbound
 	stock       *stock
@@ -164,6 +166,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.report = newReporter(n)
 	n.watch = newWatch(n)
 	n.others = newReach(n)
+	n.scrub = newScrubber(n)
 	n.appends = newAppenders(n)
 	return n
 }
@@ -216,7 +219,7 @@ func (n *Node) open() error {
 func (n *Node) run() {
 	n.listener.run()
 	for _, loop := range []func(context.Context){
-		n.exec.run, n.admit.run, n.report.run, n.watch.run, n.policies.run, n.appends.run,
+		n.exec.run, n.admit.run, n.report.run, n.watch.run, n.scrub.run, n.policies.run, n.appends.run,
 		n.lead, n.plan, n.heartbeats, n.watchLog,
 		func(ctx context.Context) { n.room.run(ctx, n) },
 	} {

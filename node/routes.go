@@ -28,21 +28,23 @@ type route struct {
 	leader bool // only the leader: other nodes pass the call on
 	early  bool // also before this node has caught up with the log
 	room   bool // only while this node has room for more
+	bytes  bool // brings or takes a client's bytes: what can wait makes room for it
 }
 
 // makeRoutes is who serves what. It is made once: each route has a closure.
 func (n *Node) makeRoutes() map[wire.OpType]route {
 	return map[wire.OpType]route{
-		wire.OpPut:           {serve: decoded(n.servePut), room: true},
-		wire.OpAppend:        {serve: decoded(n.servePut), room: true},
-		wire.OpRead:          {serve: decoded(n.serveRead)},
+		wire.OpPut:           {serve: decoded(n.servePut), room: true, bytes: true},
+		wire.OpAppend:        {serve: decoded(n.servePut), room: true, bytes: true},
+		wire.OpRead:          {serve: decoded(n.serveRead), bytes: true},
 		wire.OpVerify:        {serve: decoded(n.serveVerify)},
 		wire.OpReplicaCreate: {serve: decoded(n.serveReplicaCreate), room: true},
-		wire.OpReplicaAppend: {serve: decoded(n.serveReplicaAppend), room: true},
+		wire.OpReplicaAppend: {serve: decoded(n.serveReplicaAppend), room: true, bytes: true},
 		wire.OpReplicaFence:  {serve: decoded(n.serveReplicaFence)},
 		wire.OpReplicaRead:   {serve: decoded(n.serveReplicaRead)},
 		wire.OpReplicaSum:    {serve: decoded(n.serveReplicaSum)},
 		wire.OpInventory:     {serve: n.serveInventory, early: true},
+		wire.OpScrub:         {serve: decoded(n.serveScrub), early: true},
 
 		// What changes something through the log.
 		wire.OpSession:        {serve: decoded(n.serveSession), leader: true},
@@ -112,6 +114,10 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who caller) erro
 	}
 	if err := n.reach(ctx, state.Index(c.MinIndex())); err != nil {
 		return err
+	}
+	if r.bytes {
+		n.serving.Add(1)
+		defer n.serving.Add(-1)
 	}
 	return r.serve(ctx, c)
 }

@@ -213,6 +213,17 @@ type BadEntry struct {
 // checksum, and the chain over them the one computed while applying. The error is only that of a
 // verification which could not be carried through.
 func (g *Group) Verify(ctx context.Context) (VerifyReport, error) {
+	return g.VerifyPaced(func(int) error {
+		if ctx.Err() != nil {
+			return fromContext(ctx, wire.NotDone)
+		}
+		return nil
+	})
+}
+
+// VerifyPaced is Verify for whoever is in no hurry: pace is called now and then with how many bytes were read since,
+// and ends it with an error.
+func (g *Group) VerifyPaced(pace func(bytes int) error) (VerifyReport, error) {
 	r, err := g.reader()
 	if err != nil {
 		return VerifyReport{}, err
@@ -222,9 +233,13 @@ func (g *Group) Verify(ctx context.Context) (VerifyReport, error) {
 		rep.Base = r.points[0]
 	}
 	rep.Chain = rep.Base
+	paced := uint64(0)
 	for i := r.first; i <= r.live.Index && rep.Bad == nil; i++ {
-		if i%checkEvery == 0 && ctx.Err() != nil {
-			return rep, fromContext(ctx, wire.NotDone)
+		if i%checkEvery == 0 {
+			if err := pace(int(rep.Bytes - paced)); err != nil {
+				return rep, err
+			}
+			paced = rep.Bytes
 		}
 		l, err := r.get(i)
 		if compacted := (*CompactedError)(nil); errors.As(err, &compacted) {

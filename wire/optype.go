@@ -51,6 +51,9 @@ const (
 	OpReplicaFence  OpType = 55
 	OpReplicaRead   OpType = 56
 	OpReplicaSum    OpType = 57
+
+	// OpScrub tells how far a node's scrub is; for clients.
+	OpScrub OpType = 58
 )
 
 var opNames = map[OpType]string{
@@ -63,7 +66,7 @@ var opNames = map[OpType]string{
 	OpLogList: "log-list", OpLogVerify: "log-verify", OpLogChain: "log-chain",
 	OpJoin: "join", OpHeartbeat: "heartbeat", OpPropose: "propose",
 	OpReplicaCreate: "replica-create", OpReplicaAppend: "replica-append", OpReplicaFence: "replica-fence",
-	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum",
+	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum", OpScrub: "scrub",
 }
 
 // Known tells whether o is an operation type of this protocol version.

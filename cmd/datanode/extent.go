@@ -109,12 +109,17 @@ func newExtentShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return show(a, e, []field{
+			dates, err := verifiedDates(ctx, c, e)
+			if err != nil {
+				return err
+			}
+			return show(a, shownExtent{Extent: e, Verified: dates}, []field{
 				{"extent", number(e.ID)}, {"state", extentState(e)}, {"damaged", ranges(e.Damaged)}, {"class", e.Class}, {"bytes", extentBytes(e)}, {"sum", e.Sum},
 				{"live", fmt.Sprintf("%d of %d wanted", e.Live, e.Want)}, {"replicas", replicaList(e)},
 				{"dropping", strings.Join(e.Dropping, ",")}, {"operations", strings.Join(e.Ops, ",")},
 				{"generation", number(e.Gen)}, {"epoch", number(e.Epoch)}, {"created", stamp(e.Created)},
 				{"birth", e.Birth},
+				{"verified", datesText(dates)},
 			})
 		}),
 	}

@@ -82,13 +82,14 @@ func newNodeShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return show(a, n, []field{
+			scrub := scrubOf(ctx, c, n, 0)
+			return show(a, shownNode{Node: n, Scrub: scrub}, slices.Concat([]field{
 				{"node", n.ID}, {"addr", n.Addr}, {"state", n.State}, {"mode", n.Mode}, {"role", nodeRole(n)},
 				{"since", stamp(n.Since)}, {"incarnation", number(n.Incarnation)}, {"replicas", count(n.Replicas)},
 				{"dropping", count(n.Dropping)}, {"operation", n.Operation}, {"remaining", number(n.Remaining)},
 				{"blocked", n.Blocked}, {"safe to remove", yesNo(n.SafeRemove)},
 				{"free", freeText(n)}, {"refuses", n.Refuses},
-			})
+			}, scrubFields(scrub)))
 		}),
 	}
 }

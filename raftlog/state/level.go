@@ -36,7 +36,8 @@ func levelOf(c Command) Level {
 		if slices.ContainsFunc(budgetTable(), func(t setting) bool { return t.key == c.Key }) {
 			return LevelTuned
 		}
-		if c.Key == keyDiskReserve || c.Key == keyMinReplicas {
+		switch c.Key {
+		case keyDiskReserve, keyMinReplicas, keyScrubPace, keyScrubPause:
 			return LevelProven
 		}
 	case *NodeRoom, *Proven, *Recovered:

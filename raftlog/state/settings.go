@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -26,6 +27,9 @@ type Settings struct {
 
 	DiskReserve uint64 // bytes of each node's disk that extents leave free; 0: as many as suit the disk
 	MinReplicas uint8  // on how many disks a put is at least; 0: half of the replicas wanted, rounded up. See Least
+
+	ScrubPace        uint64 // see ScrubRate
+	ScrubPauseMicros Micros // see ScrubBreak
 }
 
 // DefaultSettings are those of a new cell.
@@ -63,7 +67,7 @@ type setting struct {
 }
 
 func settingTable() []setting {
-	return append([]setting{
+	return slices.Concat([]setting{
 		number("replicas", "replicas of a new extent", 1, maxReplicas, func(s *Settings) *uint8 { return &s.Replicas }),
 		leastReplicas(),
 		duration("repair-delay", "how long a node is down before its extents are repaired elsewhere", func(s *Settings) *Micros { return &s.RepairDelayMicros }),
@@ -74,7 +78,7 @@ func settingTable() []setting {
 		number("copies-per-target", "running repairs and moves that write to one node", 1, 1000, func(s *Settings) *uint16 { return &s.CopiesPerTarget }),
 		number("max-running", "running operations in the cell", 1, 10000, func(s *Settings) *uint16 { return &s.MaxRunning }),
 		reserve(),
-	}, budgetTable()...)
+	}, scrubTable(), budgetTable())
 }
 
 func number[T ~uint8 | ~uint16](key, help string, low, high uint64, field func(*Settings) *T) setting {

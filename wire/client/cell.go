@@ -76,6 +76,11 @@ func (c *Client) Inventory(ctx context.Context, addr string) (wire.InventoryRepl
 	return call[wire.InventoryReply](ctx, c, route{addr: addr}, repeatable, wire.OpInventory, nil)
 }
 
+// Scrub tells how far a node's scrub is, and when it has verified its replica of an extent, unless that is 0.
+func (c *Client) Scrub(ctx context.Context, node string, extent uint64) (wire.ScrubReply, error) {
+	return call[wire.ScrubReply](ctx, c, route{}, repeatable, wire.OpScrub, &wire.ScrubRequest{Node: node, Extent: extent})
+}
+
 // Settings lists the cell's settings.
 func (c *Client) Settings(ctx context.Context) ([]wire.Setting, error) {
 	reply, err := call[wire.SettingsReply](ctx, c, route{}, repeatable, wire.OpSettings, nil)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // datasync is fdatasync: it leaves out the times, which saves a journal write for each append that
@@ -69,4 +71,58 @@ func (OS) Space(dir string) (Space, error) {
 	}
 	block := uint64(st.Frsize)
 	return Space{FreeBytes: st.Bavail * block, TotalBytes: st.Blocks * block}, nil
+}
+
+// passing reads a file without leaving in the system's cache what was not there: what is read once only shall not
+// push out what others read all the time.
+type passing struct {
+	File
+	f *os.File
+}
+
+// Passing is f for reading it once, as a whole: it leaves the system's cache as it was. f must be a file that nobody
+// else reads: what is read ahead of its readers would stay. Where the system has no way to do this it is f.
+func Passing(f File) File {
+	o, ok := f.(osFile)
+	if !ok {
+		return f
+	}
+	p := passing{File: f, f: o.File}
+	// Read ahead, the next piece would look as if it had been in the cache before. A failure costs some cache.
+	_ = p.control(func(fd int) error { return unix.Fadvise(fd, 0, 0, unix.FADV_RANDOM) })
+	return p
+}
+
+func (p passing) ReadAt(b []byte, off int64) (int, error) {
+	cached := p.cached(off)
+	n, err := p.File.ReadAt(b, off)
+	if !cached && n > 0 {
+		page := int64(os.Getpagesize())
+		from := off - off%page // the page that the piece before this one has left
+		// A failure leaves the bytes in the cache, no more.
+		_ = p.control(func(fd int) error { return unix.Fadvise(fd, from, off+int64(n)-from, unix.FADV_DONTNEED) })
+	}
+	return n, err
+}
+
+// cached tells whether the byte at off can be had without the disk. Where that is not known it says that it can.
+func (p passing) cached(off int64) bool {
+	var b [1]byte
+	err := p.control(func(fd int) error {
+		_, err := unix.Preadv2(fd, [][]byte{b[:]}, off, unix.RWF_NOWAIT)
+		return err
+	})
+	return !errors.Is(err, unix.EAGAIN)
+}
+
+func (p passing) control(do func(fd int) error) error {
+	conn, err := p.f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var done error
+	if err := conn.Control(func(fd uintptr) { done = do(int(fd)) }); err != nil {
+		return err
+	}
+	return done
 }
