@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -206,4 +207,68 @@ func (c *cell) sealOpen(id uint64) {
 		c.t.Fatal(res.Detail)
 	}
 	c.until("sealed", func(n *Node) bool { return n.log.View().Extent(state.ExtentID(id)).State == state.ExtentSealed })
+}
+
+// All replicas of an extent are harmed, each in another place. What can be read of any is served, the extent is called
+// damaged and says where, and nothing is copied over what is left. When one replica's file is put back, all is well again.
+func TestDamagedExtent(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 3, 0)
+	first, last := pattern(1, 4*extent.MaxRecordBytes), pattern(2, 5000)
+	before := c.put(first)
+	id := before.Extent
+	after, err := c.client.Put(testContext(t), bytes.NewReader(last), client.PutOptions{Extent: id, Length: int64(len(last))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := []string{"n1", "n2", "n3"}
+	for _, node := range nodes {
+		c.kill(node)
+	}
+	good, err := os.ReadFile(c.file("n3", id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip(t, c.file("n1", id), 1000)                           // in the first record
+	flip(t, c.file("n2", id), 3*extent.MaxRecordBytes)        // in the third
+	if err := os.Truncate(c.file("n3", id), 32); err != nil { // all but the header
+		t.Fatal(err)
+	}
+	for _, node := range nodes {
+		c.start(node)
+	}
+	for _, node := range nodes {
+		c.ready(node)
+	}
+	damaged := func(n *Node) bool {
+		e := n.log.View().Extent(state.ExtentID(id))
+		return e.State == state.ExtentSealed && e.Damaged
+	}
+	c.until("damaged", damaged)
+	c.up(3)
+	for loc, want := range map[wire.Locator][]byte{before: first, after: last} {
+		if got, err := c.get(loc, ""); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%+v: %d of %d bytes, %v", loc, len(got), len(want), err)
+		}
+	}
+	shown, err := c.client.Extent(testContext(t), id)
+	if err != nil || len(shown.Damaged) != 1 || shown.Damaged[0].To != uint64(len(first)+len(last)) || shown.Live != 0 {
+		t.Errorf("shown as %+v, %v", shown, err)
+	}
+	if res := c.submit(client.SubmitOptions{}, wire.Submission{Kind: "repair", Extent: id}); res.Code == 0 {
+		t.Logf("a repair that was asked for waits: %s", res.Op)
+	}
+	c.kill("n3")
+	if err := os.WriteFile(c.file("n3", id), good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.start("n3")
+	c.ready("n3")
+	c.whole()
+	c.verified(id, 3)
+	for _, node := range nodes {
+		if got, err := c.get(after, node); err != nil || !bytes.Equal(got, last) {
+			t.Errorf("%s: %d of %d bytes, %v", node, len(got), len(last), err)
+		}
+	}
 }
