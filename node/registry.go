@@ -83,7 +83,7 @@ func (r *registry) add(ctx context.Context, module []byte, config map[string]str
 	if err != nil {
 		return nil, err
 	}
-	if err := vfs.ReplaceFile(r.n.cfg.FS, r.path(digest), module); err != nil {
+	if err := vfs.KeepFile(r.n.cfg.FS, r.path(digest), module); err != nil {
 		r.free(ctx, p)
 		return nil, fmt.Errorf("keep policy %s: %w", digest, err)
 	}

@@ -80,24 +80,30 @@ func readBallot(path string) (*ballot, error) {
 	return b, err
 }
 
-// write replaces the file in one step.
+// write replaces the file in one step. Where two files can change places, the old one stays beside it to be written
+// over the next time: so a node whose disk is full can still give its vote.
 func (b *ballot) write(path string) error {
 	raw, err := b.encode()
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(raw)
+	if _, err = f.Write(raw); err == nil {
+		err = f.Truncate(int64(len(raw)))
+	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if exchange(path+".new", path) != nil { // there is no old one yet, or the file system cannot
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -98,7 +99,17 @@ func (o *reopening) read() error {
 	if err := os.MkdirAll(filepath.Dir(ballotPath(o.cfg.Dir)), 0o755); err != nil {
 		return err
 	}
-	return o.ballot.write(ballotPath(o.cfg.Dir))
+	return o.keepBallot()
+}
+
+// keepBallot writes the ballot if it is another than that on disk: a start needs no space.
+func (o *reopening) keepBallot() error {
+	path := ballotPath(o.cfg.Dir)
+	if had, err := readBallot(path); err == nil && had != nil && reflect.DeepEqual(had, o.ballot) {
+		return syncDir(filepath.Dir(path)) // the process before this one may have died just before that
+	}
+	s := &guard{room: o.cfg.MakeRoom}
+	return s.within(func() error { return o.ballot.write(path) })
 }
 
 // damaged puts a damaged log aside, and lets the node abstain. Where it is not an entry that is damaged but the file,

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -51,4 +52,17 @@ func ReplaceFile(fsys FS, name string, p []byte) error {
 		return err
 	}
 	return fsys.SyncDir(path.Dir(name))
+}
+
+// KeepFile is ReplaceFile that writes nothing when the content is p already, which needs no space on the disk.
+func KeepFile(fsys FS, name string, p []byte) error {
+	have, err := ReadFile(fsys, name, int64(len(p)))
+	if err != nil || !bytes.Equal(have, p) {
+		return ReplaceFile(fsys, name, p)
+	}
+	f, err := fsys.OpenRW(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close()) // the process before this one may have died before it had synced
 }
