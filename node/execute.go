@@ -189,14 +189,23 @@ func (x *executor) idle(ctx context.Context, id state.ExtentID) error {
 // dropsAtOnce bounds the drops whose confirmations are reported together.
 const dropsAtOnce = 256
 
+// dropsBetween is after how many batches of drops the fences of what is forgotten by now are looked for.
+const dropsBetween = 64
+
 // dropFiles removes the files that must go, and confirms each once that is durable.
 func (x *executor) dropFiles(ctx context.Context) {
 	defer x.wg.Done()
 	said := confirmations{}
+	dropped := 0
 	for ctx.Err() == nil {
 		changed := x.n.log.Changed()
 		if x.n.ready.Load() && x.dropBatch(ctx, x.n.log.View(), said) {
+			dropped++
 			continue
+		}
+		if dropped >= dropsBetween {
+			x.n.forgetFences(x.n.log.View())
+			dropped = 0
 		}
 		select {
 		case <-changed:

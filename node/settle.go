@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/datanode/datanode/node/extent"
@@ -28,7 +30,36 @@ func (n *Node) settle(ctx context.Context, view *state.View) error {
 			return err
 		}
 	}
+	n.forgetFences(view)
 	return n.settleReplicas(ctx, view)
+}
+
+// fencesAtOnce bounds the fences that are forgotten together: they share a sync.
+const fencesAtOnce = 64
+
+// forgetFences forgets the fences of extents that the cell has forgotten; the file of fences would grow for ever.
+//
+// A fence keeps a late step of an older operation from an extent. Of these extents there is none any more: the number is
+// never given to another, and a step for it is refused before the store is asked, because no operation on it runs.
+// That is why view must be one that this node has applied: in it the extent was made, and is gone.
+func (n *Node) forgetFences(view *state.View) {
+	var forgotten []extent.ID
+	for _, id := range n.store.Bare() {
+		if state.ExtentID(id) < view.NextExtent && view.Extent(state.ExtentID(id)) == nil {
+			forgotten = append(forgotten, id)
+		}
+	}
+	for some := range slices.Chunk(forgotten, fencesAtOnce) {
+		var wg sync.WaitGroup
+		for _, id := range some {
+			wg.Go(func() {
+				if err := n.store.ForgetFence(id); err != nil { // it is found again, at the latest by the next start
+					n.logger.Debug("fence not forgotten", "extent", uint64(id), "error", err)
+				}
+			})
+		}
+		wg.Wait()
+	}
 }
 
 // unexplained says why the state does not account for a file that is here; empty when it does.

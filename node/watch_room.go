@@ -26,7 +26,11 @@ type logMark struct {
 func (w *watch) rooms(view *state.View) []state.Command {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.markLocked()
+	w.markLocked(w.n.log.AppliedIndex())
+	return w.roomsLocked(view)
+}
+
+func (w *watch) roomsLocked(view *state.View) []state.Command {
 	if _, lowest := view.Lowest(); lowest < state.LevelProven {
 		return nil
 	}
@@ -55,12 +59,12 @@ func moved(node *state.Node, free uint64) bool {
 }
 
 // markLocked notes how far this node, which leads, has applied the log.
-func (w *watch) markLocked() {
+func (w *watch) markLocked(applied state.Index) {
 	now := w.n.now()
 	for len(w.marks) > 1 && now.Sub(w.marks[1].at) > 2*behindAfter {
 		w.marks = w.marks[1:]
 	}
-	w.marks = append(w.marks, logMark{at: now, applied: w.n.log.AppliedIndex()})
+	w.marks = append(w.marks, logMark{at: now, applied: applied})
 }
 
 // behindLocked tells whether a node, when it was heard, lacked what the leader had applied long before.

@@ -298,6 +298,37 @@ func TestFullDiskIsBorne(t *testing.T) {
 	}
 }
 
+// Room is made for an entry and for a term as often as it helps, and no oftener.
+func TestFullDiskMakesRoom(t *testing.T) {
+	asked := 0
+	var stores map[state.NodeID]*faultyStore
+	var c *testCell
+	c, stores = faultyCell(t, 1, func(cfg *Config) {
+		cfg.MakeRoom = func() bool {
+			if asked++; asked%3 == 0 {
+				stores["n1"].set(func(s *faultyStore) { s.append, s.term = nil, nil })
+			}
+			return asked < 9
+		}
+	})
+	g := c.leader()
+	stores["n1"].set(func(s *faultyStore) { s.append = syscall.ENOSPC })
+	if _, _, err := g.Propose(testContext(t), join("x")); err != nil || asked != 3 {
+		t.Errorf("room was asked for %d times, want 3: %v", asked, err)
+	}
+	store := &guard{log: stores["n1"], stable: stores["n1"], timeout: time.Minute, room: g.cfg.MakeRoom, fail: g.fail}
+	stores["n1"].set(func(s *faultyStore) { s.term = syscall.ENOSPC })
+	if err := store.SetUint64([]byte("CurrentTerm"), g.Term()); err != nil || g.Err() != nil || asked != 6 {
+		t.Errorf("room was asked for %d times, want 6: %v, %v", asked, err, g.Err())
+	}
+	// The text is all that bbolt leaves of some errors. With no room to be made, the write is given up.
+	asked = 9
+	text := errors.New("file sync error: " + syscall.ENOSPC.Error())
+	if err := store.within(func() error { return text }); err != text || asked != 10 {
+		t.Errorf("room was asked for %d times, want 10: %v", asked, err)
+	}
+}
+
 func TestUnknownEntryStopsTheNode(t *testing.T) {
 	c := newCell(t, 3, nil)
 	g := c.leader()

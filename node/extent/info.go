@@ -1,6 +1,9 @@
 package extent
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Range is the bytes [From, To) of an extent.
 type Range struct{ From, To uint64 }
@@ -65,6 +68,18 @@ func (s *Store) IDs() []ID {
 // Staged lists the extents that have a staging file, ascending.
 func (s *Store) Staged() []ID {
 	return s.list(func(st *state) bool { return st.staged })
+}
+
+// Bare lists the extents of which nothing is here but a fence, ascending.
+func (s *Store) Bare() []ID {
+	s.fences.mu.Lock()
+	ids := slices.Sorted(maps.Keys(s.fences.highest))
+	s.fences.mu.Unlock()
+	held := map[ID]bool{}
+	for _, id := range s.list(func(st *state) bool { return st.present || st.staged }) {
+		held[id] = true
+	}
+	return slices.DeleteFunc(ids, func(id ID) bool { return held[id] })
 }
 
 func (s *Store) list(want func(*state) bool) []ID {
