@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -226,14 +227,14 @@ func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint6
 	if err := n.room.take(wire.OpAppend, n.id, len(p)); err != nil {
 		return 0, err // nothing was written: the extent is as sound as it was
 	}
-	epoch := ap.extent.Epoch
-	errs := n.onReplicas(ap.extent, func(node state.NodeID) error {
+	epoch, at := ap.extent.Epoch, ap.offset
+	errs := n.hang.unlessStuck(ap.extent, func(node state.NodeID) error {
 		if node == n.id {
-			return n.store.Append(extent.ID(ap.extent.ID), extent.Fence(epoch), ap.offset, p)
+			return n.store.Append(extent.ID(ap.extent.ID), extent.Fence(epoch), at, p)
 		}
 		_, err := n.step(ctx, node, mux.Request{
 			Op: wire.OpReplicaAppend, Session: wire.SessionAppend, Fence: uint64(epoch), MinIndex: uint64(epoch),
-			Body: &wire.ReplicaAppend{Extent: uint64(ap.extent.ID), Offset: ap.offset}, Raw: p,
+			Body: &wire.ReplicaAppend{Extent: uint64(ap.extent.ID), Offset: at}, Raw: p,
 		})
 		return err
 	})
@@ -277,7 +278,7 @@ func (n *Node) createOnce(ctx context.Context, class string) (e *state.Extent, f
 	if self := n.log.View().Node(n.id); self == nil || !self.Takes() {
 		return nil, false, notHere
 	}
-	if err := n.cutOff(); err != nil {
+	if err := cmp.Or(n.hangs(), n.cutOff()); err != nil {
 		return nil, false, err
 	}
 	want := wire.Submission{Kind: policies.KindCreate.String(), Class: class, Primary: string(n.id)}

@@ -18,7 +18,7 @@ import (
 func (n *Node) heartbeats(ctx context.Context) {
 	said := ""
 	for {
-		news := n.room.disk().changed
+		news, hangs, pause := n.room.disk().changed, n.hang.changed(), n.time.heartbeat
 		err := n.beatOnce(ctx)
 		if err == nil {
 			now := n.now()
@@ -36,8 +36,12 @@ func (n *Node) heartbeats(ctx context.Context) {
 			}
 			n.logger.Log(ctx, level, "cannot reach the cell yet, trying again", "error", err)
 		}
+		if n.hangs() != nil {
+			pause = min(pause, hangLook)
+		}
 		select {
-		case <-n.after(n.time.heartbeat):
+		case <-n.after(pause):
+		case <-hangs:
 		case <-news: // the sooner the leader knows, the fewer replicas are given to a full disk
 		case <-ctx.Done():
 			return
@@ -69,6 +73,10 @@ func (n *Node) beatOnce(ctx context.Context) error {
 	if n.log.IsLeader() {
 		return n.beatAsLeader(ctx)
 	}
+	if err := n.hangs(); err != nil {
+		n.hang.tell(ctx)
+		return err
+	}
 	if leader, _ := n.log.Leader(); leader == "" {
 		return n.join(ctx) // a new node has no log yet that could name the leader
 	}
@@ -92,7 +100,7 @@ func (n *Node) beat() *wire.Heartbeat {
 	return &wire.Heartbeat{
 		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(n.log.AppliedIndex()),
 		// A node that drains stays ready: called down, the extents that its last calls write to would be sealed.
-		Ready: n.ready.Load() && n.store.Failed() == nil, Running: n.exec.leases(), Compiled: n.policies.digests(),
+		Ready: n.ready.Load() && n.store.Failed() == nil && n.hangs() == nil, Running: n.exec.leases(), Compiled: n.policies.digests(),
 		Level: uint8(state.LevelNow), Free: disk.free, Total: disk.total, Refuses: disk.refuses,
 	}
 }

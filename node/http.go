@@ -93,6 +93,7 @@ func (n *Node) checks(ctx context.Context) []check {
 		say("consistent-read", n.catchUp(ctx)),
 		say("caught-up", caughtUp),
 		say("store", n.store.Failed()),
+		say("disk-answers", n.hangs()),
 		say("log", n.log.Err()),
 		n.roomCheck(),
 	}

@@ -40,6 +40,7 @@ func newCollector(n *Node) *collector {
 		"datanode_disk_total_bytes":         "Bytes of this node's disk; 0 where nobody can tell.",
 		"datanode_disk_reserve_bytes":       "Bytes of it that are kept for the log and for deletes, as far as they are not in use.",
 		"datanode_node_refuses":             "1 while this node takes no replicas and no appends, for want of room or because its store has failed.",
+		"datanode_disk_hangs":               "1 while a write to the log or the store hangs: the node is not ready until it returns.",
 		"datanode_store_failed":             "1 once a sync has failed: the node does not serve this disk any more.",
 		"datanode_scrub_bytes_total":        "Bytes of extents and of the log that the scrub has read.",
 		"datanode_scrub_damage_total":       "Replicas and logs that the scrub has found damaged.",
@@ -82,6 +83,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("datanode_extents_lacking", float64(lacking(view)))
 	gauge("datanode_policy_epoch", float64(view.PolicyEpoch))
 	gauge("datanode_store_failed", oneIf(n.store.Failed() != nil))
+	gauge("datanode_disk_hangs", oneIf(n.hangs() != nil))
 	disk := n.disk()
 	gauge("datanode_disk_free_bytes", float64(disk.free))
 	gauge("datanode_disk_total_bytes", float64(disk.total))

@@ -50,6 +50,8 @@ type Node struct {
 	others      *reach
 	scrub       *scrubber
 	serving     atomic.Int32 // calls that bring or take bytes of clients, in flight
+	hang        *hang
+	watched     *vfs.Watched // what the store and all else but the log is on
 	appends     *appenders
 	inbound     *inbound
 	stock       *stock
@@ -98,6 +100,8 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
+	watched := vfs.NewWatched(cfg.FS, cfg.Clock.Now)
+	cfg.FS = watched
 	id, err := claim(cfg.FS, cfg.Dir, cfg.ID)
 	if err != nil {
 		return nil, err
@@ -114,6 +118,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := newNode(cfg, id, l)
+	n.watched = watched
 	if err := n.useSecurity(secure); err != nil {
 		n.stop(nil)
 		return nil, err
@@ -167,6 +172,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.watch = newWatch(n)
 	n.others = newReach(n)
 	n.scrub = newScrubber(n)
+	n.hang = newHang(n)
 	n.appends = newAppenders(n)
 	return n
 }
@@ -220,6 +226,7 @@ func (n *Node) run() {
 	n.listener.run()
 	for _, loop := range []func(context.Context){
 		n.exec.run, n.admit.run, n.report.run, n.watch.run, n.scrub.run, n.policies.run, n.appends.run,
+		n.exec.run, n.admit.run, n.report.run, n.watch.run, n.hang.run, n.policies.run, n.appends.run,
 		n.lead, n.plan, n.heartbeats, n.watchLog,
 		func(ctx context.Context) { n.room.run(ctx, n) },
 	} {

@@ -22,6 +22,9 @@ func (n *Node) servePut(ctx context.Context, c *mux.ServerCall, req wire.PutRequ
 	if err := checkClass(c.Op(), req.Class); err != nil {
 		return err
 	}
+	if err := n.hangs(); err != nil {
+		return err
+	}
 	if req.Extent != 0 {
 		return n.serveAppend(ctx, c, req)
 	}

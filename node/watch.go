@@ -88,7 +88,7 @@ func (w *watch) heard(b *wire.Heartbeat) {
 	}
 	now := w.n.now()
 	w.seen[state.NodeID(b.Node)] = &seen{at: now, beat: *b}
-	if node != nil && node.Refuses != b.Refuses {
+	if node != nil && (node.Refuses != b.Refuses || node.State == state.NodeUp && !b.Ready) {
 		select {
 		case w.news <- struct{}{}:
 		default:

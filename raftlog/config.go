@@ -24,7 +24,8 @@ type Timing struct {
 	LeaderLease time.Duration // a leader that reaches no quorum for longer steps down; 1s
 	Commit      time.Duration // how late an idle follower may learn of a commit; 20ms
 	Snapshot    time.Duration // how often it is looked whether a snapshot is due; 30s
-	StoreWrite  time.Duration // a disk that takes longer counts as hung; 15s
+	StoreHang   time.Duration // a write that takes longer costs the leadership, until it returns; 2.5s
+	StoreWrite  time.Duration // a disk that takes longer counts as hung for good; 15s
 }
 
 func (t Timing) withDefaults() Timing {
@@ -38,6 +39,7 @@ func (t Timing) withDefaults() Timing {
 	or(&t.LeaderLease, t.Heartbeat/2)
 	or(&t.Commit, 20*time.Millisecond)
 	or(&t.Snapshot, 30*time.Second)
+	or(&t.StoreHang, 2500*time.Millisecond)
 	or(&t.StoreWrite, 15*time.Second)
 	return t
 }

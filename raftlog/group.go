@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -23,6 +24,8 @@ type Group struct {
 	machine *machine
 	moved   *moved
 	raft    *raft.Raft
+	hang    *hang
+	started atomic.Bool // raft is set and runs
 
 	lastAtOpen state.Index
 
@@ -62,6 +65,7 @@ func Open(cfg Config) (*Group, error) {
 		closing:       make(chan struct{}),
 		failed:        make(chan struct{}),
 		leaderChanged: make(chan struct{}),
+		hang:          newHang(),
 	}
 	logger := newEngineLogger(cfg.Logger)
 	if g.stores == nil {
@@ -72,7 +76,8 @@ func Open(cfg Config) (*Group, error) {
 	}
 	g.log = &careful{LogStore: g.stores.log, StableStore: g.stores.stable, file: g.stores.file}
 	g.moved = newMoved(cfg.Addresses)
-	g.net = newTransport(cfg.Layer, cfg.Advertise, g.moved, logger, &sieve{logger: cfg.Logger, abstains: func() bool { return g.Abstains() != nil }})
+	g.net = newTransport(cfg.Layer, cfg.Advertise, g.moved, logger, &sieve{logger: cfg.Logger, abstains: func() bool { return g.Abstains() != nil }},
+		cfg.Timing.Election/2)
 	g.machine = newMachine(cfg.Cell, g.fail)
 	g.machine.log = g.log
 	g.snaps = &snapshots{store: g.stores.snapshots, dir: g.stores.snapshotDir, logger: cfg.Logger}
@@ -82,6 +87,7 @@ func Open(cfg Config) (*Group, error) {
 		g.net.cut()
 		return nil, errors.Join(err, g.stores.close())
 	}
+	g.started.Store(true)
 	g.calls.Add(1)
 	go g.commit()
 	g.watching.Add(1)
@@ -90,7 +96,8 @@ func Open(cfg Config) (*Group, error) {
 }
 
 func (g *Group) startEngine(conf *raft.Config) error {
-	store := &guard{log: g.log, stable: g.log, box: g.stores.box, timeout: g.cfg.Timing.StoreWrite, room: g.cfg.MakeRoom, fail: g.fail}
+	store := &guard{log: g.log, stable: g.log, box: g.stores.box, timeout: g.cfg.Timing.StoreWrite, room: g.cfg.MakeRoom, fail: g.fail,
+		hang: g.cfg.Timing.StoreHang, hangs: g.hangs, answers: g.answers}
 	found := opening{dir: g.cfg.Dir, log: store.log}
 	if err := found.look(g.snaps); err != nil {
 		return err
@@ -201,7 +208,7 @@ func (g *Group) close() error {
 		g.cfg.Logger.Warn("closing the log under proposals that do not end")
 	}
 	g.net.cut()
-	if err := g.Err(); errors.Is(err, errHung) {
+	if err := errors.Join(g.Err(), g.Hangs()); errors.Is(err, errHung) || g.Hangs() != nil {
 		return err // the engine would wait for the disk
 	}
 	err := g.raft.Shutdown().Error()
@@ -243,6 +250,8 @@ func (g *Group) await(ctx context.Context, call func() error) error {
 		return fromContext(ctx, wire.Unknown)
 	case <-g.failed:
 		return unavailable(wire.Unknown, "%s", g.failErr.Error())
+	case <-g.hang.begun():
+		return unavailable(wire.Unknown, "%s", errHangs.Error())
 	}
 }
 

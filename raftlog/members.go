@@ -72,11 +72,6 @@ func (g *Group) Remove(ctx context.Context, id state.NodeID) error {
 	})
 }
 
-// TransferLeadership hands the leadership to the voter that is furthest on.
-func (g *Group) TransferLeadership(ctx context.Context) error {
-	return g.await(ctx, func() error { return g.raft.LeadershipTransfer().Error() })
-}
-
 // VerifyLeader asks a quorum whether this node is still the leader.
 func (g *Group) VerifyLeader(ctx context.Context) error {
 	return g.await(ctx, func() error { return g.raft.VerifyLeader().Error() })
@@ -101,7 +96,9 @@ func (g *Group) Leader() (state.NodeID, string) {
 
 // IsLeader tells whether this node leads, as far as it knows. Before it acts on the state it must
 // pass a Barrier.
-func (g *Group) IsLeader() bool { return g.raft.State() == raft.Leader && g.Err() == nil }
+func (g *Group) IsLeader() bool {
+	return g.raft.State() == raft.Leader && g.Err() == nil && g.Hangs() == nil
+}
 
 // LeaderChanged is closed at the next change of the leader. Take it before asking who that is.
 func (g *Group) LeaderChanged() <-chan struct{} {

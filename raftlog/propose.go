@@ -75,6 +75,7 @@ func (g *Group) Barrier(ctx context.Context) error {
 }
 
 func (g *Group) submit(ctx context.Context, p *proposal) outcome {
+	hangs := g.hang.begun()
 	select {
 	case g.proposals <- p:
 	case <-ctx.Done():
@@ -83,6 +84,8 @@ func (g *Group) submit(ctx context.Context, p *proposal) outcome {
 		return outcome{err: unavailable(wire.NotDone, "%s", errClosed.Error())}
 	case <-g.failed:
 		return outcome{err: unavailable(wire.NotDone, "%s", g.failErr.Error())}
+	case <-hangs:
+		return outcome{err: unavailable(wire.NotDone, "%s", errHangs.Error())}
 	}
 	select {
 	case o := <-p.done:
@@ -91,6 +94,8 @@ func (g *Group) submit(ctx context.Context, p *proposal) outcome {
 		return outcome{err: fromContext(ctx, g.giveUp(p))}
 	case <-g.failed:
 		return outcome{err: unavailable(g.giveUp(p), "%s", g.failErr.Error())}
+	case <-hangs:
+		return outcome{err: unavailable(g.giveUp(p), "%s", errHangs.Error())}
 	case <-g.closing:
 	}
 	if p.take() {

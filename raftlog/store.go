@@ -44,6 +44,9 @@ type guard struct {
 	timeout time.Duration // for one write
 	room    func() bool   // Config.MakeRoom
 	fail    func(error)
+	hang    time.Duration                      // after which a write is said to hang
+	hangs   func(what string, since time.Time) // called then
+	answers func()                             // called when it has returned after all
 }
 
 // roomTries bounds how often room is asked for before a write is given up.
@@ -63,14 +66,6 @@ func (s *guard) within(write func() error) error {
 func isNoSpace(err error) bool {
 	return err != nil && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
 		strings.Contains(err.Error(), syscall.ENOSPC.Error()))
-}
-
-// watch stops the node if a write does not return in time.
-func (s *guard) watch(what string) (done func() bool) {
-	t := time.AfterFunc(s.timeout, func() {
-		s.fail(fmt.Errorf("%w: %s has taken over %s", errHung, what, s.timeout))
-	})
-	return t.Stop
 }
 
 // wrote judges the error of a write. A full disk is the engine's to bear: it steps down and tries

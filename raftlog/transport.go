@@ -32,12 +32,16 @@ type transport struct {
 	sifted  chan raft.RPC
 	closed  chan struct{} // closed by cut
 	once    sync.Once
+
+	contacts *contacts
+	handOver time.Duration // how long a voter may take to stand for election when it is asked to
 }
 
-func newTransport(layer StreamLayer, advertise string, moved *moved, logger hclog.Logger, sieve *sieve) *transport {
+func newTransport(layer StreamLayer, advertise string, moved *moved, logger hclog.Logger, sieve *sieve, handOver time.Duration) *transport {
 	s := &streams{layer: layer, addr: address(advertise), conns: make(map[*trackedConn]struct{})}
 	t := &transport{
 		streams: s, moved: moved, sieve: sieve, sifted: make(chan raft.RPC), closed: make(chan struct{}),
+		contacts: newContacts(), handOver: handOver,
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Logger: logger, Stream: s, MaxPool: maxIdleConns, Timeout: rpcTimeout,
 		}),
@@ -95,6 +99,9 @@ func (t *transport) cut() {
 	_ = t.streams.Close()
 }
 
+// mute closes what this node has dialed and keeps it from dialing, or lets it dial again. Others still reach it.
+func (t *transport) mute(muted bool) { t.streams.mute(muted) }
+
 // address is what other nodes know this one by, which may differ from where it listens.
 type address string
 
@@ -109,6 +116,7 @@ type streams struct {
 
 	mu     sync.Mutex
 	closed bool                      // under mu
+	muted  bool                      // under mu; see transport.mute
 	conns  map[*trackedConn]struct{} // under mu
 }
 
@@ -119,31 +127,38 @@ func (s *streams) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.track(c)
+	return s.track(c, false)
 }
 
 func (s *streams) Dial(a raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	s.mu.Lock()
-	closed := s.closed
+	closed, muted := s.closed, s.muted
 	s.mu.Unlock()
-	if closed {
+	switch {
+	case closed:
 		return nil, net.ErrClosed
+	case muted:
+		return nil, errHangs
 	}
 	c, err := s.layer.Dial(string(a), timeout)
 	if err != nil {
 		return nil, err
 	}
-	return s.track(c)
+	return s.track(c, true)
 }
 
-func (s *streams) track(c net.Conn) (net.Conn, error) {
+func (s *streams) track(c net.Conn, dialed bool) (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	switch {
+	case s.closed:
 		_ = c.Close()
 		return nil, net.ErrClosed
+	case s.muted && dialed:
+		_ = c.Close()
+		return nil, errHangs
 	}
-	t := &trackedConn{Conn: c, of: s}
+	t := &trackedConn{Conn: c, of: s, dialed: dialed}
 	s.conns[t] = struct{}{}
 	return t, nil
 }
@@ -163,9 +178,21 @@ func (s *streams) Close() error {
 	return s.layer.Close()
 }
 
+func (s *streams) mute(muted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.muted = muted
+	for c := range s.conns {
+		if muted && c.dialed {
+			_ = c.Conn.Close() // its user finds out, and closes c
+		}
+	}
+}
+
 type trackedConn struct {
 	net.Conn
-	of *streams
+	of     *streams
+	dialed bool // by this node
 }
 
 func (c *trackedConn) Close() error {
