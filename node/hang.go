@@ -30,7 +30,9 @@ type hang struct {
 	change chan struct{} // Guarded by mu. Closed and replaced whenever that changes.
 }
 
-func newHang(n *Node) *hang { return &hang{n: n, begins: make(chan struct{}), change: make(chan struct{})} }
+func newHang(n *Node) *hang {
+	return &hang{n: n, begins: make(chan struct{}), change: make(chan struct{})}
+}
 
 // hangs says what hangs, nil for nothing.
 func (n *Node) hangs() error {

@@ -56,7 +56,9 @@ func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, args 
 // that is proposed: of a voter that is frozen for the ten seconds that other calls have.
 func (t *transport) TimeoutNow(id raft.ServerID, to raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
 	done := make(chan error, 1)
-	go func() { done <- t.NetworkTransport.TimeoutNow(id, t.moved.target(id, to), args, &raft.TimeoutNowResponse{}) }()
+	go func() {
+		done <- t.NetworkTransport.TimeoutNow(id, t.moved.target(id, to), args, &raft.TimeoutNowResponse{})
+	}()
 	limit := time.NewTimer(t.handOver)
 	defer limit.Stop()
 	select {
