@@ -309,8 +309,8 @@ func noRoom(view *state.View) string {
 	return strings.Join(all, "; ")
 }
 
-// place prefers the primary, then the nodes whose disks are emptier, then those that hold the fewest replicas. Nodes to avoid are left out while the
-// others are enough for a create to be admitted: with one replica less, which a repair adds later, a put goes on.
+// place prefers the primary, then the nodes whose disks are emptier, then those that hold the fewest replicas. Nodes
+// to avoid are left out while the others are enough for a create to be admitted: with one replica less, which a repair adds later, a put goes on.
 func place(view *state.View, want int, primary state.NodeID, placed map[state.NodeID]int, avoid []string, least int) []state.NodeID {
 	var ids, avoided []state.NodeID
 	view.Nodes(func(node *state.Node) bool {

@@ -35,8 +35,10 @@ const (
 	startFree = 1 << 20
 )
 
-// room watches how full the node's disk is, and keeps a part of it for what must always fit: the entries of the log, fences,
-// the drops of files. The part is kept by a file, which nobody else can write to, and given back step by step when the
+// room watches how full the node's disk is, and keeps a part of it for what must always fit: the entries of the
+// log, fences,
+// the drops of files. The part is kept by a file, which nobody else can write to, and given back step by step
+// when the
 // disk is full. While less than a little is free beside the reserve, the node takes no replicas and no appends; so a
 // cell whose disks are full can still delete. Its methods may be called from any goroutine.
 type room struct {
@@ -46,7 +48,8 @@ type room struct {
 	// reserve is the setting, 0 for what suits the disk; known is false before the log has told.
 	reserve func() (bytes uint64, known bool)
 
-	// left is about how many bytes extents may still take; below 0 it is looked anew. It saves a system call for each append.
+	// left is about how many bytes extents may still take; below 0 it is looked anew. It saves a system call for
+	// each append.
 	left atomic.Int64
 
 	mu      sync.Mutex
@@ -58,7 +61,8 @@ type room struct {
 	said    string        // guarded by mu; the last trouble with the file, which is logged once
 }
 
-// openRoom finds the reserve in a data folder. On a disk that is full it gives some of it back at once: the store and the
+// openRoom finds the reserve in a data folder. On a disk that is full it gives some of it back at once: the
+// store and the
 // log could not open otherwise.
 func openRoom(fsys vfs.FS, dir string, reserve func() (uint64, bool), logger *slog.Logger) (*room, error) {
 	r := &room{fs: fsys, dir: dir, logger: logger, reserve: reserve, changed: make(chan struct{})}
@@ -235,7 +239,8 @@ func (r *room) giveLocked() bool {
 	}
 	r.resizeLocked(max(was-max(r.want/reserveSteps, startFree/reserveSteps), 0))
 	r.lookLocked()
-	r.logger.Warn("the disk is full: a part of its reserve is given back", "reserveBytes", r.held, "freeBytes", r.space.FreeBytes)
+	r.logger.Warn("the disk is full: a part of its reserve is given back",
+		"reserveBytes", r.held, "freeBytes", r.space.FreeBytes)
 	return r.held < was
 }
 
@@ -250,7 +255,8 @@ func (r *room) take(op wire.OpType, id state.NodeID, bytes int) error {
 	if r.refuses == "" {
 		return nil
 	}
-	return wire.Errorf(op, wire.CodeNoSpace, "%s takes nothing now: %s; ask another node, or delete something", id, r.refuses)
+	return wire.Errorf(op, wire.CodeNoSpace, "%s takes nothing now: %s; ask another node, or delete something",
+		id, r.refuses)
 }
 
 // disk is what the node says of its disk.

@@ -189,7 +189,8 @@ func TestDropIsConfirmedOnce(t *testing.T) {
 	}
 }
 
-// Fences of extents that the cell has forgotten leave the file. Those of extents to come, and of others that are here or
+// Fences of extents that the cell has forgotten leave the file. Those of extents to come, and of others that
+// are here or
 // known, stay.
 func TestForgottenFences(t *testing.T) {
 	s := statetest.New()

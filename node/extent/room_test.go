@@ -53,7 +53,8 @@ func TestSmallWritesFindRoom(t *testing.T) {
 	must(t, s.Close())
 }
 
-// A start needs no space: neither for a torn tail, nor for fences that are to be written anew, nor for a cut that is done again.
+// A start needs no space: neither for a torn tail, nor for fences that are to be written anew, nor for a cut
+// that is done again.
 func TestOpenNeedsNoSpace(t *testing.T) {
 	mem, fault, s := faulty(t)
 	p := pattern(1, 100_000)
