@@ -291,6 +291,7 @@ func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, 
 	if s.Want == 0 && len(s.Replicas) > 0 {
 		admit.Want = uint8(min(len(s.Replicas), math.MaxUint8)) // more than the state allows, which refuses it
 	}
+	placed[creates]++
 	for _, id := range admit.Replicas {
 		placed[id]++
 	}
@@ -309,6 +310,9 @@ func noRoom(view *state.View) string {
 	return strings.Join(all, "; ")
 }
 
+// creates is under which node that there is not the creates of a batch are counted.
+const creates state.NodeID = ""
+
 // place prefers the primary, then the nodes whose disks are emptier, then those that hold the fewest replicas. Nodes
 // to avoid are left out while the others are enough for a create to be admitted: with one replica less, which a repair adds later, a put goes on.
 func place(view *state.View, want int, primary state.NodeID, placed map[state.NodeID]int, avoid []string, least int) []state.NodeID {
@@ -325,6 +329,10 @@ func place(view *state.View, want int, primary state.NodeID, placed map[state.No
 	})
 	if len(ids) < least {
 		ids = append(ids, avoided...)
+	}
+	// Nodes that are alike take turns, or each extent of a cell of three would have the same primary.
+	if turn := int(view.NextExtent) + placed[creates]; len(ids) > 0 {
+		ids = slices.Concat(ids[turn%len(ids):], ids[:turn%len(ids)])
 	}
 	load := func(id state.NodeID) int {
 		if id == primary {

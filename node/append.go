@@ -32,6 +32,7 @@ type appenders struct {
 	making  map[string]int               // Guarded by mu. Extents that are being created for byClass.
 	made    chan struct{}                // Guarded by mu. Closed and replaced whenever one of those has ended.
 	// Invariant: len(byClass[c]) + making[c] <= openPerClass.
+	reserved int // Guarded by mu. Extents that are being created. Invariant: len(byID) + reserved <= maxOpenExtents.
 }
 
 // appender appends to one open extent. Its lock makes appends to the extent follow each other.
@@ -41,6 +42,7 @@ type appender struct {
 
 	offset uint64 // Owned by the holder of turn. Invariant: every byte below is durable on all replicas.
 	broken error  // Owned by the holder of turn. Why nothing more may be appended.
+	idle   int    // Owned by the holder of turn. Looks of appenders.tidy since the last append.
 }
 
 func newAppenders(n *Node) *appenders {
@@ -60,24 +62,46 @@ func (a *appenders) shared(ctx context.Context, class string) (*appender, error)
 			return ap, nil
 		}
 		list, made := a.byClass[class], a.made
-		switch {
-		case len(list)+a.making[class] < openPerClass:
+		if len(list)+a.making[class] < openPerClass {
 			a.making[class]++ // or each of a hundred callers at once would make an extent
 			a.mu.Unlock()
 			return a.createShared(ctx, class)
-		case len(list) > 0:
-			ap := list[0]
-			a.byClass[class] = append(append([]*appender(nil), list[1:]...), ap) // the next one waits for another
-			a.mu.Unlock()
-			return ap, ap.take(ctx)
 		}
 		a.mu.Unlock()
-		select {
-		case <-made:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		ap, err := firstFree(ctx, list, made)
+		if ap != nil || err != nil {
+			return ap, err
 		}
 	}
+}
+
+// firstFree waits for the first appender that becomes free, its turn taken; nil when made is closed before, or when
+// the one that became free takes no more.
+func firstFree(ctx context.Context, list []*appender, made chan struct{}) (*appender, error) {
+	var turns [openPerClass]chan struct{} // those beyond the list are nil, and never ready
+	for i, ap := range list {
+		turns[i] = ap.turn
+	}
+	var ap *appender
+	select {
+	case <-turns[0]:
+		ap = list[0]
+	case <-turns[1]:
+		ap = list[1]
+	case <-turns[2]:
+		ap = list[2]
+	case <-turns[3]:
+		ap = list[3]
+	case <-made:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if ap.broken != nil { // it has been retired meanwhile
+		ap.turn <- struct{}{}
+		return nil, nil
+	}
+	return ap, nil
 }
 
 // freeOf is an appender that nobody uses, its turn taken, or nil.
@@ -108,21 +132,33 @@ func (a *appenders) createShared(ctx context.Context, class string) (*appender, 
 	return ap, err
 }
 
-// create makes a new extent with this node as its primary, and takes its turn.
+// create makes a new extent with this node as its primary, and takes its turn. Its place among the open extents is
+// taken first: an extent that then had none would have cost entries of the log for nothing.
 func (a *appenders) create(ctx context.Context, class string) (*appender, error) {
-	e, err := a.n.createExtent(ctx, class)
-	if err != nil {
+	if err := a.reserve(wire.OpPut); err != nil {
 		return nil, err
 	}
+	e, err := a.n.createExtent(ctx, class)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.byID) >= maxOpenExtents {
-		a.ask(policies.KindDelete, e.ID)
-		return nil, wire.Errorf(wire.OpPut, wire.CodeExhausted, "%s has %d open extents already", a.n.id, maxOpenExtents)
+	a.reserved--
+	if err != nil {
+		return nil, err
 	}
 	ap := &appender{extent: e, turn: make(chan struct{}, 1)}
 	a.byID[e.ID] = ap
 	return ap, nil
+}
+
+// reserve takes a place among the open extents. Whoever has it either fills it or gives it back.
+func (a *appenders) reserve(op wire.OpType) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.byID)+a.reserved >= maxOpenExtents {
+		return wire.Errorf(op, wire.CodeExhausted, "%s has %d open extents already", a.n.id, maxOpenExtents)
+	}
+	a.reserved++
+	return nil
 }
 
 // named is the appender of an extent that the caller names, with its turn taken.
@@ -135,7 +171,7 @@ func (a *appenders) named(ctx context.Context, e *state.Extent) (*appender, erro
 			a.mu.Unlock()
 			return nil, err
 		}
-		if len(a.byID) >= maxOpenExtents {
+		if len(a.byID)+a.reserved >= maxOpenExtents {
 			a.mu.Unlock()
 			return nil, wire.Errorf(wire.OpAppend, wire.CodeExhausted, "%s has %d open extents already", a.n.id, maxOpenExtents)
 		}
@@ -244,6 +280,7 @@ func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint6
 			return 0, ap.broken
 		}
 	}
+	ap.idle = 0
 	offset = ap.offset
 	ap.offset += uint64(len(p))
 	n.store.Acknowledge(extent.ID(ap.extent.ID), ap.offset)

@@ -225,8 +225,8 @@ func (n *Node) open() error {
 func (n *Node) run() {
 	n.listener.run()
 	for _, loop := range []func(context.Context){
-		n.exec.run, n.admit.run, n.report.run, n.watch.run, n.scrub.run, n.policies.run, n.appends.run,
-		n.exec.run, n.admit.run, n.report.run, n.watch.run, n.hang.run, n.policies.run, n.appends.run,
+		n.exec.run, n.admit.run, n.report.run, n.watch.run, n.scrub.run, n.hang.run, n.policies.run,
+		n.appends.run, n.appends.watch,
 		n.lead, n.plan, n.heartbeats, n.watchLog,
 		func(ctx context.Context) { n.room.run(ctx, n) },
 	} {

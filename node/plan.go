@@ -43,7 +43,7 @@ func (n *Node) plan(ctx context.Context) {
 }
 
 func (n *Node) planRound(ctx context.Context) {
-	p := &planner{view: atTime(n.log.View(), n.now())}
+	p := &planner{view: atTime(n.log.View(), n.now()), patience: state.Micros((2 * n.time.downAfter).Microseconds())}
 	p.repairs()
 	p.view.Nodes(func(node *state.Node) bool {
 		if node.State == state.NodeDown {
@@ -86,7 +86,11 @@ func (n *Node) logPlan(wanted []*submission, results []wire.Submitted, err error
 
 // planner collects what one look at the state finds wanting.
 type planner struct {
-	view    *state.View
+	view *state.View
+	// patience is how long an open extent may lack replicas although a node takes some: that node did not answer just
+	// now, and will be called down if it goes on so. Sealed at once, the next would be made without it, too.
+	patience state.Micros
+
 	wanted  []*submission
 	emptied []*state.Node // decommissioning nodes that hold nothing any more
 }
@@ -124,7 +128,8 @@ func (p *planner) repairs() {
 		return !p.full()
 	}
 	p.view.Lacking(func(e *state.Extent) bool {
-		if e.State == state.ExtentOpen && (p.hasTaker(e) || !e.Fit()) && !p.open(e, policies.KindSeal, policies.KindDelete) {
+		waited := p.view.NowMicros-e.CreatedMicros > p.patience
+		if e.State == state.ExtentOpen && (waited && p.hasTaker(e) || !e.Fit()) && !p.open(e, policies.KindSeal, policies.KindDelete) {
 			p.want(policies.KindSeal, e, policies.OriginCell, "", 0)
 		}
 		return visit(e)
