@@ -81,6 +81,13 @@ type countReader struct {
 	end   bool // there is no more to read
 }
 
+// unacknowledged is how far a bar is when so much was read: never full, since what was read is not stored yet. It is
+// taken away once it is.
+func unacknowledged(done, total int64) (shown, of int64) {
+	of = max(total, done+1)
+	return min(done, of-1-of/100), of
+}
+
 // changed tells whether r turned out to be longer or shorter than it was said to be.
 func (c *countReader) changed() bool {
 	return c.total > 0 && (c.done > c.total || c.end && c.done < c.total)
@@ -90,7 +97,7 @@ func (c *countReader) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
 	c.done += int64(n)
 	c.end = errors.Is(err, io.EOF)
-	c.p.set(c.done, max(c.total, c.done))
+	c.p.set(unacknowledged(c.done, c.total))
 	return n, err
 }
 
