@@ -316,7 +316,7 @@ func TestFullDiskMakesRoom(t *testing.T) {
 	if _, _, err := g.Propose(testContext(t), join("x")); err != nil || asked != 3 {
 		t.Errorf("room was asked for %d times, want 3: %v", asked, err)
 	}
-	store := &guard{log: stores["n1"], stable: stores["n1"], timeout: time.Minute, room: g.cfg.MakeRoom, fail: g.fail}
+	store := &guard{log: stores["n1"], stable: stores["n1"], timeout: time.Minute, hang: time.Minute, room: g.cfg.MakeRoom, fail: g.fail}
 	stores["n1"].set(func(s *faultyStore) { s.term = syscall.ENOSPC })
 	if err := store.SetUint64([]byte("CurrentTerm"), g.Term()); err != nil || g.Err() != nil || asked != 6 {
 		t.Errorf("room was asked for %d times, want 6: %v, %v", asked, err, g.Err())
