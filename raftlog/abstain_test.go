@@ -301,3 +301,48 @@ func TestPanicOfTheStoreIsAnError(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestSnapshotLostAndMadeWhole: a node whose snapshots are all damaged, and whose log does not reach back, says so once
+// and is then filled by the others.
+func TestSnapshotLostAndMadeWhole(t *testing.T) {
+	c := newLossyCell(t, 3)
+	adjust := c.adjust
+	c.adjust = func(cfg *Config) { adjust(cfg); cfg.TrailingLogs = 1 }
+	id := c.servers[2].ID
+	c.stop(id)
+	c.restart(id)
+	c.propose(5)
+	c.settle()
+	if err := c.groups[id].Snapshot(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	c.propose(2)
+	c.settle()
+	c.stop(id)
+	states, err := filepath.Glob(filepath.Join(c.dir, string(id), "snapshots", "*", "state.bin"))
+	if err != nil || len(states) == 0 {
+		t.Fatal(states, err)
+	}
+	for _, path := range states {
+		if err := os.Truncate(path, 20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(c.config(id, c.servers)); err == nil || !errors.As(err, new(*CorruptError)) || !strings.Contains(err.Error(), "start this node again") {
+		t.Fatalf("first start: %v", err)
+	}
+	g := c.restart(id)
+	if g.Abstains() == nil {
+		t.Fatal("it votes")
+	}
+	delete(c.groups, id) // it cannot lead
+	c.propose(1)
+	c.groups[id] = g
+	if err := g.WaitApplied(testContext(t), c.settle()); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.MadeWhole(); err != nil {
+		t.Fatal(err)
+	}
+	c.checkEqual()
+}

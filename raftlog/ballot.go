@@ -144,6 +144,16 @@ func (x *ballotBox) change(change func(*ballot)) error {
 	return nil
 }
 
+// others is that of the ballot.
+func (x *ballotBox) others(self string) bool {
+	if x == nil {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.now.others(self)
+}
+
 // note keeps one value of the engine's.
 func (x *ballotBox) note(key string, number uint64, text string) error {
 	return x.change(func(b *ballot) {

@@ -52,6 +52,11 @@ func (e *UnusableError) Unwrap() error { return e.Err }
 // newNodeAdvice is what remains where not even the votes are known.
 const newNodeAdvice = "start an empty folder under a new --id, and remove this node with datanode node remove"
 
+// asideAdvice is what to do once a log was put aside.
+func asideAdvice(aside string) string {
+	return "it is put aside as " + aside + "; start this node again: the others fill a new log, and it has no vote until then"
+}
+
 // emptyLogAdvice is how a node comes back whose log in dir was emptied.
 func emptyLogAdvice(dir string) string {
 	return fmt.Sprintf("bring the log back, or let the other nodes fill it: datanode recover --dir %s --empty-log; or %s", filepath.Dir(filepath.Clean(dir)), newNodeAdvice)

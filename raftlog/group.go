@@ -98,12 +98,12 @@ func Open(cfg Config) (*Group, error) {
 func (g *Group) startEngine(conf *raft.Config) error {
 	store := &guard{log: g.log, stable: g.log, box: g.stores.box, timeout: g.cfg.Timing.StoreWrite, room: g.cfg.MakeRoom, fail: g.fail,
 		hang: g.cfg.Timing.StoreHang, hangs: g.hangs, answers: g.answers}
-	found := opening{dir: g.cfg.Dir, log: store.log}
+	found := opening{dir: g.cfg.Dir, log: store.log, filled: g.Abstains() != nil}
 	if err := found.look(g.snaps); err != nil {
 		return err
 	}
 	if err := found.fit(); err != nil {
-		return err
+		return g.stepAside(err)
 	}
 	g.lastAtOpen = state.Index(max(found.last, found.snapshot.covers.Index))
 	if err := g.bootstrap(conf, store); err != nil {

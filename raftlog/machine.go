@@ -92,7 +92,7 @@ func (m *machine) applyLocked(l *raft.Log) (any, error) {
 	return applied{m.st.Apply(index, e.Micros, commands)}, nil
 }
 
-const notWhatItWas = "the log or its snapshot is not what it was" + wayOut
+const notWhatItWas = "the log or its snapshot is not what it was; " + wayOut
 
 // followsLocked tells whether the entry at index is the next one for the state. What lies between must be entries of
 // the engine's own that it does not pass on.

@@ -19,6 +19,7 @@ type opening struct {
 
 	snapshot snapshotHead // the newest that is whole; zero for none
 	aside    int          // snapshots that were set aside
+	filled   bool         // the others are going to fill the log: it may be empty
 }
 
 // look reads what is there and sets aside what is damaged.
@@ -38,8 +39,8 @@ func (o *opening) look(s *snapshots) error {
 func (o *opening) fit() error {
 	covered := o.snapshot.covers.Index
 	switch {
-	case o.last == 0 && covered == 0 && o.aside > 0:
-		return corrupt("the snapshots of %s are damaged and set aside, and its log is empty%s", o.dir, wayOut)
+	case o.last == 0 && covered == 0 && o.aside > 0 && !o.filled:
+		return corrupt("the snapshots of %s are damaged and set aside, and its log is empty", o.dir)
 	case o.last == 0:
 		return nil
 	case o.last < covered:
@@ -53,20 +54,20 @@ func (o *opening) fit() error {
 		if covered > 0 {
 			found = fmt.Sprintf("its newest whole snapshot ends with entry %d", covered)
 		}
-		return corrupt("the log of %s begins with entry %d, and %s; %d damaged ones are set aside%s",
-			o.dir, o.first, found, o.aside, wayOut)
+		return corrupt("the log of %s begins with entry %d, and %s; %d damaged ones are set aside",
+			o.dir, o.first, found, o.aside)
 	}
 	return o.walk(covered + 1)
 }
 
-const wayOut = "; start the node on an empty folder under another ID, or put back a copy of all of its folder"
+const wayOut = "start the node on an empty folder under another ID, or put back a copy of all of its folder"
 
 // walk looks at every entry from from, all of which the engine is going to ask for.
 func (o *opening) walk(from uint64) error {
 	for i := from; i <= o.last; i++ {
 		l := new(raft.Log)
 		if err := o.log.GetLog(i, l); errors.Is(err, raft.ErrLogNotFound) {
-			missing := corrupt("it is missing from the log of %s, which has entries %d to %d%s", o.dir, o.first, o.last, wayOut)
+			missing := corrupt("it is missing from the log of %s, which has entries %d to %d", o.dir, o.first, o.last)
 			return atIndex(state.Index(i), missing)
 		}
 	}

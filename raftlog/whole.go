@@ -134,12 +134,32 @@ func (o *reopening) damaged(why error) error {
 	}
 	if bad := (*CorruptError)(nil); errors.As(why, &bad) && bad.Index == 0 {
 		// Not one entry but the file: whoever starts the node should know before it goes on without what was there.
-		return &UnusableError{Err: why, Way: "it is put aside as " + aside + "; start this node again: the others fill a new log, and it has no vote until then"}
+		return &UnusableError{Err: why, Way: asideAdvice(aside)}
 	}
 	o.cfg.Logger.Error("the operation log is damaged; it is put aside, and this node has no vote until the others have filled a new one",
 		"err", why, "aside", aside)
 	o.found = found{}
 	return nil
+}
+
+// stepAside puts aside a log that is sound and of no use, because what goes before it is damaged, if the others can fill
+// a new one. The error says what to do.
+func (g *Group) stepAside(why error) error {
+	if !errors.As(why, new(*CorruptError)) {
+		return why
+	}
+	if !g.stores.box.others(string(g.cfg.ID)) {
+		return &UnusableError{Err: why, Way: wayOut}
+	}
+	now := Abstention{Why: why.Error(), Since: g.cfg.Now().UTC().Format(time.RFC3339)}
+	if err := g.stores.box.change(func(b *ballot) { b.Abstains = &now }); err != nil {
+		return errors.Join(why, err)
+	}
+	aside, err := setAside(g.stores.file)
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	return &UnusableError{Err: why, Way: asideAdvice(aside)}
 }
 
 // empty judges a log without entries and terms.
