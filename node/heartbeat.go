@@ -158,10 +158,19 @@ func (n *Node) serves() {
 	n.logger.Info("ready", "applied", uint64(n.log.AppliedIndex()))
 }
 
+// otherServes tells whether another voter is up.
+func otherServes(view *state.View, self state.NodeID) (serves bool) {
+	view.Nodes(func(node *state.Node) bool {
+		serves = node.ID != self && node.Voter && node.State == state.NodeUp
+		return !serves
+	})
+	return serves
+}
+
 // settleSlowly settles a store that has to be read in full, beside the heartbeats: without those the node would be
 // called down. One that leads meanwhile gives that up, since a leader that does not serve admits nothing.
 func (n *Node) settleSlowly(view *state.View) {
-	if n.log.IsLeader() {
+	if n.log.IsLeader() && otherServes(view, n.id) {
 		if err := n.log.TransferLeadership(n.ctx); err != nil {
 			n.logger.Info("leadership not handed on", "error", err)
 		}
