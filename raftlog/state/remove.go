@@ -1,6 +1,8 @@
 package state
 
 import (
+	"slices"
+
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire"
 )
@@ -60,7 +62,7 @@ func (v *View) losesNothing(n *Node) Result {
 	v.ReplicasOn(n.ID, func(e *Extent) bool {
 		mine, _ := e.Replica(n.ID)
 		switch {
-		case e.State != ExtentSealed:
+		case e.State != ExtentSealed && !(len(e.Replicas) > 1 && v.sealWaits(e)):
 			res = refused(wire.CodePrecondition,
 				"extent %d on node %s is %s; the cell seals it while the node is down, after which the node can be removed", e.ID, n.ID, e.State)
 		case e.Damaged:
@@ -73,6 +75,18 @@ func (v *View) losesNothing(n *Node) Result {
 		return res.Err == nil
 	})
 	return res
+}
+
+// sealAttempts is after how many attempts a seal that has not ended is known to wait for replicas that are away.
+const sealAttempts = 3
+
+// sealWaits tells whether the seal of an open extent cannot end without a replica that does not answer: what those
+// that do have is no proof of what was acknowledged. Without the node that is removed they are all that there is.
+func (v *View) sealWaits(e *Extent) bool {
+	return e.State == ExtentOpen && slices.ContainsFunc(e.Ops, func(id OpID) bool {
+		o := v.Op(id)
+		return o.Kind == policies.KindSeal && o.Attempts >= sealAttempts
+	})
 }
 
 // takeOff ends what is open on a node and takes its replicas from their extents, which are then repaired elsewhere.
