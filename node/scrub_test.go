@@ -3,12 +3,14 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"hash/crc32"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -203,5 +205,32 @@ func TestScrubDropsTheFuture(t *testing.T) {
 	s.dropFutureLocked(100)
 	if r := s.record; r.began != 5 || r.full != 0 || r.log != 50 || len(r.verified) != 1 || r.verified[1] != 99 {
 		t.Errorf("left at 100: %+v", r)
+	}
+}
+
+// A node whose scrub finds its log damaged stops, to be made whole when it starts again, but only where the others
+// can go on without it.
+func TestScrubOfADamagedLog(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 3, 0)
+	bad := &raftlog.BadEntry{From: 5, To: 5, Detail: "as this test has it"}
+	c.kill("n3")
+	c.up(2)
+	c.nodes["n2"].logDamaged(bad)
+	if c.nodes["n2"].ctx.Err() != nil || c.nodes["n2"].othersSuffice() {
+		t.Error("n2 stops although n1 would be left alone")
+	}
+	c.start("n3")
+	c.ready("n3")
+	c.up(3)
+	c.nodes["n2"].logDamaged(bad)
+	select {
+	case <-c.nodes["n2"].Done():
+	case <-testContext(t).Done():
+		t.Fatal("n2 goes on with a damaged log")
+	}
+	corrupt := (*raftlog.CorruptError)(nil)
+	if err := c.nodes["n2"].Err(); !errors.As(err, &corrupt) || corrupt.Index != 5 {
+		t.Errorf("n2 stopped with %v", err)
 	}
 }

@@ -33,7 +33,7 @@
 //
 // Recovery reads every record header, and the payloads only from the floor on, so that the time to
 // open does not grow with the bytes stored, only with the records. Rot in older payloads is found by
-// reads, Sum and the scrub that the node runs. Options.VerifyAll makes Open read everything.
+// reads, Sum and Scrub, which the node runs all the time. Options.VerifyAll makes Open read everything.
 //
 // # What is acknowledged
 //
