@@ -10,7 +10,7 @@ import (
 
 // decide asks the policy about all drafts at once and writes the decisions into their admits.
 func (n *Node) decide(ctx context.Context, view *state.View, drafts []*draft) {
-	view = atTime(view, n.now()) // the last entry may be of an hour ago
+	view = atTime(view, n.log.Now()) // the last entry may be of an hour ago
 	var facts []policies.Facts
 	var pairs []policies.Pair
 	var live []*draft

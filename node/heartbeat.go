@@ -96,6 +96,7 @@ func (n *Node) beatLeader(ctx context.Context) (wire.HeartbeatReply, error) {
 }
 
 func (n *Node) beat() *wire.Heartbeat {
+	n.log.Now() // so that a node that comes to lead knows how much time has gone by
 	disk := n.disk()
 	return &wire.Heartbeat{
 		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(n.log.AppliedIndex()),

@@ -81,8 +81,8 @@ func (n *Node) foundCell(ctx context.Context) {
 // when there were some and none was carried out.
 func (n *Node) startRound(ctx context.Context) bool {
 	view := n.log.View()
-	n.rescore(ctx, atTime(view, n.now()))
-	round := schedule.NextAt(view, state.Micros(n.now().UnixMicro()))
+	n.rescore(ctx, atTime(view, n.log.Now()))
+	round := schedule.NextAt(view, n.log.Now())
 	var cmds []state.Command
 	for _, c := range round.Needless {
 		cmds = append(cmds, c)

@@ -2,7 +2,7 @@ package node
 
 import (
 	"context"
-	"time"
+	"fmt"
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -43,7 +43,7 @@ func (n *Node) plan(ctx context.Context) {
 }
 
 func (n *Node) planRound(ctx context.Context) {
-	p := &planner{view: atTime(n.log.View(), n.now()), patience: state.Micros((2 * n.time.downAfter).Microseconds())}
+	p := &planner{view: atTime(n.log.View(), n.log.Now()), patience: state.Micros((2 * n.time.downAfter).Microseconds())}
 	p.repairs()
 	p.view.Nodes(func(node *state.Node) bool {
 		if node.State == state.NodeDown {
@@ -268,9 +268,10 @@ func (n *Node) promote(ctx context.Context, node *state.Node) error {
 
 // heirOf is the node that gets a vote in place of node's, nil when the others have enough: an odd
 // number of at least minVoters. Counted anew each time, so that a round that is repeated because its
-// second half failed does not make one more voter.
-func (n *Node) heirOf(view *state.View, node *state.Node) *state.Node {
-	var heir *state.Node
+// second half failed does not make one more voter. While one that could be it has not been heard of by this node, which
+// has only begun to lead, it is waited for: it is heard soon, or called down.
+func (n *Node) heirOf(view *state.View, node *state.Node) (*state.Node, error) {
+	var heir, unheard *state.Node
 	votes := 0
 	view.Nodes(func(other *state.Node) bool {
 		switch {
@@ -279,13 +280,18 @@ func (n *Node) heirOf(view *state.View, node *state.Node) *state.Node {
 			votes++
 		case heir == nil && n.canVote(other):
 			heir = other
+		case other.Takes():
+			unheard = other
 		}
 		return true
 	})
-	if votes >= minVoters && votes%2 == 1 {
-		return nil
+	switch {
+	case votes >= minVoters && votes%2 == 1:
+		return nil, nil
+	case heir == nil && unheard != nil:
+		return nil, fmt.Errorf("%s may get the vote, and has not been heard of yet", unheard.ID)
 	}
-	return heir
+	return heir, nil
 }
 
 func (n *Node) moveVote(ctx context.Context, view *state.View, node *state.Node) error {
@@ -295,7 +301,11 @@ func (n *Node) moveVote(ctx context.Context, view *state.View, node *state.Node)
 	if node.ID == n.id {
 		return n.log.TransferLeadership(ctx)
 	}
-	if heir := n.heirOf(view, node); heir != nil {
+	heir, err := n.heirOf(view, node)
+	if err != nil {
+		return err
+	}
+	if heir != nil {
 		if err := n.promote(ctx, heir); err != nil {
 			return err
 		}
@@ -303,7 +313,7 @@ func (n *Node) moveVote(ctx context.Context, view *state.View, node *state.Node)
 	if err := n.log.Demote(ctx, node.ID); err != nil {
 		return err
 	}
-	_, _, err := n.log.Propose(ctx, &state.SetVoter{Node: node.ID})
+	_, _, err = n.log.Propose(ctx, &state.SetVoter{Node: node.ID})
 	return err
 }
 
@@ -319,10 +329,10 @@ func checkClass(op wire.OpType, class string) error {
 	return nil
 }
 
-// atTime is the view with the leader's clock in place of the last entry's time: delays end although
+// atTime is the view with the cell's time now in place of the last entry's: delays end although
 // nothing happens.
-func atTime(view *state.View, now time.Time) *state.View {
+func atTime(view *state.View, now state.Micros) *state.View {
 	v := *view
-	v.NowMicros = max(v.NowMicros, state.Micros(now.UnixMicro()))
+	v.NowMicros = max(v.NowMicros, now)
 	return &v
 }

@@ -74,7 +74,7 @@ func (a *aging) round(ctx context.Context, n *Node) {
 		return
 	}
 	a.last, a.pause = now, ageEvery
-	view := atTime(n.log.View(), now)
+	view := atTime(n.log.View(), n.log.Now())
 	ops := a.due(view)
 	if len(ops) == 0 {
 		return

@@ -25,6 +25,7 @@ type Group struct {
 	moved   *moved
 	raft    *raft.Raft
 	hang    *hang
+	clock   clock
 	started atomic.Bool // raft is set and runs
 
 	lastAtOpen state.Index
@@ -66,6 +67,7 @@ func Open(cfg Config) (*Group, error) {
 		failed:        make(chan struct{}),
 		leaderChanged: make(chan struct{}),
 		hang:          newHang(),
+		clock:         clock{now: cfg.Now, wall: cfg.Now, logger: cfg.Logger},
 	}
 	logger := newEngineLogger(cfg.Logger)
 	if g.stores == nil {

@@ -168,7 +168,7 @@ func (g *Group) entryOf(batch []*proposal) []byte {
 		body = append(body, p.encoded...)
 	}
 	return AppendEntry(make([]byte, 0, len(body)+entryHeadBytes+entryTailBytes), Entry{
-		Version: uint8(level), Type: EntryCommands, Group: cellGroup, Micros: state.Micros(g.cfg.Now().UnixMicro()), Body: body,
+		Version: uint8(level), Type: EntryCommands, Group: cellGroup, Micros: g.Now(), Body: body,
 	})
 }
 
