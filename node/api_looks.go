@@ -141,6 +141,7 @@ func (n *Node) serveStatus(ctx context.Context, c *mux.ServerCall) error {
 	if leader == "" {
 		out.Since = n.leaderless.micros(n.now())
 	}
+	out.Parted = n.parted.among(view)
 	return c.Reply(&out, nil)
 }
 

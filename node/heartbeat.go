@@ -92,14 +92,17 @@ func (n *Node) beatOnce(ctx context.Context) error {
 
 // beatLeader sends a heartbeat to another node, which says where the log is if it leads.
 func (n *Node) beatLeader(ctx context.Context) (wire.HeartbeatReply, error) {
-	return askLeader[wire.HeartbeatReply](ctx, n, wire.OpHeartbeat, n.beat())
+	beat := n.beat()
+	reply, err := askLeader[wire.HeartbeatReply](ctx, n, wire.OpHeartbeat, beat)
+	return reply, n.compareReply(beat, reply, err)
 }
 
 func (n *Node) beat() *wire.Heartbeat {
 	n.log.Now() // so that a node that comes to lead knows how much time has gone by
 	disk := n.disk()
+	at := n.log.Chain()
 	return &wire.Heartbeat{
-		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(n.log.AppliedIndex()),
+		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(at.Index), Chain: at.Hash[:],
 		// A node that drains stays ready: called down, the extents that its last calls write to would be sealed.
 		Ready: n.ready.Load() && n.store.Failed() == nil && n.hangs() == nil, Running: n.exec.leases(), Compiled: n.policies.digests(),
 		Level: uint8(state.LevelNow), Free: disk.free, Total: disk.total, Refuses: disk.refuses,

@@ -24,7 +24,8 @@ const acceptPause = 20 * time.Millisecond
 type listener struct {
 	net.Listener
 	firstByte time.Duration
-	hello     func() streamHello // of this node, as it is now
+	hello     func() streamHello      // of this node, as it is now
+	refuse    func(node string) error // tells why a node's raft streams are not taken
 	// blank tells that this node's log is empty. If the folder was emptied, the node may have voted and
 	// acknowledged entries that it no longer knows: it must neither vote nor follow in a cell that exists
 	// before that cell has let it in.
@@ -198,6 +199,11 @@ func (l *listener) judgeStream(theirs streamHello, who caller) error {
 		return fmt.Errorf("raft stream of node %q, which does not know that the cell was recovered with entry %d: what it takes for the cell has ended", theirs.node, mine.era)
 	case mine.cell == "" && theirs.cell != "" && l.blank():
 		return fmt.Errorf("raft stream of node %q of cell %q, which has not let this empty folder in", theirs.node, theirs.cell)
+	}
+	if l.refuse != nil {
+		if err := l.refuse(theirs.node); err != nil {
+			return err
+		}
 	}
 	if l.secure == nil {
 		return nil

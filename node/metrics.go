@@ -35,6 +35,7 @@ func newCollector(n *Node) *collector {
 		"datanode_drops_pending":            "Files that must go and are not confirmed gone.",
 		"datanode_extents_lacking":          "Sealed extents with fewer whole live replicas than wanted.",
 		"datanode_log_abstains":             "1 while the node has no vote, because its log has lost something.",
+		"datanode_log_parted":               "Nodes whose history of the cell is not the leader's, as far as this node knows.",
 		"datanode_policy_epoch":             "Rises with every change of the active policy.",
 		"datanode_disk_free_bytes":          "Bytes that extents may still take on this node's disk, its reserve left out; 0 where nobody can tell.",
 		"datanode_disk_total_bytes":         "Bytes of this node's disk; 0 where nobody can tell.",
@@ -81,6 +82,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("datanode_operations_running", float64(counts.Running))
 	gauge("datanode_drops_pending", float64(counts.Drops))
 	gauge("datanode_extents_lacking", float64(lacking(view)))
+	gauge("datanode_log_parted", float64(len(n.parted.among(view))))
 	gauge("datanode_policy_epoch", float64(view.PolicyEpoch))
 	gauge("datanode_store_failed", oneIf(n.store.Failed() != nil))
 	gauge("datanode_disk_hangs", oneIf(n.hangs() != nil))

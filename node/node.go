@@ -52,6 +52,7 @@ type Node struct {
 	serving     atomic.Int32 // calls that bring or take bytes of clients, in flight
 	hang        *hang
 	watched     *vfs.Watched // what the store and all else but the log is on
+	parted      *parted
 	appends     *appenders
 	inbound     *inbound
 	stock       *stock
@@ -173,6 +174,8 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.others = newReach(n)
 	n.scrub = newScrubber(n)
 	n.hang = newHang(n)
+	n.parted = newParted()
+	n.listener.refuse = n.refuseParted
 	n.appends = newAppenders(n)
 	return n
 }
@@ -252,6 +255,7 @@ func (n *Node) watchLog(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-n.log.Failed():
+			n.tellParted(ctx, n.log.Err())
 			n.fail(fmt.Errorf("operation log: %w", n.log.Err()))
 			return
 		case <-changed:

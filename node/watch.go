@@ -215,8 +215,17 @@ func (n *Node) serveHeartbeat(ctx context.Context, c *mux.ServerCall) error {
 	if err := n.confirmLead(ctx); err != nil {
 		return err
 	}
+	if err := n.compareBeat(&beat); err != nil {
+		return err
+	}
 	n.watch.heard(&beat)
 	node := n.log.View().Node(state.NodeID(beat.Node))
 	known := node != nil && node.Incarnation == beat.Incarnation && node.Addr == beat.Addr && uint8(node.Level) == beat.Level
-	return c.Reply(&wire.HeartbeatReply{Leader: string(n.id), Commit: uint64(n.log.CommitIndex()), Known: known}, nil)
+	reply := wire.HeartbeatReply{
+		Leader: string(n.id), Commit: uint64(n.log.CommitIndex()), Known: known, Parted: n.parted.among(n.log.View()),
+	}
+	if ours, ok := n.log.PointAt(state.Index(beat.Applied)); ok {
+		reply.Chain = ours.Hash[:]
+	}
+	return c.Reply(&reply, nil)
 }

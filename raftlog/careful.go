@@ -70,7 +70,7 @@ func (s *careful) StoreLogs(logs []*raft.Log) (err error) {
 		if err := checkRecord(l); err != nil {
 			return &unsoundError{err}
 		}
-		if len(l.Extensions) == 0 {
+		if _, sealed := splitBase(l.Extensions); len(sealed) == 0 {
 			seal(l)
 		}
 	}

@@ -46,6 +46,28 @@ const (
 	maxPoints = 256
 )
 
+// recentPoints are the chain's points at the entries that were applied last, so that others can be told at once. The
+// zero value is empty. An entry of the engine's own that it does not pass on has none.
+type recentPoints struct{ slots []ChainPoint }
+
+// maxRecent is how many entries they reach back: seconds of a busy cell, so that a node which answers is within.
+const maxRecent = 4096
+
+func (r *recentPoints) add(p ChainPoint) {
+	if r.slots == nil {
+		r.slots = make([]ChainPoint, maxRecent)
+	}
+	r.slots[p.Index%maxRecent] = p
+}
+
+func (r *recentPoints) at(index state.Index) (ChainPoint, bool) {
+	if r.slots == nil || index == 0 {
+		return ChainPoint{}, false
+	}
+	p := r.slots[index%maxRecent]
+	return p, p.Index == index
+}
+
 // chainPoints are older points of the chain, by rising index, that reading the log back can start
 // from and be checked against. The first one of a new log is before its first entry.
 type chainPoints []ChainPoint

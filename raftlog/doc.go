@@ -25,6 +25,9 @@
 // computes the chain while it applies, and snapshots carry it on, together with older points of
 // it that reading the log back can start from.
 //
+// Every entry of commands carries its base: where its leader stood when it made it. Nobody applies one whose base is
+// not in its own history, or lets the engine cut off what it has applied: see PartedError.
+//
 // # Snapshot
 //
 //	magic, version | records: kind u8, length u32, msgpack | end record: count u64, CRC32C

@@ -20,6 +20,7 @@ type Group struct {
 	stores  *Stores
 	snaps   *snapshots // over stores: the engine's way to its snapshots
 	log     *careful   // over stores: the only way to the stored log
+	mark    *markFile
 	net     *transport
 	machine *machine
 	moved   *moved
@@ -82,12 +83,16 @@ func Open(cfg Config) (*Group, error) {
 		cfg.Timing.Election/2)
 	g.machine = newMachine(cfg.Cell, g.fail)
 	g.machine.log = g.log
-	g.snaps = &snapshots{store: g.stores.snapshots, dir: g.stores.snapshotDir, logger: cfg.Logger}
+	g.snaps = &snapshots{store: g.stores.snapshots, dir: g.stores.snapshotDir, logger: cfg.Logger, judge: g.judge}
 	conf := cfg.engine()
 	conf.Logger = logger
 	if err := g.startEngine(conf); err != nil {
 		g.net.cut()
-		return nil, errors.Join(err, g.stores.close())
+		return nil, errors.Join(err, g.mark.close(), g.stores.close())
+	}
+	if g.mark != nil {
+		g.watching.Add(1)
+		go g.keepMark()
 	}
 	g.started.Store(true)
 	g.calls.Add(1)
@@ -98,16 +103,13 @@ func Open(cfg Config) (*Group, error) {
 }
 
 func (g *Group) startEngine(conf *raft.Config) error {
-	store := &guard{log: g.log, stable: g.log, box: g.stores.box, timeout: g.cfg.Timing.StoreWrite, room: g.cfg.MakeRoom, fail: g.fail,
-		hang: g.cfg.Timing.StoreHang, hangs: g.hangs, answers: g.answers}
-	found := opening{dir: g.cfg.Dir, log: store.log, filled: g.Abstains() != nil}
-	if err := found.look(g.snaps); err != nil {
+	store := &guard{
+		log: g.log, stable: g.log, box: g.stores.box, timeout: g.cfg.Timing.StoreWrite, room: g.cfg.MakeRoom,
+		mayCut: g.mayCut, fail: g.fail, hang: g.cfg.Timing.StoreHang, hangs: g.hangs, answers: g.answers,
+	}
+	if err := g.checkDisk(store.log); err != nil {
 		return err
 	}
-	if err := found.fit(); err != nil {
-		return g.stepAside(err)
-	}
-	g.lastAtOpen = state.Index(max(found.last, found.snapshot.covers.Index))
 	if err := g.bootstrap(conf, store); err != nil {
 		return err
 	}
@@ -215,7 +217,7 @@ func (g *Group) close() error {
 	}
 	err := g.raft.Shutdown().Error()
 	g.watching.Wait()
-	return errors.Join(err, g.stores.close())
+	return errors.Join(err, g.mark.close(), g.stores.close())
 }
 
 // begin counts a call in that waits for the engine, unless the group is closed.

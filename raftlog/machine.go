@@ -1,9 +1,11 @@
 package raftlog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +28,9 @@ type machine struct {
 	st      *state.State // under mu
 	chain   ChainPoint   // under mu. Invariant: chain.Index == st.Applied
 	points  chainPoints  // under mu
+	recent  recentPoints // under mu
+	expect  mark         // under mu; applied before the start: the chain must come by it. Zero once it has, or may have
+	floor   state.Index  // entries of the log up to here were applied before the start; written before the engine starts
 	covered state.Index  // under mu; entries up to here are in the snapshot that st came from
 	unsure  bool         // under mu; that snapshot does not say so, and nothing was applied since
 	waiters waiters      // under mu
@@ -73,23 +78,67 @@ func (m *machine) applyLocked(l *raft.Log) (any, error) {
 	if err := m.followsLocked(index); err != nil {
 		return nil, err
 	}
+	next := chainAfter(m.chain, l)
+	if err := errors.Join(m.basedHereLocked(l), m.passesLocked(next)); err != nil {
+		return nil, err
+	}
 	if l.Type != raft.LogCommand {
 		m.st.Skip(index)
-		m.chain.Index = index
+		m.chainLocked(next)
 		return applied{}, nil
 	}
 	e, commands, skip, err := readEntry(index, l.Data)
 	if err != nil {
 		return nil, err
 	}
-	m.unsure = false
-	m.chain = m.chain.next(index, l.Term, l.Data)
-	m.points = m.points.add(m.chain)
+	m.points = m.points.add(next)
+	m.chainLocked(next)
 	if skip {
 		m.st.Skip(index)
 		return applied{}, nil
 	}
 	return applied{m.st.Apply(index, e.Micros, commands)}, nil
+}
+
+// passesLocked tells whether the chain comes by what was applied here before the start.
+func (m *machine) passesLocked(next ChainPoint) error {
+	switch {
+	case m.expect.Index == 0 || next.Index < m.expect.Index:
+		return nil
+	case next != m.expect:
+		return &PartedError{Index: m.expect.Index, Ours: m.expect, Theirs: next, With: "the log as it is now"}
+	}
+	m.expect = mark{}
+	return nil
+}
+
+// basedHereLocked tells whether the leader that made an entry had this node's history.
+func (m *machine) basedHereLocked(l *raft.Log) error {
+	index, hash, ok := baseOf(l)
+	if !ok {
+		return nil
+	}
+	ours := m.chain
+	if index != ours.Index {
+		if ours, ok = m.recent.at(index); !ok {
+			return nil
+		}
+	}
+	if bytes.Equal(ours.Hash[:baseHashBytes], hash) {
+		return nil
+	}
+	theirs := ChainPoint{Index: index}
+	copy(theirs.Hash[:], hash)
+	return &PartedError{
+		Index: index, Ours: ours, Theirs: theirs, With: "the leader of term " + strconv.FormatUint(l.Term, 10),
+		What: "it has sent entry " + strconv.FormatUint(l.Index, 10),
+	}
+}
+
+func (m *machine) chainLocked(now ChainPoint) {
+	m.unsure = false
+	m.chain = now
+	m.recent.add(now)
 }
 
 const notWhatItWas = "the log or its snapshot is not what it was; " + wayOut
@@ -162,6 +211,26 @@ func (m *machine) await(index state.Index) (reached <-chan struct{}, giveUp func
 	}
 }
 
+// pointAt is the chain at an entry that was applied lately, or at one of the points.
+func (m *machine) pointAt(index state.Index) (ChainPoint, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.chain.Index == index {
+		return m.chain, true
+	}
+	if p, ok := m.recent.at(index); ok {
+		return p, true
+	}
+	return m.points.at(index)
+}
+
+// expected is what was applied before the start and not since.
+func (m *machine) expected() mark {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.expect
+}
+
 // chainState is the chain now, and older points of it.
 func (m *machine) chainState() (ChainPoint, chainPoints) {
 	m.mu.Lock()
@@ -189,11 +258,39 @@ func (m *machine) Restore(r io.ReadCloser) error {
 	if err != nil {
 		return err
 	}
+	return m.replace(s)
+}
+
+// replace has the state of a snapshot take the place of m's, unless it is one of another history.
+func (m *machine) replace(s restored) error {
 	m.mu.Lock()
+	err := m.leadsHereLocked(s.snapshotHead)
+	if err != nil {
+		m.mu.Unlock()
+		m.fail(err)
+		return err
+	}
 	defer m.mu.Unlock()
 	m.st, m.chain, m.points, m.covered = s.st, s.chain, s.points, state.Index(s.covers.Index)
 	m.unsure = !s.covers.known()
+	m.recent.add(s.chain)
+	if m.expect.Index <= s.chain.Index {
+		m.expect = mark{}
+	}
 	m.view.Store(nil)
 	m.announceLocked()
 	return nil
+}
+
+// leadsHereLocked tells whether a snapshot may follow what is applied here.
+func (m *machine) leadsHereLocked(s snapshotHead) error {
+	ours := m.chain
+	if at, ok := s.points.at(m.expect.Index); m.expect.Index != 0 && ok && at != m.expect {
+		ours = m.expect
+	} else if s.chain.Index > ours.Index || s.chain == ours {
+		return nil
+	}
+	return &PartedError{
+		Index: ours.Index, Ours: ours, Theirs: s.chain, With: "a snapshot", What: "it would have replaced the state",
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -175,7 +177,7 @@ func (g *Group) entryOf(batch []*proposal) []byte {
 // apply puts an entry into the log and waits until it is applied here. It hides that an entry which
 // the state machine cannot read comes back as a response.
 func (g *Group) apply(entry []byte) outcome {
-	f := g.raft.Apply(entry, enqueueTimeout)
+	f := g.raft.ApplyLog(raft.Log{Data: entry, Extensions: appendBase(nil, g.Chain())}, enqueueTimeout)
 	if err := f.Error(); err != nil {
 		return outcome{err: g.fromRaft(err)}
 	}

@@ -170,6 +170,11 @@ func (g *Group) ChainAt(index state.Index) (ChainPoint, error) {
 		return ChainPoint{}, wire.Errorf(wire.OpLogChain, wire.CodePrecondition,
 			"entry %d is not applied on %s yet; %d is", index, g.cfg.ID, r.live.Index)
 	}
+	return r.chainAt(index)
+}
+
+// chainAt is the chain at an entry that may be read.
+func (r *reader) chainAt(index state.Index) (ChainPoint, error) {
 	if index == r.live.Index {
 		return r.live, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -288,5 +289,12 @@ func (o *Offline) haveSay(term uint64, voters []string) error {
 		return err
 	}
 	b.Term, b.Voters, b.Abstains = max(b.Term, term), voters, nil
-	return b.write(ballotPath(o.dir))
+	if err := b.write(ballotPath(o.dir)); err != nil {
+		return err
+	}
+	// What the node had applied once may be what its log has lost.
+	if err := os.Remove(markPath(o.dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncDir(filepath.Dir(markPath(o.dir)))
 }

@@ -47,6 +47,7 @@ type guard struct {
 	hang    time.Duration                      // after which a write is said to hang
 	hangs   func(what string, since time.Time) // called then
 	answers func()                             // called when it has returned after all
+	mayCut  func(low, high uint64) error       // tells whether entries may be deleted
 }
 
 // roomTries bounds how often room is asked for before a write is given up.
@@ -123,6 +124,10 @@ func (s *guard) noteVoters(l *raft.Log) error {
 }
 
 func (s *guard) DeleteRange(low, high uint64) error {
+	if err := s.mayCut(low, high); err != nil {
+		s.fail(err)
+		return err
+	}
 	defer s.watch("cutting the log")()
 	return s.wrote("cut the log", s.within(func() error { return s.log.DeleteRange(low, high) }))
 }

@@ -383,6 +383,8 @@ type Status struct {
 	Voters []Voter `json:"voters"` // of the log
 	// Since is from when on the asked node has known of no leader, by its own clock. 0: it knows one.
 	Since int64 `json:"no_leader_since_micros,omitempty"`
+	// Parted are the nodes whose history of the cell is not the leader's, as far as the node that answers knows.
+	Parted []Parted `json:"parted,omitempty"`
 }
 
 // Voter is a node that has a vote in the log, and whether it can be heard.

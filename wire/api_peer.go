@@ -63,6 +63,17 @@ type HeartbeatReply struct {
 	Commit uint64 // a node that has applied this has caught up
 	Known  bool   // false: join again, the cell knows another incarnation, address or level
 	Chain  []byte // the leader's own, at the index that the heartbeat names; empty when it no longer knows it
+	Parted []Parted
+}
+
+// Parted is a node whose history of the cell is not the leader's.
+type Parted struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node   string `json:"node"`
+	Index  uint64 `json:"index"`  // at which they were compared; the first difference lies there or before
+	Ours   string `json:"ours"`   // the leader's chain there, in hex
+	Theirs string `json:"theirs"` // the node's
 }
 
 // ProposeRequest brings encoded commands to the leader: the body of a log entry.

@@ -50,7 +50,7 @@ func exitCode(ctx context.Context, err error) int {
 	if refused := (*plugins.LoadError)(nil); errors.As(err, &refused) {
 		return exitRefused
 	}
-	if errors.As(err, new(*raftlog.CorruptError)) {
+	if errors.As(err, new(*raftlog.CorruptError)) || errors.As(err, new(*raftlog.PartedError)) {
 		return exitCorrupt
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
@@ -66,7 +66,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitRefused
 	case wire.CodeUnavailable, wire.CodeConnection, wire.CodeDeadline, wire.CodeExhausted:
 		return exitUnavailable
-	case wire.CodeCorrupt:
+	case wire.CodeCorrupt, wire.CodeParted:
 		return exitCorrupt
 	}
 	return exitFailed

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/datanode/datanode/wire"
@@ -23,7 +24,8 @@ type compared struct {
 func newLogDiffCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "diff", Short: "Compare the logs of all nodes that are up", Args: takes(0, 0),
-		Long: "Compare the logs of all nodes that are up, by their chain hash at the last index that all of them have. Exit code 6 says that they differ, and names the first index where they do.",
+		Long: "Compare the logs of all nodes that are up, by their chain hash at the last index that all of them have. Exit code 6 says that they differ, and names the first index where they do. " +
+			"A node that has stopped because its history is another one is in the list as it was last heard of.",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			ids, err := nodesToAsk(ctx, a, c, nil)
 			if err != nil {
@@ -34,9 +36,23 @@ func newLogDiffCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return reportDiff(a, lines)
+			s, err := c.Status(ctx)
+			if err != nil {
+				return err
+			}
+			return reportDiff(a, append(lines, stopped(s.Parted, lines)...))
 		}),
 	}
+}
+
+// stopped are the nodes whose history was another one and which are not among those that were asked.
+func stopped(all []wire.Parted, asked []compared) (lines []compared) {
+	for _, p := range all {
+		if !slices.ContainsFunc(asked, func(c compared) bool { return c.Node == p.Node }) {
+			lines = append(lines, compared{Node: p.Node, Index: p.Index, Chain: p.Theirs, Differs: p.Index})
+		}
+	}
+	return lines
 }
 
 func reportDiff(a *app, lines []compared) error {

@@ -118,7 +118,7 @@ func votersText(s wire.Status) string {
 }
 
 func statusFields(s wire.Status) []field {
-	return []field{
+	fields := []field{
 		{"cell", s.Cell}, {"asked", s.Node}, {"leader", orNone(s.Leader)}, {"no leader since", stamp(s.Since)}, {"voters", votersText(s)}, {"ready", yesNo(s.Ready)},
 		{"nodes", fmt.Sprintf("%d of %d up", s.Up, s.Nodes)}, {"extents", count(s.Extents)}, {"replicas", count(s.Replicas)},
 		{"lacking", fmt.Sprintf("%d extents have too few live replicas", s.Lacking)},
@@ -127,4 +127,14 @@ func statusFields(s wire.Status) []field {
 		{"term", count(s.Term)}, {"applied", count(s.Applied)}, {"commit", count(s.Commit)}, {"chain", s.Chain}, {"version", s.Version},
 		{"free", freeText(wire.Node{Free: s.Free, Total: s.Total})}, {"refuses", s.Refuses},
 	}
+	for _, p := range s.Parted {
+		fields = append(fields, field{"parted", partedText(p)})
+	}
+	return fields
+}
+
+// partedText says of a node that its history is another one.
+func partedText(p wire.Parted) string {
+	return fmt.Sprintf("%s has another history of the cell: at entry %d its chain is %s, the leader's %s",
+		p.Node, p.Index, shortHash(p.Theirs), shortHash(p.Ours))
 }
