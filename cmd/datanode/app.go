@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/datanode/datanode/pki"
@@ -25,6 +26,9 @@ type app struct {
 	output   string
 	timeout  time.Duration
 	tlsFiles pki.Files
+
+	moved atomic.Int64             // when a bar last moved, in nanoseconds since 1970
+	bar   atomic.Pointer[progress] // that is shown now; nil for none
 }
 
 const (
@@ -89,7 +93,7 @@ func (a *app) withClient(f func(ctx context.Context, c *client.Client, args []st
 		if err != nil {
 			return err
 		}
-		c := client.New(client.Options{Addrs: a.addrs(), TLS: certificate, Name: "datanode " + cmd.Name()})
+		c := client.New(client.Options{Addrs: a.addrs(), TLS: certificate, Name: "datanode " + cmd.Name(), Waiting: a.waiting()})
 		defer c.Close()
 		return a.timedOut(ctx, f(ctx, c, args))
 	}

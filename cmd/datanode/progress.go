@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -19,6 +20,7 @@ type progress struct {
 	all        *mpb.Progress
 	bar        *mpb.Bar // nil until there is a total: a bar of 0 of 0 tells nothing
 	ended      sync.Once
+	a          *app
 }
 
 // newProgress starts a bar; unit is "" for things that are counted and "B" for bytes.
@@ -27,7 +29,9 @@ func (a *app) newProgress(name, unit string) *progress {
 	if !ok || !terminal(f) {
 		return nil
 	}
-	return &progress{name: name, unit: unit, all: mpb.New(mpb.WithOutput(f), mpb.WithWidth(progressWidth))}
+	p := &progress{name: name, unit: unit, all: mpb.New(mpb.WithOutput(f), mpb.WithWidth(progressWidth)), a: a}
+	a.bar.Store(p)
+	return p
 }
 
 func (p *progress) newBar() *mpb.Bar {
@@ -48,6 +52,7 @@ func (p *progress) set(done, total int64) {
 	if p.bar == nil {
 		p.bar = p.newBar()
 	}
+	p.a.moved.Store(time.Now().UnixNano())
 	p.bar.SetTotal(total, false)
 	p.bar.SetCurrent(done)
 }
@@ -67,8 +72,34 @@ func (p *progress) end() {
 			p.bar.Abort(true)
 		}
 		p.all.Wait()
+		p.a.bar.CompareAndSwap(p, nil)
 	})
 }
+
+// clearLine takes away the line that the cursor is on.
+const clearLine = "\r\x1b[2K"
+
+// waiting says on a terminal what a call waits for, in one line that is written anew; nil where nobody looks. A bar
+// that moves says enough.
+func (a *app) waiting() func(string) {
+	if !terminal(a.stderr) {
+		return nil
+	}
+	return func(what string) {
+		bar := a.bar.Load()
+		switch {
+		case bar == nil && what == "":
+			_, _ = io.WriteString(a.stderr, clearLine)
+		case bar == nil:
+			_, _ = io.WriteString(a.stderr, clearLine+printf(printableLines, "%s", oneLine(what)))
+		case what != "" && time.Since(time.Unix(0, a.moved.Load())) >= barStill:
+			bar.say("%s", oneLine(what))
+		}
+	}
+}
+
+// barStill is how long a bar has not moved when it no longer says enough.
+const barStill = 2 * time.Second
 
 var errNoSeek = errors.New("this input cannot be read twice")
 

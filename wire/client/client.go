@@ -70,6 +70,9 @@ type Options struct {
 	// RetryFor is how long after its first failure a call goes on trying while nodes answer that they cannot serve,
 	// as when the cell elects a leader. 0: 20 s. The end of a call's context ends it earlier.
 	RetryFor time.Duration
+	// Waiting is told what a call waits for, when it has gone unanswered for 2 s and every 2 s from then on, and an
+	// empty text when that is over. It must not call the client. nil: nobody is told.
+	Waiting func(what string)
 }
 
 func (o Options) withDefaults() Options {

@@ -50,12 +50,15 @@ func (c *Client) run(ctx context.Context, op wire.OpType, to route, safe safety,
 		addrs, first = []string{to.addr}, 0
 	}
 	t := trial{op: op, addr: to.addr, tls: c.opts.TLS != nil, addrs: addrs, said: make([]error, len(addrs))}
+	w := c.wait(op)
+	defer w.end()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		for i := range addrs {
 			at := (first + i) % len(addrs)
 			if t.verdict(at) != 0 {
 				continue
 			}
+			w.asks(addrs[at])
 			err := c.attempt(ctx, addrs[at], attempt)
 			if err == nil {
 				if to.addr == "" {
@@ -66,6 +69,7 @@ func (c *Client) run(ctx context.Context, op wire.OpType, to route, safe safety,
 			if t.start.IsZero() { // a put may have gone well for an hour
 				t.start = c.opts.Clock.Now()
 			}
+			w.failed(addrs[at], err)
 			if t.note(at, err, safe); !t.again {
 				return err
 			}
