@@ -270,7 +270,7 @@ func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint6
 		}
 		_, err := n.step(ctx, node, mux.Request{
 			Op: wire.OpReplicaAppend, Session: wire.SessionAppend, Fence: uint64(epoch), MinIndex: uint64(epoch),
-			Body: &wire.ReplicaAppend{Extent: uint64(ap.extent.ID), Offset: at}, Raw: p,
+			Body: &wire.ReplicaAppend{Extent: uint64(ap.extent.ID), Offset: at, Birth: ap.extent.Birth()}, Raw: p,
 		})
 		return err
 	})

@@ -72,6 +72,9 @@ func (n *Node) appendable(c *mux.ServerCall, req wire.ReplicaAppend, e *state.Ex
 		return wire.Errorf(c.Op(), wire.CodeNotFound, "extent %d is deleted", req.Extent)
 	case e.State == state.ExtentSealed || e.Epoch != state.Fence(c.Fence()):
 		return wire.Errorf(c.Op(), wire.CodeStaleFence, "extent %d is %s at epoch %d, the append is of %d", req.Extent, e.State, e.Epoch, c.Fence())
+	case req.Birth != 0 && req.Birth != e.Birth(): // extents whose creates started together have one epoch
+		return wire.Errorf(c.Op(), wire.CodeStaleFence, "extent %d was born %s, the append is to one born %s",
+			req.Extent, wire.BirthText(e.Birth()), wire.BirthText(req.Birth))
 	case c.Peer().Node != string(e.Primary()):
 		return wire.Errorf(c.Op(), wire.CodeStaleFence, "%s is not the primary of extent %d", c.Peer().Node, req.Extent)
 	}

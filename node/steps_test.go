@@ -63,7 +63,7 @@ func (a askedStep) request() mux.Request {
 	case wire.OpReplicaRead:
 		req.Body = &wire.ReplicaRead{Extent: a.extent, Op: a.op, Length: 10, Birth: a.birth}
 	case wire.OpReplicaAppend:
-		req.Body, req.Raw = &wire.ReplicaAppend{Extent: a.extent}, []byte("x")
+		req.Body, req.Raw = &wire.ReplicaAppend{Extent: a.extent, Birth: a.birth}, []byte("x")
 	}
 	return req
 }
@@ -136,7 +136,7 @@ func (a askedStep) swapped(b askedStep, nodes []string) []askedStep {
 	add(changed)
 	changed = a
 	changed.birth = b.birth
-	if a.kind == wire.OpReplicaCreate || a.kind == wire.OpReplicaRead { // the others name none
+	if a.kind != wire.OpReplicaFence { // which names none
 		add(changed)
 	}
 	for _, id := range append(nodes, "") {

@@ -116,6 +116,7 @@ type ReplicaAppend struct {
 
 	Extent uint64
 	Offset uint64
+	Birth  uint32 // of the extent; 0: not known
 }
 
 // ReplicaFence asks a replica to refuse appends from now on and to say how far it got, on behalf of
