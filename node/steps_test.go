@@ -211,9 +211,10 @@ func TestSteps(t *testing.T) {
 func (c *cell) elsewhere(a askedStep, ids []string) {
 	c.t.Helper()
 	e := c.any().log.View().Extent(state.ExtentID(a.extent))
+	right := a.to
 	for _, id := range ids {
 		_, holds := e.Replica(state.NodeID(id))
-		if holds && a.kind != wire.OpReplicaRead || id == a.to {
+		if holds && a.kind != wire.OpReplicaRead || id == right {
 			continue
 		}
 		a.to = id
