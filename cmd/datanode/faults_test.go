@@ -42,7 +42,7 @@ func TestFaultsHaveTests(t *testing.T) {
 	}
 }
 
-// checkFaultTests looks for a script, or for a package's tests.
+// checkFaultTests looks for a script, or for the tests that are named behind their package.
 func checkFaultTests(t *testing.T, test []string) {
 	t.Helper()
 	if len(test) == 1 {
@@ -51,7 +51,21 @@ func checkFaultTests(t *testing.T, test []string) {
 		}
 		return
 	}
-	files, err := filepath.Glob(filepath.Join("../..", test[0], "*_test.go"))
+	var dir, source string
+	for _, word := range test {
+		switch {
+		case strings.HasPrefix(word, "./"):
+			dir, source = word, testSource(t, word)
+		case !strings.Contains(source, "\nfunc "+word+"(t *testing.T) {"):
+			t.Errorf("package %q has no test %s", dir, word)
+		}
+	}
+}
+
+// testSource is all that the test files of a package say.
+func testSource(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("../..", dir, "*_test.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,9 +77,5 @@ func checkFaultTests(t *testing.T, test []string) {
 		}
 		all.Write(text)
 	}
-	for _, name := range test[1:] {
-		if !strings.Contains(all.String(), "\nfunc "+name+"(t *testing.T) {") {
-			t.Errorf("package %s has no test %s", test[0], name)
-		}
-	}
+	return all.String()
 }
