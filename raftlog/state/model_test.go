@@ -144,7 +144,7 @@ func (m *model) write(cmds []state.Command, results []state.Result) {
 		}
 		switch c := c.(type) {
 		case *state.Admit:
-			if results[i].Op.Index() != s.Applied {
+			if results[i].Op != state.NewOpID(s.Applied, i) {
 				continue // an answer from before
 			}
 			for _, id := range c.Replicas {
@@ -157,6 +157,10 @@ func (m *model) write(cmds []state.Command, results []state.Result) {
 		case *state.Finish:
 			if o := s.Op(c.Op); o.Copies() && o.State == state.OpDone {
 				m.files[file{o.Target, o.Extent}] = true
+			} else if o.Kind == policies.KindSeal && o.State == state.OpDone {
+				for _, id := range c.Confirmed { // a doubt that was wrong: it has been read in full
+					m.files[file{id, o.Extent}] = true
+				}
 			}
 		case *state.Suspect:
 			if e := s.Extent(c.Extent); e.MayHoldFile(c.Node) {
@@ -201,7 +205,7 @@ func (m *model) check() {
 			m.deleted[e.ID] = true
 		}
 		for _, r := range e.Replicas {
-			if whole := m.files[file{r.Node, e.ID}]; r.State == state.ReplicaWhole && !whole {
+			if whole := m.files[file{r.Node, e.ID}]; r.State == state.ReplicaWhole && !whole && !e.Damaged {
 				m.Fatalf("node %s has no whole file of %s", r.Node, e)
 			}
 		}

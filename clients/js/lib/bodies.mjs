@@ -11,7 +11,7 @@ export const ops = {
   put: 1, read: 2, append: 3, session: 10, submit: 11, cancel: 12, ops: 13, 'show-op': 14, extents: 15, nodes: 16, status: 17, wait: 19,
 };
 
-export const Locator = struct('Locator', { extent: 'u64', offset: 'u64', length: 'u64', birth: 'u32', disks: 'u8' });
+export const Locator = struct('Locator', { extent: 'u64', offset: 'u64', length: 'u64', birth: 'u32', disks: 'u8', want: 'u8' });
 export const PutRequest = struct('PutRequest', { class: 'text', length: 'i64', extent: 'u64' });
 export const ReadRequest = struct('ReadRequest', { locator: Locator, whole: 'bool', node: 'text' });
 export const ReadReply = struct('ReadReply', { length: 'u64', node: 'text' });
@@ -19,7 +19,7 @@ export const ReadReply = struct('ReadReply', { length: 'u64', node: 'text' });
 export const SessionRequest = struct('SessionRequest', { client: 'text' });
 export const SessionReply = struct('SessionReply', { session: 'u64' });
 export const Submission = struct('Submission', {
-  seq: 'u64', kind: 'text', extent: 'u64', node: 'text', target: 'text', class: 'text', want: 'u8', replicas: ['text'], primary: 'text',
+  seq: 'u64', kind: 'text', extent: 'u64', node: 'text', target: 'text', class: 'text', want: 'u8', replicas: ['text'], primary: 'text', avoid: ['text'],
 });
 export const SubmitRequest = struct('SubmitRequest', { session: 'u64', submit: [Submission], dryRun: 'bool', force: 'bool', cell: 'bool' });
 export const Submitted = struct('Submitted', { op: 'text', extent: 'u64', merged: 'bool', plan: 'text', code: 'u16', detail: 'text' });
@@ -41,9 +41,10 @@ export const OpsReply = struct('OpsReply', { ops: [Op], more: 'bool' });
 
 export const ExtentsRequest = struct('ExtentsRequest', { from: 'u64', one: 'bool', limit: 'i64', node: 'text' });
 export const Replica = struct('Replica', { node: 'text', state: 'text', nodeState: 'text' });
+export const Range = struct('Range', { from: 'u64', to: 'u64' });
 export const Extent = struct('Extent', {
   id: 'u64', state: 'text', class: 'text', want: 'i64', live: 'i64', length: 'u64', sum: 'text', replicas: [Replica],
-  dropping: ['text'], ops: ['text'], generation: 'u64', epoch: 'u64', created: 'i64', birth: 'text',
+  dropping: ['text'], ops: ['text'], generation: 'u64', epoch: 'u64', created: 'i64', birth: 'text', damaged: [Range],
 });
 export const ExtentsReply = struct('ExtentsReply', { extents: [Extent], next: 'u64' });
 
