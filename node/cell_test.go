@@ -58,7 +58,7 @@ func newCellWith(t *testing.T, voters, further int, change func(*Config)) *cell 
 		id := fmt.Sprintf("n%d", i)
 		cfg := Config{
 			ID: id, Dir: t.TempDir(), Listener: listeners[id], Fast: true, Version: "test",
-			Settings: map[string]string{"repair-delay": "1s", "lease": "10s"},
+			Settings: map[string]string{"repair-delay": "1s", "lease": "10s", "disk-reserve": "4Mi"},
 			Logger:   slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		}
 		if i <= voters {

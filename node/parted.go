@@ -90,6 +90,9 @@ func (n *Node) compareBeat(beat *wire.Heartbeat) error {
 		return nil
 	}
 	differ := n.log.Compare(theirs, "node "+beat.Node+" at "+beat.Addr)
+	if differ == nil && beat.Parted { // by entries that this node does not have
+		differ = &raftlog.PartedError{Index: theirs.Index, Ours: n.log.Chain(), Theirs: theirs, With: "node " + beat.Node}
+	}
 	if differ == nil {
 		n.parted.agrees(beat.Node)
 		return nil
@@ -127,12 +130,19 @@ func (n *Node) compareReply(beat *wire.Heartbeat, reply wire.HeartbeatReply, err
 
 // tellParted tells the leader that this node stops because of another history, so that the cell can say why it is down.
 func (n *Node) tellParted(ctx context.Context, why error) {
-	if !errors.As(why, new(*raftlog.PartedError)) {
+	apart := (*raftlog.PartedError)(nil)
+	if !errors.As(why, &apart) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.time.heartbeat)
 	defer cancel()
-	if _, err := n.beatLeader(ctx); err != nil && wire.CodeOf(err) != wire.CodeParted {
+	beat := n.beat()
+	beat.Ready, beat.Parted = false, true
+	if ours := apart.Ours; ours.Index > state.Index(beat.Applied) { // it has not applied again what it once had
+		beat.Applied, beat.Chain = uint64(ours.Index), ours.Hash[:]
+	}
+	_, err := askLeader[wire.HeartbeatReply](ctx, n, wire.OpHeartbeat, beat)
+	if err != nil && wire.CodeOf(err) != wire.CodeParted {
 		n.logger.Info("the leader could not be told that histories have parted", "error", err)
 	}
 }

@@ -58,16 +58,7 @@ func TestAMajorityPutBack(t *testing.T) {
 
 	c.start("n3")
 	n3 := c.nodes["n3"]
-	for stopped := false; !stopped; {
-		select {
-		case <-n3.Done():
-			stopped = true
-		case <-time.After(10 * time.Millisecond): // entries, which n3 is given until it meets one that is not its own
-			c.anEntry()
-		case <-testContext(t).Done():
-			t.Fatal("n3 goes on")
-		}
-	}
+	c.entriesUntil(n3.Done())
 	if err := n3.Err(); !errors.As(err, new(*raftlog.PartedError)) && wire.CodeOf(err) != wire.CodeParted {
 		t.Errorf("n3 stopped with %v, want that histories have parted", err)
 	}
@@ -125,4 +116,19 @@ func sumTree(t *testing.T, dir string) map[string][sha256.Size]byte {
 		t.Fatal(err)
 	}
 	return sums
+}
+
+// entriesUntil makes entries, which all nodes are given, until a node has met one that is not of its history.
+func (c *cell) entriesUntil(stopped <-chan struct{}) {
+	c.t.Helper()
+	for ctx := testContext(c.t); ; {
+		select {
+		case <-stopped:
+			return
+		case <-time.After(10 * time.Millisecond):
+			c.anEntry()
+		case <-ctx.Done():
+			c.t.Fatal("the node goes on")
+		}
+	}
 }

@@ -22,7 +22,7 @@ const reserveFile = "reserve"
 const (
 	reserveShare = 20 // a twentieth of the disk, where the setting leaves it to the disk
 	leastReserve = 4 << 20
-	mostReserve  = 1 << 30
+	mostReserve  = 256 << 20
 	// A reserve takes no more than a quarter of the disk, whatever the setting says.
 	reserveMostShare = 4
 	// reserveSteps is in how many parts it is given back: somebody else may be filling the disk, and would take the
@@ -36,10 +36,8 @@ const (
 )
 
 // room watches how full the node's disk is, and keeps a part of it for what must always fit: the entries of the
-// log, fences,
-// the drops of files. The part is kept by a file, which nobody else can write to, and given back step by step
-// when the
-// disk is full. While less than a little is free beside the reserve, the node takes no replicas and no appends; so a
+// log, fences, the drops of files. The part is kept by a file, which nobody else can write to, and given back step
+// by step when the disk is full. While less than a little is free beside the reserve, the node takes no replicas and no appends; so a
 // cell whose disks are full can still delete. Its methods may be called from any goroutine.
 type room struct {
 	fs     vfs.FS
@@ -62,8 +60,7 @@ type room struct {
 }
 
 // openRoom finds the reserve in a data folder. On a disk that is full it gives some of it back at once: the
-// store and the
-// log could not open otherwise.
+// store and the log could not open otherwise.
 func openRoom(fsys vfs.FS, dir string, reserve func() (uint64, bool), logger *slog.Logger) (*room, error) {
 	r := &room{fs: fsys, dir: dir, logger: logger, reserve: reserve, changed: make(chan struct{})}
 	r.left.Store(math.MaxInt64)
@@ -129,7 +126,7 @@ func (r *room) lookLocked() {
 	r.space = space
 	set, known := r.reserve()
 	if r.want = reserveOf(space.TotalBytes, set); !known {
-		r.want = max(r.want, r.held) // the cell may have asked for more
+		r.want = max(min(r.want, leastReserve), r.held) // the cell may ask for more, or less
 	}
 	free, low := r.freeLocked(), r.lowLocked()
 	why := r.refuses

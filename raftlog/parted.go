@@ -48,6 +48,9 @@ func (g *Group) mayCut(low, high uint64) error {
 	if low == first && min(high, uint64(applied)) <= g.snaps.newest.Load() {
 		return nil
 	}
+	if was := g.machine.expected(); was.Index > chain.Index {
+		chain = was // this start has not applied again what an earlier one had
+	}
 	return &PartedError{
 		Index: state.Index(low), Ours: chain, With: g.leaderName(),
 		What: fmt.Sprintf("it would have entries %d to %d cut from the log, and those up to %d are applied", low, high, applied),

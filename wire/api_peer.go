@@ -45,6 +45,7 @@ type Heartbeat struct {
 	Free        uint64   // bytes that extents may still take on its disk, which is what its reserve leaves
 	Total       uint64   // bytes of that disk
 	Refuses     string   // why it takes neither replicas nor appends now; empty: it does
+	Parted      bool     // it stops: its history, which has Chain at Applied, is not that of who leads
 }
 
 // Lease is one attempt that is being worked on.

@@ -106,7 +106,7 @@ const (
 // reserve is a setting in bytes, or left to the size of each disk.
 func reserve() setting {
 	return setting{
-		key: keyDiskReserve, help: "bytes of each disk that extents leave to the log and to deletes; auto: a twentieth, 4Mi to 1Gi",
+		key: keyDiskReserve, help: "bytes of each disk that extents leave to the log and to deletes; auto: a twentieth, 4Mi to 256Mi",
 		get: func(s *Settings) string {
 			if s.DiskReserve == 0 {
 				return reserveByDisk

@@ -1,0 +1,107 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"testing"
+
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// onlyReader hides Seek.
+type onlyReader struct{ io.Reader }
+
+// refuseLate refuses a put after its first chunk.
+func refuseLate(_ context.Context, c *mux.ServerCall) error {
+	if c.Op() != wire.OpPut {
+		return nil
+	}
+	if _, err := c.Recv(); err != nil {
+		return err
+	}
+	return wire.Errorf(wire.OpPut, wire.CodeUnavailable, "not now")
+}
+
+// loseReply makes a node store what is put and hang up instead of answering.
+func loseReply(n *fakeNode) { n.set(nil, func(c *mux.ServerCall) bool { return c.Op() == wire.OpPut }) }
+
+// putVia puts data through a cell of two nodes, of which the first was prepared.
+func putVia(t *testing.T, data []byte, prepare func(n1 *fakeNode), r io.Reader) (*fakeCell, error) {
+	t.Helper()
+	cell := newFakeCell()
+	n1, n2 := cell.node(t, "n1"), cell.node(t, "n2")
+	prepare(n1)
+	c := newClient(t, 3, n1, n2)
+	l, err := c.Put(t.Context(), r, PutOptions{})
+	if err == nil && !bytes.Equal(cell.stored(l.Extent)[l.Offset:], data) {
+		t.Errorf("%s does not have the bytes that were put", l)
+	}
+	return cell, err
+}
+
+func TestPutIsRepeatedOnlyWhenSafe(t *testing.T) {
+	data := randomBytes(600_000)
+	put := func(t *testing.T, prepare func(n1 *fakeNode), r io.Reader) error {
+		_, err := putVia(t, data, prepare, r)
+		return err
+	}
+	t.Run("seeker", func(t *testing.T) {
+		if err := put(t, func(n *fakeNode) { n.set(refuseLate, nil) }, bytes.NewReader(data)); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("full disk", func(t *testing.T) {
+		for _, code := range []wire.Code{wire.CodeNoSpace, wire.CodeDiskFailed} {
+			full := func(context.Context, *mux.ServerCall) error { return wire.Errorf(wire.OpPut, code, "no room") }
+			if err := put(t, func(n *fakeNode) { n.set(full, nil) }, bytes.NewReader(data)); err != nil {
+				t.Errorf("%s: %v", code, err)
+			}
+		}
+	})
+	t.Run("small stream", func(t *testing.T) {
+		if err := put(t, func(n *fakeNode) { n.set(refuseLate, nil) }, onlyReader{bytes.NewReader(data)}); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("stream", func(t *testing.T) {
+		refuseAtEnd := func(_ context.Context, c *mux.ServerCall) error {
+			for {
+				if _, err := c.Recv(); err != nil {
+					return wire.Errorf(wire.OpPut, wire.CodeUnavailable, "not now: %v", err)
+				}
+			}
+		}
+		err := put(t, func(n *fakeNode) { n.set(refuseAtEnd, nil) }, onlyReader{bytes.NewReader(randomBytes(2 * keptBytes))})
+		if wire.CodeOf(err) != wire.CodeUnavailable {
+			t.Errorf("%v, want unavailable: what was read cannot be read again", err)
+		}
+	})
+	t.Run("stream unread", func(t *testing.T) {
+		if err := put(t, (*fakeNode).kill, onlyReader{bytes.NewReader(data)}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// When the reply is lost nobody knows whether the bytes are stored. Storing them twice does no harm; appending them
+// twice would.
+func TestPutWithoutReply(t *testing.T) {
+	data := randomBytes(600_000)
+	t.Run("unknown", func(t *testing.T) {
+		cell, err := putVia(t, data, loseReply, bytes.NewReader(data))
+		if err != nil || len(cell.stored(1)) != 2*len(data) {
+			t.Errorf("%v with %d bytes stored, want the bytes stored twice, and the second named", err, len(cell.stored(1)))
+		}
+	})
+	t.Run("unknown append", func(t *testing.T) {
+		cell := newFakeCell()
+		n1, n2 := cell.node(t, "n1"), cell.node(t, "n2")
+		loseReply(n1)
+		_, err := newClient(t, 3, n1, n2).Put(t.Context(), bytes.NewReader(data), PutOptions{Extent: 1})
+		if wire.OutcomeOf(err) != wire.Unknown || len(cell.stored(1)) != len(data) {
+			t.Errorf("%v with %d bytes stored, want an unknown outcome and the bytes stored once", err, len(cell.stored(1)))
+		}
+	})
+}
