@@ -70,6 +70,9 @@ func (n *Node) cutOff() error {
 func (n *Node) beatOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, n.time.downAfter)
 	defer cancel()
+	if err := n.lookForOriginal(ctx); err != nil {
+		return err
+	}
 	if n.log.IsLeader() {
 		return n.beatAsLeader(ctx)
 	}

@@ -37,7 +37,7 @@ func (n *Node) admitNode(ctx context.Context, req wire.JoinRequest) (wire.JoinRe
 	if err := checkRemoved(view, req); err != nil {
 		return wire.JoinReply{}, err
 	}
-	if err := n.checkTwin(view, req); err != nil {
+	if err := n.checkTwin(ctx, view, req); err != nil {
 		return wire.JoinReply{}, err
 	}
 	if err := n.freeAddress(ctx, view, req); err != nil {
@@ -72,7 +72,10 @@ func (n *Node) joinReply(cell string) (wire.JoinReply, error) {
 // checkTwin refuses a second node with the ID of one that is alive, and an empty folder for a node
 // that has replicas or a vote: its files would be thought to be there, and it could vote for a leader
 // that lacks what the lost log had acknowledged. A node that was once up has its cell in its folder.
-func (n *Node) checkTwin(view *state.View, req wire.JoinRequest) error {
+func (n *Node) checkTwin(ctx context.Context, view *state.View, req wire.JoinRequest) error {
+	if state.NodeID(req.Node) == n.id && req.Incarnation != n.incarnation {
+		return twinError(req.Node, n.addr, req.Addr)
+	}
 	node := view.Node(state.NodeID(req.Node))
 	if node == nil || node.Incarnation == 0 || node.Incarnation == req.Incarnation {
 		return nil
@@ -82,11 +85,7 @@ func (n *Node) checkTwin(view *state.View, req wire.JoinRequest) error {
 			"the folder of %s is empty, but the cell counts on its %d replicas, vote %t; start it with its old --dir, or, if that is lost, start it under another --id and then decommission %s",
 			req.Node, held, node.Voter, req.Node)
 	}
-	if node.Addr != req.Addr && n.watch.alive(node.ID) {
-		// Not for good: when it is the same node, restarted, its old address falls silent.
-		return wire.Errorf(wire.OpJoin, wire.CodeUnavailable, "node %s was just heard of at %s; if that is another node, give this one another --id", req.Node, node.Addr)
-	}
-	return nil
+	return n.checkCopy(ctx, node, req)
 }
 
 // alive tells whether a heartbeat of the node has come lately.

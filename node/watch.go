@@ -23,6 +23,7 @@ type watch struct {
 	since time.Time              // Guarded by mu. When this node began to lead; zero while it does not.
 	seen  map[state.NodeID]*seen // Guarded by mu.
 	lease map[attempt]time.Time  // Guarded by mu. When an attempt was last heard of.
+	tries map[state.NodeID]try   // Guarded by mu. Of nodes that join with another incarnation than the cell knows.
 	marks []logMark              // Guarded by mu. See behindLocked; by rising time.
 
 	news chan struct{} // holds one token when a node has said something that the cell should know at once
@@ -70,6 +71,7 @@ func (w *watch) lead(is bool) bool {
 	case w.since.IsZero():
 		w.since = w.n.now()
 		w.seen, w.lease, w.marks = map[state.NodeID]*seen{}, map[attempt]time.Time{}, nil
+		w.tries = map[state.NodeID]try{}
 	}
 	return is
 }

@@ -54,7 +54,8 @@ type Config struct {
 	// Bootstrap are the voters of a new group, this node among them. It is ignored where there is a log
 	// already. Empty: wait to be added to a group.
 	Bootstrap []Server
-	// Held says that this node was let into its group with what is in Dir: there must be a log.
+	// Held says that this node was let into its group with what is in Dir: there must be a log, and while that has the
+	// node at another address than Advertise, it has no say. See away.
 	Held bool
 	// Addresses are where members are now, where that is not what the log says. The leader brings the log up to
 	// them; from then on they count for nothing.

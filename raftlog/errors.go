@@ -80,6 +80,7 @@ func (e *UnknownError) Error() string {
 var (
 	errClosed   = errors.New("the log is closed")
 	errAbstains = errors.New("this node abstains until its log is whole")
+	errAway     = errors.New("this node is not where its log has it, and takes no part until it was let in there")
 	errHung     = errors.New("a write to the log's disk hangs")
 )
 

@@ -26,6 +26,7 @@ type Group struct {
 	moved   *moved
 	raft    *raft.Raft
 	hang    *hang
+	away    away
 	clock   clock
 	started atomic.Bool // raft is set and runs
 
@@ -79,8 +80,10 @@ func Open(cfg Config) (*Group, error) {
 	}
 	g.log = &careful{LogStore: g.stores.log, StableStore: g.stores.stable, file: g.stores.file}
 	g.moved = newMoved(cfg.Addresses)
-	g.net = newTransport(cfg.Layer, cfg.Advertise, g.moved, logger, &sieve{logger: cfg.Logger, abstains: func() bool { return g.Abstains() != nil }},
-		cfg.Timing.Election/2)
+	g.away.is.Store(cfg.Held) // until the log has told
+	abstains := func() bool { return g.isAway() || g.Abstains() != nil }
+	g.net = newTransport(cfg.Layer, cfg.Advertise, g.moved, logger, &sieve{logger: cfg.Logger, abstains: abstains}, cfg.Timing.Election/2)
+	g.net.streams.away = g.isAway
 	g.machine = newMachine(cfg.Cell, g.fail)
 	g.machine.log = g.log
 	g.snaps = &snapshots{store: g.stores.snapshots, dir: g.stores.snapshotDir, logger: cfg.Logger, judge: g.judge}

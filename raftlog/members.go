@@ -97,7 +97,7 @@ func (g *Group) Leader() (state.NodeID, string) {
 // IsLeader tells whether this node leads, as far as it knows. Before it acts on the state it must
 // pass a Barrier.
 func (g *Group) IsLeader() bool {
-	return g.raft.State() == raft.Leader && g.Err() == nil && g.Hangs() == nil
+	return g.raft.State() == raft.Leader && g.Err() == nil && g.Hangs() == nil && !g.isAway()
 }
 
 // LeaderChanged is closed at the next change of the leader. Take it before asking who that is.

@@ -113,6 +113,7 @@ func (a address) String() string  { return string(a) }
 type streams struct {
 	layer StreamLayer
 	addr  address
+	away  func() bool // nothing may leave this node while it is true
 
 	mu     sync.Mutex
 	closed bool                      // under mu
@@ -139,6 +140,8 @@ func (s *streams) Dial(a raft.ServerAddress, timeout time.Duration) (net.Conn, e
 		return nil, net.ErrClosed
 	case muted:
 		return nil, errHangs
+	case s.away():
+		return nil, errAway
 	}
 	c, err := s.layer.Dial(string(a), timeout)
 	if err != nil {
