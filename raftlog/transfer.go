@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -16,6 +17,9 @@ import (
 
 // maxHeirs bounds how many voters are tried when the leadership is handed on.
 const maxHeirs = 3
+
+// transferPause is how long another transfer waits for the engine to be done with the last one.
+const transferPause = 5 * time.Millisecond
 
 // contacts is when each peer has last answered the leader, and how far its log went then. The engine keeps that to
 // itself, and hands the leadership to whoever it has sent the most to, dead or alive.
@@ -103,7 +107,7 @@ func (g *Group) TransferLeadership(ctx context.Context) error {
 	}
 	var errs []error
 	for _, h := range heirs {
-		err := g.await(ctx, func() error { return g.raft.LeadershipTransferToServer(h.ID, h.Address).Error() })
+		err := g.handTo(ctx, h)
 		if err == nil {
 			return nil
 		}
@@ -113,4 +117,27 @@ func (g *Group) TransferLeadership(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// handTo hands the leadership to one voter. The engine answers a transfer that has failed a moment before it is done
+// with it, and refuses another until then.
+func (g *Group) handTo(ctx context.Context, to raft.Server) error {
+	for {
+		var busy atomic.Bool
+		err := g.await(ctx, func() error {
+			err := g.raft.LeadershipTransferToServer(to.ID, to.Address).Error()
+			busy.Store(errors.Is(err, raft.ErrLeadershipTransferInProgress))
+			return err
+		})
+		if !busy.Load() {
+			return err
+		}
+		select {
+		case <-time.After(transferPause):
+		case <-ctx.Done():
+			return err
+		case <-g.closing:
+			return err
+		}
+	}
 }
