@@ -263,6 +263,7 @@ func TestLeaderKilledInStorm(t *testing.T) {
 		t.Fatalf("%v\n%s", err, c.describe())
 	}
 	c.whole()
+	c.until("every delete has ended", deletesEnded)
 	c.checkLog()
 	for loc, want := range s.kept {
 		if got, err := c.get(loc, ""); err != nil || !bytes.Equal(got, want) {
@@ -356,6 +357,17 @@ func (s *storm) wait(t *testing.T, rounds int) {
 			t.Fatalf("the storm stands still\n%s", s.c.describe())
 		}
 	}
+}
+
+// deletesEnded tells whether no delete is under way. Those whose answer was lost are not among the operations that the
+// storm knows and waits for.
+func deletesEnded(n *Node) bool {
+	ended := true
+	n.log.View().Ops(0, func(o *state.Op) bool {
+		ended = o.Kind != policies.KindDelete || o.State.Ended()
+		return ended
+	})
+	return ended
 }
 
 // checkLog goes through the log of a node: no request made two operations, no operation ended twice,
