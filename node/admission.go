@@ -35,6 +35,7 @@ type submission struct {
 	wire.Submission
 	session state.SessionID
 	origin  policies.Origin
+	asker   state.Identity // empty where the cell asks, or nobody can tell
 	parent  state.OpID
 	force   bool
 	stale   string // why the last decision was refused
@@ -218,6 +219,7 @@ func (n *Node) draftOne(view *state.View, s *submission, placed map[state.NodeID
 	admit := &state.Admit{
 		Request: state.Request{Session: s.session, Seq: s.Seq}, Kind: kind, Origin: s.origin, Parent: s.parent,
 		Extent: state.ExtentID(s.Extent), Node: state.NodeID(s.Node), Target: state.NodeID(s.Target),
+		AskedBy: s.asker, Urgent: s.Urgent,
 	}
 	switch kind {
 	case policies.KindCreate:

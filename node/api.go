@@ -61,15 +61,15 @@ func (n *Node) atNode(ctx context.Context, c *mux.ServerCall, node string) (rela
 }
 
 func (n *Node) serveSession(ctx context.Context, c *mux.ServerCall, req wire.SessionRequest) error {
-	id, err := n.openSession(ctx, req.Client)
+	id, err := n.openSession(ctx, req.Client, n.asker(c))
 	if err != nil {
 		return err
 	}
 	return c.Reply(&wire.SessionReply{Session: id}, nil)
 }
 
-func (n *Node) openSession(ctx context.Context, client string) (uint64, error) {
-	results, _, err := n.log.Propose(ctx, &state.OpenSession{Client: clip(client, 64)})
+func (n *Node) openSession(ctx context.Context, client string, owner state.Identity) (uint64, error) {
+	results, _, err := n.log.Propose(ctx, &state.OpenSession{Client: clip(client, 64), AskedBy: owner})
 	if err != nil {
 		return 0, err
 	}
@@ -77,6 +77,17 @@ func (n *Node) openSession(ctx context.Context, client string) (uint64, error) {
 }
 
 func clip(s string, limit int) string { return strings.ToValidUTF8(s[:min(len(s), limit)], "") }
+
+// asker is who a call is made for, as it stands in the log: nothing while a node of the cell would not understand it.
+func (n *Node) asker(c *mux.ServerCall) state.Identity {
+	if c.Asker() == "" {
+		return ""
+	}
+	if _, lowest := n.log.View().Lowest(); lowest < state.LevelNamed {
+		return ""
+	}
+	return state.Identity(c.Asker())
+}
 
 // maxSubmissions bounds one submit.
 const maxSubmissions = 1024
@@ -90,8 +101,9 @@ func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall, req wire.Subm
 		origin = policies.OriginCell
 	}
 	subs := make([]*submission, len(req.Submit))
+	asker := n.asker(c)
 	for i, s := range req.Submit {
-		subs[i] = &submission{Submission: s, session: state.SessionID(req.Session), origin: origin, force: req.Force}
+		subs[i] = &submission{Submission: s, session: state.SessionID(req.Session), origin: origin, asker: asker, force: req.Force}
 	}
 	reply := wire.SubmitReply{}
 	var err error
@@ -108,14 +120,14 @@ func (n *Node) serveCancel(ctx context.Context, c *mux.ServerCall, req wire.Canc
 	if err != nil {
 		return err
 	}
-	if err := n.proposeOne(ctx, &state.Cancel{Op: id, Note: "cancelled by a client"}); err != nil {
+	if err := n.proposeOne(ctx, &state.Cancel{Op: id, Note: "cancelled by a client", AskedBy: n.asker(c)}); err != nil {
 		return err
 	}
 	return n.replyOp(ctx, c, id)
 }
 
 func (n *Node) serveSetting(ctx context.Context, c *mux.ServerCall, req wire.SettingRequest) error {
-	if err := n.proposeOne(ctx, &state.Set{Key: req.Key, Value: req.Value}); err != nil {
+	if err := n.proposeOne(ctx, &state.Set{Key: req.Key, Value: req.Value, AskedBy: n.asker(c)}); err != nil {
 		return err
 	}
 	return c.Reply(nil, nil)

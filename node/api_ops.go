@@ -147,6 +147,7 @@ func describeOp(view *state.View, o *state.Op, alone bool) wire.Op {
 		ID: o.ID.String(), Kind: o.Kind.String(), State: o.State.String(), Extent: uint64(o.Extent), Node: string(o.Node),
 		Origin: originNames[o.Origin], Fence: uint64(o.Fence), Source: string(o.Source), Target: string(o.Target),
 		Attempts: int(o.Attempts), Detail: o.Detail, Ended: int64(o.EndedMicros), Decision: describeDecision(view, o, alone),
+		AskedBy: string(o.AskedBy), Urgent: o.Urgent,
 	}
 	if o.Parent != 0 {
 		out.Parent = o.Parent.String()

@@ -27,7 +27,7 @@ func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall, req wire.
 		return err
 	}
 	digest := policies.ConfiguredDigest(digestOf(module), req.Config)
-	if err := n.loadPolicy(ctx, digest, module, req.Config); err != nil {
+	if err := n.loadPolicy(ctx, digest, module, req.Config, n.asker(c)); err != nil {
 		return err
 	}
 	view := n.log.View()
@@ -37,7 +37,7 @@ func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall, req wire.
 
 // loadPolicy brings a policy into the log, unless it is there already. The bound is the leader's to hold, and not
 // the state's: a node of an older build would let one more pass, and come to another state.
-func (n *Node) loadPolicy(ctx context.Context, digest string, module []byte, config map[string]string) error {
+func (n *Node) loadPolicy(ctx context.Context, digest string, module []byte, config map[string]string, asker state.Identity) error {
 	select {
 	case n.policies.loading <- struct{}{}:
 		defer func() { <-n.policies.loading }()
@@ -61,7 +61,7 @@ func (n *Node) loadPolicy(ctx context.Context, digest string, module []byte, con
 	if n.log.View().Policy(digest) != nil {
 		return nil
 	}
-	load := &state.LoadPolicy{Digest: digest, Name: info.Name, Version: info.Version, Bytes: uint64(len(module)), Source: n.id}
+	load := &state.LoadPolicy{Digest: digest, Name: info.Name, Version: info.Version, Bytes: uint64(len(module)), Source: n.id, AskedBy: asker}
 	if len(config) > 0 {
 		load.Module, load.Config = digestOf(module), config
 	}
@@ -80,7 +80,7 @@ func (n *Node) servePolicyActivate(ctx context.Context, c *mux.ServerCall, req w
 		n.policies.ensure(ctx, loaded, true) // so that it decides from its entry on, and the native default not meanwhile
 		n.policies.get(p.Digest)
 	}
-	if err := n.proposeOne(ctx, &state.ActivatePolicy{Digest: p.Digest}); err != nil {
+	if err := n.proposeOne(ctx, &state.ActivatePolicy{Digest: p.Digest, AskedBy: n.asker(c)}); err != nil {
 		return err
 	}
 	view := n.log.View()
@@ -125,7 +125,7 @@ func (n *Node) votersWith(digest string) (have, voters int) {
 }
 
 func (n *Node) servePolicyRollback(ctx context.Context, c *mux.ServerCall) error {
-	if err := n.proposeOne(ctx, &state.RollbackPolicy{}); err != nil {
+	if err := n.proposeOne(ctx, &state.RollbackPolicy{AskedBy: n.asker(c)}); err != nil {
 		return err
 	}
 	view := n.log.View()

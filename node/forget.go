@@ -142,6 +142,7 @@ func (n *Node) serveNodeRemove(ctx context.Context, c *mux.ServerCall, req wire.
 	if err != nil {
 		return err
 	}
+	remove.AskedBy = n.asker(c)
 	reply := wire.NodeRemoveReply{Plan: describeRemoval(view, remove)}
 	if !req.DryRun {
 		if err := n.forget(ctx, remove); err != nil {

@@ -79,7 +79,7 @@ func (n *Node) serveConn(a arrival) {
 	serve := func(ctx context.Context, c *mux.ServerCall) { n.serveCall(ctx, c, a.who) }
 	conn, err := mux.Server(n.ctx, a.Conn, mux.Config{
 		Hello: n.muxHello(), Handler: mux.HandlerFunc(serve), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch,
-		Share: a.share, MaxInFlight: maxCallsPerConn, Silence: n.time.silence,
+		Identity: string(a.who.identity()), Share: a.share, MaxInFlight: maxCallsPerConn, Silence: n.time.silence,
 	})
 	if err == nil && !a.greeted() {
 		conn.Close()

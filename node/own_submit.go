@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -73,7 +74,7 @@ func (o *ownSession) open(ctx context.Context) (uint64, error) {
 		reply, err := askLeader[wire.SessionReply](ctx, o.n, wire.OpSession, &wire.SessionRequest{Client: string(o.n.id)})
 		return reply.Session, err
 	}
-	return o.n.openSession(ctx, string(o.n.id))
+	return o.n.openSession(ctx, string(o.n.id), o.n.ownIdentity())
 }
 
 // forget lets the next submission open a session, and s get a number in it.
@@ -83,12 +84,21 @@ func (o *ownSession) forget(s *wire.Submission) {
 	o.id, o.last, s.Seq = 0, 0, 0
 }
 
+// ownIdentity is who this node is to the others, and to itself when it leads.
+func (n *Node) ownIdentity() state.Identity {
+	if _, lowest := n.log.View().Lowest(); n.secure == nil || lowest < state.LevelNamed {
+		return ""
+	}
+	return caller{secure: true, Identity: pki.Identity{Role: pki.RoleNode, Name: string(n.id)}}.identity()
+}
+
 // submitAnywhere submits one operation of the cell's own, here or at the leader, once.
 func (n *Node) submitAnywhere(ctx context.Context, session uint64, s wire.Submission) (wire.Submitted, error) {
 	var results []wire.Submitted
 	var err error
 	if n.log.IsLeader() {
-		results, err = n.admit.submit(ctx, []*submission{{Submission: s, session: state.SessionID(session), origin: policies.OriginCell}})
+		sub := &submission{Submission: s, session: state.SessionID(session), origin: policies.OriginCell, asker: n.ownIdentity()}
+		results, err = n.admit.submit(ctx, []*submission{sub})
 	} else {
 		var reply wire.SubmitReply
 		reply, err = askLeader[wire.SubmitReply](ctx, n, wire.OpSubmit, &wire.SubmitRequest{Session: session, Submit: []wire.Submission{s}, Cell: true})

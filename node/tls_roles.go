@@ -2,6 +2,7 @@ package node
 
 import (
 	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
@@ -10,6 +11,14 @@ import (
 type caller struct {
 	secure bool
 	pki.Identity
+}
+
+// identity is who the caller is, empty for anybody.
+func (w caller) identity() state.Identity {
+	if !w.secure {
+		return ""
+	}
+	return state.Identity(string(w.Role) + "/" + w.Name)
 }
 
 // mayClaim tells whether the caller may say in its hello that it is this node, empty for none. A node's
@@ -30,11 +39,17 @@ func (w caller) mayClaim(node string) error {
 // call is passed on; the next node sees this one's certificate.
 func (w caller) mayCall(c *mux.ServerCall) error {
 	if !w.secure {
+		if c.OnBehalf() != "" {
+			return wire.Errorf(c.Op(), wire.CodeDenied, "without certificates nobody asks on behalf of another, such as %s", c.OnBehalf())
+		}
 		return nil
 	}
 	// Calls may come before the connection's claim is judged.
 	if err := w.mayClaim(c.Peer().Node); err != nil {
 		return err
+	}
+	if c.OnBehalf() != "" && w.Role != pki.RoleNode {
+		return wire.Errorf(c.Op(), wire.CodeDenied, "%s may not ask on behalf of %s; only nodes pass on what others ask", w, c.OnBehalf())
 	}
 	need := needs(c.Op())
 	if w.Role != pki.RoleNode && c.Op() == wire.OpSubmit {

@@ -72,6 +72,7 @@ type Submission struct {
 	Replicas []string // of a create; empty lets the cell choose
 	Primary  string   // of a create without Replicas: preferred primary
 	Avoid    []string // of a create without Replicas: nodes that have just failed the caller; used only if there are too few others
+	Urgent   bool     // of a move or decommission: do not wait for a quiet window to end
 }
 
 // SubmitRequest asks for operations. They are decided together, and each succeeds or fails alone.
@@ -208,7 +209,9 @@ type Op struct {
 	Started  int64    `json:"started_micros,omitempty"`
 	Ended    int64    `json:"ended_micros,omitempty"`
 	Decision Decision `json:"decision"`
-	Steps    []Step   `json:"steps,omitempty"` // not in lists
+	Steps    []Step   `json:"steps,omitempty"`    // not in lists
+	AskedBy  string   `json:"asked_by,omitempty"` // role and name of the certificate, such as "admin/me"
+	Urgent   bool     `json:"urgent,omitempty"`
 }
 
 // OpsReply answers an OpsRequest.

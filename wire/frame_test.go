@@ -286,3 +286,24 @@ func FuzzParseHeader(f *testing.F) {
 		}
 	})
 }
+
+// Who a request is made for comes back as it was written, and nothing else is taken for it.
+func TestOnBehalf(t *testing.T) {
+	for _, who := range []string{"client/backup", "node/n1", strings.Repeat("x", MaxIdentityBytes)} {
+		body := append(AppendOnBehalf(nil, who), 0x93)
+		if rest, got, err := ParseOnBehalf(body); err != nil || got != who || len(rest) != 1 {
+			t.Errorf("%q: got %q, %d bytes left, %v", who, got, len(rest), err)
+		}
+		if _, _, err := ParseOnBehalf(body[:len(who)]); err == nil {
+			t.Errorf("%q cut short is taken", who)
+		}
+	}
+	for _, bad := range []string{"", "a\x00b", "a\nb", strings.Repeat("x", MaxIdentityBytes+1)} {
+		if _, got, err := ParseOnBehalf(AppendOnBehalf(nil, bad)); err == nil {
+			t.Errorf("%q is taken as %q", bad, got)
+		}
+	}
+	if _, _, err := ParseOnBehalf([]byte{0x91, 1, 'a'}); err == nil {
+		t.Error("a body that begins with an array is taken")
+	}
+}

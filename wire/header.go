@@ -44,6 +44,8 @@ const (
 	FlagEnd Flags = 1 << 0
 	// FlagStream on a request: the caller takes chunks before the response.
 	FlagStream Flags = 1 << 1
+	// FlagOnBehalf on a request: its body begins with who it is made for. See AppendOnBehalf.
+	FlagOnBehalf Flags = 1 << 2
 )
 
 // Header is what every frame starts with. On the wire it is a msgpack array of unsigned integers in

@@ -28,6 +28,9 @@ type Features uint64
 // same call, and the receiver checks it.
 const FeatureChunkOffset Features = 1 << 0
 
+// FeatureOnBehalf: a request may say who it is made for (FlagOnBehalf).
+const FeatureOnBehalf Features = 1 << 1
+
 // Hello is the first frame in each direction. New fields are only ever appended.
 type Hello struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout

@@ -41,7 +41,7 @@ func (s *State) admitNew(at moment, c *Admit) Result {
 	}
 	o := &Op{
 		ID: at.op(), Kind: c.Kind, State: OpQueued, Extent: c.Extent, Node: c.Node, Target: c.Target,
-		Origin: c.Origin, Parent: c.Parent, Decision: c.Decision,
+		Origin: c.Origin, Parent: c.Parent, Decision: c.Decision, AskedBy: c.AskedBy, Urgent: c.Urgent,
 	}
 	o.Decision.Conflicts = slices.Clone(c.Decision.Conflicts)
 	return s.yieldAndQueue(at, c, o)

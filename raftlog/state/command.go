@@ -126,6 +126,9 @@ type Admit struct {
 
 	// Forced tells that the leader's check said that it cannot succeed now, and --force overrode it.
 	Forced bool
+
+	AskedBy Identity // whose request it is; empty where nobody can tell
+	Urgent  bool     // of a move or decommission: it starts inside a quiet window too
 }
 
 // Start lets a queued operation run. Its fence is the index of the entry.
@@ -172,8 +175,9 @@ type Finish struct {
 type Cancel struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
-	Op   OpID
-	Note string
+	Op      OpID
+	Note    string
+	AskedBy Identity
 }
 
 // Gone confirms that a node holds no file of an extent any more. Durable on that node before sent.
@@ -257,15 +261,17 @@ type SetVoter struct {
 type OpenSession struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
-	Client string // for people who read the log
+	Client  string   // for people who read the log
+	AskedBy Identity // whose session it is
 }
 
 // Set changes one setting.
 type Set struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
-	Key   string
-	Value string
+	Key     string
+	Value   string
+	AskedBy Identity
 }
 
 // LoadPolicy makes a policy known by digest. Its bytes never enter the log; its configuration does, and is
@@ -282,7 +288,8 @@ type LoadPolicy struct {
 	// Module is the digest of the bytes where Config is given: Digest is then that of both.
 	Module string
 	// Config is what the policy is told wherever it is compiled. Never written to.
-	Config map[string]string
+	Config  map[string]string
+	AskedBy Identity
 }
 
 // ModuleDigest is the digest of the policy's bytes.
@@ -292,12 +299,15 @@ func (c *LoadPolicy) ModuleDigest() string { return cmp.Or(c.Module, c.Digest) }
 type ActivatePolicy struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
-	Digest string
+	Digest  string
+	AskedBy Identity
 }
 
 // RollbackPolicy makes the policy that decided before the active one decide again.
 type RollbackPolicy struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	AskedBy Identity
 }
 
 // RemoveNode forgets a decommissioned node, and with it the files that it has not confirmed gone:
@@ -312,6 +322,8 @@ type RemoveNode struct {
 	// Forced takes a node off that is down without having been decommissioned, replicas and all.
 	Forced bool
 	Note   string // why, for people who read the log
+
+	AskedBy Identity
 }
 
 // NodeRoom records what room a node has for extents, and why it takes none of them now.
@@ -322,6 +334,29 @@ type NodeRoom struct {
 	Free    uint64 // bytes that extents may still take there
 	Total   uint64 // bytes of its disk
 	Refuses string // empty: it takes replicas
+}
+
+// AskedBy is who asked for a command; empty where the cell did, or nobody can tell.
+func AskedBy(c Command) Identity {
+	switch c := c.(type) {
+	case *Admit:
+		return c.AskedBy
+	case *Cancel:
+		return c.AskedBy
+	case *OpenSession:
+		return c.AskedBy
+	case *Set:
+		return c.AskedBy
+	case *LoadPolicy:
+		return c.AskedBy
+	case *ActivatePolicy:
+		return c.AskedBy
+	case *RollbackPolicy:
+		return c.AskedBy
+	case *RemoveNode:
+		return c.AskedBy
+	}
+	return ""
 }
 
 func (*Genesis) CommandType() CommandType        { return TypeGenesis }

@@ -20,6 +20,10 @@ type NodeID string
 // operation, on any node, carries it; a later start has a higher one.
 type Fence uint64
 
+// Identity is whose certificate stands behind a request: role and name, such as "admin/me"; "" where there are no
+// certificates.
+type Identity string
+
 // Micros is a moment in the cell's time, in microseconds since 1970, or a duration in microseconds.
 type Micros int64
 

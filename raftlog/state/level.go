@@ -21,13 +21,23 @@ const (
 	// LevelProven has replicas and nodes that must prove what they hold, nodes that have no room, and nodes that are
 	// removed by force.
 	LevelProven Level = 3
+	// LevelNamed has commands that say who asked for them, sessions that belong to somebody, quiet windows, kinds that
+	// run one at a time, and quotas.
+	LevelNamed Level = 4
 	// LevelNow is this build's.
-	LevelNow = LevelProven
+	LevelNow = LevelNamed
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.
 func levelOf(c Command) Level {
+	if AskedBy(c) != "" {
+		return LevelNamed
+	}
 	switch c := c.(type) {
+	case *Admit:
+		if c.Urgent {
+			return LevelNamed
+		}
 	case *LoadPolicy:
 		if len(c.Config) > 0 {
 			return LevelTuned

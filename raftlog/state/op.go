@@ -100,6 +100,9 @@ type Op struct {
 	By              OpID   // what superseded it, or what it was merged into
 	Detail          string // why it failed, what it still waits for
 	Steps           []Step
+
+	AskedBy Identity // see Admit
+	Urgent  bool     // see Admit
 }
 
 func (o *Op) clone() *Op {

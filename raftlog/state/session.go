@@ -33,6 +33,7 @@ type Session struct {
 	Answers []Answer
 	// Dropped is the highest Seq whose answer is no longer kept: asked again, it is refused.
 	Dropped uint64
+	Owner   Identity // whose it is; empty: anybody's
 }
 
 const (
@@ -134,7 +135,7 @@ func (ses *Session) insert(a Answer) {
 func (s *State) openSession(at moment, c *OpenSession) Result {
 	s.expireSessions()
 	id := SessionID(at.op())
-	s.putSession(&Session{ID: id, Client: clip(c.Client), UsedMicros: at.now})
+	s.putSession(&Session{ID: id, Client: clip(c.Client), UsedMicros: at.now, Owner: c.AskedBy})
 	return Result{Session: id}
 }
 

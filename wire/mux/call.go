@@ -17,6 +17,8 @@ type Request struct {
 	Body     any    // encoded with wire.Marshal; wire.Encoded goes as it is; nil: none
 	Raw      []byte // not to be changed until Call or Open returns
 	End      bool   // for Open: no chunk will be sent, as after CloseSend
+	// OnBehalf is who the request is made for, where that is not this side. A peer without FeatureOnBehalf is not told.
+	OnBehalf string
 }
 
 // Reply is a response. The receiver owns its bytes.
@@ -92,6 +94,10 @@ func (c *Conn) submit(ctx context.Context, cl *call, req *Request, flags wire.Fl
 	if until, ok := ctx.Deadline(); ok {
 		f.hdr.Deadline = uint64(max(until.Sub(now).Microseconds(), 1))
 	}
+	if req.OnBehalf != "" && c.agreed.Features&wire.FeatureOnBehalf != 0 {
+		f.hdr.Flags |= wire.FlagOnBehalf
+		f.onBehalf = req.OnBehalf
+	}
 	if err := f.fill(req.Body, req.Raw, c.limits.frameBytes); err != nil {
 		return nil, err
 	}
@@ -146,6 +152,9 @@ func (f *outFrame) fill(body any, raw []byte, maxBytes int) error {
 		room = 0
 	}
 	f.buf = newBuffer(room)
+	if f.onBehalf != "" {
+		f.buf.b = wire.AppendOnBehalf(f.buf.b, f.onBehalf)
+	}
 	if body != nil {
 		b, err := wire.AppendMarshal(f.buf.b, body)
 		if err != nil {

@@ -23,6 +23,7 @@ type Config struct {
 	Hello      wire.Hello // Cell, Node, Incarnation and Features; the rest is filled in
 	ExpectCell string     // refuse a peer of another cell; empty: any
 	ExpectNode string     // refuse a peer that is another node; empty: any
+	Identity   string     // who the peer has proven to be; handlers are told. Not looked at here
 	Handler    Handler    // serves calls; needed on the accepting side only
 	Logger     *slog.Logger
 	Clock      Clock
@@ -93,7 +94,7 @@ func (cfg Config) withDefaults() Config {
 	setDefault(&cfg.MaxRequestBytes, defaultMaxRequestBytes)
 	h := &cfg.Hello
 	h.Magic = wire.Magic
-	h.Features |= wire.FeatureChunkOffset
+	h.Features |= wire.FeatureChunkOffset | wire.FeatureOnBehalf
 	setDefault(&h.MinVersion, wire.MinVersion)
 	setDefault(&h.MaxVersion, wire.Version)
 	h.MaxFrameBytes = uint32(cfg.MaxFrameBytes)

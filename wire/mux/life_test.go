@@ -456,3 +456,43 @@ func TestLateChunks(t *testing.T) {
 		}
 	})
 }
+
+// The next hop of a relay is told whose call it is: whom the first one knows its peer to be. One that does not
+// understand that is not told.
+func TestRelayTellsForWhom(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		caller, given string
+		strip         wire.Features
+		want          string
+	}{
+		{name: "a client", caller: "client/backup", want: "client/backup"},
+		{name: "a node that passes on", caller: "node/n1", given: "admin/me", want: "admin/me"},
+		{name: "nobody", want: ""},
+		{name: "to an older peer", caller: "client/backup", strip: wire.FeatureOnBehalf, want: ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			asked := make(chan string, 1)
+			far := func(_ context.Context, sc *ServerCall) {
+				var m message
+				if err := sc.Decode(&m); err != nil || m.Number != 4 {
+					t.Errorf("%+v, %v", m, err)
+				}
+				asked <- sc.Asker()
+				_ = sc.Reply(nil, nil)
+			}
+			farClient, farServer := tcpPair(t)
+			hop, _ := connect(t, farClient, farServer, Config{}, Config{Handler: HandlerFunc(far)})
+			hop.agreed.Features &^= test.strip
+			relay := func(ctx context.Context, sc *ServerCall) { _ = Relay(ctx, sc, hop) }
+			nearClient, nearServer := tcpPair(t)
+			c, _ := connect(t, nearClient, nearServer, Config{}, Config{Handler: HandlerFunc(relay), Identity: test.caller})
+			if _, err := c.Call(t.Context(), Request{Op: wire.OpSubmit, Session: 5, Body: &message{Number: 4}, OnBehalf: test.given}); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-asked; got != test.want {
+				t.Errorf("asked by %q, want %q", got, test.want)
+			}
+		})
+	}
+}

@@ -14,8 +14,10 @@ type outFrame struct {
 	written chan struct{} // nil when raw is not borrowed; has room for the token
 	half    *half         // the call of a request or chunk: has the correlation ID once that is given
 	call    *call         // the call that this frame, a request, starts
-	served  *ServerCall   // the call that this frame ends
-	reject  bool          // refuses a request that was never served
+	// onBehalf is who that call is made for, where the frame says so
+	onBehalf string
+	served   *ServerCall // the call that this frame ends
+	reject   bool        // refuses a request that was never served
 }
 
 // size is about how many bytes the frame takes on the wire.

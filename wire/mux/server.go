@@ -24,6 +24,7 @@ type ServerCall struct {
 	hdr      wire.Header
 	body     []byte
 	raw      []byte
+	onBehalf string
 	buf      *buffer // holds body and raw
 	start    time.Time
 	deadline time.Time // zero: none
@@ -71,6 +72,17 @@ func (sc *ServerCall) Decode(v any) error {
 
 // Peer is the caller's hello.
 func (sc *ServerCall) Peer() wire.Hello { return sc.c.peer }
+
+// OnBehalf is who the caller says that it makes the call for, "" for itself. Only a node is to be believed.
+func (sc *ServerCall) OnBehalf() string { return sc.onBehalf }
+
+// Asker is who the call is made for: what the caller says, or else who it has proven to be; "" when it has not.
+func (sc *ServerCall) Asker() string {
+	if sc.onBehalf != "" {
+		return sc.onBehalf
+	}
+	return sc.c.cfg.Identity
+}
 
 // Recv is the caller's next chunk, valid until the next Recv; io.EOF after the last.
 func (sc *ServerCall) Recv() ([]byte, error) { return sc.receive() }
@@ -194,6 +206,13 @@ func (c *Conn) onRequest(in *incoming) error {
 	buf := in.keep(&c.account, callBytes)
 	now := c.cfg.Clock.Now()
 	sc := &ServerCall{hdr: in.Header, body: in.Body, raw: in.Raw, buf: buf, start: now}
+	if in.Flags&wire.FlagOnBehalf != 0 && buf != nil { // one that found no room is refused, unread
+		var err error
+		if sc.body, sc.onBehalf, err = wire.ParseOnBehalf(in.Body); err != nil {
+			buf.free()
+			return fault("%w", err)
+		}
+	}
 	sc.half = half{c: c, served: sc, callName: callName{in.ID, in.Op, in.Session}, credit: int(c.peer.WindowBytes),
 		recvEnded: in.Flags&wire.FlagEnd != 0}
 	if in.Deadline > 0 {

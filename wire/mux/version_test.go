@@ -48,9 +48,9 @@ func TestOlderAndNewerTalk(t *testing.T) {
 			if clientErr != nil || serverErr != nil {
 				t.Fatalf("client: %v, server: %v", clientErr, serverErr)
 			}
-			version, features := uint16(1), wire.FeatureChunkOffset
+			version, features := uint16(1), wire.FeatureChunkOffset|wire.FeatureOnBehalf
 			if name == "both newer" {
-				version, features = 2, wire.FeatureChunkOffset|later
+				version, features = 2, features|later
 			}
 			for _, c := range []*Conn{client, server} {
 				if c.agreed.Version != version || c.agreed.Features != features {
