@@ -82,7 +82,7 @@ func (n *Node) foundCell(ctx context.Context) {
 func (n *Node) startRound(ctx context.Context) bool {
 	view := n.log.View()
 	n.rescore(ctx, atTime(view, n.log.Now()))
-	round := schedule.NextAt(view, n.log.Now())
+	round := schedule.NextSeen(view, n.log.Now(), schedule.Seen{Self: n.id, Silent: n.watch.silent})
 	var cmds []state.Command
 	for _, c := range round.Needless {
 		cmds = append(cmds, c)

@@ -109,6 +109,8 @@ func (p *peers) connect(ctx context.Context, addr string) (*mux.Conn, error) {
 	switch {
 	case err == nil:
 		return conn, nil
+	case ctx.Err() != nil: // the limit of the dial, not the caller's: whoever waits for this may try again
+		return nil, wire.Errorf(0, wire.CodeUnavailable, "%s does not answer: %v", addr, err)
 	case p.secure == nil && wire.CodeOf(err) == wire.CodeConnection && !mux.AtFault(err):
 		return nil, fmt.Errorf("%s: %w; a node hangs up on others without --tls-cert, --tls-key and --tls-ca when it speaks TLS only, and on more connections than it takes from one address", addr, err)
 	}

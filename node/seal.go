@@ -1,12 +1,10 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/datanode/datanode/node/extent"
@@ -16,10 +14,16 @@ import (
 )
 
 const (
-	// sealPatience is from which attempt on a seal does without the replicas that do not answer. Each of
-	// those must be copied anew, which is too much for one broken connection.
-	sealPatience = 3
-	// sealWait is how long such an attempt then waits for replicas that it cannot do without, before it fails
+	// sealAnswer is how long a seal waits for replicas that do not answer, once it can end without them. Each of those
+	// must be copied anew, which is too much for one broken connection; but until a seal ends, nobody appends.
+	sealAnswer = 2500 * time.Millisecond
+	// sealSoon is what is left of that when none of them has been heard of for a while already.
+	sealSoon = 500 * time.Millisecond
+	// sealAgain is the pause after which a replica is asked again that could not be reached.
+	sealAgain = 200 * time.Millisecond
+	// sealPace is how many bytes a second a replica reads at least, when it has to read all that it has.
+	sealPace = 16 << 20
+	// sealWait is how long a seal waits for replicas that it cannot do without, before the attempt fails
 	// and says so. It costs no log entries, which more attempts would.
 	sealWait = 2 * time.Minute
 )
@@ -27,7 +31,8 @@ const (
 // executeSeal finds the final length of an extent and makes the replicas agree on it.
 //
 // First every replica that can be reached raises its fence, so that no append is acknowledged any more, and
-// says how far it goes and how much it knows to be acknowledged. What they say is counted by a ballot. Then
+// says how far it goes and how much it knows to be acknowledged. What they say is counted by a ballot. One that does
+// not answer soon is like one on a node that is down: the ballot says whether the others are enough. Then
 // those that go as far as the length which won read their files in full, and seal them. Those that answer
 // the same sum are confirmed; the others are suspect and will be repaired.
 func (n *Node) executeSeal(ctx context.Context, o *state.Op) (*state.Finish, error) {
@@ -37,7 +42,7 @@ func (n *Node) executeSeal(ctx context.Context, o *state.Op) (*state.Finish, err
 		changed := n.log.Changed()
 		finish, err := n.sealOnce(ctx, o)
 		var awaited *awaitedError
-		if !errors.As(err, &awaited) || o.Attempts < sealPatience || !n.now().Before(deadline) {
+		if !errors.As(err, &awaited) || !n.now().Before(deadline) {
 			return finish, err
 		}
 		n.logger.Warn("seal waits for replicas", "extent", uint64(o.Extent), "error", err)
@@ -72,14 +77,6 @@ func isUp(view *state.View, id state.NodeID) bool {
 	return node != nil && node.State == state.NodeUp
 }
 
-// awaitedError says that a seal cannot end before some replicas have answered.
-type awaitedError struct {
-	nodes []state.NodeID
-	why   error
-}
-
-func (e *awaitedError) Error() string { return e.why.Error() }
-
 func (n *Node) sealOnce(ctx context.Context, o *state.Op) (*state.Finish, error) {
 	view := n.log.View()
 	e := view.Extent(o.Extent)
@@ -87,9 +84,13 @@ func (n *Node) sealOnce(ctx context.Context, o *state.Op) (*state.Finish, error)
 		return nil, fmt.Errorf("extent %d is gone", o.Extent)
 	}
 	b := newBallot(view, e)
-	n.sealRound(ctx, e, o, wire.ReplicaFence{Extent: uint64(e.ID), Op: uint64(o.ID), Votes: true}, b.cast)
+	ask := wire.ReplicaFence{Extent: uint64(e.ID), Op: uint64(o.ID), Votes: true}
+	n.sealRound(ctx, e, o, ask, sealAnswer, b.cast, func() bool { _, _, err := b.count(); return err == nil })
 	for {
-		length, ends, err := b.count(o.Attempts < sealPatience)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		length, ends, err := b.count()
 		if err != nil {
 			return nil, err
 		}
@@ -97,17 +98,18 @@ func (n *Node) sealOnce(ctx context.Context, o *state.Op) (*state.Finish, error)
 			return n.sealDamaged(e, b)
 		}
 		sums := map[state.NodeID]sealVote{}
+		confirmed := func() bool { _, who := agree(e, sums, length); return len(who) > 0 }
 		ask := wire.ReplicaFence{Extent: uint64(e.ID), Op: uint64(o.ID), Seal: true, Length: length}
-		n.sealRound(ctx, withReplicas(e, ends), o, ask, func(id state.NodeID, v sealVote) { sums[id] = v })
+		patience := sealAnswer + time.Duration(length/sealPace)*time.Second
+		cast := func(id state.NodeID, v sealVote) { sums[id] = v }
+		n.sealRound(ctx, withReplicas(e, ends), o, ask, patience, cast, confirmed)
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if sum, confirmed := agree(e, sums, length); len(confirmed) > 0 {
-			return &state.Finish{Outcome: state.OutcomeDone, Length: length, Sum: sum, Confirmed: confirmed}, nil
+		if sum, who := agree(e, sums, length); len(who) > 0 {
+			return &state.Finish{Outcome: state.OutcomeDone, Length: length, Sum: sum, Confirmed: who}, nil
 		}
-		if err := b.recast(sums); err != nil {
-			return nil, err
-		}
+		b.recast(sums)
 	}
 }
 
@@ -122,179 +124,104 @@ func withReplicas(e *state.Extent, ids []state.NodeID) *state.Extent {
 	return &some
 }
 
-// sealRound asks each replica one question of the seal.
-func (n *Node) sealRound(ctx context.Context, e *state.Extent, o *state.Op, q wire.ReplicaFence, heard func(state.NodeID, sealVote)) {
-	votes := make(chan func(), len(e.Replicas))
-	n.onReplicas(e, func(node state.NodeID) error {
-		v := sealVote{}
-		if node == n.id {
-			v.ReplicaLength, v.err = n.fenceReplica(q, o.Fence)
-		} else {
-			var reply mux.Reply
-			reply, v.err = n.step(ctx, node, mux.Request{
-				Op: wire.OpReplicaFence, Session: wire.SessionControl, Fence: uint64(o.Fence), MinIndex: uint64(o.Fence), Body: &q,
-			})
-			if v.err == nil {
-				v.err = reply.Decode(&v.ReplicaLength)
-			}
-		}
-		if v.err != nil {
-			v.err = n.typed(wire.OpReplicaFence, v.err)
-		}
-		votes <- func() { heard(node, v) }
-		return v.err
-	})
-	close(votes)
-	for vote := range votes {
-		vote()
+// sealRound asks each replica one question of the seal, and hands over what each says. After patience it waits for no
+// more as soon as those that have answered are enough.
+func (n *Node) sealRound(ctx context.Context, e *state.Extent, o *state.Op, q wire.ReplicaFence, patience time.Duration,
+	heard func(state.NodeID, sealVote), enough func() bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type said struct {
+		node state.NodeID
+		vote sealVote
 	}
-}
-
-// agree is the sum that most replicas answered, in doubt the one of the earlier replica, and who
-// answered it.
-func agree(e *state.Extent, votes map[state.NodeID]sealVote, length uint64) (sum uint32, confirmed []state.NodeID) {
-	for _, candidate := range e.Replicas {
-		v, ok := votes[candidate.Node]
-		if !ok || v.err != nil || v.Length != length {
-			continue
-		}
-		var same []state.NodeID
-		for _, r := range e.Replicas {
-			if w, ok := votes[r.Node]; ok && w.err == nil && w.Length == length && w.Sum == v.Sum {
-				same = append(same, r.Node)
-			}
-		}
-		if len(same) > len(confirmed) {
-			sum, confirmed = v.Sum, same
-		}
-	}
-	return sum, confirmed
-}
-
-// sealVote is what one replica said in a seal.
-type sealVote struct {
-	wire.ReplicaLength
-	err error
-}
-
-// answered tells whether this is the replica's last word: what it has is known, be it nothing.
-func (v *sealVote) answered() bool {
-	code := wire.CodeOf(v.err)
-	return v.err == nil || code == wire.CodeNotFound || code == wire.CodeCorrupt
-}
-
-// sound tells whether the replica's bytes, as far as they go, can be read.
-func (v *sealVote) sound() bool { return v.err == nil && v.Unsound == "" }
-
-// ballot decides how long a sealed extent is, from what its replicas say.
-//
-// What was acknowledged is on all replicas, so every replica that has kept what it once had is long enough. The
-// longest sound one wins: it may hold bytes of a last append that nobody was told of, which harms nobody. It must
-// not be below a floor that any replica knows, and if not all replicas have answered, one that is known to have
-// kept what it had must be among those that have. The shortest was once believed instead, on the grounds that it
-// holds all that is acknowledged: one replica that had lost its end then cut the others.
-type ballot struct {
-	e     *state.Extent
-	firm  map[state.NodeID]bool // whose length is proof, if its file says so too
-	votes map[state.NodeID]sealVote
-}
-
-func newBallot(view *state.View, e *state.Extent) *ballot {
-	b := &ballot{e: e, firm: map[state.NodeID]bool{}, votes: map[state.NodeID]sealVote{}}
+	votes := make(chan said, len(e.Replicas))
+	waiting := map[state.NodeID]bool{}
 	for _, r := range e.Replicas {
-		node := view.Node(r.Node)
-		b.firm[r.Node] = r.State == state.ReplicaWhole && node != nil && !node.Unproven
+		waiting[r.Node] = true
+		go func() { votes <- said{r.Node, n.askReplica(ctx, r.Node, o, q)} }()
 	}
-	return b
-}
-
-func (b *ballot) cast(id state.NodeID, v sealVote) { b.votes[id] = v }
-
-// recast takes back what replicas said that could then not read and seal what they have. It fails if one of them
-// may yet be able to.
-func (b *ballot) recast(sums map[state.NodeID]sealVote) error {
-	for id, v := range sums {
-		if !v.answered() {
-			return fmt.Errorf("seal of extent %d on %s: %w", b.e.ID, id, v.err)
-		}
-		was := b.votes[id]
-		was.Unsound = cmp.Or(v.Unsound, errText(v.err), "it has sealed another length than it was asked to")
-		was.Sound = 0 // how far it can be read is not known
-		b.votes[id] = was
-	}
-	return nil
-}
-
-func errText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
-
-// floor is how much is known to be acknowledged.
-func (b *ballot) floor() (floor uint64) {
-	for _, v := range b.votes {
-		floor = max(floor, v.Floor)
-	}
-	return floor
-}
-
-// count is the length that wins, and the replicas that reach it: none if all have answered and no sound one reaches
-// the floor. An *awaitedError says that more replicas must answer first. all wants every one to.
-func (b *ballot) count(all bool) (length uint64, ends []state.NodeID, err error) {
-	var silent []state.NodeID
-	proof := false
-	for _, r := range b.e.Replicas {
-		v, voted := b.votes[r.Node]
-		switch {
-		case !voted || !v.answered():
-			silent = append(silent, r.Node)
-		case v.sound():
-			length = max(length, v.Length)
-			proof = proof || b.firm[r.Node] && !v.Cut
+	soon, over, late := n.after(sealSoon), n.after(patience), false
+	for len(waiting) > 0 && !(late && enough()) {
+		select {
+		case s := <-votes:
+			delete(waiting, s.node)
+			heard(s.node, s.vote)
+		case <-soon:
+			soon, late = nil, late || n.allSilent(waiting)
+		case <-over:
+			over, late = nil, true
+		case <-ctx.Done():
+			return
 		}
 	}
-	switch floor := b.floor(); {
-	case len(silent) == len(b.e.Replicas):
-		return 0, nil, b.await(silent, "no replica has answered")
-	case len(silent) > 0 && all:
-		return 0, nil, b.await(silent, "not every replica has answered")
-	case len(silent) > 0 && length < floor:
-		return 0, nil, b.await(silent, fmt.Sprintf("%d bytes are known to be acknowledged, and no sound replica that has answered has more than %d", floor, length))
-	case len(silent) > 0 && !proof:
-		return 0, nil, b.await(silent, "no replica that has answered is sure to have all that was acknowledged")
-	case length < floor:
-		return 0, nil, nil
+	for id := range waiting {
+		heard(id, sealVote{err: wire.Errorf(wire.OpReplicaFence, wire.CodeDeadline, "%s has not answered in time", id)})
 	}
-	for _, r := range b.e.Replicas {
-		if v, voted := b.votes[r.Node]; voted && v.sound() && v.Length == length {
-			ends = append(ends, r.Node)
-		}
-	}
-	return length, ends, nil
 }
 
-func (b *ballot) await(silent []state.NodeID, why string) error {
-	var said []string
-	for _, r := range b.e.Replicas {
-		switch v, voted := b.votes[r.Node]; {
-		case !voted:
-			said = append(said, fmt.Sprintf("%s was not asked", r.Node))
-		case v.err != nil:
-			said = append(said, fmt.Sprintf("%s: %v", r.Node, v.err))
-		case v.Unsound != "":
-			said = append(said, fmt.Sprintf("%s has %d bytes, and %s", r.Node, v.Length, v.Unsound))
-		case v.Cut:
-			said = append(said, fmt.Sprintf("%s has %d bytes and may have had more", r.Node, v.Length))
+// allSilent tells whether this node leads, and has not heard of any of nodes for a while.
+func (n *Node) allSilent(nodes map[state.NodeID]bool) bool {
+	for id := range nodes {
+		if !n.watch.silent(id) {
+			return false
+		}
+	}
+	return true
+}
+
+// askReplica asks one replica until it answers, or its node is called down: a connection that breaks is dialed again.
+func (n *Node) askReplica(ctx context.Context, node state.NodeID, o *state.Op, q wire.ReplicaFence) sealVote {
+	for {
+		v := n.askOnce(ctx, node, o, q)
+		switch wire.CodeOf(v.err) {
+		case wire.CodeUnavailable, wire.CodeConnection, wire.CodeDeadline:
 		default:
-			said = append(said, fmt.Sprintf("%s has %d bytes", r.Node, v.Length))
+			return v
+		}
+		if calledDown(n.log.View(), node) != nil {
+			return v
+		}
+		select {
+		case <-n.after(sealAgain):
+		case <-ctx.Done():
+			return v
 		}
 	}
-	if len(silent) == 0 {
-		return fmt.Errorf("%s: %s", why, strings.Join(said, "; "))
+}
+
+func (n *Node) askOnce(ctx context.Context, node state.NodeID, o *state.Op, q wire.ReplicaFence) (v sealVote) {
+	if node == n.id {
+		v = n.askHere(ctx, q, o.Fence)
+	} else {
+		var reply mux.Reply
+		reply, v.err = n.step(ctx, node, mux.Request{
+			Op: wire.OpReplicaFence, Session: wire.SessionControl, Fence: uint64(o.Fence), MinIndex: uint64(o.Fence), Body: &q,
+		})
+		if v.err == nil {
+			v.err = reply.Decode(&v.ReplicaLength)
+		}
 	}
-	return &awaitedError{silent, fmt.Errorf("extent %d cannot be sealed yet, %s: waits for %v (%s)", b.e.ID, why, silent, strings.Join(said, "; "))}
+	if v.err != nil {
+		v.err = n.typed(wire.OpReplicaFence, v.err)
+	}
+	return v
+}
+
+// askHere is this node's own part. When its disk hangs, the seal goes on without it; the call returns when the disk
+// does.
+func (n *Node) askHere(ctx context.Context, q wire.ReplicaFence, fence state.Fence) sealVote {
+	done := make(chan sealVote, 1)
+	go func() {
+		var v sealVote
+		v.ReplicaLength, v.err = n.fenceReplica(q, fence)
+		done <- v
+	}()
+	select {
+	case v := <-done:
+		return v
+	case <-ctx.Done():
+		return sealVote{err: ctx.Err()}
+	}
 }
 
 // sealDamaged ends a seal when every replica has answered and none has all that is known to be acknowledged. No file is

@@ -19,12 +19,14 @@ import (
 type watch struct {
 	n *Node
 
-	mu    sync.Mutex
-	since time.Time              // Guarded by mu. When this node began to lead; zero while it does not.
-	seen  map[state.NodeID]*seen // Guarded by mu.
-	lease map[attempt]time.Time  // Guarded by mu. When an attempt was last heard of.
-	tries map[state.NodeID]try   // Guarded by mu. Of nodes that join with another incarnation than the cell knows.
-	marks []logMark              // Guarded by mu. See behindLocked; by rising time.
+	mu     sync.Mutex
+	since  time.Time              // Guarded by mu. When this node began to lead; zero while it does not.
+	seen   map[state.NodeID]*seen // Guarded by mu.
+	lease  map[attempt]time.Time  // Guarded by mu. When an attempt was last heard of.
+	tries  map[state.NodeID]try   // Guarded by mu. Of nodes that join with another incarnation than the cell knows.
+	marks  []logMark              // Guarded by mu. See behindLocked; by rising time.
+	former state.NodeID           // Guarded by mu. The last other node that led.
+	looked time.Time              // Guarded by mu. When run last looked. Late itself, it knows of nobody's silence.
 
 	news chan struct{} // holds one token when a node has said something that the cell should know at once
 }
@@ -47,6 +49,7 @@ func (w *watch) run(ctx context.Context) {
 		}
 		leader, _ := w.n.log.Leader()
 		w.n.leaderless.note(leader != "", w.n.now())
+		w.follow(leader)
 		if !w.lead(w.n.log.IsLeader()) {
 			continue
 		}
@@ -58,6 +61,15 @@ func (w *watch) run(ctx context.Context) {
 		if _, _, err := w.n.log.Propose(ctx, cmds...); err != nil {
 			w.n.logger.Info("node states not proposed", "error", err)
 		}
+	}
+}
+
+// follow notes who leads, while another does.
+func (w *watch) follow(leader state.NodeID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if leader != "" && leader != w.n.id {
+		w.former = leader
 	}
 }
 
@@ -132,6 +144,8 @@ func (w *watch) expired(view *state.View) []state.Command {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.n.now()
+	prompt := now.Sub(w.looked) < w.silence()
+	w.looked = now
 	lease := view.Settings.LeaseMicros.Duration()
 	running := map[attempt]bool{}
 	var cmds []state.Command
@@ -151,6 +165,8 @@ func (w *watch) expired(view *state.View) []state.Command {
 			why = fmt.Sprintf("%s went down", o.Executor)
 		case w.restarted(node, o):
 			why = fmt.Sprintf("%s restarted", o.Executor)
+		case o.Kind == policies.KindSeal && prompt && w.silentLocked(o.Executor):
+			why = fmt.Sprintf("%s has not been heard of for %s", o.Executor, w.silence())
 		case now.Sub(w.lease[a]) > lease:
 			why = fmt.Sprintf("%s did not work on it for %s", o.Executor, lease)
 		case w.endpointDown(view, o):
@@ -167,6 +183,29 @@ func (w *watch) expired(view *state.View) []state.Command {
 		}
 	}
 	return cmds
+}
+
+// silence is after how long an executor loses its seal, although it is not called down yet: until a seal ends nobody
+// appends, and another attempt costs little.
+func (w *watch) silence() time.Duration { return w.n.time.downAfter / 2 }
+
+// silent tells whether a node has not been heard of for so long, where this node leads.
+func (w *watch) silent(id state.NodeID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.silentLocked(id)
+}
+
+// silentLocked takes the leader that this node came after for silent sooner: the lead was most often lost because
+// nobody had heard of it.
+func (w *watch) silentLocked(id state.NodeID) bool {
+	last, limit := w.since, w.silence()
+	if s := w.seen[id]; s != nil {
+		last = s.at
+	} else if id == w.former {
+		limit = 2 * w.n.time.heartbeat
+	}
+	return id != w.n.id && !w.since.IsZero() && w.n.now().Sub(last) > limit
 }
 
 // restarted tells whether the executor has started anew since the attempt began.

@@ -31,9 +31,18 @@ func Next(v *state.View) Round { return NextAt(v, v.NowMicros) }
 
 // NextAt is the next round. now is the leader's time: that of the view stands still while no entries
 // come, and an operation that pauses would never start in a cell with nothing else to do.
-func NextAt(v *state.View, now state.Micros) Round {
+func NextAt(v *state.View, now state.Micros) Round { return NextSeen(v, now, Seen{}) }
+
+// Seen is what the leader sees of nodes and the log does not say yet. It only chooses among nodes that all would do.
+type Seen struct {
+	Self   state.NodeID            // the leader: it is there, or nothing would start
+	Silent func(state.NodeID) bool // has not been heard of for a moment, and may be called down in the next; nil: nobody
+}
+
+// NextSeen is NextAt with what the leader sees.
+func NextSeen(v *state.View, now state.Micros, seen Seen) Round {
 	p := newPlan(v)
-	p.now = max(now, v.NowMicros)
+	p.now, p.seen = max(now, v.NowMicros), seen
 	var r Round
 	v.Queued(func(o *state.Op) bool {
 		if o.Copies() && p.crowded() {
@@ -73,6 +82,7 @@ const maxDeletes = 10_000
 type plan struct {
 	v       *state.View
 	now     state.Micros
+	seen    Seen
 	takers  []state.NodeID // may be given replicas, by ID
 	running int            // what max-running is about
 	deletes int
@@ -177,23 +187,37 @@ func (p *plan) primary(o *state.Op) (state.NodeID, string) {
 	return n.ID, ""
 }
 
-// sealer is the node that carries out a seal: the first that is up and has a replica, a whole one if there is one.
+// sealer is the node that carries out a seal: one that is up and has a replica. A whole one comes before others, a node
+// that is heard before one that is not, the leader before others, and then the first.
 func (p *plan) sealer(o *state.Op) (state.NodeID, string) {
 	e := p.v.Extent(o.Extent)
 	if e == nil || e.State != state.ExtentOpen {
 		return "", notIn(o.Extent, e, state.ExtentOpen)
 	}
+	var best state.NodeID
+	most := 0
 	for _, r := range e.Replicas {
-		if n := p.v.Node(r.Node); r.State == state.ReplicaWhole && n != nil && n.State == state.NodeUp {
-			return n.ID, ""
+		if n := p.v.Node(r.Node); n == nil || n.State != state.NodeUp {
+			continue
+		}
+		fit := 1
+		if r.State == state.ReplicaWhole {
+			fit += 4
+		}
+		if p.seen.Silent == nil || !p.seen.Silent(r.Node) {
+			fit += 2
+		}
+		if r.Node == p.seen.Self {
+			fit++
+		}
+		if fit > most {
+			best, most = r.Node, fit
 		}
 	}
-	for _, r := range e.Replicas { // what is left of it
-		if n := p.v.Node(r.Node); n != nil && n.State == state.NodeUp {
-			return n.ID, ""
-		}
+	if best == "" {
+		return "", "no node with a replica is up"
 	}
-	return "", "no node with a replica is up"
+	return best, ""
 }
 
 // notIn says that an extent is not in the state that an operation is for.

@@ -48,7 +48,7 @@ func TestLessons(t *testing.T) {
 
 func next(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
 	var b strings.Builder
-	round := schedule.NextAt(&cell.State.View, cell.Now)
+	round := schedule.NextSeen(&cell.State.View, cell.Now, seen(t, d))
 	for _, c := range round.Needless {
 		fmt.Fprintf(&b, "cancel %s: %s\n", c.Op, c.Note)
 	}
@@ -72,6 +72,18 @@ func next(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
 		}
 	}
 	return b.String()
+}
+
+// seen is who leads, and who has not been heard of for a moment.
+func seen(t *testing.T, d *datadriven.TestData) schedule.Seen {
+	self, silent := "", ""
+	if d.HasArg("leader") {
+		d.ScanArgs(t, "leader", &self)
+	}
+	if d.HasArg("silent") {
+		d.ScanArgs(t, "silent", &silent)
+	}
+	return schedule.Seen{Self: state.NodeID(self), Silent: func(id state.NodeID) bool { return string(id) == silent }}
 }
 
 func apply(cell *statetest.Cell, round schedule.Round) []state.Result {
