@@ -93,6 +93,9 @@ func (n *Node) asker(c *mux.ServerCall) state.Identity {
 const maxSubmissions = 1024
 
 func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall, req wire.SubmitRequest) error {
+	if err := n.checkDeletes(c, req.OnlyDeletes()); err != nil {
+		return err
+	}
 	if len(req.Submit) > maxSubmissions {
 		return wire.Errorf(c.Op(), wire.CodeInvalid, "%d submissions at once; at most %d", len(req.Submit), maxSubmissions)
 	}

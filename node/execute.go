@@ -262,7 +262,7 @@ func (x *executor) dropBatch(ctx context.Context, view *state.View, said confirm
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			answers[i] = x.n.report.proposeAt(ctx, g)
+			answers[i] = x.n.reportGone.proposeAt(ctx, g)
 		}()
 	}
 	wg.Wait()

@@ -31,7 +31,7 @@ func le32(n uint32) []byte { return binary.LittleEndian.AppendUint32(nil, n) }
 // request is the next request of a connection.
 func (h *hostile) request(op wire.OpType, flags wire.Flags, index uint64, body, raw []byte) []byte {
 	h.id++
-	hdr := wire.Header{Kind: wire.KindRequest, ID: h.id, Op: op, Session: wire.SessionClient, Flags: flags, MinIndex: index}
+	hdr := wire.Header{Kind: wire.KindRequest, ID: h.id, Op: op, Session: op.Sessions()[0], Flags: flags, MinIndex: index}
 	return wire.AppendFrame(nil, &hdr, body, raw)
 }
 
@@ -175,7 +175,7 @@ func floodBombs() []bomb {
 			if h.write(h.request(wire.OpStatus, wire.FlagEnd, 0, nil, nil)) != nil {
 				return nil
 			}
-			return plainFrame(wire.Header{Kind: kind, ID: h.id, Op: wire.OpStatus, Session: wire.SessionClient}, body)
+			return plainFrame(wire.Header{Kind: kind, ID: h.id, Op: wire.OpStatus, Session: wire.SessionControl}, body)
 		}
 	}
 	constant := func(hdr wire.Header, body []byte) func(*hostile) []byte {

@@ -2,6 +2,8 @@ package node
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/datanode/datanode/wire"
 )
 
 // collector makes the metrics from what the node knows anyway, at the moment they are asked for.
@@ -11,6 +13,7 @@ type collector struct {
 
 	mismatch *prometheus.Desc // by kind
 	refused  *prometheus.Desc // by step
+	sessions *prometheus.Desc // by session
 	damage   *prometheus.Desc // of the log on its way, by what was damaged
 	wire     wireMetrics
 }
@@ -21,6 +24,8 @@ func newCollector(n *Node) *collector {
 		"Frames that matched no call in flight, by what did not match; each has closed its connection.", []string{"kind"}, nil)
 	c.refused = prometheus.NewDesc("datanode_steps_refused_total",
 		"Steps of operations that other nodes asked for and that were none of what runs, by step.", []string{"step"}, nil)
+	c.sessions = prometheus.NewDesc("datanode_session_refused_total",
+		"Calls refused because they came in the session of another class of work, by the session.", []string{"session"}, nil)
 	c.damage = prometheus.NewDesc("datanode_log_damage_received_total",
 		"Damage that came from other nodes and was not taken: raft streams that ended for it, and messages with a damaged entry.", []string{"what"}, nil)
 	for name, help := range map[string]string{
@@ -59,6 +64,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 	ch <- c.mismatch
 	ch <- c.refused
+	ch <- c.sessions
 	ch <- c.damage
 	c.wire.describe(ch)
 }
@@ -101,6 +107,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for step, count := range n.stepsRefused {
 		ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(count.Load()), step.String())
+	}
+	for s := wire.SessionClient; s.Valid(); s++ {
+		ch <- prometheus.MustNewConstMetric(c.sessions, prometheus.CounterValue, float64(n.sessionsRefused[s].Load()), s.String())
 	}
 	for what, count := range map[string]uint64{"stream": n.listener.plain.damaged.Load(), "entry": n.log.DamagedEntries()} {
 		ch <- prometheus.MustNewConstMetric(c.damage, prometheus.CounterValue, float64(count), what)

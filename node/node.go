@@ -45,6 +45,7 @@ type Node struct {
 	admit       *admission
 	own         *ownSession
 	report      *reporter
+	reportGone  *reporter // of files that are gone: many at a time, and nobody waits for one
 	watch       *watch
 	leaderless  leaderless
 	others      *reach
@@ -70,6 +71,8 @@ type Node struct {
 	mismatches map[mux.MismatchKind]*atomic.Uint64 // frames that matched no call, over all connections; the keys never change
 
 	stepsRefused map[wire.OpType]*atomic.Uint64 // by step; the keys never change
+
+	sessionsRefused sessionCounts
 
 	lastAtStart state.Index // the last entry in the log when it was opened
 	runsBefore  []uint64    // the incarnations that ran on this store, the newest first
@@ -169,7 +172,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.routes = n.makeRoutes()
 	n.admit = newAdmission(n)
 	n.own = &ownSession{n: n}
-	n.report = newReporter(n)
+	n.report, n.reportGone = newReporter(n), newReporter(n)
 	n.watch = newWatch(n)
 	n.others = newReach(n)
 	n.scrub = newScrubber(n)
@@ -228,7 +231,7 @@ func (n *Node) open() error {
 func (n *Node) run() {
 	n.listener.run()
 	for _, loop := range []func(context.Context){
-		n.exec.run, n.admit.run, n.report.run, n.watch.run, n.scrub.run, n.hang.run, n.policies.run,
+		n.exec.run, n.admit.run, n.report.run, n.reportGone.run, n.watch.run, n.scrub.run, n.hang.run, n.policies.run,
 		n.appends.run, n.appends.watch,
 		n.lead, n.plan, n.heartbeats, n.watchLog,
 		func(ctx context.Context) { n.room.run(ctx, n) },

@@ -155,9 +155,13 @@ func (n *Node) toLeader(ctx context.Context) (*mux.Conn, error) {
 	return n.peers.conn(ctx, string(id), addr)
 }
 
-// ask makes a call of the control session on conn, and decodes what comes back.
+// ask makes a call on conn, and decodes what comes back.
 func ask[Reply any](ctx context.Context, conn *mux.Conn, op wire.OpType, body any) (reply Reply, err error) {
-	answer, err := conn.Call(ctx, mux.Request{Op: op, Session: wire.SessionControl, Body: body})
+	return askIn[Reply](ctx, conn, op.SessionFor(body), op, body)
+}
+
+func askIn[Reply any](ctx context.Context, conn *mux.Conn, session wire.Session, op wire.OpType, body any) (reply Reply, err error) {
+	answer, err := conn.Call(ctx, mux.Request{Op: op, Session: session, Body: body})
 	if err != nil {
 		return reply, err
 	}

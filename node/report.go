@@ -123,7 +123,11 @@ func (n *Node) proposeAnywhere(ctx context.Context, cmds []state.Command) (wire.
 	if err != nil {
 		return wire.ProposeReply{}, err
 	}
-	reply, err := askLeader[wire.ProposeReply](ctx, n, wire.OpPropose, &wire.ProposeRequest{Commands: body})
+	conn, err := n.toLeader(ctx)
+	if err != nil {
+		return wire.ProposeReply{}, err
+	}
+	reply, err := askIn[wire.ProposeReply](ctx, conn, proposalSession(cmds), wire.OpPropose, &wire.ProposeRequest{Commands: body})
 	if err != nil {
 		return wire.ProposeReply{}, err
 	}
@@ -153,6 +157,9 @@ func (n *Node) proposeHere(ctx context.Context, cmds []state.Command) (wire.Prop
 func (n *Node) servePropose(ctx context.Context, c *mux.ServerCall, req wire.ProposeRequest) error {
 	cmds, err := raftlog.ParseCommands(req.Commands)
 	if err != nil {
+		return err
+	}
+	if err := n.checkDeletes(c, onlyGone(cmds)); err != nil {
 		return err
 	}
 	for _, cmd := range cmds {

@@ -157,17 +157,17 @@ func TestDropIsConfirmedOnce(t *testing.T) {
 	}
 	t.Cleanup(func() { store.Close() })
 	n := &Node{id: "n1", store: store, logger: slog.New(slog.DiscardHandler)}
-	n.report = newReporter(n)
+	n.reportGone = newReporter(n)
 	x := newExecutor(n)
 	said, count := confirmations{}, 0
 	entry := s.State.Applied + 3
 	go func() {
-		for w := range n.report.queue {
+		for w := range n.reportGone.queue {
 			count++
 			w.done <- proposed{index: entry}
 		}
 	}()
-	t.Cleanup(func() { close(n.report.queue) })
+	t.Cleanup(func() { close(n.reportGone.queue) })
 	view := s.State.Snapshot()
 	for round := range 100 {
 		if more := x.dropBatch(t.Context(), view, said); more != (round == 0) {

@@ -94,6 +94,9 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who caller) erro
 	if !ok {
 		return wire.Errorf(c.Op(), wire.CodeProtocol, "this version does not serve %s", c.Op())
 	}
+	if err := n.checkSession(c); err != nil {
+		return err
+	}
 	if err := who.mayCall(c); err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (a askedStep) String() string {
 }
 
 func (a askedStep) request() mux.Request {
-	req := mux.Request{Op: a.kind, Session: wire.SessionControl, Fence: a.fence, MinIndex: 1}
+	req := mux.Request{Op: a.kind, Session: a.kind.Sessions()[0], Fence: a.fence, MinIndex: 1}
 	switch a.kind {
 	case wire.OpReplicaCreate:
 		req.Body = &wire.ReplicaCreate{Extent: a.extent, Op: a.op, Birth: a.birth}

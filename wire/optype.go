@@ -78,28 +78,3 @@ func (o OpType) String() string {
 	}
 	return fmt.Sprintf("op(%d)", uint16(o))
 }
-
-// Session is a class of work. Each has its own credit and its own share of a connection.
-type Session uint8
-
-const (
-	SessionClient  Session = 1
-	SessionAppend  Session = 2
-	SessionRepair  Session = 3
-	SessionDelete  Session = 4
-	SessionControl Session = 5
-
-	sessionEnd Session = 6
-)
-
-var sessionNames = [...]string{"", "client", "append", "repair", "delete", "control"}
-
-func (s Session) String() string {
-	if s == 0 || int(s) >= len(sessionNames) {
-		return fmt.Sprintf("session(%d)", uint8(s))
-	}
-	return sessionNames[s]
-}
-
-// Valid tells whether s names a session of this protocol version.
-func (s Session) Valid() bool { return s >= SessionClient && s < sessionEnd }

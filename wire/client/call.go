@@ -23,13 +23,9 @@ func call[R any](ctx context.Context, c *Client, to route, safe safety, op wire.
 	return reply, err
 }
 
-// request is one in the session for control calls, so that no put or read holds it up.
+// request is one in the session of its class of work, so that no put or read holds up a control call.
 func (c *Client) request(op wire.OpType, to route, body any) mux.Request {
-	r := mux.Request{Op: op, Session: wire.SessionControl, Body: body}
-	switch op {
-	case wire.OpPut, wire.OpRead:
-		r.Session = wire.SessionClient
-	}
+	r := mux.Request{Op: op, Session: op.SessionFor(body), Body: body}
 	if to.latest {
 		r.MinIndex = c.seen.Load()
 	}
