@@ -25,7 +25,7 @@ type hostile struct {
 var (
 	loopForever = []byte{wasm.OpLoop, wasm.BlockEmpty, wasm.OpBr, 0, wasm.OpEnd}
 	growForever = []byte{wasm.OpLoop, wasm.BlockEmpty, 0x41, 1, wasm.OpMemoryGrow, 0, wasm.OpDrop, wasm.OpBr, 0, wasm.OpEnd}
-	growTable   = []byte{wasm.OpLoop, wasm.BlockEmpty, wasm.OpRefNull, 0x70, 0x41, 1, wasm.OpMisc, 15, 0, wasm.OpDrop, wasm.OpBr, 0, wasm.OpEnd}
+	growTable   = []byte{wasm.OpRefNull, 0x70, 0x41, 1, wasm.OpMisc, 15, 0, wasm.OpDrop}
 	// storePriority stores what is on the stack as the first priority.
 	storePriority = []byte{0x21, 3, 0x20, 2, 0x20, 3, 0x36, 2, 0}
 )
@@ -44,14 +44,17 @@ func hostiles() map[string]hostile {
 		all[name] = r
 	}
 	for name, h := range map[string]hostile{
-		"locals by the billion":  {locals36(), TooManyLocals, "4294967295 locals"},
-		"live locals":            {liveLocals(200, 4000), TooComplex, "compiling function 3 would take"},
-		"a table by the billion": {tiny(func(g *guestParts) { g.table = cat([]byte{0x70, 0}, uleb(1<<31)) }), TableTooLarge, "2147483648 elements"},
-		"table.grow":             {scoring(growTable), ForbiddenInstruction, "table.grow"},
-		"a start function":       {tiny(func(g *guestParts) { g.extra = [][]byte{rawSection(wasm.SecStart, uleb(0))} }), StartSection, "_initialize"},
-		"two meters":             {tiny(func(g *guestParts) { g.exports = [][]byte{export("datanode_meter_v1", 3, 0)} }), AlreadyMetered, ""},
+		"a local too many": {aLocalTooMany(), TooManyLocals, "8193 locals"},
+		"live locals": {justBeyond(100, func(n int) []byte { return liveLocals(200, n) }), TooComplex,
+			"function 3 would take"},
+		"an element too many": {tiny(func(g *guestParts) { g.table = cat([]byte{0x70, 0}, uleb(maxTableElements+1)) }),
+			TableTooLarge, "65537 elements"},
+		"table.grow":       {scoring(growTable), ForbiddenInstruction, "table.grow"},
+		"a start function": {tiny(func(g *guestParts) { g.extra = [][]byte{rawSection(wasm.SecStart, uleb(0))} }), StartSection, "_initialize"},
+		"two meters":       {tiny(func(g *guestParts) { g.exports = [][]byte{export("datanode_meter_v1", 3, 0)} }), AlreadyMetered, ""},
 
-		"memory.grow in a loop":    {scoring(growForever), TooSlow, "policy_score: overrun"},
+		"memory.grow in a loop": {tiny(func(g *guestParts) { g.memory, g.score = []byte{1, 2, 16}, cat(growForever, returnN) }), TooSlow,
+			"policy_score: overrun"},
 		"a loop in score":          {scoring(loopForever), TooSlow, "policy_score: overrun"},
 		"a loop in conflict":       {tiny(func(g *guestParts) { g.conflict = cat(loopForever, returnN) }), TooSlow, "policy_conflict: overrun"},
 		"a loop in _initialize":    {tiny(func(g *guestParts) { g.initialize = loopForever }), TooSlow, "_initialize: overrun"},
@@ -104,10 +107,10 @@ func scoring(code []byte) []byte {
 	return tiny(func(g *guestParts) { g.score = cat(code, returnN) })
 }
 
-// locals36 has one function with 2^32-1 locals, in as few bytes as that takes.
-func locals36() []byte {
+// aLocalTooMany has one function with as many locals as none may have, in as few bytes as that takes.
+func aLocalTooMany() []byte {
 	return moduleOf(section(wasm.SecType, funcType("", "")), section(wasm.SecFunction, uleb(0)),
-		section(wasm.SecCode, body(vec(cat(uleb(uint32(1<<32-1)), []byte{0x7f})))))
+		section(wasm.SecCode, body(vec(cat(uleb(maxLocals+1), []byte{0x7f})))))
 }
 
 // liveLocals scores with n locals that stay alive through a row of loops.

@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"testing"
 
@@ -21,8 +22,7 @@ func TestHostileModulesTakeLittle(t *testing.T) {
 	h.childEnded = func(peak int64) { child = peak }
 	worst, which := int64(0), ""
 	modules := hostiles()
-	modules["more locals than time"] = hostile{module: liveLocals(8000, 15)}
-	modules["a large stack of values"] = hostile{module: manyValues(100_000)}
+	maps.Copy(modules, heavyModules())
 	for name, c := range modules {
 		child = 0
 		// From here on VmHWM is the peak since now. Where that cannot be had, it is that of all tests.
@@ -41,6 +41,14 @@ func TestHostileModulesTakeLittle(t *testing.T) {
 		}
 	}
 	t.Logf("at most %d MiB, for: %s", worst/mib, which)
+}
+
+// heavyModules pass the scan, or nearly, and take much for what they are.
+func heavyModules() map[string]hostile {
+	return map[string]hostile{
+		"many live locals":        {module: justBeyond(100, func(n int) []byte { return liveLocals(n, 15) })},
+		"a large stack of values": {module: justBeyond(1000, manyValues)},
+	}
 }
 
 // manyValues has n values on the operand stack at once.

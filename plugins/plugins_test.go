@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == childArgument {
 		os.Exit(ChildMain(os.Stdin, os.Stdout))
 	}
+	if len(os.Args) == 2 && os.Args[1] == bareArgument {
+		os.Exit(bareEngine(os.Stdin))
+	}
 	goleak.VerifyTestMain(m)
 }
 
