@@ -82,12 +82,16 @@ func lengthBombs() []bomb {
 
 // bodyBombs are bodies that would take more than they are. Each is refused, as what it is.
 func bodyBombs() []bomb {
+	// What any decoder takes: what counts is that these are refused before it sees them, and how often.
 	huge := [][]byte{
-		{0xdd, 0xff, 0xff, 0xff, 0xff}, {0xdf, 0xff, 0xff, 0xff, 0xff}, {0xdb, 0xff, 0xff, 0xff, 0xff}, {0xc6, 0xff, 0xff, 0xff, 0xff},
-		{0xc9, 0xff, 0xff, 0xff, 0xff, 1}, {0x92, 0xdd, 0x00, 0xff, 0xff, 0xff, 1},
+		{0xdd, 0, 0, 0x10, 0}, {0xdf, 0, 0, 0x10, 0}, {0xdb, 0, 0, 0x10, 0}, {0xc6, 0, 0, 0x10, 0}, {0xc9, 0, 0, 0x10, 0, 1},
+		{0x92, 0xdd, 0, 0, 0x10, 0, 1},
 		append([]byte{0xdd, 0, 1, 0, 0}, bytes.Repeat([]byte{0x90}, 1<<16)...), // as many as it says, all empty
 	}
-	deep := [][]byte{bytes.Repeat([]byte{0x91}, 1<<20), bytes.Repeat([]byte{0x81}, 1<<16), bytes.Repeat([]byte{0xdc, 0, 1}, 1<<16)}
+	const most = 1 << 15
+	within := append(bytes.Repeat([]byte{0x91}, wire.MaxDepth-1), 0)
+	long := slices.Concat([]byte{0xdd, 0, 0, most >> 8, 0}, bytes.Repeat(within, most-1), []byte{0x91}, within)
+	deep := [][]byte{long, append(bytes.Repeat([]byte{0x91}, wire.MaxDepth+1), 0), append(bytes.Repeat([]byte{0xdc, 0, 1}, wire.MaxDepth+1), 0)}
 	refused := func(bodies [][]byte) func(h *hostile) error {
 		return func(h *hostile) error {
 			rd := bufio.NewReader(h.nc)

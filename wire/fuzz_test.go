@@ -139,7 +139,7 @@ func FuzzBodies(f *testing.F) {
 		}
 		f.Add(uint8(i), []byte{0xdd, 0xff, 0xff, 0xff, 0xff})
 		f.Add(uint8(i), []byte{0x91, 0xdf, 0x7f, 0xff, 0xff, 0xff})
-		f.Add(uint8(i), bytes.Repeat([]byte{0x91}, 40))
+		f.Add(uint8(i), bytes.Repeat([]byte{0x91}, MaxDepth+1))
 	}
 	f.Fuzz(func(t *testing.T, which uint8, b []byte) {
 		body := bodies[int(which)%len(bodies)]

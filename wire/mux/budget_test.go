@@ -323,12 +323,12 @@ func TestUndecodableRequests(t *testing.T) {
 		_ = sc.Fail(sc.Decode(&m))
 	})})
 	for id := uint64(1); id <= maxUndecodable; id++ {
-		p.write(requestOf(id), []byte{0xdd, 0xff, 0xff, 0xff, 0xff}, nil)
+		p.write(requestOf(id), []byte{0xdd, 0, 0, 0, 9}, nil)
 		if _, e := p.readError(); e.Code != wire.CodeInvalid {
 			t.Fatalf("answered %+v, want invalid", e)
 		}
 	}
-	p.write(requestOf(maxUndecodable+1), []byte{0xdd, 0xff, 0xff, 0xff, 0xff}, nil)
+	p.write(requestOf(maxUndecodable+1), []byte{0xdd, 0, 0, 0, 9}, nil)
 	<-c.Done()
 }
 
