@@ -87,6 +87,7 @@ func (n *Node) serveConn(a arrival) {
 	}
 	if err == nil {
 		if err = a.who.mayClaim(conn.Peer().Node); err != nil {
+			n.denied.note(deniedHello, a.who.name(conn.Peer().Node), err)
 			conn.Close()
 		}
 	}

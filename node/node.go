@@ -71,6 +71,7 @@ type Node struct {
 	mismatches map[mux.MismatchKind]*atomic.Uint64 // frames that matched no call, over all connections; the keys never change
 
 	stepsRefused map[wire.OpType]*atomic.Uint64 // by step; the keys never change
+	denied       *denials
 
 	sessionsRefused sessionCounts
 
@@ -170,6 +171,8 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.policies = newRegistry(n)
 	n.exec = newExecutor(n)
 	n.routes = n.makeRoutes()
+	n.denied = newDenials(n.routes, n.now, n.logger)
+	n.listener.denied = n.denied
 	n.admit = newAdmission(n)
 	n.own = &ownSession{n: n}
 	n.report, n.reportGone = newReporter(n), newReporter(n)

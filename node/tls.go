@@ -126,10 +126,10 @@ func (s *security) tellStale() {
 // that was never in a group knows no members: to it, as to one that is let in, the authority vouches.
 func (s *security) checkStream(hello streamHello, who caller) error {
 	if who.Role != pki.RoleNode {
-		return fmt.Errorf("raft stream with the certificate of %s, want a node's", who)
+		return wire.Errorf(0, wire.CodeDenied, "raft stream with the certificate of %s, want a node's", who)
 	}
 	if hello.node != who.Name {
-		return fmt.Errorf("raft stream of node %q with the certificate of %s", hello.node, who)
+		return wire.Errorf(0, wire.CodeDenied, "raft stream of node %q with the certificate of %s", hello.node, who)
 	}
 	member, err := s.isMember(who.Name)
 	if err == nil && !member {
