@@ -17,10 +17,11 @@ type collector struct {
 	denied   *prometheus.Desc // by call
 	damage   *prometheus.Desc // of the log on its way, by what was damaged
 	wire     wireMetrics
+	certs    certMetrics
 }
 
 func newCollector(n *Node) *collector {
-	c := &collector{n: n, descs: map[string]*prometheus.Desc{}, wire: newWireMetrics()}
+	c := &collector{n: n, descs: map[string]*prometheus.Desc{}, wire: newWireMetrics(), certs: newCertMetrics()}
 	c.mismatch = prometheus.NewDesc("datanode_wire_mismatch_total",
 		"Frames that matched no call in flight, by what did not match; each has closed its connection.", []string{"kind"}, nil)
 	c.refused = prometheus.NewDesc("datanode_steps_refused_total",
@@ -72,6 +73,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.denied
 	ch <- c.damage
 	c.wire.describe(ch)
+	c.certs.describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -125,6 +127,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.wire.collect(n.stock, ch)
 	c.wire.collectCrowd(n.listener.census.crowd(), ch)
 	c.wire.collectStandings(n.listener.census.standings.tally(), ch)
+	c.certs.collect(n.secure, ch)
 }
 
 func oneIf(b bool) float64 {

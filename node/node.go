@@ -236,7 +236,7 @@ func (n *Node) run() {
 	for _, loop := range []func(context.Context){
 		n.exec.run, n.admit.run, n.report.run, n.reportGone.run, n.watch.run, n.scrub.run, n.hang.run, n.policies.run,
 		n.appends.run, n.appends.watch,
-		n.lead, n.plan, n.heartbeats, n.watchLog,
+		n.lead, n.plan, n.heartbeats, n.watchLog, n.judgeConns,
 		func(ctx context.Context) { n.room.run(ctx, n) },
 	} {
 		n.wg.Add(1)
