@@ -96,6 +96,7 @@ type Submitted struct {
 	Plan   string `json:"plan,omitempty"` // of a dry run: what would happen
 	Code   Code   `json:"-"`              // 0: admitted
 	Detail string `json:"error,omitempty"`
+	Kind   string `json:"kind,omitempty"` // that was asked for; empty from an older node
 }
 
 // SubmitReply answers a SubmitRequest.

@@ -61,6 +61,8 @@ type LogCommand struct {
 	Type string `json:"type"`
 	Text string `json:"text"` // one line: what it says
 	JSON []byte `json:"-"`    // the whole command as JSON
+	// AskedBy is role and name of the certificate of the person who asked for it, or of the node.
+	AskedBy string `json:"asked_by,omitempty"`
 }
 
 // LogEntry is one entry of a node's log.

@@ -81,6 +81,11 @@ func (p *putting) attempt(ctx context.Context, conn *mux.Conn, req mux.Request) 
 	if err := decode(wire.OpPut, answer, &p.locator); err != nil {
 		return err
 	}
+	if want := p.req.Extent; want != 0 {
+		if err := about(wire.OpPut, "extent", want, p.locator.Extent); err != nil {
+			return err
+		}
+	}
 	if p.locator.Length != p.sent {
 		return &wire.Error{Op: wire.OpPut, Code: wire.CodeProtocol, Outcome: wire.Unknown,
 			Detail: fmt.Sprintf("the cell says that it stored %s, but %d bytes were sent", p.locator, p.sent)}

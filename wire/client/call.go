@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -30,6 +31,15 @@ func (c *Client) request(op wire.OpType, to route, body any) mux.Request {
 		r.MinIndex = c.seen.Load()
 	}
 	return r
+}
+
+// about refuses an answer that is about something else than was asked for.
+func about[T comparable](op wire.OpType, what string, want, got T) error {
+	if got == want {
+		return nil
+	}
+	return &wire.Error{Op: op, Code: wire.CodeProtocol, Outcome: wire.Unknown,
+		Detail: fmt.Sprintf("the answer is about %s %v, want %v; it is not believed", what, got, want)}
 }
 
 func decode[R any](op wire.OpType, answer mux.Reply, reply *R) error {

@@ -49,6 +49,11 @@ func (c *Client) Extent(ctx context.Context, id uint64) (wire.Extent, error) {
 // answer, it is not an error.
 func (c *Client) Verify(ctx context.Context, extent uint64) ([]wire.Verified, error) {
 	reply, err := call[wire.VerifyReply](ctx, c, route{latest: true}, repeatable, wire.OpVerify, &wire.VerifyRequest{Extent: extent})
+	for _, v := range reply.Replicas {
+		if err == nil {
+			err = about(wire.OpVerify, "extent", extent, v.Extent)
+		}
+	}
 	return reply.Replicas, err
 }
 

@@ -56,7 +56,8 @@ type fakeNode struct {
 	before func(ctx context.Context, c *mux.ServerCall) error // runs first; its error is the answer
 	after  func(c *mux.ServerCall) (cut bool)                 // runs once the work is done; true cuts the connection
 	calls  []wire.OpType
-	cutAt  int // bytes of a read after which the connection is cut, once; 0: never
+	lies   map[wire.OpType]any // answered instead of the truth
+	cutAt  int                 // bytes of a read after which the connection is cut, once; 0: never
 }
 
 func (cell *fakeCell) node(t *testing.T, id string) *fakeNode {
@@ -160,6 +161,13 @@ func (n *fakeNode) handle(ctx context.Context, nc net.Conn, c *mux.ServerCall) {
 var errCut = errors.New("cut the connection")
 
 func (n *fakeNode) answer(c *mux.ServerCall) (any, error) {
+	n.mu.Lock()
+	lie, lies := n.lies[c.Op()]
+	n.mu.Unlock()
+	if lies {
+		takeAll(c)
+		return lie, nil
+	}
 	switch c.Op() {
 	case wire.OpPut:
 		return n.put(c)
@@ -187,6 +195,18 @@ func (n *fakeNode) answer(c *mux.ServerCall) (any, error) {
 		return nil, nil
 	}
 	return nil, wire.Errorf(c.Op(), wire.CodeInvalid, "the fake cell does not serve %s", c.Op())
+}
+
+// takeAll lets a call that brings chunks come to its end, so that its answer is looked at.
+func takeAll(c *mux.ServerCall) {
+	if c.Op() != wire.OpPut && c.Op() != wire.OpPolicyLoad {
+		return
+	}
+	for {
+		if _, err := c.Recv(); err != nil {
+			return
+		}
+	}
 }
 
 func (n *fakeNode) put(c *mux.ServerCall) (any, error) {
@@ -313,7 +333,7 @@ func (cell *fakeCell) submit(c *mux.ServerCall) (any, error) {
 			done[s.Seq] = fmt.Sprint(cell.next)
 			cell.ops = append(cell.ops, wire.Op{ID: done[s.Seq], Kind: s.Kind, State: "queued", Extent: s.Extent})
 		}
-		reply.Results = append(reply.Results, wire.Submitted{Op: done[s.Seq], Extent: s.Extent})
+		reply.Results = append(reply.Results, wire.Submitted{Op: done[s.Seq], Extent: s.Extent, Kind: s.Kind})
 	}
 	return &reply, nil
 }

@@ -65,10 +65,21 @@ func (c *Client) LogRange(ctx context.Context, node string, from, to uint64) ite
 // LogVerify has a node read its stored log again and check it. What is wrong with the log is in the
 // answer, it is not an error. An empty node is whichever answers.
 func (c *Client) LogVerify(ctx context.Context, node string) (wire.LogVerifyReply, error) {
-	return call[wire.LogVerifyReply](ctx, c, route{}, repeatable, wire.OpLogVerify, &wire.LogVerifyRequest{Node: node})
+	reply, err := call[wire.LogVerifyReply](ctx, c, route{}, repeatable, wire.OpLogVerify, &wire.LogVerifyRequest{Node: node})
+	if err == nil && node != "" {
+		err = about(wire.OpLogVerify, "the log of", node, reply.Node)
+	}
+	return reply, err
 }
 
 // LogChain is a node's chain hash at an index, 0: where it stands. An empty node is whichever answers.
 func (c *Client) LogChain(ctx context.Context, node string, index uint64) (wire.LogChainReply, error) {
-	return call[wire.LogChainReply](ctx, c, route{}, repeatable, wire.OpLogChain, &wire.LogChainRequest{Node: node, Index: index})
+	reply, err := call[wire.LogChainReply](ctx, c, route{}, repeatable, wire.OpLogChain, &wire.LogChainRequest{Node: node, Index: index})
+	if err == nil && node != "" {
+		err = about(wire.OpLogChain, "the log of", node, reply.Node)
+	}
+	if err == nil && index != 0 {
+		err = about(wire.OpLogChain, "entry", index, reply.Index)
+	}
+	return reply, err
 }

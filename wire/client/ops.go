@@ -1,9 +1,13 @@
 package client
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/datanode/datanode/wire"
@@ -73,12 +77,28 @@ func openOnes(ops []wire.Op) []string {
 
 // Cancel ends an operation that has not ended, and returns what is left of it.
 func (c *Client) Cancel(ctx context.Context, id string) (wire.Op, error) {
-	return call[wire.Op](ctx, c, route{}, onlyUndone, wire.OpCancel, &wire.CancelRequest{Op: id})
+	o, err := call[wire.Op](ctx, c, route{}, onlyUndone, wire.OpCancel, &wire.CancelRequest{Op: id})
+	return o, cmp.Or(err, about(wire.OpCancel, "operation", canonical(id), o.ID))
 }
 
 // Op describes one operation, with its facts and steps.
 func (c *Client) Op(ctx context.Context, id string) (wire.Op, error) {
-	return call[wire.Op](ctx, c, route{latest: true}, repeatable, wire.OpShowOp, &wire.ShowOpRequest{Op: id})
+	o, err := call[wire.Op](ctx, c, route{latest: true}, repeatable, wire.OpShowOp, &wire.ShowOpRequest{Op: id})
+	return o, cmp.Or(err, about(wire.OpShowOp, "operation", canonical(id), o.ID))
+}
+
+// canonical is an operation's ID as the cell writes it: a person may have typed 4711.0 for 4711.
+func canonical(id string) string {
+	head, tail, _ := strings.Cut(id, ".")
+	index, err := strconv.ParseUint(head, 10, 64)
+	place, badPlace := strconv.ParseUint(cmp.Or(tail, "0"), 10, 64)
+	switch {
+	case err != nil || badPlace != nil:
+		return id
+	case place == 0:
+		return strconv.FormatUint(index, 10)
+	}
+	return fmt.Sprintf("%d.%d", index, place)
 }
 
 // Ops goes through operations, oldest first. req.Limit is the size of a page; it does not end the

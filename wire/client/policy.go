@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -38,6 +40,9 @@ func (c *Client) PolicyLoadWith(ctx context.Context, module []byte, config map[s
 		}
 		return decode(wire.OpPolicyLoad, answer, &loaded)
 	})
+	if err == nil && loaded.Module != "" { // older nodes do not say it
+		err = about(wire.OpPolicyLoad, "the module", fmt.Sprintf("sha256:%x", sha256.Sum256(module)), loaded.Module)
+	}
 	return loaded, err
 }
 

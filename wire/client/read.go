@@ -86,6 +86,11 @@ func (r *reading) attempt(ctx context.Context, conn *mux.Conn, to route) error {
 	if err := decode(wire.OpRead, answer, &reply); err != nil {
 		return err
 	}
+	if ask.Node != "" {
+		if err := about(wire.OpRead, "the replica on", ask.Node, reply.Node); err != nil {
+			return err
+		}
+	}
 	r.node = reply.Node
 	return checkRead(ask, reply, r.reached-before)
 }

@@ -31,7 +31,8 @@ type session struct {
 // error come the answers that were had before it.
 //
 // When the cell has forgotten the session, as it does after a day without use, another is opened; but
-// if an earlier attempt may have been carried out, the error is CodeSession and says so.
+// if an earlier attempt may have been carried out, the error is CodeSession and says so. An answer that is to something
+// else than was asked is CodeProtocol: what the cell did is unknown then.
 func (c *Client) Submit(ctx context.Context, ops []wire.Submission, o SubmitOptions) ([]wire.Submitted, error) {
 	select {
 	case c.submitting <- struct{}{}:
@@ -60,6 +61,9 @@ func (c *Client) submitBatch(ctx context.Context, ops []wire.Submission, o Submi
 			}
 		}
 		results, doubt, err := c.submitOnce(ctx, &req)
+		if slices.ContainsFunc(results, notOurs) {
+			c.session = session{} // the next Submit opens one of its own
+		}
 		expired := wire.CodeOf(err) == wire.CodeSession || slices.ContainsFunc(results, sessionExpired)
 		if !expired || o.DryRun {
 			return results, err
@@ -74,6 +78,9 @@ func (c *Client) submitBatch(ctx context.Context, ops []wire.Submission, o Submi
 }
 
 func sessionExpired(s wire.Submitted) bool { return s.Code == wire.CodeSession }
+
+// notOurs: the client's certificate names somebody else than when the session was opened.
+func notOurs(s wire.Submitted) bool { return s.Code == wire.CodeDenied }
 
 // number opens the session if need be, and gives each submission the next number in it.
 func (c *Client) number(ctx context.Context, req *wire.SubmitRequest) error {
@@ -110,6 +117,13 @@ func (c *Client) submitOnce(ctx context.Context, req *wire.SubmitRequest) (resul
 	if len(reply.Results) != len(req.Submit) {
 		return nil, doubt, &wire.Error{Op: wire.OpSubmit, Code: wire.CodeProtocol, Outcome: wire.Unknown,
 			Detail: "the number of answers is " + strconv.Itoa(len(reply.Results)) + ", want one for each of " + strconv.Itoa(len(req.Submit))}
+	}
+	for i := range reply.Results {
+		if err := req.Submit[i].Fits(&reply.Results[i]); err != nil {
+			c.opts.Logger.Warn("the answer to a submission is to another one", "session", req.Session, "number", req.Submit[i].Seq, "error", err)
+			c.session = session{} // whoever else is answered there, nobody knows what its numbers stand for
+			return nil, doubt, err
+		}
 	}
 	for _, s := range reply.Results {
 		c.sawOp(s.Op)
