@@ -35,9 +35,10 @@ type submission struct {
 	wire.Submission
 	session state.SessionID
 	origin  policies.Origin
-	asker   state.Identity // empty where the cell asks, or nobody can tell
+	asker   state.Identity // empty where the cell asks, or nobody can tell; see named
 	parent  state.OpID
 	force   bool
+	summed  uint64 // see sum; 0 until it was asked for
 	stale   string // why the last decision was refused
 
 	done chan admitted // buffered, one
@@ -123,13 +124,13 @@ func (a *admission) round(ctx context.Context, batch []*submission) (again []*su
 		return nil
 	}
 	view := a.n.log.View()
-	drafts := a.n.draft(view, answerRepeated(view, batch))
+	drafts := a.n.draft(view, a.answerRepeated(view, batch))
 	a.n.decide(ctx, view, drafts)
 	var cmds []state.Command
 	var asked []*submission
 	for _, d := range drafts {
 		if d.refusal != nil {
-			d.sub.done <- admitted{res: refusal(d.refusal)}
+			d.sub.done <- admitted{res: refusal(d.sub, d.refusal)}
 			continue
 		}
 		cmds, asked = append(cmds, d.admit), append(asked, d.sub)
@@ -137,17 +138,19 @@ func (a *admission) round(ctx context.Context, batch []*submission) (again []*su
 	if len(cmds) == 0 {
 		return nil
 	}
-	results, _, err := a.n.log.Propose(ctx, cmds...)
+	results, index, err := a.n.log.Propose(ctx, cmds...)
 	if err != nil {
 		a.failAll(asked, err)
 		return nil
 	}
+	a.n.auditAdmits(index, cmds, results)
 	for i, res := range results {
 		if res.Stale {
 			asked[i].stale = res.Err.Detail
 			again = append(again, asked[i])
 			continue
 		}
+		a.n.misused.count(res)
 		asked[i].done <- admitted{res: submitted(res)}
 	}
 	return again
@@ -155,10 +158,15 @@ func (a *admission) round(ctx context.Context, batch []*submission) (again []*su
 
 // answerRepeated answers the requests that were carried out before, and returns the others. What a repeated request
 // asks for may look impossible by now, as a delete does once the extent is forgotten.
-func answerRepeated(view *state.View, batch []*submission) []*submission {
+func (a *admission) answerRepeated(view *state.View, batch []*submission) []*submission {
 	return slices.DeleteFunc(batch, func(s *submission) bool {
-		res, ok := view.Answered(state.Request{Session: s.session, Seq: s.Seq})
+		kind, _ := policies.ParseKind(s.Kind)
+		res, ok := view.Answered(&state.Admit{
+			Request: state.Request{Session: s.session, Seq: s.Seq, Sum: s.sum()}, Kind: kind,
+			Extent: state.ExtentID(s.Extent), AskedBy: named(view, s.asker),
+		})
 		if ok {
+			a.n.misused.count(res)
 			s.done <- admitted{res: submitted(res)}
 		}
 		return ok
@@ -176,14 +184,17 @@ func submitted(res state.Result) wire.Submitted {
 	if res.Op != 0 {
 		out.Op = res.Op.String()
 	}
+	if res.Kind != 0 {
+		out.Kind = res.Kind.String()
+	}
 	if res.Err != nil {
 		out.Code, out.Detail = res.Err.Code, res.Err.Detail
 	}
 	return out
 }
 
-func refusal(err *wire.Error) wire.Submitted {
-	return wire.Submitted{Code: err.Code, Detail: err.Detail}
+func refusal(s *submission, err *wire.Error) wire.Submitted {
+	return wire.Submitted{Kind: s.Kind, Code: err.Code, Detail: err.Detail}
 }
 
 // draft is a submission on its way to becoming an entry.
@@ -217,9 +228,9 @@ func (n *Node) draftOne(view *state.View, s *submission, placed map[state.NodeID
 		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeInvalid, "there is no operation %q", s.Kind)
 	}
 	admit := &state.Admit{
-		Request: state.Request{Session: s.session, Seq: s.Seq}, Kind: kind, Origin: s.origin, Parent: s.parent,
+		Request: s.request(view), Kind: kind, Origin: s.origin, Parent: s.parent,
 		Extent: state.ExtentID(s.Extent), Node: state.NodeID(s.Node), Target: state.NodeID(s.Target),
-		AskedBy: s.asker, Urgent: s.Urgent,
+		AskedBy: named(view, s.asker), Urgent: s.Urgent,
 	}
 	switch kind {
 	case policies.KindCreate:

@@ -69,7 +69,7 @@ func (n *Node) serveSession(ctx context.Context, c *mux.ServerCall, req wire.Ses
 }
 
 func (n *Node) openSession(ctx context.Context, client string, owner state.Identity) (uint64, error) {
-	results, _, err := n.log.Propose(ctx, &state.OpenSession{Client: clip(client, 64), AskedBy: owner})
+	results, _, err := n.log.Propose(ctx, &state.OpenSession{Client: clip(client, 64), AskedBy: named(n.log.View(), owner)})
 	if err != nil {
 		return 0, err
 	}
@@ -80,13 +80,20 @@ func clip(s string, limit int) string { return strings.ToValidUTF8(s[:min(len(s)
 
 // asker is who a call is made for, as it stands in the log: nothing while a node of the cell would not understand it.
 func (n *Node) asker(c *mux.ServerCall) state.Identity {
-	if c.Asker() == "" {
+	return named(n.log.View(), state.Identity(c.Asker()))
+}
+
+// named is who, where every node of the cell understands entries that say so.
+func named(view *state.View, who state.Identity) state.Identity {
+	if who == "" || !allNamed(view) {
 		return ""
 	}
-	if _, lowest := n.log.View().Lowest(); lowest < state.LevelNamed {
-		return ""
-	}
-	return state.Identity(c.Asker())
+	return who
+}
+
+func allNamed(view *state.View) bool {
+	_, lowest := view.Lowest()
+	return lowest >= state.LevelNamed
 }
 
 // maxSubmissions bounds one submit.
@@ -104,7 +111,7 @@ func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall, req wire.Subm
 		origin = policies.OriginCell
 	}
 	subs := make([]*submission, len(req.Submit))
-	asker := n.asker(c)
+	asker := state.Identity(c.Asker())
 	for i, s := range req.Submit {
 		subs[i] = &submission{Submission: s, session: state.SessionID(req.Session), origin: origin, asker: asker, force: req.Force}
 	}
@@ -123,7 +130,8 @@ func (n *Node) serveCancel(ctx context.Context, c *mux.ServerCall, req wire.Canc
 	if err != nil {
 		return err
 	}
-	if err := n.proposeOne(ctx, &state.Cancel{Op: id, Note: "cancelled by a client", AskedBy: n.asker(c)}); err != nil {
+	who := n.asker(c)
+	if err := n.proposeOne(ctx, &state.Cancel{Op: id, Note: "cancelled by " + aPerson(who), AskedBy: who}); err != nil {
 		return err
 	}
 	return n.replyOp(ctx, c, id)
@@ -138,13 +146,14 @@ func (n *Node) serveSetting(ctx context.Context, c *mux.ServerCall, req wire.Set
 
 // proposeOne proposes a command on the leader and makes its refusal the error.
 func (n *Node) proposeOne(ctx context.Context, cmd state.Command) error {
-	results, _, err := n.log.Propose(ctx, cmd)
+	results, index, err := n.log.Propose(ctx, cmd)
 	if err != nil {
 		return err
 	}
 	if results[0].Err != nil {
 		return results[0].Err
 	}
+	n.audit(index, cmd)
 	return nil
 }
 
@@ -164,10 +173,10 @@ func (n *Node) dryRun(ctx context.Context, subs []*submission) []wire.Submitted 
 	out := make([]wire.Submitted, len(drafts))
 	for i, d := range drafts {
 		if d.refusal != nil {
-			out[i] = refusal(d.refusal)
+			out[i] = refusal(d.sub, d.refusal)
 			continue
 		}
-		out[i] = wire.Submitted{Extent: uint64(d.admit.Extent), Plan: describePlan(view, d.admit)}
+		out[i] = wire.Submitted{Kind: d.sub.Kind, Extent: uint64(d.admit.Extent), Plan: describePlan(view, d.admit)}
 	}
 	return out
 }

@@ -90,7 +90,7 @@ func entryBytes(e wire.LogEntry) (n int) {
 	return n
 }
 
-func commandBytes(c wire.LogCommand) int { return len(c.Text) + len(c.JSON) }
+func commandBytes(c wire.LogCommand) int { return len(c.Text) + len(c.JSON) + len(c.AskedBy) }
 
 // cutEntry is the part of an entry after its first skip commands that fits a page, one command at least.
 func cutEntry(e wire.LogEntry, skip int) wire.LogEntry {
@@ -118,6 +118,7 @@ func describeEntry(e raftlog.EntryInfo) wire.LogEntry {
 		}
 		out.Commands = append(out.Commands, wire.LogCommand{
 			Type: cmd.CommandType().String(), Text: describeCommand(state.NewOpID(e.Index, i), cmd), JSON: raw,
+			AskedBy: string(state.AskedBy(cmd)),
 		})
 	}
 	return out

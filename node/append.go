@@ -324,7 +324,7 @@ func (n *Node) createOnce(ctx context.Context, class string) (e *state.Extent, f
 	}
 	res, err := n.own.submit(ctx, want)
 	if err != nil {
-		return nil, false, err
+		return nil, false, elsewhere(err)
 	}
 	id, err := state.ParseOpID(res.Op)
 	if err != nil {
@@ -332,15 +332,18 @@ func (n *Node) createOnce(ctx context.Context, class string) (e *state.Extent, f
 	}
 	o, err := n.waitEnded(ctx, id)
 	if err != nil {
-		n.appends.ask(policies.KindDelete, state.ExtentID(res.Extent)) // nobody will write to it
+		n.appends.askFor(asked{policies.KindDelete, state.ExtentID(res.Extent), id}) // nobody will write to it
 		return nil, false, err
+	}
+	if err := n.checkMadeBy(o, state.ExtentID(res.Extent)); err != nil {
+		return nil, false, elsewhere(err)
 	}
 	e = n.log.View().Extent(o.Extent)
 	if o.State != state.OpDone || e == nil {
 		return nil, true, wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent to write to: create %s %s: %s", o.ID, o.State, o.Detail)
 	}
 	if e.Primary() != n.id { // this node ceased to take extents just now
-		n.appends.ask(policies.KindDelete, e.ID)
+		n.appends.askFor(asked{policies.KindDelete, e.ID, id})
 		return nil, false, notHere
 	}
 	return e, false, nil
@@ -364,50 +367,6 @@ func (n *Node) waitEnded(ctx context.Context, id state.OpID) (*state.Op, error) 
 		case <-changed:
 		case <-ctx.Done():
 			return nil, fmt.Errorf("operation %s is still %s: %w", id, o.State, ctx.Err())
-		}
-	}
-}
-
-// asked is an operation that an appender wants of the cell.
-type asked struct {
-	kind   policies.Kind
-	extent state.ExtentID
-}
-
-// ask wants a seal or a delete in the background.
-func (a *appenders) ask(kind policies.Kind, id state.ExtentID) {
-	select {
-	case a.wanted <- asked{kind, id}:
-	default: // as many as can be open wait already: the extent stays as it is until the node restarts
-		a.n.logger.Warn("too many operations wait to be asked for", "kind", kind.String(), "extent", uint64(id))
-	}
-}
-
-// run asks the cell for what is wanted, each again until it is admitted or no longer possible.
-func (a *appenders) run(ctx context.Context) {
-	for {
-		select {
-		case w := <-a.wanted:
-			a.submit(ctx, w)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (a *appenders) submit(ctx context.Context, w asked) {
-	for ctx.Err() == nil {
-		limited, cancel := context.WithTimeout(ctx, a.n.time.stepLimit)
-		_, err := a.n.submitAnywhere(limited, 0, wire.Submission{Kind: w.kind.String(), Extent: uint64(w.extent)})
-		cancel()
-		switch wire.CodeOf(err) {
-		case wire.CodeUnavailable, wire.CodeConnection, wire.CodeDeadline, wire.CodeExhausted:
-		default:
-			return // admitted, or no longer possible: somebody else has sealed or deleted it
-		}
-		select {
-		case <-a.n.after(reportPause):
-		case <-ctx.Done():
 		}
 	}
 }

@@ -51,14 +51,15 @@ func (n *Node) leaveGroup(ctx context.Context, id state.NodeID) error {
 
 // proposeAll proposes commands in one entry. The first refusal is the error.
 func (n *Node) proposeAll(ctx context.Context, cmds ...state.Command) error {
-	results, _, err := n.log.Propose(ctx, cmds...)
+	results, index, err := n.log.Propose(ctx, cmds...)
 	if err != nil {
 		return err
 	}
-	for _, res := range results {
+	for i, res := range results {
 		if res.Err != nil {
 			return res.Err
 		}
+		n.audit(index, cmds[i])
 	}
 	return nil
 }
@@ -108,8 +109,8 @@ func (n *Node) takeAddress(ctx context.Context, view *state.View, s raftlog.Serv
 	return n.proposeOne(ctx, &state.SetVoter{Node: s.ID})
 }
 
-// settleVotes records what the log's group says of votes where the state says otherwise: whoever gave or took them did
-// not get to say so.
+// settleVotes records that nodes have no vote which are not in the log's group any more: whoever took them out
+// did not get to say so.
 func (n *Node) settleVotes(ctx context.Context, view *state.View) error {
 	servers, err := n.log.Servers()
 	if err != nil {
@@ -121,11 +122,8 @@ func (n *Node) settleVotes(ctx context.Context, view *state.View) error {
 	}
 	var cmds []state.Command
 	view.Nodes(func(node *state.Node) bool {
-		switch {
-		case node.Voter && node.State == state.NodeDown && !voters[node.ID]:
+		if node.Voter && node.State == state.NodeDown && !voters[node.ID] {
 			cmds = append(cmds, &state.SetVoter{Node: node.ID})
-		case !node.Voter && voters[node.ID]:
-			cmds = append(cmds, &state.SetVoter{Node: node.ID, Voter: true})
 		}
 		return true
 	})
@@ -146,12 +144,13 @@ func (n *Node) serveNodeRemove(ctx context.Context, c *mux.ServerCall, req wire.
 		return err
 	}
 	remove.AskedBy = n.asker(c)
+	remove.Note = "asked for by " + aPerson(remove.AskedBy)
 	reply := wire.NodeRemoveReply{Plan: describeRemoval(view, remove)}
 	if !req.DryRun {
 		if err := n.forget(ctx, remove); err != nil {
 			return err
 		}
-		n.logger.Warn("node removed", "node", req.Node, "forced", remove.Forced)
+		n.logger.Warn("node removed", "node", req.Node, "forced", remove.Forced, "asked_by", string(remove.AskedBy))
 	}
 	return c.Reply(&reply, nil)
 }
@@ -163,7 +162,7 @@ func draftRemoval(view *state.View, req wire.NodeRemoveRequest) (*state.RemoveNo
 		return nil, wire.Errorf(wire.OpNodeRemove, wire.CodeNotFound, "there is no node %q; see node ls", req.Node)
 	}
 	down, emptied := node.State == state.NodeDown, node.Mode == state.ModeDecommissioned
-	remove := &state.RemoveNode{Node: node.ID, Note: "asked for by a client"}
+	remove := &state.RemoveNode{Node: node.ID}
 	switch {
 	case !emptied && !down:
 		return nil, wire.Errorf(wire.OpNodeRemove, wire.CodePrecondition, "%s is %s and %s; decommission it first: datanode node decommission %s",

@@ -71,8 +71,6 @@ type check struct {
 	Detail string `json:"detail,omitempty"`
 	// Advisory: the node is ready also when it is not OK.
 	Advisory bool `json:"advisory,omitempty"`
-	// Level is OK, WARN or ERR. Empty until all checks are made: see level.
-	Level string `json:"level"`
 }
 
 func (n *Node) checks(ctx context.Context) []check {
@@ -90,7 +88,7 @@ func (n *Node) checks(ctx context.Context) []check {
 	if !n.ready.Load() {
 		caughtUp = errors.New("catching up with the log")
 	}
-	checks := []check{
+	return []check{
 		say("leader", leader),
 		say("consistent-read", n.catchUp(ctx)),
 		say("caught-up", caughtUp),
@@ -99,11 +97,6 @@ func (n *Node) checks(ctx context.Context) []check {
 		say("log", n.log.Err()),
 		n.roomCheck(),
 	}
-	checks = append(checks, n.certChecks()...)
-	for i := range checks {
-		checks[i].Level = checks[i].level()
-	}
-	return checks
 }
 
 // roomCheck says why this node takes nothing more. It does not make the node unready: one whose disk is full reads and

@@ -22,15 +22,25 @@ type ownSession struct {
 
 // submit submits one operation of the cell's own, until it is known what became of it, or ctx ends.
 func (o *ownSession) submit(ctx context.Context, s wire.Submission) (wire.Submitted, error) {
-	for doubt := false; ; {
-		res, err := o.once(ctx, &s)
+	var session uint64 // that s has its number in
+	for doubt, moved := false, false; ; {
+		res, err := o.once(ctx, &session, &s)
 		switch wire.CodeOf(err) {
 		case wire.CodeUnavailable, wire.CodeConnection, wire.CodeExhausted:
 			doubt = doubt || wire.OutcomeOf(err) == wire.Unknown
 		case wire.CodeSession: // forgotten, after a day without use
-			if o.forget(&s); doubt {
+			if o.forget(&session); doubt {
 				return res, err
 			}
+		case wire.CodeInvalid, wire.CodeDenied: // it may be the session: without certificates anybody can use up its numbers
+			if o.forget(&session); moved {
+				return res, err
+			}
+			moved = true
+			continue
+		case wire.CodeProtocol: // an answer to something else
+			o.forget(&session)
+			return res, err
 		default:
 			return res, err
 		}
@@ -45,28 +55,29 @@ func (o *ownSession) submit(ctx context.Context, s wire.Submission) (wire.Submit
 	}
 }
 
-func (o *ownSession) once(ctx context.Context, s *wire.Submission) (wire.Submitted, error) {
-	session, err := o.number(ctx, s)
-	if err != nil {
-		return wire.Submitted{}, err
+func (o *ownSession) once(ctx context.Context, session *uint64, s *wire.Submission) (wire.Submitted, error) {
+	if *session == 0 {
+		var err error
+		if *session, s.Seq, err = o.number(ctx); err != nil {
+			return wire.Submitted{}, err
+		}
 	}
-	return o.n.submitAnywhere(ctx, session, *s)
+	return o.n.submitAnywhere(ctx, *session, *s)
 }
 
-// number opens the session if need be, and gives a submission the next number in it, unless it has one.
-func (o *ownSession) number(ctx context.Context, s *wire.Submission) (session uint64, err error) {
+// number gives out the next number of the session, which it opens if need be. A number stays with its session: in
+// another one it would be somebody else's.
+func (o *ownSession) number(ctx context.Context) (session, seq uint64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.id == 0 {
 		if o.id, err = o.open(ctx); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
+		o.last = 0
 	}
-	if s.Seq == 0 {
-		o.last++
-		s.Seq = o.last
-	}
-	return o.id, nil
+	o.last++
+	return o.id, o.last, nil
 }
 
 func (o *ownSession) open(ctx context.Context) (uint64, error) {
@@ -77,16 +88,19 @@ func (o *ownSession) open(ctx context.Context) (uint64, error) {
 	return o.n.openSession(ctx, string(o.n.id), o.n.ownIdentity())
 }
 
-// forget lets the next submission open a session, and s get a number in it.
-func (o *ownSession) forget(s *wire.Submission) {
+// forget makes the next number one of another session, unless that is so already.
+func (o *ownSession) forget(session *uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.id, o.last, s.Seq = 0, 0, 0
+	if o.id == *session {
+		o.id = 0
+	}
+	*session = 0
 }
 
 // ownIdentity is who this node is to the others, and to itself when it leads.
 func (n *Node) ownIdentity() state.Identity {
-	if _, lowest := n.log.View().Lowest(); n.secure == nil || lowest < state.LevelNamed {
+	if n.secure == nil {
 		return ""
 	}
 	return caller{secure: true, Identity: pki.Identity{Role: pki.RoleNode, Name: string(n.id)}}.identity()
@@ -109,6 +123,13 @@ func (n *Node) submitAnywhere(ctx context.Context, session uint64, s wire.Submis
 		return wire.Submitted{}, err
 	case len(results) != 1:
 		return wire.Submitted{}, wire.Errorf(wire.OpSubmit, wire.CodeProtocol, "%d results for one submission", len(results))
+	}
+	if err := s.Fits(&results[0]); err != nil {
+		n.misused.answer.Add(1)
+		n.logger.Warn("the answer to a submission of this node is to another one", "session", session, "number", s.Seq, "error", err)
+		return wire.Submitted{}, err
+	}
+	switch {
 	case results[0].Code != 0:
 		return results[0], wire.Errorf(wire.OpSubmit, results[0].Code, "%s", results[0].Detail)
 	}

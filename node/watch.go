@@ -253,9 +253,6 @@ func (n *Node) serveHeartbeat(ctx context.Context, c *mux.ServerCall) error {
 	if err := c.Decode(&beat); err != nil {
 		return err
 	}
-	if err := ownBeat(c, &beat); err != nil {
-		return err
-	}
 	if err := n.confirmLead(ctx); err != nil {
 		return err
 	}

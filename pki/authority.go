@@ -12,7 +12,6 @@ import (
 	"math/big"
 	"net"
 	"net/url"
-	"slices"
 	"time"
 )
 
@@ -123,15 +122,11 @@ func HostsOf(text []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return hostsOf(cert), nil
-}
-
-func hostsOf(cert *x509.Certificate) []string {
-	hosts := slices.Clone(cert.DNSNames)
+	hosts := cert.DNSNames
 	for _, ip := range cert.IPAddresses {
 		hosts = append(hosts, ip.String())
 	}
-	return hosts
+	return hosts, nil
 }
 
 func addHosts(template *x509.Certificate, r Request) error {

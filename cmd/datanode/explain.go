@@ -131,6 +131,12 @@ func explainWhat(b *strings.Builder, o wire.Op) {
 }
 
 func asker(o wire.Op) string {
+	if o.AskedBy != "" && o.Origin != "user" { // a node, for the cell
+		return "the " + o.Origin + " (" + oneLine(o.AskedBy) + ")"
+	}
+	if o.AskedBy != "" {
+		return oneLine(o.AskedBy)
+	}
 	if o.Parent != "" {
 		return o.Origin + " (operation " + o.Parent + ")"
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -39,6 +40,7 @@ func newLogListCommand(a *app) *cobra.Command {
 				column[wire.LogEntry]{"TIME", func(e wire.LogEntry) string { return stamp(e.Micros) }},
 				column[wire.LogEntry]{"BYTES", func(e wire.LogEntry) string { return count(e.Bytes) }},
 				column[wire.LogEntry]{"TYPE", func(e wire.LogEntry) string { return e.Type }},
+				column[wire.LogEntry]{"ASKED-BY", askers},
 				column[wire.LogEntry]{"COMMANDS", commandTexts})
 		}),
 	}
@@ -67,6 +69,17 @@ func logEntries(ctx context.Context, c *client.Client, req wire.LogRequest) iter
 	}
 }
 
+// askers are those who asked for the commands of an entry, each once.
+func askers(e wire.LogEntry) string {
+	var all []string
+	for _, c := range e.Commands {
+		if who := oneLine(c.AskedBy); who != "" && !slices.Contains(all, who) {
+			all = append(all, who)
+		}
+	}
+	return strings.Join(all, ",")
+}
+
 func commandTexts(e wire.LogEntry) string {
 	all := make([]string, len(e.Commands))
 	for i, c := range e.Commands {
@@ -85,9 +98,10 @@ type shownEntry struct {
 }
 
 type shownCommand struct {
-	Type string          `json:"type"`
-	Text string          `json:"text"`
-	Full json.RawMessage `json:"command"`
+	Type    string          `json:"type"`
+	Text    string          `json:"text"`
+	AskedBy string          `json:"asked_by,omitempty"`
+	Full    json.RawMessage `json:"command"`
 }
 
 func newLogShowCommand(a *app) *cobra.Command {
@@ -121,8 +135,12 @@ func showEntry(a *app, e wire.LogEntry) error {
 		if !json.Valid(full) {
 			full = json.RawMessage("{}")
 		}
-		out.Commands = append(out.Commands, shownCommand{c.Type, c.Text, full})
-		fields = append(fields, field{"command", commandText(c)}, field{"", string(full)})
+		out.Commands = append(out.Commands, shownCommand{c.Type, c.Text, c.AskedBy, full})
+		fields = append(fields, field{"command", commandText(c)})
+		if c.AskedBy != "" {
+			fields = append(fields, field{"asked by", oneLine(c.AskedBy)})
+		}
+		fields = append(fields, field{"", string(full)})
 	}
 	return show(a, out, fields)
 }

@@ -86,7 +86,7 @@ func newOpShowCommand(a *app) *cobra.Command {
 			}
 			return show(a, o, []field{
 				{"operation", o.ID}, {"kind", o.Kind}, {"state", o.State}, {"extent", number(o.Extent)}, {"node", o.Node},
-				{"origin", o.Origin}, {"parent", o.Parent}, {"from", o.Source}, {"to", o.Target}, {"fence", number(o.Fence)},
+				{"origin", o.Origin}, {"asked by", o.AskedBy}, {"parent", o.Parent}, {"from", o.Source}, {"to", o.Target}, {"fence", number(o.Fence)},
 				{"attempts", count(o.Attempts)}, {"waits for", strings.Join(o.Waits, ",")}, {"blocked", o.Blocked},
 				{"by", o.By}, {"detail", o.Detail},
 				{"admitted", stamp(o.Admitted)}, {"started", stamp(o.Started)}, {"ended", stamp(o.Ended)},

@@ -12,10 +12,11 @@ import (
 // the policy still decides, nothing about the extent has changed, every verdict is inside the
 // envelope and what the operation needs is there.
 func (s *State) admit(at moment, c *Admit) Result {
-	if res, ok := s.Answered(c.Request); ok {
+	if res, ok := s.Answered(c); ok {
 		return res
 	}
 	res := s.admitNew(at, c)
+	res.Kind = c.Kind
 	if !res.Stale {
 		s.remember(c.Request, res)
 	}
@@ -281,7 +282,11 @@ func (s *State) addExtent(at moment, c *Admit, o *Op) {
 
 func admitNote(c *Admit) string {
 	if c.Forced {
-		return "admitted by force, against the check: " + c.Decision.Reason
+		by := "force"
+		if c.AskedBy != "" {
+			by += " of " + string(c.AskedBy)
+		}
+		return "admitted by " + by + ", against the check: " + c.Decision.Reason
 	}
 	return "admitted: " + c.Decision.Reason
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire"
 )
 
@@ -14,6 +15,10 @@ type Result struct {
 	Extent  ExtentID  // of an admit
 	Session SessionID // of OpenSession
 	Merged  bool      // the operation became one with Op
+	// Kind is that of the operation that an admit asked for; 0 for an answer from memory that does not have it.
+	Kind policies.Kind
+	// Misused says that Err is about the request's session: it is somebody else's, or its number is another request's.
+	Misused bool
 	// Stale says that Err only means that the decision was made under a state or policy that has
 	// changed since. Decide again.
 	Stale bool

@@ -102,6 +102,9 @@ type Request struct {
 
 	Session SessionID // 0: not idempotent, for the cell's own submits
 	Seq     uint64
+	// Sum is a hash of all that was asked for: what is asked again is answered from memory only if it is the same. 0 while
+	// a node of the cell would not understand it.
+	Sum uint64
 }
 
 // Admit brings an operation into the cell with the decision that was made about it.

@@ -135,7 +135,11 @@ func (o *Op) Describe(w io.Writer) {
 
 // String is one line about the session.
 func (ses *Session) String() string {
-	return fmt.Sprintf("session %s answers=%d dropped=%d", OpID(ses.ID), len(ses.Answers), ses.Dropped)
+	text := fmt.Sprintf("session %s answers=%d dropped=%d", OpID(ses.ID), len(ses.Answers), ses.Dropped)
+	if ses.Owner != "" {
+		text += " of " + string(ses.Owner)
+	}
+	return text
 }
 
 // Describe prints nodes, extents and open operations, a line each, by rising ID.

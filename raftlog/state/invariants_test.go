@@ -19,6 +19,12 @@ func CheckInvariants(v *View) error {
 	if v.sessions.Len() != v.idle.Len() || v.sessions.Len() > maxSessions {
 		bad("%d sessions, %d in the index", v.sessions.Len(), v.idle.Len())
 	}
+	v.owners.Scan(func(who Identity, count int) bool {
+		if who != "" && count > maxSessionsEach {
+			bad("%s has %d sessions", who, count)
+		}
+		return true
+	})
 	if v.ended.Len() > maxEndedOps {
 		bad("%d ended operations are kept", v.ended.Len())
 	}
@@ -163,7 +169,7 @@ func indexes(v *View) string {
 	}
 	return fmt.Sprint("queue", queue, "\nrunning ", v.running.Keys(), "\nended ", v.ended.Items(), "\nreplicas ", v.replicas.Items(),
 		"\nheld ", v.held.Keys(), v.held.Values(), "\ndrops ", v.drops.Items(), "\nlacking ", v.lacking.Keys(),
-		"\nidle ", v.idle.Items(), "\nbusy ", v.busy)
+		"\nidle ", v.idle.Items(), "\nowned ", v.owned.Items(), "\nowners ", v.owners.Keys(), v.owners.Values(), "\nbusy ", v.busy)
 }
 
 // restored is a state made of a dump of v.

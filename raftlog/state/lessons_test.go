@@ -33,6 +33,10 @@ func TestLessons(t *testing.T) {
 				var b strings.Builder
 				cell.State.Lacking(func(e *state.Extent) bool { fmt.Fprintln(&b, e); return true })
 				return b.String()
+			case "sessions":
+				var b strings.Builder
+				cell.State.Sessions(func(ses *state.Session) bool { fmt.Fprintln(&b, ses); return true })
+				return b.String()
 			case "queue":
 				var b strings.Builder
 				cell.State.Queued(func(o *state.Op) bool { fmt.Fprintln(&b, o); return true })

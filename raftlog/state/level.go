@@ -35,7 +35,7 @@ func levelOf(c Command) Level {
 	}
 	switch c := c.(type) {
 	case *Admit:
-		if c.Urgent {
+		if c.Urgent || c.Request.Sum != 0 {
 			return LevelNamed
 		}
 	case *LoadPolicy:

@@ -1,9 +1,11 @@
 package state
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
-	"time"
 
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire"
 )
 
@@ -20,6 +22,10 @@ type Answer struct {
 	Code   wire.Code // of a refusal; 0 when it was admitted
 	Detail string
 	Merged bool
+
+	// Sum and Kind are those of the request; 0 where it had no sum.
+	Sum  uint64
+	Kind policies.Kind
 }
 
 // Session remembers what a client asked for, so that asking again gives the same answer.
@@ -36,39 +42,16 @@ type Session struct {
 	Owner   Identity // whose it is; empty: anybody's
 }
 
-const (
-	maxAnswers  = 256
-	maxSessions = 10_000
-	sessionLife = 24 * time.Hour
-)
-
-// lastUse orders the sessions by when they were last used: the first is the next to go.
-type lastUse struct {
-	micros  Micros
-	session SessionID
-}
-
-func lessLastUse(a, b lastUse) bool {
-	if a.micros != b.micros {
-		return a.micros < b.micros
-	}
-	return a.session < b.session
-}
-
-func (s *State) putSession(ses *Session) {
-	if old, ok := s.sessions.Set(ses.ID, ses); ok {
-		s.idle.Delete(lastUse{old.UsedMicros, old.ID})
-	}
-	s.idle.Set(lastUse{ses.UsedMicros, ses.ID})
-}
+const maxAnswers = 256
 
 func (ses *Session) find(seq uint64) (i int, found bool) {
 	return slices.BinarySearchFunc(ses.Answers, seq, func(a Answer, seq uint64) int { return compare(a.Seq, seq) })
 }
 
-// answered finds what the session answered to a request. found is false when it is a new one.
-// The error is that of a session that cannot say.
-func (v *View) answered(r Request) (a Answer, found bool, refusal *wire.Error) {
+// answered finds what the session answered to the request of c. found is false when it is a new one. The refusal is
+// that of a session that cannot say, or may not: it is another's, or the number was used for another request.
+func (v *View) answered(c *Admit) (a Answer, found bool, refusal *wire.Error) {
+	r := c.Request
 	if r.Session == 0 {
 		return Answer{}, false, nil
 	}
@@ -76,8 +59,11 @@ func (v *View) answered(r Request) (a Answer, found bool, refusal *wire.Error) {
 	if !ok {
 		return Answer{}, false, refuse(wire.CodeSession, "client session %s has expired or was never opened; open another and check what was done before asking again", OpID(r.Session))
 	}
+	if ses.Owner != "" && ses.Owner != c.AskedBy {
+		return Answer{}, false, refuse(wire.CodeDenied, "client session %s is not that of %s; nobody submits in another's session: open one", OpID(r.Session), cmp.Or(string(c.AskedBy), "whoever has no certificate"))
+	}
 	if i, found := ses.find(r.Seq); found {
-		return ses.Answers[i], true, nil
+		return ses.Answers[i], true, v.differs(&ses.Answers[i], c)
 	}
 	if r.Seq <= ses.Dropped {
 		return Answer{}, false, refuse(wire.CodeSession, "request %d of client session %s is too old to tell whether it was answered; check what was done before asking again", r.Seq, OpID(ses.ID))
@@ -85,17 +71,54 @@ func (v *View) answered(r Request) (a Answer, found bool, refusal *wire.Error) {
 	return Answer{}, false, nil
 }
 
-// Answered is what a request came to that was made before; ok is false for a new one. A session that cannot say is
-// an answer too, of CodeSession.
-func (v *View) Answered(r Request) (res Result, ok bool) {
-	a, found, refusal := v.answered(r)
+// differs refuses c if a is the answer to another request. Without a sum nothing is: an older node, which would answer,
+// may be in the cell. An answer that was kept without one is compared as far as it is known what it was about.
+func (v *View) differs(a *Answer, c *Admit) *wire.Error {
+	if c.Request.Sum == 0 || a.Sum == c.Request.Sum {
+		return nil
+	}
+	kind := v.answeredKind(a)
+	if a.Sum == 0 {
+		sameKind := kind == 0 || kind == c.Kind
+		sameExtent := a.Op == 0 || c.Kind == policies.KindCreate || a.Extent == c.Extent
+		if sameKind && sameExtent {
+			return nil
+		}
+	}
+	what := "another request"
+	if kind != 0 {
+		what = "another request, a " + kind.String()
+	}
+	if a.Extent != 0 {
+		what += fmt.Sprintf(" of extent %d", a.Extent)
+	}
+	return refuse(wire.CodeInvalid, "request %d of client session %s was %s; nothing was done: give every request a number of its own",
+		c.Request.Seq, OpID(c.Request.Session), what)
+}
+
+// answeredKind is what an answer was about, 0 if that is not known any more.
+func (v *View) answeredKind(a *Answer) policies.Kind {
+	if a.Kind != 0 {
+		return a.Kind
+	}
+	if o := v.Op(a.Op); o != nil {
+		return o.Kind // what is merged into another is of its kind
+	}
+	return 0
+}
+
+// Answered is what the request of c came to that was made before; ok is false for a new one. A session that cannot
+// say is an answer too, of CodeSession, and so is one that may not: Misused. The leader asks before it decides; of c
+// the request, the kind, the extent and who asks are looked at.
+func (v *View) Answered(c *Admit) (res Result, ok bool) {
+	a, found, refusal := v.answered(c)
 	switch {
 	case refusal != nil:
-		return Result{Err: refusal}, true
+		return Result{Kind: c.Kind, Err: refusal, Misused: refusal.Code != wire.CodeSession}, true
 	case !found:
 		return Result{}, false
 	}
-	res = Result{Op: a.Op, Extent: a.Extent, Merged: a.Merged}
+	res = Result{Op: a.Op, Extent: a.Extent, Merged: a.Merged, Kind: v.answeredKind(&a)}
 	if a.Code != 0 {
 		res.Err = refuse(a.Code, "%s", a.Detail)
 	}
@@ -110,6 +133,9 @@ func (s *State) remember(r Request, res Result) {
 	old, _ := s.sessions.Get(r.Session)
 	ses := *old
 	a := Answer{Seq: r.Seq, Op: res.Op, Extent: res.Extent, Merged: res.Merged}
+	if r.Sum != 0 { // an older build does not keep them
+		a.Sum, a.Kind = r.Sum, res.Kind
+	}
 	if res.Err != nil {
 		a.Code, a.Detail = res.Err.Code, clip(res.Err.Detail)
 	}
@@ -129,24 +155,5 @@ func (ses *Session) insert(a Answer) {
 	for len(ses.Answers) > maxAnswers {
 		ses.Dropped = ses.Answers[0].Seq
 		ses.Answers = ses.Answers[1:]
-	}
-}
-
-func (s *State) openSession(at moment, c *OpenSession) Result {
-	s.expireSessions()
-	id := SessionID(at.op())
-	s.putSession(&Session{ID: id, Client: clip(c.Client), UsedMicros: at.now, Owner: c.AskedBy})
-	return Result{Session: id}
-}
-
-// expireSessions drops the idle ones, and those used longest ago when there are too many.
-func (s *State) expireSessions() {
-	for {
-		first, ok := s.idle.Min()
-		if !ok || (s.NowMicros-first.micros <= micros(sessionLife) && s.sessions.Len() < maxSessions) {
-			return
-		}
-		s.idle.Delete(first)
-		s.sessions.Delete(first.session)
 	}
 }

@@ -91,6 +91,8 @@ type View struct {
 	drops    *btree.BTreeG[holding]         // files that must go
 	lacking  *btree.Map[ExtentID, struct{}] // open and sealed extents with fewer whole replicas than wanted
 	idle     *btree.BTreeG[lastUse]         // sessions, the longest unused first
+	owned    *btree.BTreeG[ownUse]          // sessions of each identity, the longest unused first
+	owners   *btree.Map[Identity, int]      // how many sessions an identity has; absent for none
 	busy     [maxKind + 1]uint32            // running operations of each kind
 }
 
@@ -122,6 +124,8 @@ func New() *State {
 		drops:      btree.NewBTreeGOptions(lessHolding, noLocks),
 		lacking:    new(btree.Map[ExtentID, struct{}]),
 		idle:       btree.NewBTreeGOptions(lessLastUse, noLocks),
+		owned:      btree.NewBTreeGOptions(lessOwnUse, noLocks),
+		owners:     new(btree.Map[Identity, int]),
 	}}
 }
 
@@ -133,6 +137,7 @@ func (s *State) Snapshot() *View {
 	v.sessions, v.loaded = s.sessions.Copy(), s.loaded.Copy()
 	v.queue, v.running, v.ended, v.held = s.queue.Copy(), s.running.Copy(), s.ended.Copy(), s.held.Copy()
 	v.replicas, v.drops, v.lacking, v.idle = s.replicas.Copy(), s.drops.Copy(), s.lacking.Copy(), s.idle.Copy()
+	v.owned, v.owners = s.owned.Copy(), s.owners.Copy()
 	return &v
 }
 

@@ -58,6 +58,11 @@ func (v *View) Policies(yield func(*LoadPolicy) bool) {
 	v.loaded.Scan(func(_ string, p *LoadPolicy) bool { return yield(p) })
 }
 
+// Sessions goes through the client sessions in the order in which they were opened.
+func (v *View) Sessions(yield func(*Session) bool) {
+	v.sessions.Scan(func(_ SessionID, ses *Session) bool { return yield(ses) })
+}
+
 // ReplicasOn goes through the extents of which node holds a replica, suspect ones included.
 func (v *View) ReplicasOn(node NodeID, yield func(*Extent) bool) {
 	v.eachHolding(v.replicas.Ascend, node, yield)

@@ -22,7 +22,7 @@ type Overrides struct {
 //	create on=n1,n2,n3 [want=3] [class=c]     decommission n1     recommission n1
 //	seal 1 | repair 1 | delete 1              move 1 from=n1 [to=n4] [parent=7]
 //
-// each with [session= seq=] [origin=user|cell|decommission] and [priority=] [verdict=] [gen=] [epoch=],
+// each with [session= seq= sum=] [as=client/me] [origin=user|cell|decommission] and [priority=] [verdict=] [gen=] [epoch=],
 // which override what is decided.
 func (l *line) admit() (a *state.Admit, ok bool) {
 	kind, ok := policies.ParseKind(l.word)
@@ -44,8 +44,9 @@ func (l *line) admit() (a *state.Admit, ok bool) {
 	}
 	if text, ok := l.keys["session"]; ok {
 		id, err := l.cell.Op(text)
-		a.Request, l.err = state.Request{Session: state.SessionID(id), Seq: l.number("seq", 1)}, err
+		a.Request, l.err = state.Request{Session: state.SessionID(id), Seq: l.number("seq", 1), Sum: l.number("sum", 0)}, err
 	}
+	a.AskedBy = l.asker()
 	return a, true
 }
 

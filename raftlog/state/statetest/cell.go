@@ -2,7 +2,7 @@
 // on it can be read. Each line is one entry of the log:
 //
 //	join n1 n2 n3 [voter]               nodes join and are up        set KEY VALUE
-//	down n1 [seen=9] | up n1 | remove n1                             session
+//	down n1 [seen=9] | up n1 | remove n1                             session [as=client/me]
 //	create on=n1,n2,n3 [want=3]         admits; see admit.go         load D [key=value] | activate [D] | rollback
 //	start 7 [executor=] [source= target= replaces=]                  clock 10s
 //	finish 7 done|retry|fail [fence=] [detail=] [length= sum= confirmed=n1,n2 | damaged length= from=]
@@ -136,7 +136,7 @@ func (c *Cell) other(l *line) state.Command {
 	case "room":
 		return &state.NodeRoom{Node: node, Free: l.number("free", 0), Total: l.number("total", 0), Refuses: l.keys["refuses"]}
 	case "session":
-		return &state.OpenSession{Client: l.arg(0)}
+		return &state.OpenSession{Client: l.arg(0), AskedBy: l.asker()}
 	case "set":
 		return &state.Set{Key: l.arg(0), Value: l.arg(1)}
 	case "load":
@@ -291,6 +291,9 @@ func (l *line) op() state.OpID {
 }
 
 func (l *line) node(key string) state.NodeID { return state.NodeID(l.keys[key]) }
+
+// asker is whose certificate stands behind the command: as=client/me; nobody's without.
+func (l *line) asker() state.Identity { return state.Identity(l.keys["as"]) }
 
 func (l *line) nodes(key string) (ids []state.NodeID) {
 	for _, name := range strings.FieldsFunc(l.keys[key], func(r rune) bool { return r == ',' }) {
