@@ -109,8 +109,8 @@ func (n *Node) takeAddress(ctx context.Context, view *state.View, s raftlog.Serv
 	return n.proposeOne(ctx, &state.SetVoter{Node: s.ID})
 }
 
-// settleVotes records that nodes have no vote which are not in the log's group any more: whoever took them out
-// did not get to say so.
+// settleVotes records what the log's group says of votes where the state says otherwise: whoever gave or took them did
+// not get to say so.
 func (n *Node) settleVotes(ctx context.Context, view *state.View) error {
 	servers, err := n.log.Servers()
 	if err != nil {
@@ -122,8 +122,11 @@ func (n *Node) settleVotes(ctx context.Context, view *state.View) error {
 	}
 	var cmds []state.Command
 	view.Nodes(func(node *state.Node) bool {
-		if node.Voter && node.State == state.NodeDown && !voters[node.ID] {
+		switch {
+		case node.Voter && node.State == state.NodeDown && !voters[node.ID]:
 			cmds = append(cmds, &state.SetVoter{Node: node.ID})
+		case !node.Voter && voters[node.ID]:
+			cmds = append(cmds, &state.SetVoter{Node: node.ID, Voter: true})
 		}
 		return true
 	})

@@ -247,12 +247,35 @@ func (n *Node) join(ctx context.Context) error {
 }
 
 func (n *Node) joinAt(ctx context.Context, conn *mux.Conn, req wire.JoinRequest) error {
+	if leader, _ := n.log.Leader(); leader == "" {
+		conn = n.leaderBy(ctx, conn)
+	}
 	reply, err := ask[wire.JoinReply](ctx, conn, wire.OpJoin, &req)
 	if err != nil {
 		return err
 	}
 	n.secure.vouch(reply.Members)
 	return n.letIn(reply.Cell)
+}
+
+// leaderBy is a connection to the node that another takes for the leader, else the one to that other. A node joins at
+// the leader itself; only an older build passes a join on that is not its own.
+func (n *Node) leaderBy(ctx context.Context, conn *mux.Conn) *mux.Conn {
+	reply, err := ask[wire.NodesReply](ctx, conn, wire.OpNodes, nil)
+	for _, node := range reply.Nodes {
+		if !node.Leader || node.ID == conn.Peer().Node {
+			continue
+		}
+		leader, failed := n.peers.conn(ctx, node.ID, node.Addr)
+		if failed == nil {
+			return leader
+		}
+		err = failed
+	}
+	if err != nil {
+		n.logger.Debug("leader not found", "asked", conn.Peer().Node, "error", err)
+	}
+	return conn
 }
 
 // cellAddrs is where nodes of the cell may be found: the leader, those that the state or the group
@@ -287,6 +310,9 @@ func (n *Node) cellAddrs() []string {
 
 // serveJoin lets a node in, on the leader.
 func (n *Node) serveJoin(ctx context.Context, c *mux.ServerCall, req wire.JoinRequest) error {
+	if err := n.mayJoin(c, &req); err != nil {
+		return err
+	}
 	reply, err := n.admitNode(ctx, req)
 	if err != nil {
 		return err

@@ -71,6 +71,8 @@ type check struct {
 	Detail string `json:"detail,omitempty"`
 	// Advisory: the node is ready also when it is not OK.
 	Advisory bool `json:"advisory,omitempty"`
+	// Level is OK, WARN or ERR. Empty until all checks are made: see level.
+	Level string `json:"level"`
 }
 
 func (n *Node) checks(ctx context.Context) []check {
@@ -88,7 +90,7 @@ func (n *Node) checks(ctx context.Context) []check {
 	if !n.ready.Load() {
 		caughtUp = errors.New("catching up with the log")
 	}
-	return []check{
+	checks := []check{
 		say("leader", leader),
 		say("consistent-read", n.catchUp(ctx)),
 		say("caught-up", caughtUp),
@@ -97,6 +99,11 @@ func (n *Node) checks(ctx context.Context) []check {
 		say("log", n.log.Err()),
 		n.roomCheck(),
 	}
+	checks = append(checks, n.certChecks()...)
+	for i := range checks {
+		checks[i].Level = checks[i].level()
+	}
+	return checks
 }
 
 // roomCheck says why this node takes nothing more. It does not make the node unready: one whose disk is full reads and

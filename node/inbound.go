@@ -87,6 +87,7 @@ func (n *Node) serveConn(a arrival) {
 	}
 	if err == nil {
 		if err = a.who.mayClaim(conn.Peer().Node); err != nil {
+			n.denied.note(deniedHello, a.who.name(conn.Peer().Node), err)
 			conn.Close()
 		}
 	}
@@ -98,7 +99,8 @@ func (n *Node) serveConn(a arrival) {
 	n.inbound.add(conn)
 	defer n.inbound.remove(conn)
 	peer := cmp.Or(conn.Peer().Node, a.who.Name, "client")
-	defer n.stock.add(conn, connection{peer: peer, role: a.who.Role, direction: directionIn, protocol: protocolFrames})()
+	defer n.stock.add(conn, connection{peer: peer, role: a.who.Role, direction: directionIn, protocol: protocolFrames,
+		cert: certOf(a.Conn), end: n.expel(conn)})()
 	<-conn.Done()
 	a.ended(conn.Err())
 	conn.Close()

@@ -43,6 +43,7 @@ type listener struct {
 	stock     *stock
 	nodeAt    func(addr string) string // the node that has an address, empty if it is not known
 	streams   *streams
+	denied    *denials
 	plain     plainAddrs             // that know no streams with checksums
 	proven    func(addr string) bool // whether the node there is known to know them
 }
@@ -62,6 +63,7 @@ func newListener(l net.Listener, firstByte time.Duration) *listener {
 		Listener: l, firstByte: firstByte, raft: make(chan net.Conn), done: make(chan struct{}),
 		census: newCensus(), streams: newStreams(), stock: newStock(), nodeAt: func(string) string { return "" },
 		proven: func(string) bool { return false }, logger: slog.New(slog.DiscardHandler),
+		denied: newDenials(nil, time.Now, slog.New(slog.DiscardHandler)),
 	}
 }
 
@@ -113,6 +115,7 @@ func (l *listener) sort(nc net.Conn) {
 		theirs, err = l.checkStream(greeted, who, kind)
 	}
 	if err != nil {
+		l.denied.note(deniedRaft, who.name(theirs.node), err)
 		if why := offenceOf(err); why != "" {
 			l.census.offended(nc, why)
 		}

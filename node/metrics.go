@@ -14,18 +14,23 @@ type collector struct {
 	mismatch *prometheus.Desc // by kind
 	refused  *prometheus.Desc // by step
 	sessions *prometheus.Desc // by session
+	denied   *prometheus.Desc // by call
 	damage   *prometheus.Desc // of the log on its way, by what was damaged
 	wire     wireMetrics
+	certs    certMetrics
 }
 
 func newCollector(n *Node) *collector {
-	c := &collector{n: n, descs: map[string]*prometheus.Desc{}, wire: newWireMetrics()}
+	c := &collector{n: n, descs: map[string]*prometheus.Desc{}, wire: newWireMetrics(), certs: newCertMetrics()}
 	c.mismatch = prometheus.NewDesc("datanode_wire_mismatch_total",
 		"Frames that matched no call in flight, by what did not match; each has closed its connection.", []string{"kind"}, nil)
 	c.refused = prometheus.NewDesc("datanode_steps_refused_total",
 		"Steps of operations that other nodes asked for and that were none of what runs, by step.", []string{"step"}, nil)
 	c.sessions = prometheus.NewDesc("datanode_session_refused_total",
 		"Calls refused because they came in the session of another class of work, by the session.", []string{"session"}, nil)
+	c.denied = prometheus.NewDesc("datanode_calls_denied_total",
+		"Calls, connections and raft streams refused because their caller may not make them, or spoke in the name of another, by call.",
+		[]string{"call"}, nil)
 	c.damage = prometheus.NewDesc("datanode_log_damage_received_total",
 		"Damage that came from other nodes and was not taken: raft streams that ended for it, and messages with a damaged entry.", []string{"what"}, nil)
 	for name, help := range map[string]string{
@@ -65,8 +70,10 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.mismatch
 	ch <- c.refused
 	ch <- c.sessions
+	ch <- c.denied
 	ch <- c.damage
 	c.wire.describe(ch)
+	c.certs.describe(ch)
 	ch <- misuseDesc()
 }
 
@@ -112,6 +119,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for s := wire.SessionClient; s.Valid(); s++ {
 		ch <- prometheus.MustNewConstMetric(c.sessions, prometheus.CounterValue, float64(n.sessionsRefused[s].Load()), s.String())
 	}
+	for call, count := range n.denied.counts {
+		ch <- prometheus.MustNewConstMetric(c.denied, prometheus.CounterValue, float64(count.Load()), call)
+	}
 	for what, count := range map[string]uint64{"stream": n.listener.plain.damaged.Load(), "entry": n.log.DamagedEntries()} {
 		ch <- prometheus.MustNewConstMetric(c.damage, prometheus.CounterValue, float64(count), what)
 	}
@@ -119,6 +129,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.wire.collect(n.stock, ch)
 	c.wire.collectCrowd(n.listener.census.crowd(), ch)
 	c.wire.collectStandings(n.listener.census.standings.tally(), ch)
+	c.certs.collect(n.secure, ch)
 }
 
 func oneIf(b bool) float64 {

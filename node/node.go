@@ -73,6 +73,7 @@ type Node struct {
 	misused misuse
 
 	stepsRefused map[wire.OpType]*atomic.Uint64 // by step; the keys never change
+	denied       *denials
 
 	sessionsRefused sessionCounts
 
@@ -172,6 +173,8 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.policies = newRegistry(n)
 	n.exec = newExecutor(n)
 	n.routes = n.makeRoutes()
+	n.denied = newDenials(n.routes, n.now, n.logger)
+	n.listener.denied = n.denied
 	n.admit = newAdmission(n)
 	n.own = &ownSession{n: n}
 	n.report, n.reportGone = newReporter(n), newReporter(n)
@@ -235,7 +238,7 @@ func (n *Node) run() {
 	for _, loop := range []func(context.Context){
 		n.exec.run, n.admit.run, n.report.run, n.reportGone.run, n.watch.run, n.scrub.run, n.hang.run, n.policies.run,
 		n.appends.run, n.appends.watch,
-		n.lead, n.plan, n.heartbeats, n.watchLog,
+		n.lead, n.plan, n.heartbeats, n.watchLog, n.judgeConns,
 		func(ctx context.Context) { n.room.run(ctx, n) },
 	} {
 		n.wg.Add(1)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -74,10 +75,12 @@ func (p *peers) dial(c *peerConn, addr string) {
 	defer p.wg.Done()
 	ctx, cancel := context.WithTimeout(p.ctx(), p.dialLimit)
 	defer cancel()
-	c.conn, c.err = p.connect(ctx, addr)
+	var cert *pki.Conn
+	c.conn, cert, c.err = p.connect(ctx, addr)
 	ended := func() {}
-	if c.err == nil {
-		ended = p.stock.add(c.conn, connection{peer: c.conn.Peer().Node, role: p.secure.role(), direction: directionOut, protocol: protocolFrames})
+	if conn := c.conn; c.err == nil {
+		ended = p.stock.add(conn, connection{peer: conn.Peer().Node, role: p.secure.role(), direction: directionOut, protocol: protocolFrames,
+			cert: cert, end: func(why *wire.Error) { conn.Expel(p.ctx(), why) }})
 	}
 	close(c.ready)
 	if c.err == nil {
@@ -94,27 +97,29 @@ func (p *peers) dial(c *peerConn, addr string) {
 	}
 }
 
-func (p *peers) connect(ctx context.Context, addr string) (*mux.Conn, error) {
+func (p *peers) connect(ctx context.Context, addr string) (*mux.Conn, *pki.Conn, error) {
 	nc, err := p.dialTo(ctx, addr)
 	if err != nil {
-		return nil, wire.Errorf(0, wire.CodeUnavailable, "cannot reach %s: %v", addr, err)
+		return nil, nil, wire.Errorf(0, wire.CodeUnavailable, "cannot reach %s: %v", addr, err)
 	}
 	cfg := p.config()
+	var cert *pki.Conn
 	if p.secure != nil {
-		if nc, cfg.ExpectNode, err = p.secure.dialFrames(ctx, nc, addr); err != nil {
-			return nil, wire.Errorf(0, wire.CodeUnavailable, "cannot reach %s: %v", addr, err)
+		if cert, cfg.ExpectNode, err = p.secure.dialFrames(ctx, nc, addr); err != nil {
+			return nil, nil, wire.Errorf(0, wire.CodeUnavailable, "cannot reach %s: %v", addr, err)
 		}
+		nc = cert
 	}
 	conn, err := mux.Client(ctx, nc, cfg)
 	switch {
 	case err == nil:
-		return conn, nil
+		return conn, cert, nil
 	case ctx.Err() != nil: // the limit of the dial, not the caller's: whoever waits for this may try again
-		return nil, wire.Errorf(0, wire.CodeUnavailable, "%s does not answer: %v", addr, err)
+		return nil, nil, wire.Errorf(0, wire.CodeUnavailable, "%s does not answer: %v", addr, err)
 	case p.secure == nil && wire.CodeOf(err) == wire.CodeConnection && !mux.AtFault(err):
-		return nil, fmt.Errorf("%s: %w; a node hangs up on others without --tls-cert, --tls-key and --tls-ca when it speaks TLS only, and on more connections than it takes from one address", addr, err)
+		return nil, nil, fmt.Errorf("%s: %w; a node hangs up on others without --tls-cert, --tls-key and --tls-ca when it speaks TLS only, and on more connections than it takes from one address", addr, err)
 	}
-	return nil, fmt.Errorf("%s: %w", addr, err)
+	return nil, nil, fmt.Errorf("%s: %w", addr, err)
 }
 
 func (p *peers) close() {

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -43,6 +42,7 @@ func (n *Node) plan(ctx context.Context) {
 }
 
 func (n *Node) planRound(ctx context.Context) {
+	n.keepVotes(ctx, atTime(n.log.View(), n.log.Now()))
 	p := &planner{view: atTime(n.log.View(), n.log.Now()), patience: state.Micros((2 * n.time.downAfter).Microseconds())}
 	p.repairs()
 	p.view.Nodes(func(node *state.Node) bool {
@@ -66,10 +66,6 @@ func (n *Node) planRound(ctx context.Context) {
 	if err := n.recordMoves(ctx); err != nil {
 		n.logger.Info("new addresses not recorded yet", "error", err)
 	}
-	if err := n.settleVotes(ctx, p.view); err != nil {
-		n.logger.Info("votes not recorded yet", "error", err)
-	}
-	n.giveVote(ctx, p.view)
 }
 
 func (n *Node) logPlan(wanted []*submission, results []wire.Submitted, err error) {
@@ -226,95 +222,6 @@ func (n *Node) finishDecommission(ctx context.Context, view *state.View, node *s
 	if err != nil {
 		n.logger.Info("decommission not ended yet", "node", string(node.ID), "error", err)
 	}
-}
-
-// giveVote gives a cell that has too few voters another one, if a node can be: a decommission may have
-// found no heir, and the node that comes back, or a new one, is it.
-func (n *Node) giveVote(ctx context.Context, view *state.View) {
-	var heir *state.Node
-	votes := 0
-	view.Nodes(func(node *state.Node) bool {
-		switch {
-		case node.Voter:
-			votes++
-		case heir == nil && n.canVote(node):
-			heir = node
-		}
-		return true
-	})
-	if votes >= minVoters || heir == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, n.time.stepLimit)
-	defer cancel()
-	if err := n.promote(ctx, heir); err != nil {
-		n.logger.Info("vote not given yet", "to", string(heir.ID), "error", err)
-	}
-}
-
-// canVote tells whether a node may be given a vote. One that is only said to be up, and was not heard of since this node
-// leads, may be gone: with its vote the cell could need it to agree on anything.
-func (n *Node) canVote(node *state.Node) bool {
-	return node.Takes() && (node.ID == n.id || n.watch.alive(node.ID))
-}
-
-// promote gives a node a vote, in the group and then in the state.
-func (n *Node) promote(ctx context.Context, node *state.Node) error {
-	if err := n.log.AddVoter(ctx, node.ID, node.Addr); err != nil {
-		return err
-	}
-	return n.proposeOne(ctx, &state.SetVoter{Node: node.ID, Voter: true})
-}
-
-// heirOf is the node that gets a vote in place of node's, nil when the others have enough: an odd
-// number of at least minVoters. Counted anew each time, so that a round that is repeated because its
-// second half failed does not make one more voter. While one that could be it has not been heard of by this node, which
-// has only begun to lead, it is waited for: it is heard soon, or called down.
-func (n *Node) heirOf(view *state.View, node *state.Node) (*state.Node, error) {
-	var heir, unheard *state.Node
-	votes := 0
-	view.Nodes(func(other *state.Node) bool {
-		switch {
-		case other.ID == node.ID:
-		case other.Voter:
-			votes++
-		case heir == nil && n.canVote(other):
-			heir = other
-		case other.Takes():
-			unheard = other
-		}
-		return true
-	})
-	switch {
-	case votes >= minVoters && votes%2 == 1:
-		return nil, nil
-	case heir == nil && unheard != nil:
-		return nil, fmt.Errorf("%s may get the vote, and has not been heard of yet", unheard.ID)
-	}
-	return heir, nil
-}
-
-func (n *Node) moveVote(ctx context.Context, view *state.View, node *state.Node) error {
-	if !node.Voter {
-		return nil
-	}
-	if node.ID == n.id {
-		return n.log.TransferLeadership(ctx)
-	}
-	heir, err := n.heirOf(view, node)
-	if err != nil {
-		return err
-	}
-	if heir != nil {
-		if err := n.promote(ctx, heir); err != nil {
-			return err
-		}
-	}
-	if err := n.log.Demote(ctx, node.ID); err != nil {
-		return err
-	}
-	_, _, err = n.log.Propose(ctx, &state.SetVoter{Node: node.ID})
-	return err
 }
 
 // checkClass is asked before a class comes near the log: it ends up in every listing of extents, and in the facts of

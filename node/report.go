@@ -95,13 +95,19 @@ func (r *reporter) send(ctx context.Context, batch []reported) {
 	var reply wire.ProposeReply
 	var err error
 	for range reportAttempts {
-		if reply, err = r.n.proposeAnywhere(ctx, cmds); err == nil || ctx.Err() != nil {
+		if reply, err = r.n.proposeAnywhere(ctx, cmds); err == nil || ctx.Err() != nil || wire.CodeOf(err) == wire.CodeDenied {
 			break
 		}
 		select {
 		case <-r.n.after(reportPause):
 		case <-ctx.Done():
 		}
+	}
+	if wire.CodeOf(err) == wire.CodeDenied && len(batch) > 1 { // the others must not suffer for one
+		for _, w := range batch {
+			r.send(ctx, []reported{w})
+		}
+		return
 	}
 	for i, w := range batch {
 		if err != nil {
@@ -152,26 +158,17 @@ func (n *Node) proposeHere(ctx context.Context, cmds []state.Command) (wire.Prop
 	return reply, nil
 }
 
-// servePropose takes the reports of other nodes. Only commands that report are taken: what decides
-// must come through admission.
+// servePropose takes the reports of other nodes.
 func (n *Node) servePropose(ctx context.Context, c *mux.ServerCall, req wire.ProposeRequest) error {
 	cmds, err := raftlog.ParseCommands(req.Commands)
 	if err != nil {
 		return err
 	}
-	if err := n.checkDeletes(c, onlyGone(cmds)); err != nil {
+	if err := n.mayPropose(ctx, c, cmds); err != nil {
 		return err
 	}
-	for _, cmd := range cmds {
-		switch cmd := cmd.(type) {
-		case *state.Gone:
-			if string(cmd.Node) != c.Peer().Node {
-				return wire.Errorf(wire.OpPropose, wire.CodeInvalid, "%q may not say what is gone from %s", c.Peer().Node, cmd.Node)
-			}
-		case *state.Finish, *state.Suspect, *state.Proven:
-		default:
-			return wire.Errorf(wire.OpPropose, wire.CodeInvalid, "a node may not propose %s", cmd.CommandType())
-		}
+	if err := n.checkDeletes(c, onlyGone(cmds)); err != nil {
+		return err
 	}
 	reply, err := n.proposeHere(ctx, cmds)
 	if err != nil {

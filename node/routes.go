@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/datanode/datanode/raftlog/state"
@@ -80,6 +81,7 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall, who caller) {
 	if err := n.dispatch(ctx, c, who); err != nil {
 		typed := n.typed(c.Op(), err)
+		n.denied.note(c.Op().String(), who.name(c.Peer().Node), typed)
 		if typed.Code == wire.CodeInternal {
 			n.logger.Error("call failed", "op", c.Op().String(), "error", err)
 		}
@@ -97,7 +99,7 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who caller) erro
 	if err := n.checkSession(c); err != nil {
 		return err
 	}
-	if err := who.mayCall(c); err != nil {
+	if err := cmp.Or(who.mayCall(c), namesNode(c)); err != nil {
 		return err
 	}
 	switch {

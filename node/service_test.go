@@ -282,7 +282,7 @@ func TestProposeIsChecked(t *testing.T) {
 		}
 		_, err = c.raw("n1").Call(testContext(t), mux.Request{Op: wire.OpPropose, Session: wire.SessionControl,
 			Body: &wire.ProposeRequest{Commands: body}})
-		if wire.CodeOf(err) != wire.CodeInvalid {
+		if wire.CodeOf(err) != wire.CodeDenied {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
 
@@ -20,6 +21,9 @@ type connection struct {
 	direction direction
 	protocol  protocol
 	stats     mux.Stats // of a raft stream only where it leads, since when, and bytes
+
+	cert *pki.Conn         // what tells whose certificate it rests on; nil in plaintext
+	end  func(*wire.Error) // ends it because of that certificate
 }
 
 type (
@@ -66,6 +70,7 @@ type stock struct {
 type stocked struct {
 	connection         // without stats
 	counted    traffic // Guarded by stock.mu. What it has added to totals.
+	ending     bool    // Guarded by stock.mu. Its certificate is not good any more.
 }
 
 func newStock() *stock {
@@ -150,7 +155,12 @@ func (s *stock) sums() map[wireGroup]traffic {
 // stream takes a raft stream in, until it is closed.
 func (s *stock) stream(nc net.Conn, peer string, role pki.Role, d direction) *countedStream {
 	r := &countedStream{Conn: nc, since: s.now()}
-	r.ended = s.add(r, connection{peer: cmp.Or(peer, "unknown"), role: role, direction: d, protocol: protocolRaft})
+	what := connection{peer: cmp.Or(peer, "unknown"), role: role, direction: d, protocol: protocolRaft}
+	if tc, ok := nc.(*pki.Conn); ok {
+		what.cert = tc
+		what.end = func(*wire.Error) { tc.NetConn().Close() } // raft finds it broken, and closes it
+	}
+	r.ended = s.add(r, what)
 	return r
 }
 

@@ -21,9 +21,11 @@ type security struct {
 	ctx     func() context.Context               // ends when the node stops
 	logger  *slog.Logger
 
-	mu      sync.Mutex
-	vouched []string // Guarded by mu. The group's members by the last answer to a join.
-	stale   string   // Guarded by mu. What was last said about files that cannot be used.
+	mu        sync.Mutex
+	vouched   []string         // Guarded by mu. The group's members by the last answer to a join.
+	stale     string           // Guarded by mu. What was last said about files that cannot be used.
+	staleDeny string           // Guarded by mu. The same of the deny list.
+	refused   map[unfit]uint64 // Guarded by mu. Certificates that were good once.
 }
 
 // openSecurity reads the certificate of a node; nil when it has none.
@@ -31,14 +33,14 @@ func openSecurity(cfg Config) (*security, error) {
 	if !cfg.TLS.Any() {
 		return nil, nil
 	}
-	source, err := pki.Open(cfg.TLS)
+	source, err := pki.OpenAt(cfg.TLS, cfg.Clock.Now)
 	if err != nil {
 		return nil, err
 	}
 	if id := source.Identity(); id.Role != pki.RoleNode || id.Name != cfg.ID {
 		return nil, fmt.Errorf("certificate %s is that of %s, this is node %s; make one with datanode cert node %s", cfg.TLS.Cert, id, cfg.ID, cfg.ID)
 	}
-	return &security{source: source}, nil
+	return &security{source: source, refused: map[unfit]uint64{}}, nil
 }
 
 // useSecurity gives the node its certificate, before anything is dialed or accepted.
@@ -95,6 +97,7 @@ func (s *security) accept(nc net.Conn) (net.Conn, caller, byte, error) {
 	tc, id, err := s.source.Server(s.ctx(), nc, pki.ProtocolFrames, pki.ProtocolRaft)
 	s.tellStale()
 	if err != nil {
+		s.countUnfit(err, atHandshake)
 		return nil, caller{}, 0, fmt.Errorf("TLS: %w", err)
 	}
 	want := wire.PreambleFrames
@@ -108,28 +111,14 @@ func (s *security) accept(nc net.Conn) (net.Conn, caller, byte, error) {
 	return tc, caller{secure: true, Identity: id}, got, err
 }
 
-// tellStale logs, once, that the files have changed and cannot be used.
-func (s *security) tellStale() {
-	why := ""
-	if err := s.source.Stale(); err != nil {
-		why = err.Error()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if why != "" && why != s.stale {
-		s.logger.Error("the certificate has changed and cannot be used; the one before stays in use", "error", why)
-	}
-	s.stale = why
-}
-
 // checkStream judges a raft stream: it must be from a node of the group, by its own certificate. A node
 // that was never in a group knows no members: to it, as to one that is let in, the authority vouches.
 func (s *security) checkStream(hello streamHello, who caller) error {
 	if who.Role != pki.RoleNode {
-		return fmt.Errorf("raft stream with the certificate of %s, want a node's", who)
+		return wire.Errorf(0, wire.CodeDenied, "raft stream with the certificate of %s, want a node's", who)
 	}
 	if hello.node != who.Name {
-		return fmt.Errorf("raft stream of node %q with the certificate of %s", hello.node, who)
+		return wire.Errorf(0, wire.CodeDenied, "raft stream of node %q with the certificate of %s", hello.node, who)
 	}
 	member, err := s.isMember(who.Name)
 	if err == nil && !member {
@@ -169,6 +158,7 @@ func (s *security) isVouched(node string) bool {
 func (s *security) dialFrames(ctx context.Context, nc net.Conn, addr string) (*pki.Conn, string, error) {
 	tc, id, err := s.source.Client(ctx, nc, addr, pki.ProtocolFrames)
 	s.tellStale()
+	s.countUnfit(err, atHandshake)
 	return tc, id.Name, err
 }
 
@@ -178,6 +168,7 @@ func (s *security) dialStream(ctx context.Context, nc net.Conn, addr string) (ne
 	tc, id, err := s.source.Client(ctx, nc, addr, pki.ProtocolRaft)
 	s.tellStale()
 	if err != nil {
+		s.countUnfit(err, atHandshake)
 		return nil, err
 	}
 	servers, err := s.members()

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"cmp"
+
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -19,6 +21,14 @@ func (w caller) identity() state.Identity {
 		return ""
 	}
 	return state.Identity(string(w.Role) + "/" + w.Name)
+}
+
+// name is who the caller is for people who read the log. node is what its hello says.
+func (w caller) name(node string) string {
+	if !w.secure {
+		return cmp.Or(node, "a client")
+	}
+	return w.String()
 }
 
 // mayClaim tells whether the caller may say in its hello that it is this node, empty for none. A node's

@@ -83,7 +83,7 @@ func (n *Node) whoIsAt(ctx context.Context, addr string) (wire.Hello, error) {
 		return wire.Hello{}, nil
 	}
 	nc.Close()
-	conn, err := n.peers.connect(ctx, addr)
+	conn, _, err := n.peers.connect(ctx, addr)
 	if err != nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || wire.CodeOf(err) == wire.CodeDeadline) {
 		return wire.Hello{}, err
 	}

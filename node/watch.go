@@ -253,6 +253,9 @@ func (n *Node) serveHeartbeat(ctx context.Context, c *mux.ServerCall) error {
 	if err := c.Decode(&beat); err != nil {
 		return err
 	}
+	if err := ownBeat(c, &beat); err != nil {
+		return err
+	}
 	if err := n.confirmLead(ctx); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -122,11 +123,15 @@ func HostsOf(text []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	hosts := cert.DNSNames
+	return hostsOf(cert), nil
+}
+
+func hostsOf(cert *x509.Certificate) []string {
+	hosts := slices.Clone(cert.DNSNames)
 	for _, ip := range cert.IPAddresses {
 		hosts = append(hosts, ip.String())
 	}
-	return hosts, nil
+	return hosts
 }
 
 func addHosts(template *x509.Certificate, r Request) error {

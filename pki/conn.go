@@ -20,6 +20,7 @@ const (
 type Conn struct {
 	*tls.Conn
 	records *records
+	proof   proof // set once by the handshake: see Source.Judge
 
 	writing sync.Mutex // one Write gathers at a time
 }

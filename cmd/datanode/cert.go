@@ -23,6 +23,7 @@ func tlsFlags(add func(p *string, name, value, usage string), f *pki.Files) {
 	add(&f.Cert, "tls-cert", "", "certificate to show, PEM (env DATANODE_TLS_CERT)")
 	add(&f.Key, "tls-key", "", "key of the certificate (env DATANODE_TLS_KEY)")
 	add(&f.CA, "tls-ca", "", "certificate of the authority that others' must be from (env DATANODE_TLS_CA)")
+	add(&f.Deny, "tls-crl", "", "deny list of what the authority has revoked (env DATANODE_TLS_CRL, default none)")
 }
 
 // tls is the certificate of the flags, else of the environment; nil for none.
@@ -31,7 +32,7 @@ func (a *app) tls() (*pki.Source, error) {
 	for _, v := range []struct {
 		to   *string
 		name string
-	}{{&f.Cert, "tls-cert"}, {&f.Key, "tls-key"}, {&f.CA, "tls-ca"}} {
+	}{{&f.Cert, "tls-cert"}, {&f.Key, "tls-key"}, {&f.CA, "tls-ca"}, {&f.Deny, "tls-crl"}} {
 		if *v.to == "" {
 			*v.to = a.env(envName(v.name))
 		}
@@ -45,10 +46,13 @@ func (a *app) tls() (*pki.Source, error) {
 
 // checkTLS tells whether all of a certificate's files are named, or none.
 func checkTLS(f pki.Files) error {
-	if f.Any() && !f.Complete() {
-		return usagef("--tls-cert, --tls-key and --tls-ca belong together; given are %q, %q and %q", f.Cert, f.Key, f.CA)
+	switch own := (pki.Files{Deny: f.Deny}); {
+	case !f.Any() || f.Complete():
+		return nil
+	case f == own:
+		return usagef("--tls-crl is of no use without --tls-cert, --tls-key and --tls-ca")
 	}
-	return nil
+	return usagef("--tls-cert, --tls-key and --tls-ca belong together; given are %q, %q and %q", f.Cert, f.Key, f.CA)
 }
 
 // certs are the flags of the cert commands.
@@ -63,7 +67,8 @@ func newCertCommand(a *app) *cobra.Command {
 	return group("cert", "Make the certificates of a cell",
 		`Make the certificates of a cell. All are kept in one folder: the authority, whose key should leave this machine
 as seldom as possible, and what it has signed. A running node takes up a renewed certificate by itself.`,
-		newCertInitCommand(a), newCertIssueCommand(a, pki.RoleNode), newCertIssueCommand(a, pki.RoleClient), newCertIssueCommand(a, pki.RoleAdmin))
+		newCertInitCommand(a), newCertIssueCommand(a, pki.RoleNode), newCertIssueCommand(a, pki.RoleClient), newCertIssueCommand(a, pki.RoleAdmin),
+		newCertListCommand(a), newCertRevokeCommand(a))
 }
 
 func newCertInitCommand(a *app) *cobra.Command {
@@ -103,11 +108,15 @@ func (a *app) certInit(c certs) error {
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return err
 	}
-	_, pair, err := pki.NewAuthority(c.cluster, time.Now())
+	ca, pair, err := pki.NewAuthority(c.cluster, time.Now())
 	if err != nil {
 		return usagef("%w", err)
 	}
 	if err := writePair(c.dir, "ca", pair, false); err != nil {
+		return err
+	}
+	// An empty one, so that nodes can be told of it before it is needed.
+	if _, err := withdraw(ca, c.dir, nil); err != nil {
 		return err
 	}
 	if err := a.printIssued(c.dir, "ca"); err != nil {
@@ -136,6 +145,15 @@ func (a *app) certIssue(c certs, role pki.Role, name string) error {
 	if err != nil {
 		return usagef("%w", err)
 	}
+	if !c.renew {
+		if err := checkAbsent(c.dir, stem); err != nil {
+			return err
+		}
+	}
+	// First: a certificate that nobody remembers could not be revoked by its name.
+	if err := remember(c.dir, stem, pair.Cert); err != nil {
+		return err
+	}
 	if err := writePair(c.dir, stem, pair, c.renew); err != nil {
 		return err
 	}
@@ -148,7 +166,14 @@ func (a *app) certIssue(c certs, role pki.Role, name string) error {
 	}
 	cert, key := pairFiles(c.dir, stem)
 	authority, _ := pairFiles(c.dir, "ca")
-	a.note("use it with\n  %s --tls-cert %s --tls-key %s --tls-ca %s", use, cert, key, authority)
+	crl := ""
+	if role == pki.RoleNode {
+		if _, err := withdraw(ca, c.dir, nil); err != nil { // the folder may be of an older build
+			return err
+		}
+		crl = " --tls-crl " + denyFile(c.dir)
+	}
+	a.note("use it with\n  %s --tls-cert %s --tls-key %s --tls-ca %s%s", use, cert, key, authority, crl)
 	return nil
 }
 
@@ -193,6 +218,9 @@ func readAuthority(dir string) (*pki.Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := pki.CheckKeyFile(keyFile); err != nil {
+		return nil, fileError(err)
+	}
 	key, err := os.ReadFile(keyFile)
 	if err != nil {
 		return nil, fileError(err)
@@ -227,7 +255,7 @@ func (a *app) printIssued(dir, stem string) error {
 func writePair(dir, stem string, pair pki.Pair, replace bool) error {
 	cert, key := pairFiles(dir, stem)
 	if !replace {
-		if err := checkAbsent(stem, cert, key); err != nil {
+		if err := checkAbsent(dir, stem); err != nil {
 			return err
 		}
 	}
@@ -238,7 +266,8 @@ func writePair(dir, stem string, pair pki.Pair, replace bool) error {
 }
 
 // checkAbsent refuses to replace a certificate or its key.
-func checkAbsent(stem, cert, key string) error {
+func checkAbsent(dir, stem string) error {
+	cert, key := pairFiles(dir, stem)
 	var there []string
 	for _, name := range []string{cert, key} {
 		if _, err := os.Lstat(name); err == nil {

@@ -89,8 +89,8 @@ func TestCertFilesArePrivate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(entries) != 8 {
-		t.Errorf("%d files, want 4 certificates and their keys: %v", len(entries), entries)
+	if len(entries) != 10 {
+		t.Errorf("%d files, want 4 certificates, their keys, what was issued and what is revoked: %v", len(entries), entries)
 	}
 	for _, e := range entries {
 		if info, err := e.Info(); err != nil || info.Mode().Perm() != 0o600 {

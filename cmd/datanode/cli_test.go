@@ -156,6 +156,8 @@ func (s *script) scrub(text string) string {
 		{`sha256:[0-9a-f]{64}`, "DIGEST"},
 		{`\b[0-9a-f]{64}\b`, "HASH"},
 		{`crc32c:[0-9a-f]{8}`, "SUM"},
+		{`\b[0-9a-f]{26,32}\b`, "SERIAL"},
+		{`\b365[1-3]\b`, "DAYS"}, // ten years, with two or three leap days
 		{`\bc-[0-9a-f]{16}\b`, "CELL"},
 		{`127\.0\.0\.1:\d{4,5}`, "ADDR"},
 		{`devel \(go[^)]*\)`, "VERSION"},

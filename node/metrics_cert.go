@@ -1,0 +1,38 @@
+package node
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// certMetrics are about certificates, this node's own and those of its peers.
+type certMetrics struct{ notAfter, unfit, denied *prometheus.Desc }
+
+func newCertMetrics() certMetrics {
+	return certMetrics{
+		notAfter: prometheus.NewDesc("datanode_certificate_not_after_timestamp_seconds",
+			"When this node's certificate ends, in seconds since 1970. Only with TLS.", nil, nil),
+		unfit: prometheus.NewDesc("datanode_certificates_unfit_total",
+			"Connections refused in the handshake, or ended while open, for a certificate that was good once, by what became of it.",
+			[]string{"reason", "where"}, nil),
+		denied: prometheus.NewDesc("datanode_certificates_denied",
+			"Certificates that the deny list in force has. Only with TLS.", nil, nil),
+	}
+}
+
+func (m *certMetrics) describe(ch chan<- *prometheus.Desc) {
+	ch <- m.notAfter
+	ch <- m.unfit
+	ch <- m.denied
+}
+
+func (m *certMetrics) collect(s *security, ch chan<- prometheus.Metric) {
+	for u, n := range s.unfitCounts() {
+		ch <- prometheus.MustNewConstMetric(m.unfit, prometheus.CounterValue, float64(n), string(u.why), u.where)
+	}
+	if s == nil {
+		return
+	}
+	certs, _, _ := s.source.Deny()
+	ch <- prometheus.MustNewConstMetric(m.notAfter, prometheus.GaugeValue, float64(s.source.Until().Unix()))
+	ch <- prometheus.MustNewConstMetric(m.denied, prometheus.GaugeValue, float64(certs))
+}
