@@ -248,7 +248,7 @@ func (n *Node) draftOne(view *state.View, s *submission, placed map[state.NodeID
 		if _, holds := e.Replica(admit.Node); !holds {
 			return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodePrecondition, "node %q has no replica of extent %d to move away; name one of its nodes", s.Node, s.Extent)
 		}
-		if err := checkTarget(view, e, admit.Target); err != nil {
+		if err := nameTarget(view, e, admit, s.force); err != nil {
 			return nil, nil, err
 		}
 	} else {
@@ -256,24 +256,6 @@ func (n *Node) draftOne(view *state.View, s *submission, placed map[state.NodeID
 	}
 	admit.Gen = e.Gen
 	return admit, e.Ops, nil
-}
-
-// checkTarget refuses a move to a node that could not take the replica. Empty lets the cell choose.
-func checkTarget(view *state.View, e *state.Extent, target state.NodeID) error {
-	if target == "" {
-		return nil
-	}
-	node := view.Node(target)
-	_, holds := e.Replica(target)
-	switch {
-	case node == nil:
-		return wire.Errorf(wire.OpSubmit, wire.CodeNotFound, "there is no node %q; see node ls", target)
-	case holds:
-		return wire.Errorf(wire.OpSubmit, wire.CodePrecondition, "%s already has a replica of extent %d; name another target, or none", target, e.ID)
-	case !node.Takes():
-		return wire.Errorf(wire.OpSubmit, wire.CodePrecondition, "%s takes no replicas now: it is %s and %s; name another target, or none", target, node.State, node.Mode)
-	}
-	return nil
 }
 
 // draftCreate chooses the nodes of a new extent, unless the caller did: then those are all that it wants, if he does

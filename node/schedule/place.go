@@ -59,57 +59,6 @@ func (p *plan) source(o *state.Op, e *state.Extent) (state.NodeID, string) {
 	return "", "no node with a whole replica is up"
 }
 
-// keepTarget is how many attempts go to one target, which resumes where it stopped. After that
-// another gets its chance, if there is one: the trouble may be the target's.
-const keepTarget = 3
-
-const (
-	whyTargetsBusy = "every node that could take the replica takes as many copies as it may (copies-per-target)"
-	whyNoTarget    = "no node that is up can take the replica: each holds one, has yet to drop an old file, has no room, or is being decommissioned"
-)
-
-// target is the node that gets the copy: the one asked for or of an earlier attempt while it can
-// take it, else where a suspect replica can be mended in place, else the emptiest.
-func (p *plan) target(o *state.Op, e *state.Extent) (state.NodeID, string) {
-	if o.Attempts < keepTarget && p.able(o, e, o.Target) && slices.Contains(p.takers, o.Target) {
-		if !p.room(o.Target) {
-			return "", "its target " + string(o.Target) + " takes as many copies as it may (copies-per-target)"
-		}
-		return o.Target, ""
-	}
-	var best, second state.NodeID // second is the target that has failed: better than none
-	why := whyNoTarget
-	for _, id := range p.takers {
-		switch {
-		case !p.able(o, e, id):
-		case !p.room(id):
-			why = whyTargetsBusy
-		case id == o.Target && o.Attempts >= keepTarget:
-			second = id
-		case best == "" || p.closer(e, id, best):
-			best = id
-		}
-	}
-	if best = cmp.Or(best, second); best == "" {
-		return "", why
-	}
-	return best, ""
-}
-
-// able tells whether a node that takes replicas can take a copy: when it holds nothing of the extent,
-// and for a repair when its replica is suspect.
-func (p *plan) able(o *state.Op, e *state.Extent, id state.NodeID) bool {
-	r, holds := e.Replica(id)
-	if holds {
-		return r.State == state.ReplicaSuspect && o.Kind == policies.KindRepair
-	}
-	_, former := e.FormerSince(id)
-	n := p.v.Node(id)
-	return !former && (n == nil || n.Total == 0 || n.Free > e.Length)
-}
-
-func (p *plan) room(id state.NodeID) bool { return p.writes[id] < int(p.v.Settings.CopiesPerTarget) }
-
 // closer tells whether a is the better target: in place before elsewhere, emptier before fuller.
 func (p *plan) closer(e *state.Extent, a, b state.NodeID) bool {
 	_, inPlaceA := e.Replica(a)

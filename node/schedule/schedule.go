@@ -48,7 +48,7 @@ func NextSeen(v *state.View, now state.Micros, seen Seen) Round {
 		if o.Copies() && p.crowded() {
 			return true // one that pauses is woken by the end of a copy, if not before
 		}
-		if why := needless(v, o); why != "" {
+		if why := needless(v, o, p.now); why != "" {
 			r.Needless = append(r.Needless, &state.Cancel{Op: o.ID, Note: why})
 			return len(r.Needless) < MaxStarts
 		}
@@ -229,7 +229,7 @@ func notIn(id state.ExtentID, e *state.Extent, need state.ExtentState) string {
 }
 
 // needless says why a queued operation need not start any more, "" when it should.
-func needless(v *state.View, o *state.Op) string {
+func needless(v *state.View, o *state.Op, now state.Micros) string {
 	e := v.Extent(o.Extent)
 	switch {
 	case e == nil:
@@ -242,6 +242,7 @@ func needless(v *state.View, o *state.Op) string {
 		if _, holds := e.Replica(o.Node); !holds {
 			return fmt.Sprintf("no longer needed: %s has no replica of it", o.Node)
 		}
+		return lostTarget(v, o, e, now)
 	case o.Kind == policies.KindRepair && v.Live(e) >= int(e.Want):
 		return "no longer needed: the extent has its replicas"
 	}

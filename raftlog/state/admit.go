@@ -43,6 +43,7 @@ func (s *State) admitNew(at moment, c *Admit) Result {
 	o := &Op{
 		ID: at.op(), Kind: c.Kind, State: OpQueued, Extent: c.Extent, Node: c.Node, Target: c.Target,
 		Origin: c.Origin, Parent: c.Parent, Decision: c.Decision, AskedBy: c.AskedBy, Urgent: c.Urgent,
+		Named: c.Named,
 	}
 	o.Decision.Conflicts = slices.Clone(c.Decision.Conflicts)
 	return s.yieldAndQueue(at, c, o)
@@ -85,6 +86,9 @@ func joins(c *Admit) bool {
 
 // checkPossible refuses what could never start in this state. openOps has found the extent or node.
 func (s *State) checkPossible(c *Admit) Result {
+	if c.Named && c.Target == "" {
+		return refused(wire.CodeInvalid, "a %s that keeps its target names one", c.Kind)
+	}
 	if c.Kind != policies.KindMove && (c.Target != "" || c.Parent != 0) {
 		return refused(wire.CodeInvalid, "only a move has a target and a parent, not a %s", c.Kind)
 	}

@@ -132,6 +132,7 @@ type Admit struct {
 
 	AskedBy Identity // whose request it is; empty where nobody can tell
 	Urgent  bool     // of a move or decommission: it starts inside a quiet window too
+	Named   bool     // of a move: somebody has named Target, and no other will do
 }
 
 // Start lets a queued operation run. Its fence is the index of the entry.

@@ -22,7 +22,7 @@ const (
 	// removed by force.
 	LevelProven Level = 3
 	// LevelNamed has commands that say who asked for them, sessions that belong to somebody, quiet windows, kinds that
-	// run one at a time, and quotas.
+	// run one at a time, quotas, and moves whose target is kept.
 	LevelNamed Level = 4
 	// LevelNow is this build's.
 	LevelNow = LevelNamed
@@ -35,7 +35,7 @@ func levelOf(c Command) Level {
 	}
 	switch c := c.(type) {
 	case *Admit:
-		if c.Urgent || c.Request.Sum != 0 {
+		if c.Urgent || c.Named || c.Request.Sum != 0 {
 			return LevelNamed
 		}
 	case *LoadPolicy:

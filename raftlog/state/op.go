@@ -103,6 +103,7 @@ type Op struct {
 
 	AskedBy Identity // see Admit
 	Urgent  bool     // see Admit
+	Named   bool     // see Admit
 }
 
 func (o *Op) clone() *Op {

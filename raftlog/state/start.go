@@ -70,6 +70,9 @@ func (s *State) checkStart(o *Op, c *Start) Result {
 // checkCopy makes sure that a copy reads from a whole replica, does not write over one, and takes
 // the place of none that the extent needs.
 func (s *State) checkCopy(o *Op, c *Start) Result {
+	if o.Named && c.Target != o.Target {
+		return stale("operation %s goes to node %s and no other, not to %s", o.ID, o.Target, c.Target)
+	}
 	e := s.Extent(o.Extent)
 	if e == nil || e.State != ExtentSealed {
 		return stale("extent %d is not sealed", o.Extent)

@@ -20,7 +20,7 @@ type Overrides struct {
 // admit reads a line such as
 //
 //	create on=n1,n2,n3 [want=3] [class=c]     decommission n1     recommission n1
-//	seal 1 | repair 1 | delete 1              move 1 from=n1 [to=n4] [parent=7]
+//	seal 1 | repair 1 | delete 1              move 1 from=n1 [to=n4 [named]] [parent=7]
 //
 // each with [session= seq= sum=] [as=client/me] [origin=user|cell|decommission] and [priority=] [verdict=] [gen=] [epoch=],
 // which override what is decided.
@@ -37,7 +37,7 @@ func (l *line) admit() (a *state.Admit, ok bool) {
 	case policies.KindDecommission, policies.KindRecommission:
 		a.Node = state.NodeID(l.arg(0))
 	default:
-		a.Extent, a.Node, a.Target = l.extent(), l.node("from"), l.node("to")
+		a.Extent, a.Node, a.Target, a.Named = l.extent(), l.node("from"), l.node("to"), l.has("named")
 		if text, ok := l.keys["parent"]; ok {
 			a.Parent, l.err = l.cell.Op(text)
 		}
