@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/policies"
@@ -16,7 +17,9 @@ import (
 )
 
 const (
-	maxWaiting     = 4096 // submissions waiting to be decided; more are refused
+	// maxWaiting bounds the submissions that wait to be decided, and maxWaitingEach those of one sharer; more are refused.
+	maxWaiting     = 16384
+	maxWaitingEach = 4096
 	decideAtOnce   = 256
 	decideAttempts = 8 // of one submission, while the state changes under it
 )
@@ -26,8 +29,12 @@ const (
 // What changes between the decision and its entry is found by state.Apply, which refuses the entry
 // as stale; then the submission is decided again.
 type admission struct {
-	n     *Node
-	queue chan *submission
+	n    *Node
+	news chan struct{} // holds one token while there may be something in queue
+
+	mu         sync.Mutex
+	queue      fairQueue[*submission] // Guarded by mu.
+	turnedAway uint64                 // Guarded by mu.
 }
 
 // submission is one operation that somebody asks for.
@@ -36,6 +43,7 @@ type submission struct {
 	session state.SessionID
 	origin  policies.Origin
 	asker   state.Identity // empty where the cell asks, or nobody can tell; see named
+	sharer  string         // whose line it waits in
 	parent  state.OpID
 	force   bool
 	summed  uint64 // see sum; 0 until it was asked for
@@ -50,29 +58,29 @@ type admitted struct {
 }
 
 func newAdmission(n *Node) *admission {
-	return &admission{n: n, queue: make(chan *submission, maxWaiting)}
+	return &admission{
+		n: n, news: make(chan struct{}, 1), queue: fairQueue[*submission]{most: maxWaiting, mostEach: maxWaitingEach},
+	}
 }
 
 // submit waits for the results of submissions that are decided here, on the leader.
 func (a *admission) submit(ctx context.Context, subs []*submission) ([]wire.Submitted, error) {
-	for _, s := range subs {
-		s.done = make(chan admitted, 1)
-		select {
-		case a.queue <- s:
-		default:
-			s.done <- admitted{err: wire.Errorf(wire.OpSubmit, wire.CodeExhausted, "%d submissions are waiting already; try again", maxWaiting)}
-		}
-	}
+	leave := a.enter(subs)
 	results := make([]wire.Submitted, len(subs))
 	for i, s := range subs {
 		select {
 		case got := <-s.done:
 			if got.err != nil {
+				leave()
 				return nil, partly(got.err, len(subs))
 			}
 			results[i] = got.res
 		case <-ctx.Done():
-			return nil, &wire.Error{Op: wire.OpSubmit, Code: wire.CodeDeadline, Outcome: wire.Unknown, Detail: "not decided in time"}
+			late := &wire.Error{Op: wire.OpSubmit, Code: wire.CodeDeadline, Outcome: wire.Unknown, Detail: "not decided in time"}
+			if leave() && i == 0 {
+				late.Outcome = wire.NotDone
+			}
+			return nil, late
 		}
 	}
 	return results, nil
@@ -92,15 +100,14 @@ func partly(err error, submissions int) error {
 // run decides batch after batch.
 func (a *admission) run(ctx context.Context) {
 	for {
-		var batch []*submission
-		select {
-		case s := <-a.queue:
-			batch = append(batch, s)
-		case <-ctx.Done():
-			return
-		}
-		for len(batch) < decideAtOnce && len(a.queue) > 0 {
-			batch = append(batch, <-a.queue)
+		batch := a.batch()
+		if len(batch) == 0 {
+			select {
+			case <-a.news:
+				continue
+			case <-ctx.Done():
+				return
+			}
 		}
 		for range decideAttempts {
 			if batch = a.round(ctx, batch); len(batch) == 0 {

@@ -111,13 +111,18 @@ func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall, req wire.Subm
 		origin = policies.OriginCell
 	}
 	subs := make([]*submission, len(req.Submit))
-	asker := state.Identity(c.Asker())
+	asker, sharer := state.Identity(c.Asker()), n.sharer(c)
 	for i, s := range req.Submit {
-		subs[i] = &submission{Submission: s, session: state.SessionID(req.Session), origin: origin, asker: asker, force: req.Force}
+		subs[i] = &submission{Submission: s, session: state.SessionID(req.Session), origin: origin, asker: asker, force: req.Force, sharer: sharer}
 	}
 	reply := wire.SubmitReply{}
 	var err error
 	if req.DryRun {
+		done, err := n.turn(ctx, c, workTrials)
+		if err != nil {
+			return err
+		}
+		defer done()
 		reply.Results = n.dryRun(ctx, subs)
 	} else if reply.Results, err = n.admit.submit(ctx, subs); err != nil {
 		return err

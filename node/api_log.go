@@ -22,6 +22,11 @@ func (n *Node) serveLogList(ctx context.Context, c *mux.ServerCall, req wire.Log
 	if relayed, err := n.atNode(ctx, c, req.Node); relayed {
 		return err
 	}
+	done, err := n.turn(ctx, c, workLists)
+	if err != nil {
+		return err
+	}
+	defer done()
 	limit := uint64(logPage)
 	if req.Limit > 0 {
 		limit = min(limit, uint64(req.Limit))
@@ -204,6 +209,11 @@ func (n *Node) serveLogVerify(ctx context.Context, c *mux.ServerCall, req wire.L
 	if relayed, err := n.atNode(ctx, c, req.Node); relayed {
 		return err
 	}
+	done, err := n.turn(ctx, c, workLog)
+	if err != nil {
+		return err
+	}
+	defer done()
 	report, err := n.log.Verify(ctx)
 	if err != nil {
 		return err
@@ -222,6 +232,11 @@ func (n *Node) serveLogChain(ctx context.Context, c *mux.ServerCall, req wire.Lo
 	if relayed, err := n.atNode(ctx, c, req.Node); relayed {
 		return err
 	}
+	done, err := n.turn(ctx, c, workLists)
+	if err != nil {
+		return err
+	}
+	defer done()
 	point := n.log.Chain()
 	if req.Index != 0 && state.Index(req.Index) != point.Index {
 		var err error

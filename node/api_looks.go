@@ -18,6 +18,11 @@ func (n *Node) serveExtents(ctx context.Context, c *mux.ServerCall, req wire.Ext
 		}
 		return c.Reply(&wire.ExtentsReply{Extents: []wire.Extent{describeExtent(n.log.View(), e)}}, nil)
 	}
+	done, err := n.turn(ctx, c, workLists)
+	if err != nil {
+		return err
+	}
+	defer done()
 	view, limit := n.log.View(), pageLimit(req.Limit)
 	if req.Node != "" && view.Node(state.NodeID(req.Node)) == nil {
 		return wire.Errorf(c.Op(), wire.CodeNotFound, "there is no node %s", req.Node)

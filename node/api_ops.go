@@ -101,7 +101,12 @@ func (n *Node) serveWait(ctx context.Context, c *mux.ServerCall, req wire.WaitRe
 	patience := n.after(min(time.Duration(req.WaitMicros)*time.Microsecond, maxWait))
 	for {
 		changed := n.log.Changed()
+		done, err := n.turn(ctx, c, workLists)
+		if err != nil {
+			return err
+		}
 		reply, open, err := describeAll(n.log.View(), ids)
+		done()
 		if err != nil {
 			return err
 		}

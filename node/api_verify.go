@@ -23,9 +23,15 @@ func (n *Node) serveVerify(ctx context.Context, c *mux.ServerCall, req wire.Veri
 	if e.State != state.ExtentSealed {
 		return wire.Errorf(c.Op(), wire.CodePrecondition, "extent %d is %s: only a sealed extent has a sum to hold its replicas against", e.ID, e.State)
 	}
+	done, err := n.turn(ctx, c, workVerify)
+	if err != nil {
+		return err
+	}
+	defer done()
+	who := n.costsOf(c)
 	found := make(chan wire.Verified, len(e.Replicas))
 	n.onReplicas(e, func(node state.NodeID) error {
-		found <- n.verifyReplica(ctx, e, node)
+		found <- n.verifyReplica(ctx, who, e, node)
 		return nil
 	})
 	close(found)
@@ -37,9 +43,10 @@ func (n *Node) serveVerify(ctx context.Context, c *mux.ServerCall, req wire.Veri
 	return c.Reply(&reply, nil)
 }
 
-func (n *Node) verifyReplica(ctx context.Context, e *state.Extent, node state.NodeID) wire.Verified {
+// verifyReplica has one replica read.
+func (n *Node) verifyReplica(ctx context.Context, who costs, e *state.Extent, node state.NodeID) wire.Verified {
 	out := wire.Verified{Extent: uint64(e.ID), Node: string(node)}
-	got, err := n.sumAt(ctx, e, node)
+	got, err := n.sumAt(ctx, who, e, node)
 	switch {
 	case err != nil:
 		out.Detail = err.Error()
@@ -67,13 +74,20 @@ func (n *Node) noteProven(e *state.Extent, node state.NodeID, got wire.ReplicaLe
 	}
 }
 
-func (n *Node) sumAt(ctx context.Context, e *state.Extent, node state.NodeID) (wire.ReplicaLength, error) {
+func (n *Node) sumAt(
+	ctx context.Context, who costs, e *state.Extent, node state.NodeID,
+) (wire.ReplicaLength, error) {
 	if node == n.id {
+		done, err := n.turns[workSums].take(ctx, who.sharer)
+		if err != nil {
+			return wire.ReplicaLength{}, err
+		}
+		defer done()
 		return n.sumHere(e)
 	}
 	var out wire.ReplicaLength
 	reply, err := n.step(ctx, node, mux.Request{
-		Op: wire.OpReplicaSum, Session: wire.SessionRepair, MinIndex: uint64(n.log.AppliedIndex()),
+		Op: wire.OpReplicaSum, Session: wire.SessionRepair, MinIndex: uint64(n.log.AppliedIndex()), OnBehalf: who.behalf,
 		Body: &wire.ReplicaSum{Extent: uint64(e.ID), Length: e.Length, Birth: e.Birth()},
 	})
 	if err != nil {
@@ -90,6 +104,11 @@ func (n *Node) serveReplicaSum(ctx context.Context, c *mux.ServerCall, req wire.
 	if _, holds := e.Replica(n.id); !holds || e.State != state.ExtentSealed {
 		return wire.Errorf(c.Op(), wire.CodePrecondition, "%s is to have no sealed replica of extent %d", n.id, e.ID)
 	}
+	done, err := n.turn(ctx, c, workSums)
+	if err != nil {
+		return err
+	}
+	defer done()
 	reply, err := n.sumHere(e)
 	if err != nil {
 		return err

@@ -45,7 +45,8 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 	}
 	if err := stage.Commit(e.Length, e.Sum); err != nil {
 		if extent.CodeOf(err) == extent.CodeCorrupt {
-			n.verifyReplica(ctx, e, o.Source) // it may hold other bytes with good checksums; then it is suspect
+			// It may hold other bytes with good checksums; then it is suspect.
+			n.verifyReplica(ctx, costs{sharer: n.ownSharer()}, e, o.Source)
 		}
 		// What is staged is not what the log says, so nothing of it can be trusted for a resume.
 		return nil, errors.Join(fmt.Errorf("copy of extent %d from %s: %w", e.ID, o.Source, err), stage.Discard())

@@ -17,11 +17,12 @@ type collector struct {
 	denied   *prometheus.Desc // by call
 	damage   *prometheus.Desc // of the log on its way, by what was damaged
 	wire     wireMetrics
+	turns    turnMetrics
 	certs    certMetrics
 }
 
 func newCollector(n *Node) *collector {
-	c := &collector{n: n, descs: map[string]*prometheus.Desc{}, wire: newWireMetrics(), certs: newCertMetrics()}
+	c := &collector{n: n, descs: map[string]*prometheus.Desc{}, wire: newWireMetrics(), turns: newTurnMetrics(), certs: newCertMetrics()}
 	c.mismatch = prometheus.NewDesc("datanode_wire_mismatch_total",
 		"Frames that matched no call in flight, by what did not match; each has closed its connection.", []string{"kind"}, nil)
 	c.refused = prometheus.NewDesc("datanode_steps_refused_total",
@@ -73,6 +74,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.denied
 	ch <- c.damage
 	c.wire.describe(ch)
+	c.turns.describe(ch)
 	c.certs.describe(ch)
 	ch <- misuseDesc()
 }
@@ -126,6 +128,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.damage, prometheus.CounterValue, float64(count), what)
 	}
 	n.misused.collect(ch)
+	c.turns.collect(n, ch)
 	c.wire.collect(n.stock, ch)
 	c.wire.collectCrowd(n.listener.census.crowd(), ch)
 	c.wire.collectStandings(n.listener.census.standings.tally(), ch)

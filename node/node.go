@@ -74,6 +74,7 @@ type Node struct {
 
 	stepsRefused map[wire.OpType]*atomic.Uint64 // by step; the keys never change
 	denied       *denials
+	turns        map[work]*turns // by class of work; the keys never change
 
 	sessionsRefused sessionCounts
 
@@ -172,7 +173,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.inbound = newInbound()
 	n.policies = newRegistry(n)
 	n.exec = newExecutor(n)
-	n.routes = n.makeRoutes()
+	n.routes, n.turns = n.makeRoutes(), newAllTurns()
 	n.denied = newDenials(n.routes, n.now, n.logger)
 	n.listener.denied = n.denied
 	n.admit = newAdmission(n)

@@ -111,7 +111,7 @@ func (n *Node) submitAnywhere(ctx context.Context, session uint64, s wire.Submis
 	var results []wire.Submitted
 	var err error
 	if n.log.IsLeader() {
-		sub := &submission{Submission: s, session: state.SessionID(session), origin: policies.OriginCell, asker: n.ownIdentity()}
+		sub := &submission{Submission: s, session: state.SessionID(session), origin: policies.OriginCell, asker: n.ownIdentity(), sharer: n.ownSharer()}
 		results, err = n.admit.submit(ctx, []*submission{sub})
 	} else {
 		var reply wire.SubmitReply

@@ -44,11 +44,11 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpReplicaFence:  {serve: decoded(n.serveReplicaFence)},
 		wire.OpReplicaRead:   {serve: decoded(n.serveReplicaRead)},
 		wire.OpReplicaSum:    {serve: decoded(n.serveReplicaSum)},
-		wire.OpInventory:     {serve: n.serveInventory, early: true},
+		wire.OpInventory:     {serve: n.inTurn(workLists, n.serveInventory), early: true},
 		wire.OpScrub:         {serve: decoded(n.serveScrub), early: true},
 
 		// What changes something through the log.
-		wire.OpSession:        {serve: decoded(n.serveSession), leader: true},
+		wire.OpSession:        {serve: n.inTurn(workSessions, decoded(n.serveSession)), leader: true},
 		wire.OpSubmit:         {serve: decoded(n.serveSubmit), leader: true},
 		wire.OpCancel:         {serve: decoded(n.serveCancel), leader: true},
 		wire.OpNodeRemove:     {serve: decoded(n.serveNodeRemove), leader: true},
@@ -63,13 +63,13 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpHeartbeat:      {serve: n.serveHeartbeat, early: true},
 
 		// What only looks. It answers from this node's state, which may be behind.
-		wire.OpOps:         {serve: decoded(n.serveOps), early: true},
+		wire.OpOps:         {serve: n.inTurn(workLists, decoded(n.serveOps)), early: true},
 		wire.OpShowOp:      {serve: decoded(n.serveShowOp), early: true},
 		wire.OpWait:        {serve: decoded(n.serveWait), early: true},
 		wire.OpExtents:     {serve: decoded(n.serveExtents), early: true},
 		wire.OpNodes:       {serve: n.serveNodes, early: true},
 		wire.OpStatus:      {serve: n.serveStatus, early: true},
-		wire.OpConns:       {serve: n.serveConns, early: true},
+		wire.OpConns:       {serve: n.inTurn(workLists, n.serveConns), early: true},
 		wire.OpPolicyFetch: {serve: decoded(n.servePolicyFetch), early: true},
 		wire.OpLogList:     {serve: decoded(n.serveLogList), early: true},
 		wire.OpLogVerify:   {serve: decoded(n.serveLogVerify), early: true},

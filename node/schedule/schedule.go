@@ -48,6 +48,9 @@ func NextSeen(v *state.View, now state.Micros, seen Seen) Round {
 		if o.Copies() && p.crowded() {
 			return true // one that pauses is woken by the end of a copy, if not before
 		}
+		if p.shares.full(o, int(v.Settings.MaxRunning)) != "" {
+			return true // looked at first: there may be ten thousand more
+		}
 		if why := needless(v, o, p.now); why != "" {
 			r.Needless = append(r.Needless, &state.Cancel{Op: o.ID, Note: why})
 			return len(r.Needless) < MaxStarts
@@ -88,12 +91,14 @@ type plan struct {
 	deletes int
 	reads   map[state.NodeID]int
 	writes  map[state.NodeID]int
+	shares  shares
 }
 
 func newPlan(v *state.View) *plan {
 	p := &plan{v: v, now: v.NowMicros, takers: Takers(v), reads: map[state.NodeID]int{}, writes: map[state.NodeID]int{}}
 	v.Running(func(o *state.Op) bool {
 		p.count(o.Kind, o.Source, o.Target)
+		p.shares.count(o)
 		return true
 	})
 	return p
@@ -139,6 +144,7 @@ func (p *plan) start(o *state.Op) (s *state.Start, why string) {
 		return nil, why
 	}
 	p.count(o.Kind, s.Source, s.Target)
+	p.shares.count(o)
 	if o.Kind == policies.KindDecommission { // from here on the node takes nothing
 		p.takers = slices.DeleteFunc(p.takers, func(id state.NodeID) bool { return id == o.Node })
 	}
@@ -155,7 +161,10 @@ func (p *plan) held(o *state.Op) string {
 	if o.NotBeforeMicros > p.now {
 		return fmt.Sprintf("pauses before attempt %d: %s", o.Attempts+1, o.Detail)
 	}
-	return p.limit(o.Kind)
+	if why := p.limit(o.Kind); why != "" {
+		return why
+	}
+	return p.shares.full(o, int(p.v.Settings.MaxRunning))
 }
 
 func (p *plan) limit(kind policies.Kind) string {

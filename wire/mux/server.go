@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net"
 	"time"
 
 	"github.com/datanode/datanode/wire"
@@ -72,6 +73,9 @@ func (sc *ServerCall) Decode(v any) error {
 
 // Peer is the caller's hello.
 func (sc *ServerCall) Peer() wire.Hello { return sc.c.peer }
+
+// Remote is the address that the connection comes from.
+func (sc *ServerCall) Remote() net.Addr { return sc.c.nc.RemoteAddr() }
 
 // OnBehalf is who the caller says that it makes the call for, "" for itself. Only a node is to be believed.
 func (sc *ServerCall) OnBehalf() string { return sc.onBehalf }

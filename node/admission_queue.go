@@ -1,0 +1,56 @@
+package node
+
+import "github.com/datanode/datanode/wire"
+
+// enter puts submissions into the lines of their sharers. leave takes out those that are not being decided yet, and
+// tells whether they are all.
+func (a *admission) enter(subs []*submission) (leave func() (all bool)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	leaves := make([]func() bool, 0, len(subs))
+	for _, s := range subs {
+		s.done = make(chan admitted, 1)
+		out := a.queue.push(s.sharer, s)
+		if out == nil {
+			a.turnedAway++
+			s.done <- admitted{err: wire.Errorf(wire.OpSubmit, wire.CodeExhausted,
+				"%d submissions of %s wait already, or %d of all; try again in a moment", maxWaitingEach, s.sharer, maxWaiting)}
+			continue
+		}
+		leaves = append(leaves, out)
+	}
+	select {
+	case a.news <- struct{}{}:
+	default:
+	}
+	return func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		all := true
+		for _, out := range leaves {
+			all = out() && all
+		}
+		return all
+	}
+}
+
+// batch takes what is decided together next: sharers take turns.
+func (a *admission) batch() (batch []*submission) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(batch) < decideAtOnce {
+		_, s, ok := a.queue.next(nil)
+		if !ok {
+			break
+		}
+		batch = append(batch, s)
+	}
+	return batch
+}
+
+// tally is how many submissions wait to be decided, and how many were refused since the start.
+func (a *admission) tally() (waiting int, turnedAway uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.queue.size, a.turnedAway
+}

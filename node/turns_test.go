@@ -1,0 +1,94 @@
+package node
+
+import (
+	"context"
+	"runtime"
+	"testing"
+
+	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// Each costly call waits for a turn of its caller's own, by whichever node it comes: what bob asks for does not keep
+// alice waiting.
+func TestCostlyCallsTakeTurns(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, "cell")
+	c := newSecureCell(t, o, 1, 0, func(*Config) {})
+	n := c.nodes["n1"]
+	extent := c.sealed(pattern(1, appendPiece+10)).Extent
+	op := c.run(wire.Submission{Kind: "create"})[0].ID
+	bob := c.rawAs(o.source(pki.RoleClient, "bob"), mux.Config{})
+	alice := c.rawAs(o.source(pki.RoleClient, "alice"), mux.Config{})
+	for _, costly := range []struct {
+		work work
+		op   wire.OpType
+		body any
+	}{
+		{workLists, wire.OpOps, &wire.OpsRequest{}},
+		{workLists, wire.OpExtents, &wire.ExtentsRequest{}},
+		{workLists, wire.OpInventory, nil},
+		{workLists, wire.OpConns, nil},
+		{workLists, wire.OpWait, &wire.WaitRequest{Ops: []string{op}}},
+		{workLists, wire.OpLogList, &wire.LogRequest{}},
+		{workLists, wire.OpLogChain, &wire.LogChainRequest{}},
+		{workLog, wire.OpLogVerify, &wire.LogVerifyRequest{}},
+		{workVerify, wire.OpVerify, &wire.VerifyRequest{Extent: extent}},
+		{workSessions, wire.OpSession, &wire.SessionRequest{}},
+		{workTrials, wire.OpSubmit, &wire.SubmitRequest{DryRun: true}},
+	} {
+		req := mux.Request{Op: costly.op, Session: wire.SessionControl, Body: costly.body}
+		release := n.turns[costly.work].fill(t, "client/bob")
+		if _, err := bob.Call(testContext(t), req); wire.CodeOf(err) != wire.CodeExhausted {
+			t.Errorf("%s of bob, of whom as many wait as may: %v", costly.op, err)
+		}
+		if n.turns[costly.work].atOnce > 1 {
+			if _, err := alice.Call(testContext(t), req); err != nil {
+				t.Errorf("%s of alice meanwhile: %v", costly.op, err)
+			}
+		}
+		release()
+		if _, err := bob.Call(testContext(t), req); err != nil {
+			t.Errorf("%s of bob afterwards: %v", costly.op, err)
+		}
+	}
+	release := n.turns[workSums].fill(t, "client/bob")
+	defer release()
+	verify := &wire.VerifyRequest{Extent: extent}
+	if reply := call[wire.VerifyReply](t, bob, wire.OpVerify, verify); !reply.Replicas[0].Unchecked {
+		t.Errorf("of bob's, as many replicas as may wait to be read, and one more is: %+v", reply)
+	}
+	if reply := call[wire.VerifyReply](t, alice, wire.OpVerify, verify); !reply.Replicas[0].OK {
+		t.Errorf("alice's verify meanwhile: %+v", reply)
+	}
+}
+
+// fill has as many of a sharer's calls run and wait as may, until release.
+func (tn *turns) fill(t *testing.T, sharer string) (release func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(testContext(t))
+	ended := make(chan struct{})
+	most := max(1, tn.atOnce-1) + maxTurnsWaitingEach
+	for range most {
+		go func() {
+			if done, err := tn.take(ctx, sharer); err == nil {
+				<-ctx.Done()
+				done()
+			}
+			ended <- struct{}{}
+		}()
+	}
+	for running, waiting, _ := tn.tally(); running+waiting < most; running, waiting, _ = tn.tally() {
+		runtime.Gosched()
+		if ctx.Err() != nil {
+			t.Fatalf("%d run and %d wait, want %d", running, waiting, most)
+		}
+	}
+	return func() {
+		cancel()
+		for range most {
+			<-ended
+		}
+	}
+}
