@@ -62,6 +62,8 @@ type Config struct {
 	Listener  net.Listener      // instead of Listen
 	Advertise string            // what others dial; empty: the listener's address
 	HTTP      string            // host:port for health and metrics; empty: none
+	HTTPHosts []string          // names that HTTP may be asked by, besides addresses and those that others dial
+	HTTPPlain bool              // HTTP is plaintext, although there is a certificate
 	Bootstrap []Peer            // the voters of a new cell, this node among them
 	Join      []string          // addresses of a cell to join
 	TLS       pki.Files         // this node's certificate; none: plaintext

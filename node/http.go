@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -17,6 +19,13 @@ import (
 // readyLimit bounds one readiness check.
 const readyLimit = 3 * time.Second
 
+const (
+	httpHeaderBytes = 16 << 10
+	httpReadLimit   = 10 * time.Second // a request, which has no body
+	httpWriteLimit  = 30 * time.Second // an answer; profiles add what they take
+	httpIdleLimit   = time.Minute
+)
+
 // openHTTP serves health, metrics and profiles, if the node is told where.
 func (n *Node) openHTTP() error {
 	if n.cfg.HTTP == "" {
@@ -27,19 +36,23 @@ func (n *Node) openHTTP() error {
 	if err != nil {
 		return fmt.Errorf("cannot serve HTTP on %s: %w; choose another --http", n.cfg.HTTP, err)
 	}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(newCollector(n))
-	mux := http.NewServeMux()
-	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("/readyz", n.serveReady)
-	mux.Handle("/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	if loopback(n.cfg.HTTP) {
-		mux.HandleFunc("/debug/pprof/", pprof.Index)
-		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	}
 	n.httpAddr = l.Addr().String()
-	n.httpd = &http.Server{Handler: mux, ReadHeaderTimeout: n.time.firstByte}
+	n.httpDoor = newHTTPDoor(l)
+	local := loopback(n.cfg.HTTP)
+	guard := &httpGuard{next: n.httpRoutes(local), local: local, names: n.httpNames(local),
+		refused: func(why httpRefusal) { n.httpDoor.refused[why].Add(1) }}
+	l = n.httpDoor
+	if n.secure != nil && !n.cfg.HTTPPlain {
+		guard.secure = n.secure
+		l = tls.NewListener(l, n.secure.source.HTTPConfig())
+	}
+	n.warnOfHTTP(local, guard.secure != nil)
+	n.httpd = &http.Server{
+		Handler: guard, ConnState: n.httpDoor.state, MaxHeaderBytes: httpHeaderBytes, DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout: n.time.firstByte, ReadTimeout: httpReadLimit, WriteTimeout: httpWriteLimit, IdleTimeout: httpIdleLimit,
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2: one request at a time is enough
+		ErrorLog:     slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug),   // what strangers do, one line for each
+	}
 	n.wg.Add(1)
 	go func() {
 		defer n.wg.Done()
@@ -48,6 +61,43 @@ func (n *Node) openHTTP() error {
 		}
 	}()
 	return nil
+}
+
+func (n *Node) httpRoutes(local bool) http.Handler {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(newCollector(n))
+	mux := http.NewServeMux()
+	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/readyz", n.serveReady)
+	mux.Handle("/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	if local {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+// warnOfHTTP says who reaches HTTP, where that is not this machine alone.
+func (n *Node) warnOfHTTP(local, secure bool) {
+	switch {
+	case local:
+	case secure:
+		n.logger.Warn("HTTP listens beyond this machine: without a certificate it tells whether this node lives and is ready", "http", n.httpAddr)
+	default:
+		n.logger.Warn("HTTP listens beyond this machine, in plaintext: anyone who reaches it can read health and metrics", "http", n.httpAddr)
+	}
+}
+
+// HTTPURL is where health and metrics are, empty if nowhere.
+func (n *Node) HTTPURL() string {
+	switch {
+	case n.httpAddr == "":
+		return ""
+	case n.secure != nil && !n.cfg.HTTPPlain:
+		return "https://" + n.httpAddr
+	}
+	return "http://" + n.httpAddr
 }
 
 // httpGrace is how long a stopping node lets HTTP requests end.

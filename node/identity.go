@@ -33,6 +33,10 @@ func claim(fsys vfs.FS, dir, node string) (id identity, err error) {
 	if err := fsys.MkdirAll(dir); err != nil {
 		return identity{}, fmt.Errorf("data folder: %w", err)
 	}
+	if err := fsys.Private(dir); err != nil {
+		return identity{}, fmt.Errorf("data folder %s cannot be kept from other users: %w; "+
+			"give it to the one that runs this node (chown -R), or choose another --dir", dir, err)
+	}
 	path := filepath.Join(dir, identityFile)
 	raw, err := vfs.ReadFile(fsys, path, maxIdentityBytes)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -19,10 +19,14 @@ type collector struct {
 	wire     wireMetrics
 	turns    turnMetrics
 	certs    certMetrics
+	http     httpMetrics
 }
 
 func newCollector(n *Node) *collector {
-	c := &collector{n: n, descs: map[string]*prometheus.Desc{}, wire: newWireMetrics(), turns: newTurnMetrics(), certs: newCertMetrics()}
+	c := &collector{
+		n: n, descs: map[string]*prometheus.Desc{},
+		wire: newWireMetrics(), turns: newTurnMetrics(), certs: newCertMetrics(), http: newHTTPMetrics(),
+	}
 	c.mismatch = prometheus.NewDesc("datanode_wire_mismatch_total",
 		"Frames that matched no call in flight, by what did not match; each has closed its connection.", []string{"kind"}, nil)
 	c.refused = prometheus.NewDesc("datanode_steps_refused_total",
@@ -77,6 +81,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	c.turns.describe(ch)
 	c.certs.describe(ch)
 	ch <- misuseDesc()
+	c.http.describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -133,6 +138,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.wire.collectCrowd(n.listener.census.crowd(), ch)
 	c.wire.collectStandings(n.listener.census.standings.tally(), ch)
 	c.certs.collect(n.secure, ch)
+	c.http.collect(n.httpDoor, ch)
 }
 
 func oneIf(b bool) float64 {

@@ -7,6 +7,32 @@ import (
 // certMetrics are about certificates, this node's own and those of its peers.
 type certMetrics struct{ notAfter, unfit, denied *prometheus.Desc }
 
+// httpMetrics are about the listener that they are read from.
+type httpMetrics struct{ conns, refused *prometheus.Desc }
+
+func newHTTPMetrics() httpMetrics {
+	return httpMetrics{
+		conns: prometheus.NewDesc("datanode_http_connections", "Open connections of HTTP.", nil, nil),
+		refused: prometheus.NewDesc("datanode_http_refused_total",
+			"Connections and requests of HTTP that were refused, by reason.", []string{"reason"}, nil),
+	}
+}
+
+func (m *httpMetrics) describe(ch chan<- *prometheus.Desc) {
+	ch <- m.conns
+	ch <- m.refused
+}
+
+func (m *httpMetrics) collect(d *httpDoor, ch chan<- prometheus.Metric) {
+	if d == nil {
+		return
+	}
+	ch <- prometheus.MustNewConstMetric(m.conns, prometheus.GaugeValue, float64(d.count()))
+	for why, n := range d.refused {
+		ch <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(n.Load()), string(why))
+	}
+}
+
 func newCertMetrics() certMetrics {
 	return certMetrics{
 		notAfter: prometheus.NewDesc("datanode_certificate_not_after_timestamp_seconds",

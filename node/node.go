@@ -61,6 +61,7 @@ type Node struct {
 	passedOn    *mux.Budget        // of what other nodes have answered and nobody has taken yet
 	httpd       *http.Server
 	httpAddr    string
+	httpDoor    *httpDoor // nil: no HTTP
 
 	identityMu sync.Mutex
 	identity   identity // Guarded by identityMu.

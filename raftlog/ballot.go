@@ -87,7 +87,7 @@ func (b *ballot) write(path string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY, filePerm)
 	if err != nil {
 		return err
 	}

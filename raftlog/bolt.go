@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -21,8 +20,10 @@ const lockTimeout = time.Second
 
 // diskStores opens or makes the stores in dir. Every write is synced before it returns.
 func diskStores(dir string, logger hclog.Logger) (*Stores, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+	for _, d := range []string{dir, filepath.Join(dir, snapshotDir)} { // the engine would let others look in
+		if err := ownDir(d); err != nil {
+			return nil, err
+		}
 	}
 	path := filepath.Join(dir, logFile)
 	db, err := raftboltdb.New(raftboltdb.Options{

@@ -77,7 +77,7 @@ type markFile struct {
 // one that cannot be read.
 func openMark(dir string) (f *markFile, last mark, damaged bool, err error) {
 	path := markPath(dir)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := ownDir(filepath.Dir(path)); err != nil {
 		return nil, last, false, err
 	}
 	raw, err := os.ReadFile(path)
@@ -92,7 +92,7 @@ func openMark(dir string) (f *markFile, last mark, damaged bool, err error) {
 			f.count, last, damaged = count, m, false
 		}
 	}
-	if f.f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+	if f.f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, filePerm); err != nil {
 		return nil, last, damaged, err
 	}
 	if len(raw) < markSlots*markSlotBytes {

@@ -133,7 +133,7 @@ func (m *snapshotMeta) write(dir string) error {
 		return err
 	}
 	path := filepath.Join(dir, metaFile)
-	f, err := os.Create(path + ".new")
+	f, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm)
 	if err != nil {
 		return err
 	}

@@ -143,7 +143,7 @@ func isDamage(err error) bool {
 // setAside moves a snapshot out of the engine's sight, and says so. It keeps what is left of it.
 func (s *snapshots) setAside(id string, why error) error {
 	to := s.dir + asideSuffix
-	if err := os.MkdirAll(to, 0o755); err != nil {
+	if err := ownDir(to); err != nil {
 		return err
 	}
 	path := filepath.Join(to, id)
@@ -195,6 +195,11 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 	sink, err := s.store.Create(version, index, term, conf, confIndex, trans)
 	if err != nil {
 		return nil, err
+	}
+	if s.dir != "" {
+		if err := ownDir(filepath.Join(s.dir, sink.ID()+tmpSuffix)); err != nil {
+			return nil, errors.Join(err, sink.Cancel())
+		}
 	}
 	out := &snapshotSink{SnapshotSink: sink, of: s, installed: true, checked: make(chan struct{})}
 	out.covers = covers{Index: index, Term: term, Configuration: raft.EncodeConfiguration(conf), ConfIndex: confIndex}

@@ -96,7 +96,7 @@ func (o *reopening) read() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(ballotPath(o.cfg.Dir)), 0o755); err != nil {
+	if err := ownDir(filepath.Dir(ballotPath(o.cfg.Dir))); err != nil {
 		return err
 	}
 	return o.keepBallot()

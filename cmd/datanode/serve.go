@@ -18,7 +18,8 @@ import (
 // serving are the flags of serve.
 type serving struct {
 	id, dir, listen, http, advertise, config string
-	bootstrap, join                          []string
+	bootstrap, join, httpHosts               []string
+	httpPlain                                bool
 	tls                                      pki.Files
 	insecure                                 bool
 	logs                                     logFlags
@@ -52,6 +53,9 @@ see datanode cert. Without, it listens on this machine only, unless --insecure a
 	flags.StringVar(&s.listen, "listen", "", "HOST:PORT for clients, peers and raft")
 	flags.StringVar(&s.advertise, "advertise", "", "HOST:PORT that others dial (default: that of --listen)")
 	flags.StringVar(&s.http, "http", "", "HOST:PORT for health checks and metrics (default: none)")
+	flags.StringSliceVar(&s.httpHosts, "http-host", nil,
+		"name that --http may be asked by; may be repeated (default: this machine's, those that others dial, and any address)")
+	flags.BoolVar(&s.httpPlain, "http-plain", false, "speak plaintext on --http also when there is a certificate")
 	flags.StringSliceVar(&s.bootstrap, "bootstrap", nil, "the voters of a new cell, ID=HOST:PORT,…, this node among them")
 	flags.StringSliceVar(&s.join, "join", nil, "HOST:PORT of nodes of the cell to join")
 	flags.StringVar(&s.config, flagConfig, "", "JSON file with further flags")
@@ -64,7 +68,7 @@ see datanode cert. Without, it listens on this machine only, unless --insecure a
 // nodeConfig checks the flags and makes a node's configuration of them.
 func (s serving) nodeConfig() (node.Config, error) {
 	cfg := node.Config{ID: s.id, Dir: s.dir, Listen: s.listen, HTTP: s.http, Advertise: s.advertise, Join: s.join,
-		TLS: s.tls, Insecure: s.insecure, Version: buildInfo().Version}
+		HTTPHosts: s.httpHosts, HTTPPlain: s.httpPlain, TLS: s.tls, Insecure: s.insecure, Version: buildInfo().Version}
 	for _, need := range []struct{ flag, value string }{{"--id", s.id}, {"--dir", s.dir}, {"--listen", s.listen}} {
 		if need.value == "" {
 			return cfg, usagef("serve needs %s; see datanode serve --help", need.flag)
@@ -208,8 +212,8 @@ func (a *app) announce(ctx context.Context, n *node.Node) {
 		return
 	}
 	where := n.Addr()
-	if h := n.HTTPAddr(); h != "" {
-		where += ", http://" + h
+	if h := n.HTTPURL(); h != "" {
+		where += ", " + h
 	}
 	a.note("datanode: %s is ready at %s", n.ID(), where)
 }

@@ -140,6 +140,9 @@ func (f *Fault) MkdirAll(dir string) error {
 	return f.inner.MkdirAll(dir)
 }
 
+// Private implements FS.
+func (f *Fault) Private(dir string) error { return f.inner.Private(dir) }
+
 // SyncDir implements FS.
 func (f *Fault) SyncDir(dir string) error {
 	if err := f.ask(OpSyncDir, dir); err != nil {

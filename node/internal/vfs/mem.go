@@ -209,6 +209,9 @@ func (m *Mem) MkdirAll(dir string) error {
 	return nil
 }
 
+// Private implements FS. There is nobody else.
+func (m *Mem) Private(string) error { return nil }
+
 // Stat implements FS.
 func (m *Mem) Stat(name string) (Info, error) {
 	m.mu.Lock()

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	filePerm = 0o640
-	dirPerm  = 0o750
+	filePerm = 0o600
+	dirPerm  = 0o700
 )
 
 // OS is the operating system's file system. Its zero value is ready for use.
@@ -87,6 +87,13 @@ func (OS) List(dir string) ([]string, error) {
 // MkdirAll implements FS. Each new folder's parent is synced, deepest last, because a folder whose
 // own name is lost takes everything in it along.
 func (o OS) MkdirAll(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return ownersOnly(dir, info)
+	}
+	return o.mkdirAll(dir)
+}
+
+func (o OS) mkdirAll(dir string) error {
 	info, err := os.Stat(dir)
 	if err == nil && info.IsDir() {
 		return nil
@@ -96,7 +103,7 @@ func (o OS) MkdirAll(dir string) error {
 	}
 	parent := filepath.Dir(dir)
 	if parent != dir {
-		if err := o.MkdirAll(parent); err != nil {
+		if err := o.mkdirAll(parent); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,15 @@
 
 package vfs
 
-import "io"
+import (
+	"io"
+	"io/fs"
+)
+
+// Private implements FS. wasip1 has no modes.
+func (OS) Private(string) error { return nil }
+
+func ownersOnly(string, fs.FileInfo) error { return nil }
 
 // SyncDir implements FS. Where folders cannot be synced (wasip1 in simulation, whose host decides
 // what a crash loses) it does nothing.

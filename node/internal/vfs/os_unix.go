@@ -6,9 +6,44 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
+
+// Private implements FS. A folder that a symbolic link leads to is reached by its own MkdirAll.
+func (OS) Private(dir string) error {
+	root, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // it went while this was looked for
+		case errors.Is(err, fs.ErrPermission) && name != root:
+			return fs.SkipDir // somebody else's, who keeps it to himself: lost+found
+		case err != nil:
+			return err
+		case !d.IsDir():
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return ownersOnly(name, info)
+	})
+}
+
+// ownersOnly gives a folder the mode of those that are made here.
+func ownersOnly(dir string, info fs.FileInfo) error {
+	if info.Mode().Perm() == dirPerm {
+		return nil
+	}
+	return os.Chmod(dir, dirPerm)
+}
 
 // SyncDir implements FS.
 func (OS) SyncDir(dir string) error {

@@ -30,8 +30,11 @@ type FS interface {
 	Rename(from, to string) error
 	// List returns the names in a folder, sorted, without the folder's own path.
 	List(dir string) ([]string, error)
-	// MkdirAll makes a folder and its missing parents. The folders are durable when it returns.
+	// MkdirAll makes a folder and its missing parents. The folders are durable when it returns. Nobody but its owner
+	// may look into the folder then, whatever was there.
 	MkdirAll(dir string) error
+	// Private keeps everybody but their owner out of a folder and all folders in it, whatever their modes were.
+	Private(dir string) error
 	Stat(name string) (Info, error)
 	// Space tells how full the disk of a folder is, errors.ErrUnsupported where nobody can tell.
 	Space(dir string) (Space, error)

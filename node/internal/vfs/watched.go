@@ -87,6 +87,12 @@ func (w *Watched) MkdirAll(dir string) error {
 	return w.FS.MkdirAll(dir)
 }
 
+// Private implements FS.
+func (w *Watched) Private(dir string) error {
+	defer leave(w.enter())
+	return w.FS.Private(dir)
+}
+
 // SyncDir implements FS.
 func (w *Watched) SyncDir(dir string) error {
 	defer leave(w.enter())
