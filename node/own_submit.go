@@ -83,6 +83,9 @@ func (o *ownSession) number(ctx context.Context) (session, seq uint64, err error
 func (o *ownSession) open(ctx context.Context) (uint64, error) {
 	if !o.n.log.IsLeader() {
 		reply, err := askLeader[wire.SessionReply](ctx, o.n, wire.OpSession, &wire.SessionRequest{Client: string(o.n.id)})
+		if err == nil && reply.Session == 0 { // none: what is submitted in it would be done twice
+			err = wire.Errorf(wire.OpSession, wire.CodeProtocol, "the answer names no session")
+		}
 		return reply.Session, err
 	}
 	return o.n.openSession(ctx, string(o.n.id), o.n.ownIdentity())

@@ -10,6 +10,7 @@ import (
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/raftlog/state/statetest"
+	"github.com/datanode/datanode/wire"
 )
 
 // file is what the model knows of a file on a node's disk.
@@ -30,6 +31,8 @@ type model struct {
 	deleted map[state.ExtentID]bool
 	now     state.Micros
 	opened  []state.SessionID
+	owners  map[state.SessionID]state.Identity
+	sums    map[state.Request]uint64 // by a request without its sum: what was admitted first
 
 	frozen     *state.View // a snapshot, and its dump when it was taken
 	frozenDump string
@@ -45,6 +48,7 @@ func TestModel(t *testing.T) {
 		m := &model{
 			T: t, cell: statetest.New(), twin: state.New(),
 			files: map[file]bool{}, ended: map[state.OpID]string{}, deleted: map[state.ExtentID]bool{},
+			owners: map[state.SessionID]state.Identity{}, sums: map[state.Request]uint64{},
 		}
 		m.apply(&state.Genesis{Cell: "c"}, &state.OpenSession{})
 		for _, id := range nodes[:4] {
@@ -125,6 +129,10 @@ func (m *model) apply(cmds ...state.Command) {
 		}
 		if res.Session != 0 {
 			m.opened = append(m.opened, res.Session)
+			m.owners[res.Session] = state.AskedBy(cmds[i])
+		}
+		if a, ok := cmds[i].(*state.Admit); ok {
+			m.answered(index, a, res)
 		}
 		m.Logf("%d %T%+v: %s", index, cmds[i], cmds[i], res)
 	}
@@ -133,6 +141,25 @@ func (m *model) apply(cmds ...state.Command) {
 	}
 	m.write(cmds, results)
 	m.check()
+}
+
+// answered makes sure that nobody is answered in another's session, nor with the answer to another request.
+func (m *model) answered(index state.Index, a *state.Admit, res state.Result) {
+	r := a.Request
+	if owner := m.owners[r.Session]; r.Session != 0 && owner != "" && owner != a.AskedBy && (!res.Misused || res.Op != 0) {
+		m.Fatalf("entry %d: %q submits in the session of %s: %+v", index, a.AskedBy, owner, res)
+	}
+	sum := r.Sum
+	r.Sum = 0
+	if r.Session == 0 || res.Stale || res.Misused || res.Err != nil && res.Err.Code == wire.CodeSession {
+		return
+	}
+	switch first, ok := m.sums[r]; { // 0: it was kept without a sum, and is compared by kind and extent
+	case !ok:
+		m.sums[r] = sum
+	case first != 0 && sum != 0 && first != sum:
+		m.Fatalf("entry %d: request %+v of sum %d is answered as that of sum %d: %+v", index, r, sum, first, res)
+	}
 }
 
 // write does on the disks what the commands let nodes do.
@@ -296,7 +323,7 @@ func (m *model) rare() state.Command {
 		}
 		return &state.Set{Key: "max-attempts", Value: rapid.SampledFrom([]string{"1", "3", "8", "0"}).Draw(m.T, "value")}
 	case 4, 5:
-		return &state.OpenSession{}
+		return &state.OpenSession{AskedBy: m.asker()}
 	case 6:
 		return &state.SetVoter{Node: m.node(), Voter: rapid.Bool().Draw(m.T, "voter")}
 	case 8:
@@ -328,10 +355,16 @@ func (m *model) admit() state.Command {
 	if rapid.IntRange(0, 3).Draw(m.T, "idempotent") == 0 {
 		a.Request.Session = rapid.SampledFrom(append(m.opened, 1)).Draw(m.T, "session")
 		a.Request.Seq = rapid.Uint64Range(0, 5).Draw(m.T, "seq")
+		a.Request.Sum = rapid.Uint64Range(0, 2).Draw(m.T, "sum")
+		a.AskedBy = m.asker()
 	}
 	m.cell.Decide(a, statetest.Overrides{})
 	m.meddle(a)
 	return a
+}
+
+func (m *model) asker() state.Identity {
+	return rapid.SampledFrom([]state.Identity{"", "client/a", "client/a", "client/b", "node/n1"}).Draw(m.T, "asker")
 }
 
 // meddle makes some decisions differ from what the native policy says: any verdict, safe or not.

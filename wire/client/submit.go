@@ -89,6 +89,9 @@ func (c *Client) number(ctx context.Context, req *wire.SubmitRequest) error {
 		if err != nil {
 			return err
 		}
+		if reply.Session == 0 { // none: what is submitted in it would be done twice
+			return &wire.Error{Op: wire.OpSession, Code: wire.CodeProtocol, Outcome: wire.NotDone, Detail: "the answer names no session"}
+		}
 		c.session = session{id: reply.Session}
 	}
 	req.Session = c.session.id
