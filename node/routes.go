@@ -45,6 +45,7 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpReplicaRead:   {serve: decoded(n.serveReplicaRead)},
 		wire.OpReplicaSum:    {serve: decoded(n.serveReplicaSum)},
 		wire.OpInventory:     {serve: n.inTurn(workLists, n.serveInventory), early: true},
+		wire.OpHealth:        {serve: decoded(n.serveHealth), early: true},
 		wire.OpScrub:         {serve: decoded(n.serveScrub), early: true},
 
 		// What changes something through the log.

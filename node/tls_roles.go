@@ -93,7 +93,7 @@ func needs(op wire.OpType) pki.Role {
 	switch op {
 	case wire.OpPut, wire.OpRead, wire.OpAppend, wire.OpVerify, wire.OpSession, wire.OpSubmit, // submit: see needsSubmit
 		wire.OpOps, wire.OpShowOp, wire.OpExtents, wire.OpNodes, wire.OpStatus, wire.OpConns, wire.OpWait,
-		wire.OpSettings, wire.OpInventory, wire.OpScrub, wire.OpPolicies, wire.OpLogList, wire.OpLogVerify, wire.OpLogChain:
+		wire.OpSettings, wire.OpInventory, wire.OpHealth, wire.OpScrub, wire.OpPolicies, wire.OpLogList, wire.OpLogVerify, wire.OpLogChain:
 		return pki.RoleClient
 	case wire.OpCancel, wire.OpNodeRemove, wire.OpSetting, wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback:
 		return pki.RoleAdmin

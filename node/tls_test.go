@@ -318,7 +318,7 @@ func TestClaims(t *testing.T) {
 // Every call that is served has its role written down here. A new one is for nodes until it is.
 func TestRolesOfCalls(t *testing.T) {
 	want := map[pki.Role]string{
-		pki.RoleClient: "put read append verify session submit ops show-op extents nodes status conns wait settings inventory policies log-list log-verify log-chain scrub",
+		pki.RoleClient: "put read append verify session submit ops show-op extents nodes status conns wait settings inventory health policies log-list log-verify log-chain scrub",
 		pki.RoleAdmin:  "cancel setting node-remove policy-load policy-activate policy-rollback",
 		pki.RoleNode:   "policy-fetch join heartbeat propose replica-create replica-append replica-fence replica-read replica-sum",
 	}

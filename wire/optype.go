@@ -29,6 +29,7 @@ const (
 	OpInventory OpType = 22 // extent files on a node's disk
 	// OpNodeRemove forgets a node that is decommissioned, or down.
 	OpNodeRemove OpType = 23
+	OpHealth     OpType = 25 // a node's checks
 
 	// Policies.
 	OpPolicyLoad     OpType = 30
@@ -67,6 +68,7 @@ var opNames = map[OpType]string{
 	OpJoin: "join", OpHeartbeat: "heartbeat", OpPropose: "propose",
 	OpReplicaCreate: "replica-create", OpReplicaAppend: "replica-append", OpReplicaFence: "replica-fence",
 	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum", OpScrub: "scrub",
+	OpHealth: "health",
 }
 
 // Known tells whether o is an operation type of this protocol version.

@@ -47,6 +47,7 @@ var opSessions = map[OpType][]Session{
 	OpShowOp: {SessionControl}, OpExtents: {SessionControl}, OpNodes: {SessionControl}, OpStatus: {SessionControl},
 	OpConns: {SessionControl}, OpWait: {SessionControl}, OpSettings: {SessionControl}, OpSetting: {SessionControl},
 	OpInventory: {SessionControl}, OpNodeRemove: {SessionControl}, OpScrub: {SessionControl},
+	OpHealth:     {SessionControl},
 	OpPolicyLoad: {SessionControl}, OpPolicyActivate: {SessionControl}, OpPolicyRollback: {SessionControl},
 	OpPolicies: {SessionControl}, OpPolicyFetch: {SessionControl},
 	OpLogList: {SessionControl}, OpLogVerify: {SessionControl}, OpLogChain: {SessionControl},

@@ -24,7 +24,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newDemoCommand(a),
 		newPutCommand(a), newGetCommand(a), newRemoveCommand(a),
 		newExtentCommand(a), newOpCommand(a), newNodeCommand(a), newPolicyCommand(a), newLogCommand(a),
-		newSettingsCommand(a), newConnsCommand(a), newStatusCommand(a), newRecoverCommand(a), newCertCommand(a),
+		newSettingsCommand(a), newConnsCommand(a), newStatusCommand(a), newHealthCommand(a), newRecoverCommand(a), newCertCommand(a),
 		newBenchCommand(a), newVersionCommand(a), newPolicyCompileCommand(a))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.stdin)

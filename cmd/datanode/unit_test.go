@@ -310,3 +310,22 @@ func TestExplainNamesOverruling(t *testing.T) {
 		}
 	}
 }
+
+// The worst check decides how health ends.
+func TestHealthVerdict(t *testing.T) {
+	for _, c := range []struct {
+		levels []string
+		want   int
+	}{
+		{[]string{levelOK, levelOK}, 0}, {[]string{levelOK, levelWarn}, 1}, {[]string{levelWarn, levelError, levelOK}, 2}, {[]string{levelError}, 2},
+		{[]string{"NEW"}, 1}, // of a later build
+	} {
+		var checks []healthCheck
+		for _, l := range c.levels {
+			checks = append(checks, healthCheck{Node: "n1", Check: "x", Level: l})
+		}
+		if got := exitCode(t.Context(), healthVerdict(checks)); got != c.want {
+			t.Errorf("%v: exit code %d, want %d", c.levels, got, c.want)
+		}
+	}
+}

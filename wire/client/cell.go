@@ -86,6 +86,11 @@ func (c *Client) Scrub(ctx context.Context, node string, extent uint64) (wire.Sc
 	return call[wire.ScrubReply](ctx, c, route{}, repeatable, wire.OpScrub, &wire.ScrubRequest{Node: node, Extent: extent})
 }
 
+// Health tells how a node is, by its own word; empty: the node that answers.
+func (c *Client) Health(ctx context.Context, node string) (wire.HealthReply, error) {
+	return call[wire.HealthReply](ctx, c, route{}, repeatable, wire.OpHealth, &wire.HealthRequest{Node: node})
+}
+
 // Settings lists the cell's settings.
 func (c *Client) Settings(ctx context.Context) ([]wire.Setting, error) {
 	reply, err := call[wire.SettingsReply](ctx, c, route{}, repeatable, wire.OpSettings, nil)
