@@ -142,7 +142,27 @@ func (n *Node) serveCancel(ctx context.Context, c *mux.ServerCall, req wire.Canc
 	return n.replyOp(ctx, c, id)
 }
 
+func (n *Node) serveReorder(ctx context.Context, c *mux.ServerCall, req wire.ReorderRequest) error {
+	id, err := parseOp(req.Op)
+	if err != nil {
+		return err
+	}
+	cmd := &state.Reorder{Op: id, AskedBy: n.asker(c)}
+	if req.Before != "" {
+		if cmd.Before, err = parseOp(req.Before); err != nil {
+			return err
+		}
+	}
+	if err := n.proposeOne(ctx, cmd); err != nil {
+		return err
+	}
+	return n.replyOp(ctx, c, id)
+}
+
 func (n *Node) serveSetting(ctx context.Context, c *mux.ServerCall, req wire.SettingRequest) error {
+	if err := n.checkSetting(req.Key, req.Value); err != nil {
+		return err
+	}
 	if err := n.proposeOne(ctx, &state.Set{Key: req.Key, Value: req.Value, AskedBy: n.asker(c)}); err != nil {
 		return err
 	}

@@ -146,6 +146,11 @@ func describeCommand(id state.OpID, cmd state.Command) string {
 		return fmt.Sprintf("op=%s fence=%d %s %s", c.Op, c.Fence, outcome, c.Detail)
 	case *state.Cancel:
 		return fmt.Sprintf("op=%s %s", c.Op, c.Note)
+	case *state.Reorder:
+		if c.Before == 0 {
+			return fmt.Sprintf("op=%s first", c.Op)
+		}
+		return fmt.Sprintf("op=%s before=%s", c.Op, c.Before)
 	case *state.Gone:
 		return fmt.Sprintf("extent=%d node=%s", c.Extent, c.Node)
 	case *state.Suspect:
@@ -197,6 +202,9 @@ func describeAdmit(id state.OpID, c *state.Admit) string {
 	}
 	if c.Node != "" {
 		s += " node=" + string(c.Node)
+	}
+	if c.Urgent {
+		s += " urgent"
 	}
 	s += fmt.Sprintf(" priority=%d cost=%d reason=%q", c.Decision.Priority, c.Decision.Cost, c.Decision.Reason)
 	for _, k := range c.Decision.Conflicts {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -79,14 +80,15 @@ func (n *Node) serveNodes(ctx context.Context, c *mux.ServerCall) error {
 	view := n.log.View()
 	leader, _ := n.log.Leader()
 	var reply wire.NodesReply
+	look := n.lookAt(view)
 	view.Nodes(func(node *state.Node) bool {
-		reply.Nodes = append(reply.Nodes, describeNode(view, node, leader))
+		reply.Nodes = append(reply.Nodes, describeNode(view, look, node, leader))
 		return true
 	})
 	return c.Reply(&reply, nil)
 }
 
-func describeNode(view *state.View, node *state.Node, leader state.NodeID) wire.Node {
+func describeNode(view *state.View, look *schedule.Look, node *state.Node, leader state.NodeID) wire.Node {
 	out := wire.Node{
 		ID: string(node.ID), Addr: node.Addr, State: node.State.String(), Mode: node.Mode.String(), Voter: node.Voter,
 		Leader: node.ID == leader, Replicas: view.CountReplicas(node.ID), Incarnation: node.Incarnation, Since: int64(node.SinceMicros),
@@ -95,13 +97,27 @@ func describeNode(view *state.View, node *state.Node, leader state.NodeID) wire.
 	view.DropsOn(node.ID, func(*state.Extent) bool { out.Dropping++; return true })
 	if node.Mode == state.ModeDecommissioning {
 		out.Operation, out.Remaining = node.Decommission.String(), out.Replicas
-		out.Blocked = decommissionBlocked(view, node)
+		out.Blocked = decommissionBlocked(view, look, node)
+	} else if o := queuedDecommission(view, node); o != nil {
+		out.Operation, out.Remaining = o.ID.String(), out.Replicas
+		out.Blocked = look.Blocked(o)
 	}
 	return out
 }
 
+// queuedDecommission is one of a node that has yet to begin, nil when there is none: until it does the node takes
+// replicas as before.
+func queuedDecommission(view *state.View, node *state.Node) *state.Op {
+	for _, id := range node.Ops {
+		if o := view.Op(id); o.Kind == policies.KindDecommission && o.State == state.OpQueued {
+			return o
+		}
+	}
+	return nil
+}
+
 // decommissionBlocked says what the first replica that is not being moved waits for.
-func decommissionBlocked(view *state.View, node *state.Node) string {
+func decommissionBlocked(view *state.View, look *schedule.Look, node *state.Node) string {
 	why := ""
 	view.ReplicasOn(node.ID, func(e *state.Extent) bool {
 		if e.Damaged {
@@ -113,7 +129,7 @@ func decommissionBlocked(view *state.View, node *state.Node) string {
 				return true // this one is under way
 			}
 			if o.Kind == policies.KindMove {
-				why = blockedText(view, e, o)
+				why = blockedText(look, e, o)
 			}
 		}
 		return why == ""
@@ -177,8 +193,8 @@ func (n *Node) serveSettings(ctx context.Context, c *mux.ServerCall) error {
 	return c.Reply(&reply, nil)
 }
 
-func blockedText(view *state.View, e *state.Extent, o *state.Op) string {
-	if why := scheduleBlocked(view, o); why != "" {
+func blockedText(look *schedule.Look, e *state.Extent, o *state.Op) string {
+	if why := look.Blocked(o); why != "" {
 		return fmt.Sprintf("the move of extent %d (%s): %s", e.ID, o.ID, why)
 	}
 	return ""

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -31,6 +30,7 @@ func (n *Node) serveOps(ctx context.Context, c *mux.ServerCall, req wire.OpsRequ
 	}
 	limit := pageLimit(req.Limit)
 	view := n.log.View()
+	look := n.lookAt(view)
 	var reply wire.OpsReply
 	view.Ops(after, func(o *state.Op) bool {
 		if (req.Open && o.State.Ended()) || (req.Extent != 0 && uint64(o.Extent) != req.Extent) {
@@ -40,7 +40,9 @@ func (n *Node) serveOps(ctx context.Context, c *mux.ServerCall, req wire.OpsRequ
 			reply.More = true
 			return false
 		}
-		reply.Ops = append(reply.Ops, describeOp(view, o, false))
+		op := describeOp(view, o, false)
+		op.Blocked = look.Blocked(o)
+		reply.Ops = append(reply.Ops, op)
 		return true
 	})
 	return c.Reply(&reply, nil)
@@ -69,6 +71,7 @@ func (n *Node) replyOp(ctx context.Context, c *mux.ServerCall, id state.OpID) er
 		return wire.Errorf(c.Op(), wire.CodeNotFound, "there is no operation %s, or it ended long ago; see log show %d", id, id.Index())
 	}
 	out := describeOp(view, o, true)
+	out.Blocked = n.lookAt(view).Blocked(o)
 	return c.Reply(&out, nil)
 }
 
@@ -162,9 +165,6 @@ func describeOp(view *state.View, o *state.Op, alone bool) wire.Op {
 	}
 	for _, w := range o.Waits {
 		out.Waits = append(out.Waits, w.String())
-	}
-	if o.State == state.OpQueued && alone {
-		out.Blocked = schedule.Blocked(view, o)
 	}
 	for i, s := range o.Steps {
 		if i == 0 {

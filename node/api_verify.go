@@ -6,13 +6,10 @@ import (
 	"slices"
 
 	"github.com/datanode/datanode/node/extent"
-	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
-
-func scheduleBlocked(view *state.View, o *state.Op) string { return schedule.Blocked(view, o) }
 
 // serveVerify has every replica of an extent read in full and holds it against the log.
 func (n *Node) serveVerify(ctx context.Context, c *mux.ServerCall, req wire.VerifyRequest) error {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -20,6 +21,8 @@ type cell struct {
 	nodes   map[string]*Node
 	configs map[string]Config
 	client  *client.Client
+
+	clientTLS *pki.Source // of the client; nil: plaintext
 }
 
 // patience bounds every wait of these tests. It is long because the machine may be busy; nothing
@@ -136,7 +139,7 @@ func (c *cell) describeNodes(n *Node) []wire.Node {
 	var reply []wire.Node
 	view := n.log.View()
 	view.Nodes(func(node *stateNode) bool {
-		reply = append(reply, describeNode(view, node, ""))
+		reply = append(reply, describeNode(view, n.lookAt(view), node, ""))
 		return true
 	})
 	return reply
@@ -195,7 +198,7 @@ func (c *cell) describe() string {
 		view.Extents(0, func(e *state.Extent) bool { fmt.Fprintf(&out, "  %+v\n", *e); return true })
 		fmt.Fprintf(&out, "%s: leader %s, applied %d\n", id, leader, view.Applied)
 		view.Nodes(func(node *stateNode) bool {
-			fmt.Fprintf(&out, "  %+v\n", describeNode(view, node, leader))
+			fmt.Fprintf(&out, "  %+v\n", describeNode(view, n.lookAt(view), node, leader))
 			return true
 		})
 		view.Ops(0, func(o *state.Op) bool {

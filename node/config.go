@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/node/internal/vfs"
+	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -144,6 +145,9 @@ func (c Config) valid() error {
 		return fmt.Errorf("a node needs an address to listen on")
 	case len(c.Bootstrap) > 0 && len(c.Join) > 0:
 		return fmt.Errorf("a node either bootstraps a cell or joins one, not both")
+	}
+	if err := schedule.CheckZones(c.Settings[state.KeyQuietWindows]); err != nil {
+		return fmt.Errorf("setting %s: %w", state.KeyQuietWindows, err)
 	}
 	for _, p := range c.Bootstrap {
 		if p.ID == c.ID {

@@ -13,11 +13,13 @@ import (
 // nodes it does nothing but wait to become the leader.
 func (n *Node) lead(ctx context.Context) {
 	var ages aging
+	var zones unknownZones
 	for {
 		ages.round(ctx, n) // first, so that what it changes does not wake this loop
 		changed, elected := n.log.Changed(), n.log.LeaderChanged()
 		if n.log.IsLeader() && n.confirmLead(ctx) == nil {
 			n.foundCell(ctx)
+			zones.round(n)
 			if !n.startRound(ctx) {
 				changed = nil // all was refused: proposing it again at once would only fill the log
 			}
@@ -82,7 +84,7 @@ func (n *Node) foundCell(ctx context.Context) {
 func (n *Node) startRound(ctx context.Context) bool {
 	view := n.log.View()
 	n.rescore(ctx, atTime(view, n.log.Now()))
-	round := schedule.NextSeen(view, n.log.Now(), schedule.Seen{Self: n.id, Silent: n.watch.silent})
+	round := schedule.Next(view, n.moment())
 	var cmds []state.Command
 	for _, c := range round.Needless {
 		cmds = append(cmds, c)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/internal/vfs"
+	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -96,6 +97,8 @@ type Node struct {
 	done     chan struct{} // closed when the node has stopped, or must
 	err      error         // why it stopped; set before done is closed
 	closed   sync.Once
+
+	zones schedule.Zones // of the quiet windows
 
 	hasMoves atomic.Bool // there is a file of moves that the log does not have yet
 

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -93,10 +94,30 @@ type planner struct {
 
 func (p *planner) full() bool { return len(p.wanted) >= planAtOnce }
 
+// urgent tells whether a decommission's moves wait for no quiet window, as it does not.
+func (p *planner) urgent(decommission state.OpID) bool {
+	o := p.view.Op(decommission)
+	return o != nil && o.Urgent
+}
+
+// hurries tells whether an urgent decommission would wait for a move that is not. One more is merged into it, and makes
+// it urgent.
+func (p *planner) hurries(decommission state.OpID, e *state.Extent) bool {
+	if !p.urgent(decommission) || p.open(e, policies.KindDelete) {
+		return false
+	}
+	return !slices.ContainsFunc(e.Ops, func(id state.OpID) bool {
+		o := p.view.Op(id)
+		return o.Kind == policies.KindMove && (o.Urgent || o.State == state.OpRunning)
+	})
+}
+
 func (p *planner) want(kind policies.Kind, e *state.Extent, origin policies.Origin, from state.NodeID, parent state.OpID) {
 	p.wanted = append(p.wanted, &submission{
-		Submission: wire.Submission{Kind: kind.String(), Extent: uint64(e.ID), Node: string(from)},
-		origin:     origin, parent: parent,
+		Submission: wire.Submission{
+			Kind: kind.String(), Extent: uint64(e.ID), Node: string(from), Urgent: p.urgent(parent),
+		},
+		origin: origin, parent: parent,
 	})
 }
 
@@ -175,7 +196,7 @@ func (p *planner) empty(node *state.Node) {
 	p.view.ReplicasOn(node.ID, func(e *state.Extent) bool {
 		held++
 		switch {
-		case p.open(e, policies.KindMove, policies.KindDelete):
+		case p.open(e, policies.KindMove, policies.KindDelete) && !p.hurries(node.Decommission, e):
 			moving++
 		case e.State == state.ExtentOpen && !p.open(e, policies.KindSeal):
 			p.want(policies.KindSeal, e, policies.OriginDecommission, "", 0)

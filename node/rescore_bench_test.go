@@ -66,7 +66,7 @@ func BenchmarkAging(b *testing.B) {
 	})
 	b.Run("schedule", func(b *testing.B) {
 		for b.Loop() {
-			schedule.NextAt(view, c.Now)
+			schedule.Next(view, schedule.Moment{Cell: c.Now})
 		}
 	})
 }

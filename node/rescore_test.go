@@ -108,7 +108,7 @@ func (c *agingCell) order() (ids []state.OpID) {
 // first is what the next round of the scheduler would start first.
 func (c *agingCell) first() state.OpID {
 	c.t.Helper()
-	starts := schedule.NextAt(c.view(), c.Now).Starts
+	starts := schedule.Next(c.view(), schedule.Moment{Cell: c.Now}).Starts
 	if len(starts) == 0 {
 		c.t.Fatal("nothing starts")
 	}

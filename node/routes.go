@@ -52,6 +52,7 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpSession:        {serve: n.inTurn(workSessions, decoded(n.serveSession)), leader: true},
 		wire.OpSubmit:         {serve: decoded(n.serveSubmit), leader: true},
 		wire.OpCancel:         {serve: decoded(n.serveCancel), leader: true},
+		wire.OpReorder:        {serve: decoded(n.serveReorder), leader: true},
 		wire.OpNodeRemove:     {serve: decoded(n.serveNodeRemove), leader: true},
 		wire.OpSettings:       {serve: n.serveSettings, leader: true}, // a change is seen at once
 		wire.OpSetting:        {serve: decoded(n.serveSetting), leader: true},

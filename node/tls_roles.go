@@ -95,7 +95,7 @@ func needs(op wire.OpType) pki.Role {
 		wire.OpOps, wire.OpShowOp, wire.OpExtents, wire.OpNodes, wire.OpStatus, wire.OpConns, wire.OpWait,
 		wire.OpSettings, wire.OpInventory, wire.OpHealth, wire.OpScrub, wire.OpPolicies, wire.OpLogList, wire.OpLogVerify, wire.OpLogChain:
 		return pki.RoleClient
-	case wire.OpCancel, wire.OpNodeRemove, wire.OpSetting, wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback:
+	case wire.OpCancel, wire.OpReorder, wire.OpNodeRemove, wire.OpSetting, wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback:
 		return pki.RoleAdmin
 	}
 	return pki.RoleNode

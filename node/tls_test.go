@@ -87,7 +87,8 @@ func newSecureCell(t *testing.T, o *office, voters, further int, change func(*Co
 		change(cfg)
 	})
 	c.client.Close()
-	c.client = c.as(o.source(pki.RoleAdmin, "operator"))
+	c.clientTLS = o.source(pki.RoleAdmin, "operator")
+	c.client = c.as(c.clientTLS)
 	return c
 }
 

@@ -72,7 +72,7 @@ type Submission struct {
 	Replicas []string // of a create; empty lets the cell choose
 	Primary  string   // of a create without Replicas: preferred primary
 	Avoid    []string // of a create without Replicas: nodes that have just failed the caller; used only if there are too few others
-	Urgent   bool     // of a move or decommission: do not wait for a quiet window to end
+	Urgent   bool     // of a move, repair or decommission: do not wait for a quiet window to end
 }
 
 // SubmitRequest asks for operations. They are decided together, and each succeeds or fails alone.
@@ -127,6 +127,15 @@ type CancelRequest struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
 	Op string
+}
+
+// ReorderRequest puts a queued operation before others of its kind, which must be one of which one runs at a time. The
+// reply is an Op.
+type ReorderRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Op     string
+	Before string // operation ID; empty: before all others
 }
 
 // OpsRequest lists operations, oldest first.

@@ -29,7 +29,9 @@ const (
 	OpInventory OpType = 22 // extent files on a node's disk
 	// OpNodeRemove forgets a node that is decommissioned, or down.
 	OpNodeRemove OpType = 23
-	OpHealth     OpType = 25 // a node's checks
+	// OpReorder puts a queued operation before others of its kind.
+	OpReorder OpType = 24
+	OpHealth  OpType = 25 // a node's checks
 
 	// Policies.
 	OpPolicyLoad     OpType = 30
@@ -61,7 +63,7 @@ var opNames = map[OpType]string{
 	OpPut: "put", OpRead: "read", OpAppend: "append", OpVerify: "verify",
 	OpSession: "session", OpSubmit: "submit", OpCancel: "cancel", OpOps: "ops", OpShowOp: "show-op",
 	OpExtents: "extents", OpNodes: "nodes", OpStatus: "status", OpConns: "conns", OpWait: "wait",
-	OpSettings: "settings", OpSetting: "setting", OpInventory: "inventory", OpNodeRemove: "node-remove",
+	OpSettings: "settings", OpSetting: "setting", OpInventory: "inventory", OpNodeRemove: "node-remove", OpReorder: "reorder",
 	OpPolicyLoad: "policy-load", OpPolicyActivate: "policy-activate", OpPolicyRollback: "policy-rollback",
 	OpPolicies: "policies", OpPolicyFetch: "policy-fetch",
 	OpLogList: "log-list", OpLogVerify: "log-verify", OpLogChain: "log-chain",

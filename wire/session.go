@@ -46,7 +46,7 @@ var opSessions = map[OpType][]Session{
 	OpVerify: {SessionControl}, OpSession: {SessionControl}, OpCancel: {SessionControl}, OpOps: {SessionControl},
 	OpShowOp: {SessionControl}, OpExtents: {SessionControl}, OpNodes: {SessionControl}, OpStatus: {SessionControl},
 	OpConns: {SessionControl}, OpWait: {SessionControl}, OpSettings: {SessionControl}, OpSetting: {SessionControl},
-	OpInventory: {SessionControl}, OpNodeRemove: {SessionControl}, OpScrub: {SessionControl},
+	OpInventory: {SessionControl}, OpNodeRemove: {SessionControl}, OpReorder: {SessionControl}, OpScrub: {SessionControl},
 	OpHealth:     {SessionControl},
 	OpPolicyLoad: {SessionControl}, OpPolicyActivate: {SessionControl}, OpPolicyRollback: {SessionControl},
 	OpPolicies: {SessionControl}, OpPolicyFetch: {SessionControl},

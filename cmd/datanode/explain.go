@@ -121,6 +121,9 @@ func explainWhat(b *strings.Builder, o wire.Op) {
 		say(b, ": %s", oneLine(o.Detail))
 	}
 	b.WriteString(".\n")
+	if o.Urgent {
+		b.WriteString("It is urgent: it waits for no quiet window.\n")
+	}
 	if o.Source != "" || o.Target != "" {
 		say(b, "It copies from %s to %s", orNone(o.Source), orNone(o.Target))
 		if o.Fence != 0 {

@@ -36,7 +36,9 @@ func newNodeListCommand(a *app) *cobra.Command {
 				column[wire.Node]{"ADDR", func(n wire.Node) string { return n.Addr }},
 				column[wire.Node]{"SINCE", func(n wire.Node) string { return stamp(n.Since) }},
 				column[wire.Node]{"FREE", freeText},
-				column[wire.Node]{"REFUSES", func(n wire.Node) string { return n.Refuses }})
+				column[wire.Node]{"REFUSES", func(n wire.Node) string { return n.Refuses }},
+				column[wire.Node]{"OPERATION", func(n wire.Node) string { return n.Operation }},
+				column[wire.Node]{"BLOCKED", func(n wire.Node) string { return oneLine(n.Blocked) }})
 		}),
 	}
 }
@@ -109,13 +111,15 @@ func findNode(ctx context.Context, c *client.Client, id string) (wire.Node, erro
 
 func newDecommissionCommand(a *app) *cobra.Command {
 	w := &work{a: a, waiting: true}
+	var urgent bool
 	cmd := &cobra.Command{
 		Use: "decommission NODE", Short: "Move everything off a node, until it is safe to remove", Args: takes(1, 1),
 		Long: `Move all replicas off a node, and its vote, until it is safe to remove. It waits for that; an interrupt only stops the
-waiting. recommission takes it back. A node that is down at the end is removed from the cell: see node remove.`,
+waiting. recommission takes it back. A node that is down at the end is removed from the cell: see node remove.
+By default one decommission runs at a time (setting serial), and none moves anything in a quiet window (setting quiet-windows).`,
 		Example: "  datanode node decommission n3 --dry-run\n  datanode node decommission n3",
 		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
-			subs := []wire.Submission{{Kind: "decommission", Node: args[0]}}
+			subs := []wire.Submission{{Kind: "decommission", Node: args[0], Urgent: urgent}}
 			plans, err := w.check(ctx, c, subs)
 			if w.dryRun && plans != nil {
 				return firstError(w.printPlans(plans), err)
@@ -135,6 +139,7 @@ waiting. recommission takes it back. A node that is down at the end is removed f
 	}
 	w.waitFlags(cmd)
 	w.dangerFlags(cmd)
+	cmd.Flags().BoolVar(&urgent, "urgent", false, "move inside quiet windows too; recorded")
 	return cmd
 }
 

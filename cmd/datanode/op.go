@@ -13,8 +13,8 @@ import (
 )
 
 func newOpCommand(a *app) *cobra.Command {
-	return group("op", "Ask for operations, list, explain and cancel them", "",
-		newOpListCommand(a), newOpShowCommand(a), newOpExplainCommand(a), newOpCancelCommand(a), newOpSubmitCommand(a))
+	return group("op", "Ask for operations, list, explain, reorder and cancel them", "",
+		newOpListCommand(a), newOpShowCommand(a), newOpExplainCommand(a), newOpCancelCommand(a), newOpReorderCommand(a), newOpSubmitCommand(a))
 }
 
 func newOpListCommand(a *app) *cobra.Command {
@@ -63,7 +63,18 @@ func printOps(a *app, ops iter.Seq2[wire.Op, error]) error {
 		column[wire.Op]{"FROM", func(o wire.Op) string { return o.Source }},
 		column[wire.Op]{"TO", func(o wire.Op) string { return o.Target }},
 		column[wire.Op]{"ADMITTED", func(o wire.Op) string { return stamp(o.Admitted) }},
-		column[wire.Op]{"DETAIL", func(o wire.Op) string { return firstWord(o.Detail, o.Blocked) }})
+		column[wire.Op]{"DETAIL", func(o wire.Op) string { return urgentText(o.Urgent, firstWord(o.Detail, o.Blocked)) }})
+}
+
+// urgentText marks what is said of an urgent operation.
+func urgentText(urgent bool, text string) string {
+	switch {
+	case !urgent:
+		return text
+	case text == "":
+		return "urgent"
+	}
+	return "urgent; " + text
 }
 
 // firstWord is the first of the texts that says something.
@@ -86,7 +97,8 @@ func newOpShowCommand(a *app) *cobra.Command {
 			}
 			return show(a, o, []field{
 				{"operation", o.ID}, {"kind", o.Kind}, {"state", o.State}, {"extent", number(o.Extent)}, {"node", o.Node},
-				{"origin", o.Origin}, {"asked by", o.AskedBy}, {"parent", o.Parent}, {"from", o.Source}, {"to", o.Target}, {"fence", number(o.Fence)},
+				{"origin", o.Origin}, {"asked by", o.AskedBy}, {"urgent", whenYes(o.Urgent)}, {"parent", o.Parent},
+				{"from", o.Source}, {"to", o.Target}, {"fence", number(o.Fence)},
 				{"attempts", count(o.Attempts)}, {"waits for", strings.Join(o.Waits, ",")}, {"blocked", o.Blocked},
 				{"by", o.By}, {"detail", o.Detail},
 				{"admitted", stamp(o.Admitted)}, {"started", stamp(o.Started)}, {"ended", stamp(o.Ended)},
@@ -107,6 +119,30 @@ func newOpCancelCommand(a *app) *cobra.Command {
 			return printOps(a, items([]wire.Op{o}))
 		}),
 	}
+}
+
+func newOpReorderCommand(a *app) *cobra.Command {
+	var before string
+	var first bool
+	cmd := &cobra.Command{
+		Use: "reorder ID (--before ID | --first)", Short: "Put a queued operation before others of its kind", Args: takes(1, 1),
+		Long: `Put a queued operation before another of its kind, or before all others. It is for kinds of which one runs at a time in
+the cell: see the setting serial. What runs already goes on; cancel it to make room.`,
+		Example: "  datanode op reorder 4711 --first\n  datanode op reorder 4711 --before 4690",
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+			if first == (before != "") {
+				return usagef("op reorder needs either --before and the ID of a queued operation of the same kind, or --first")
+			}
+			o, err := c.Reorder(ctx, args[0], before)
+			if err != nil {
+				return err
+			}
+			return printOps(a, items([]wire.Op{o}))
+		}),
+	}
+	cmd.Flags().StringVar(&before, "before", "", "the operation that it is to come before")
+	cmd.Flags().BoolVar(&first, "first", false, "before all others of its kind")
+	return cmd
 }
 
 func newOpSubmitCommand(a *app) *cobra.Command {
@@ -144,6 +180,7 @@ func newOpSubmitCommand(a *app) *cobra.Command {
 	flags.Lookup("extent").DefValue = "" // the library's is [], which help would show
 	flags.StringVar(&s.Node, "node", "", "node that it is about, or that a move takes from")
 	flags.StringVar(&s.Target, "target", "", "node that a move takes to (default: the cell chooses)")
+	flags.BoolVar(&s.Urgent, "urgent", false, "of a move, repair or decommission: start inside a quiet window too; recorded")
 	flags.StringVar(&s.Class, "class", "", "class tag of a create")
 	flags.Uint8Var(&s.Want, "want", 0, "replicas of a create (default: the cell's setting)")
 	flags.StringSliceVar(&s.Replicas, "replicas", nil, "nodes of a create (default: the cell chooses)")

@@ -264,5 +264,13 @@ func yesNo(b bool) string {
 	return "no"
 }
 
+// whenYes is for fields that are left out otherwise.
+func whenYes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
+}
+
 // count is n in decimal.
 func count[N ~int | ~uint64](n N) string { return fmt.Sprint(n) }

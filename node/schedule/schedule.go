@@ -7,6 +7,7 @@
 package schedule
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -22,16 +23,21 @@ type Round struct {
 	Starts []*state.Start
 	// Needless are queued operations that have nothing left to do, or nobody left to do it for.
 	Needless []*state.Cancel
-	// Wake is when the first pause of those looked at ends, 0 when none pauses: look again then.
+	// Wake is when the first pause of those looked at ends, or the quiet window that holds some; 0 when there is none:
+	// look again then.
 	Wake state.Micros
 }
 
-// Next is the next round at the time of the last entry.
-func Next(v *state.View) Round { return NextAt(v, v.NowMicros) }
-
-// NextAt is the next round. now is the leader's time: that of the view stands still while no entries
-// come, and an operation that pauses would never start in a cell with nothing else to do.
-func NextAt(v *state.View, now state.Micros) Round { return NextSeen(v, now, Seen{}) }
+// Moment is when something is looked at.
+type Moment struct {
+	// Cell is the leader's idea of the cell's time: that of the view stands still while no entries come, and an
+	// operation that pauses would never start in a cell with nothing else to do.
+	Cell state.Micros
+	Wall state.Micros // what this machine's clock shows; 0: the same
+	// Zones are those of the quiet windows.
+	Zones *Zones
+	Seen  Seen
+}
 
 // Seen is what the leader sees of nodes and the log does not say yet. It only chooses among nodes that all would do.
 type Seen struct {
@@ -39,14 +45,19 @@ type Seen struct {
 	Silent func(state.NodeID) bool // has not been heard of for a moment, and may be called down in the next; nil: nobody
 }
 
-// NextSeen is NextAt with what the leader sees.
-func NextSeen(v *state.View, now state.Micros, seen Seen) Round {
-	p := newPlan(v)
-	p.now, p.seen = max(now, v.NowMicros), seen
+// Next is the next round.
+func Next(v *state.View, m Moment) Round {
+	p := newPlan(v, m)
 	var r Round
 	v.Queued(func(o *state.Op) bool {
-		if o.Copies() && p.crowded() {
-			return true // one that pauses is woken by the end of a copy, if not before
+		if o.Copies() && p.crowded() || p.before(o) != nil {
+			return true // one that pauses is woken by the end of another, if not before
+		}
+		if h := p.quiet.on(v, o); h != nil {
+			if h.left > 0 {
+				r.wakeAt(p.now + state.Micros(h.left.Microseconds()))
+			}
+			return true
 		}
 		if p.shares.full(o, int(v.Settings.MaxRunning)) != "" {
 			return true // looked at first: there may be ten thousand more
@@ -59,21 +70,35 @@ func NextSeen(v *state.View, now state.Micros, seen Seen) Round {
 		switch {
 		case why == "":
 			r.Starts = append(r.Starts, s)
-		case o.NotBeforeMicros > p.now && (r.Wake == 0 || o.NotBeforeMicros < r.Wake):
-			r.Wake = o.NotBeforeMicros
+			p.begun(o, s)
+		case o.NotBeforeMicros > p.now:
+			r.wakeAt(o.NotBeforeMicros)
 		}
 		return len(r.Starts) < MaxStarts && !p.full()
 	})
 	return r
 }
 
-// Blocked says why a queued operation does not start, "" when it could start now, for people.
-// Whether others come before it is not looked at.
-func Blocked(v *state.View, o *state.Op) string {
+// wakeAt notes that there may be more to start at a moment.
+func (r *Round) wakeAt(at state.Micros) {
+	if r.Wake == 0 || at < r.Wake {
+		r.Wake = at
+	}
+}
+
+// Look tells why operations wait, at one moment. It belongs to one goroutine.
+type Look struct{ p *plan }
+
+// LookAt is a look at v.
+func LookAt(v *state.View, m Moment) *Look { return &Look{newPlan(v, m)} }
+
+// Blocked says why a queued operation does not start, "" when it could start now, for people. Whether others come
+// before it is only looked at where one runs at a time.
+func (l *Look) Blocked(o *state.Op) string {
 	if o.State != state.OpQueued {
 		return ""
 	}
-	_, why := newPlan(v).start(o)
+	_, why := l.p.start(o)
 	return why
 }
 
@@ -92,20 +117,31 @@ type plan struct {
 	reads   map[state.NodeID]int
 	writes  map[state.NodeID]int
 	shares  shares
+	quiet   quiet
+	serial  state.KindSet
+	alone   [policies.KindRecommission + 1]*state.Op // of each serial kind the one that runs
+	line    map[state.OpID]int                       // see ahead
 }
 
-func newPlan(v *state.View) *plan {
-	p := &plan{v: v, now: v.NowMicros, takers: Takers(v), reads: map[state.NodeID]int{}, writes: map[state.NodeID]int{}}
+func newPlan(v *state.View, m Moment) *plan {
+	p := &plan{
+		v: v, now: max(m.Cell, v.NowMicros), takers: Takers(v), reads: map[state.NodeID]int{}, writes: map[state.NodeID]int{},
+		serial: v.Settings.SerialKinds(), seen: m.Seen,
+	}
+	p.quiet = quiet{all: m.Zones.of(v.Settings.QuietWindows), cell: p.now.Time(), wall: cmp.Or(m.Wall, p.now).Time()}
 	v.Running(func(o *state.Op) bool {
-		p.count(o.Kind, o.Source, o.Target)
+		p.count(o, o.Source, o.Target)
 		p.shares.count(o)
 		return true
 	})
 	return p
 }
 
-func (p *plan) count(kind policies.Kind, source, target state.NodeID) {
-	switch kind {
+func (p *plan) count(o *state.Op, source, target state.NodeID) {
+	if p.serial.Has(o.Kind) && p.alone[o.Kind] == nil {
+		p.alone[o.Kind] = o
+	}
+	switch o.Kind {
 	case policies.KindDecommission, policies.KindRecommission: // costs nothing by itself
 		return
 	case policies.KindDelete:
@@ -126,6 +162,14 @@ func (p *plan) full() bool {
 	return p.running >= int(p.v.Settings.MaxRunning) && p.deletes >= maxDeletes
 }
 
+// before is the operation that must end before o can start, because both are of a kind of which one runs at a time.
+func (p *plan) before(o *state.Op) *state.Op {
+	if !p.serial.Has(o.Kind) {
+		return nil
+	}
+	return p.alone[o.Kind]
+}
+
 // start is how o would start, or why it cannot.
 func (p *plan) start(o *state.Op) (s *state.Start, why string) {
 	if why := p.held(o); why != "" {
@@ -140,15 +184,16 @@ func (p *plan) start(o *state.Op) (s *state.Start, why string) {
 	case policies.KindRepair, policies.KindMove:
 		why = p.copyPath(o, s)
 	}
-	if why != "" {
-		return nil, why
-	}
-	p.count(o.Kind, s.Source, s.Target)
+	return s, why
+}
+
+// begun counts o among those that run.
+func (p *plan) begun(o *state.Op, s *state.Start) {
+	p.count(o, s.Source, s.Target)
 	p.shares.count(o)
 	if o.Kind == policies.KindDecommission { // from here on the node takes nothing
 		p.takers = slices.DeleteFunc(p.takers, func(id state.NodeID) bool { return id == o.Node })
 	}
-	return s, ""
 }
 
 // held tells what keeps o back whatever its kind.
@@ -157,6 +202,12 @@ func (p *plan) held(o *state.Op) string {
 		if other := p.v.Op(w); other != nil && !other.State.Ended() {
 			return fmt.Sprintf("waits for %s %s, which is %s", other.Kind, other.ID, other.State)
 		}
+	}
+	if first := p.before(o); first != nil {
+		return p.behind(o, first)
+	}
+	if h := p.quiet.on(p.v, o); h != nil {
+		return h.String()
 	}
 	if o.NotBeforeMicros > p.now {
 		return fmt.Sprintf("pauses before attempt %d: %s", o.Attempts+1, o.Detail)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 	"pgregory.net/rapid"
@@ -32,8 +33,9 @@ func TestLessons(t *testing.T) {
 			case "next":
 				return next(t, cell, d)
 			case "blocked":
+				look := schedule.LookAt(&cell.State.View, schedule.Moment{Cell: cell.Now})
 				cell.State.Queued(func(o *state.Op) bool {
-					fmt.Fprintf(&b, "%s %s: %s\n", o.ID, o.Kind, schedule.Blocked(&cell.State.View, o))
+					fmt.Fprintf(&b, "%s %s: %s\n", o.ID, o.Kind, look.Blocked(o))
 					return true
 				})
 				return b.String()
@@ -48,7 +50,7 @@ func TestLessons(t *testing.T) {
 
 func next(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
 	var b strings.Builder
-	round := schedule.NextSeen(&cell.State.View, cell.Now, seen(t, d))
+	round := schedule.Next(&cell.State.View, schedule.Moment{Cell: cell.Now, Seen: seen(t, d)})
 	for _, c := range round.Needless {
 		fmt.Fprintf(&b, "cancel %s: %s\n", c.Op, c.Note)
 	}
@@ -62,7 +64,7 @@ func next(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
 		fmt.Fprintln(&b)
 	}
 	if round.Wake != 0 {
-		fmt.Fprintf(&b, "look again at %s\n", round.Wake.Duration())
+		fmt.Fprintf(&b, "look again at %s\n", moment(round.Wake))
 	}
 	if d.HasArg("apply") {
 		for _, res := range apply(cell, round) {
@@ -84,6 +86,14 @@ func seen(t *testing.T, d *datadriven.TestData) schedule.Seen {
 		d.ScanArgs(t, "silent", &silent)
 	}
 	return schedule.Seen{Self: state.NodeID(self), Silent: func(id state.NodeID) bool { return string(id) == silent }}
+}
+
+// moment is a time since 1970, as a duration where a lesson does not set the clock.
+func moment(m state.Micros) string {
+	if m.Duration() < 1000*time.Hour {
+		return m.Duration().String()
+	}
+	return m.Time().UTC().Format(time.RFC3339)
 }
 
 func apply(cell *statetest.Cell, round schedule.Round) []state.Result {
@@ -112,12 +122,15 @@ func TestNextIsAccepted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cell := statetest.New()
 		cell.RunAll("join n1 n2 n3 n4 n5\nset copies-per-source 1\nset copies-per-target 2\nset max-running 6\nset backoff 1ms")
+		if rapid.Bool().Draw(t, "serial moves") {
+			cell.Run("set serial decommission,move")
+		}
 		for range rapid.IntRange(10, 60).Draw(t, "rounds") {
 			for range rapid.IntRange(0, 4).Draw(t, "events") {
 				cell.Run(event(t, cell))
 			}
 			cell.Now += 1e6
-			round := schedule.NextAt(&cell.State.View, cell.Now)
+			round := schedule.Next(&cell.State.View, schedule.Moment{Cell: cell.Now})
 			for i, res := range apply(cell, round) {
 				if res.Err != nil {
 					t.Fatalf("result %d of %+v: %s", i, round, res)
@@ -131,8 +144,9 @@ func TestNextIsAccepted(t *testing.T) {
 }
 
 func limits(v *state.View) error {
-	running, reads, writes := 0, map[state.NodeID]int{}, map[state.NodeID]int{}
+	running, reads, writes, kinds := 0, map[state.NodeID]int{}, map[state.NodeID]int{}, map[policies.Kind]int{}
 	v.Running(func(o *state.Op) bool {
+		kinds[o.Kind]++
 		if o.Kind != policies.KindDelete && o.Kind != policies.KindDecommission {
 			running++
 		}
@@ -142,6 +156,11 @@ func limits(v *state.View) error {
 		}
 		return true
 	})
+	for k, n := range kinds {
+		if n > 1 && v.Settings.SerialKinds().Has(k) {
+			return fmt.Errorf("%d %ss run", n, k)
+		}
+	}
 	for id := range reads {
 		if reads[id] > int(v.Settings.CopiesPerSource) {
 			return fmt.Errorf("node %s serves %d copies", id, reads[id])
@@ -216,9 +235,9 @@ func BenchmarkNext(b *testing.B) {
 		cell.Run("finish seal done confirmed=n1,n2,n3")
 		cell.Run(fmt.Sprintf("move %d from=n1", i))
 	}
-	apply(cell, schedule.Next(&cell.State.View))
+	apply(cell, schedule.Next(&cell.State.View, schedule.Moment{}))
 	b.ReportAllocs()
 	for b.Loop() {
-		schedule.Next(&cell.State.View)
+		schedule.Next(&cell.State.View, schedule.Moment{})
 	}
 }

@@ -89,6 +89,9 @@ func (s *State) checkPossible(c *Admit) Result {
 	if c.Named && c.Target == "" {
 		return refused(wire.CodeInvalid, "a %s that keeps its target names one", c.Kind)
 	}
+	if c.Urgent && !quietKinds.Has(c.Kind) {
+		return refused(wire.CodeInvalid, "a %s is never urgent: it waits for no quiet window; want %s", c.Kind, quietKinds)
+	}
 	if c.Kind != policies.KindMove && (c.Target != "" || c.Parent != 0) {
 		return refused(wire.CodeInvalid, "only a move has a target and a parent, not a %s", c.Kind)
 	}
@@ -266,7 +269,12 @@ func (s *State) rejectOp(at moment, o *Op, k Conflict) Result {
 
 func (s *State) mergeOp(at moment, o *Op, k Conflict) Result {
 	e := s.Op(k.With).clone()
-	e.step(at, "a later "+o.Kind.String()+" was merged into this")
+	note := "a later " + o.Kind.String() + " was merged into this"
+	if o.Urgent && !e.Urgent {
+		e.Urgent = true
+		note += ", which makes it urgent"
+	}
+	e.step(at, note)
 	s.putOp(e)
 	return Result{Op: e.ID, Extent: e.Extent, Merged: true}
 }
@@ -291,6 +299,9 @@ func admitNote(c *Admit) string {
 			by += " of " + string(c.AskedBy)
 		}
 		return "admitted by " + by + ", against the check: " + c.Decision.Reason
+	}
+	if c.Urgent {
+		return "admitted as urgent: " + c.Decision.Reason
 	}
 	return "admitted: " + c.Decision.Reason
 }

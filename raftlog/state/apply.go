@@ -75,6 +75,8 @@ func (s *State) apply(at moment, c Command) Result {
 		return s.finish(at, c)
 	case *Cancel:
 		return s.cancel(at, c)
+	case *Reorder:
+		return s.reorder(at, c)
 	case *Gone:
 		return s.gone(at, c)
 	case *Suspect:

@@ -29,12 +29,13 @@ const (
 	TypeNodeRemove     CommandType = 17
 	TypeNodeRoom       CommandType = 18
 	TypeRecovered      CommandType = 19
+	TypeReorder        CommandType = 20
 	TypeProven         CommandType = 21
 )
 
 var commandNames = []string{"", "genesis", "admit", "start", "finish", "cancel", "gone", "suspect", "rescore",
 	"node-join", "node-state", "node-voter", "session", "setting", "policy-load", "policy-activate", "policy-rollback",
-	"node-remove", "node-room", "recovered", TypeProven: "replica-proven"}
+	"node-remove", "node-room", "recovered", TypeReorder: "reorder", TypeProven: "replica-proven"}
 
 func (t CommandType) String() string { return name(commandNames, uint8(t)) }
 
@@ -83,6 +84,8 @@ func NewCommand(t CommandType) Command {
 		return new(Recovered)
 	case TypeNodeRoom:
 		return new(NodeRoom)
+	case TypeReorder:
+		return new(Reorder)
 	case TypeProven:
 		return new(Proven)
 	}
@@ -131,7 +134,7 @@ type Admit struct {
 	Forced bool
 
 	AskedBy Identity // whose request it is; empty where nobody can tell
-	Urgent  bool     // of a move or decommission: it starts inside a quiet window too
+	Urgent  bool     // of a move, repair or decommission: it starts inside a quiet window too
 	Named   bool     // of a move: somebody has named Target, and no other will do
 }
 
@@ -346,6 +349,8 @@ func AskedBy(c Command) Identity {
 	case *Admit:
 		return c.AskedBy
 	case *Cancel:
+		return c.AskedBy
+	case *Reorder:
 		return c.AskedBy
 	case *OpenSession:
 		return c.AskedBy

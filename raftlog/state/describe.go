@@ -99,6 +99,12 @@ func (o *Op) String() string {
 
 // describePath is what an open operation waits for, and who works on it.
 func (o *Op) describePath(b *strings.Builder) {
+	if o.State == OpQueued && o.Turn != 0 {
+		fmt.Fprintf(b, " turn=%d", o.Turn)
+	}
+	if o.Urgent {
+		b.WriteString(" urgent")
+	}
 	if len(o.Waits) > 0 && o.State == OpQueued {
 		fmt.Fprintf(b, " waits=%s", list(o.Waits))
 	}

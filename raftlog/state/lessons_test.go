@@ -27,8 +27,17 @@ func TestLessons(t *testing.T) {
 				return lives(t, cell, d)
 			case "settings":
 				var b strings.Builder
-				cell.State.Settings.Each(func(key, value, _ string) { fmt.Fprintf(&b, "%s %s\n", key, value) })
+				var only string
+				d.MaybeScanArgs(t, "only", &only)
+				cell.State.Settings.Each(func(key, value, _ string) {
+					if only == "" || key == only {
+						fmt.Fprintf(&b, "%s %s\n", key, value)
+					}
+				})
 				return b.String()
+			case "restart":
+				restart(t, cell)
+				return ""
 			case "lacking":
 				var b strings.Builder
 				cell.State.Lacking(func(e *state.Extent) bool { fmt.Fprintln(&b, e); return true })
@@ -46,6 +55,19 @@ func TestLessons(t *testing.T) {
 			return ""
 		})
 	})
+}
+
+// restart takes the state through a snapshot.
+func restart(t *testing.T, cell *statetest.Cell) {
+	before := state.Dumped(&cell.State.View)
+	s, into := state.Restore(cell.State.Header())
+	if err := cell.State.Dump(into); err != nil {
+		t.Fatal(err)
+	}
+	cell.State = s
+	if after := state.Dumped(&s.View); after != before {
+		t.Fatalf("after a restart\n%s\nbefore it\n%s", after, before)
+	}
 }
 
 func do(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {

@@ -38,6 +38,8 @@ func levelOf(c Command) Level {
 		if c.Urgent || c.Named || c.Request.Sum != 0 {
 			return LevelNamed
 		}
+	case *Reorder:
+		return LevelNamed
 	case *LoadPolicy:
 		if len(c.Config) > 0 {
 			return LevelTuned
@@ -49,6 +51,8 @@ func levelOf(c Command) Level {
 		switch c.Key {
 		case keyDiskReserve, keyMinReplicas, keyScrubPace, keyScrubPause:
 			return LevelProven
+		case KeyQuietWindows, keySerial:
+			return LevelNamed
 		}
 	case *NodeRoom, *Proven, *Recovered:
 		return LevelProven

@@ -104,6 +104,10 @@ type Op struct {
 	AskedBy Identity // see Admit
 	Urgent  bool     // see Admit
 	Named   bool     // see Admit
+
+	// Turn is the operation's place among the queued ones of its kind where a person has chosen it, from 1 on; 0
+	// comes after those, in the order that policies give. See Reorder.
+	Turn uint32
 }
 
 func (o *Op) clone() *Op {

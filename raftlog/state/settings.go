@@ -30,6 +30,9 @@ type Settings struct {
 
 	ScrubPace        uint64 // see ScrubRate
 	ScrubPauseMicros Micros // see ScrubBreak
+
+	QuietWindows string  // as ParseWindows reads them
+	Serial       KindSet // see SerialKinds
 }
 
 // DefaultSettings are those of a new cell.
@@ -78,6 +81,7 @@ func settingTable() []setting {
 		number("copies-per-target", "running repairs and moves that write to one node", 1, 1000, func(s *Settings) *uint16 { return &s.CopiesPerTarget }),
 		number("max-running", "running operations in the cell", 1, 10000, func(s *Settings) *uint16 { return &s.MaxRunning }),
 		reserve(),
+		quietWindows(), serial(),
 	}, scrubTable(), budgetTable())
 }
 

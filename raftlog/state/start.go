@@ -22,6 +22,9 @@ func (s *State) start(at moment, c *Start) Result {
 	if c.Executor != "" && s.Node(c.Executor) == nil {
 		return refused(wire.CodeNotFound, "there is no node %s to carry out operation %s", c.Executor, c.Op)
 	}
+	if res := s.checkSerial(o); res.Err != nil {
+		return res
+	}
 	if res := s.checkStart(o, c); res.Err != nil {
 		return res
 	}

@@ -30,14 +30,18 @@ func lessHolding(a, b holding) bool {
 	return a.extent < b.extent
 }
 
-// place is an element of the queue: higher priorities first, then older operations.
+// place is an element of the queue: what has a turn first, then higher priorities, then older operations.
 type place struct {
+	turn     uint32 // 0: none
 	priority int32
 	op       OpID
 	record   *Op // saves a lookup for each element that the scheduler looks at
 }
 
 func lessPlace(a, b place) bool {
+	if a.turn != b.turn {
+		return a.turn-1 < b.turn-1 // 0 becomes the highest
+	}
 	if a.priority != b.priority {
 		return a.priority > b.priority
 	}
@@ -207,7 +211,7 @@ func (s *State) putOp(o *Op) {
 	}
 	switch {
 	case o.State == OpQueued:
-		s.queue.Set(place{o.Decision.Priority, o.ID, o})
+		s.queue.Set(place{o.Turn, o.Decision.Priority, o.ID, o})
 	case o.State == OpRunning:
 		s.running.Set(o.ID, o)
 		s.busy[min(o.Kind, maxKind)]++
@@ -220,7 +224,7 @@ func (s *State) putOp(o *Op) {
 func (s *State) unindexOp(old *Op) {
 	switch old.State {
 	case OpQueued:
-		s.queue.Delete(place{priority: old.Decision.Priority, op: old.ID})
+		s.queue.Delete(place{turn: old.Turn, priority: old.Decision.Priority, op: old.ID})
 	case OpRunning:
 		s.running.Delete(old.ID)
 		s.busy[min(old.Kind, maxKind)]--

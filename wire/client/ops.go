@@ -81,6 +81,12 @@ func (c *Client) Cancel(ctx context.Context, id string) (wire.Op, error) {
 	return o, cmp.Or(err, about(wire.OpCancel, "operation", canonical(id), o.ID))
 }
 
+// Reorder puts a queued operation before another of its kind, or before all of them when that is empty. The kind must
+// be one of which one operation runs at a time.
+func (c *Client) Reorder(ctx context.Context, id, before string) (wire.Op, error) {
+	return call[wire.Op](ctx, c, route{}, onlyUndone, wire.OpReorder, &wire.ReorderRequest{Op: id, Before: before})
+}
+
 // Op describes one operation, with its facts and steps.
 func (c *Client) Op(ctx context.Context, id string) (wire.Op, error) {
 	o, err := call[wire.Op](ctx, c, route{latest: true}, repeatable, wire.OpShowOp, &wire.ShowOpRequest{Op: id})

@@ -4,9 +4,10 @@
 //	join n1 n2 n3 [voter]               nodes join and are up        set KEY VALUE
 //	down n1 [seen=9] | up n1 | remove n1                             session [as=client/me]
 //	create on=n1,n2,n3 [want=3]         admits; see admit.go         load D [key=value] | activate [D] | rollback
-//	start 7 [executor=] [source= target= replaces=]                  clock 10s
+//	start 7 [executor=] [source= target= replaces=]                  clock 10s | clock 2026-03-29T02:30:00+01:00
 //	finish 7 done|retry|fail [fence=] [detail=] [length= sum= confirmed=n1,n2 | damaged length= from=]
 //	room n1 free=5 total=100 [refuses=WHY]
+//	reorder 7 [before=6]
 //	cancel 7 | rescore 7 priority=5 | gone 1 n2 [since=] | suspect 1 n2 [always] [from=]
 //	proven 1 n2 length= sum= [floor=]
 //
@@ -77,7 +78,12 @@ func (c *Cell) RunAll(text string) string {
 	return b.String()
 }
 
+// advance moves the time by a duration, or to a moment such as 2026-03-29T02:30:00+01:00.
 func (c *Cell) advance(l *line) string {
+	if at, err := time.Parse(time.RFC3339, l.arg(0)); err == nil {
+		c.Now = state.Micros(at.UnixMicro())
+		return "it is " + at.UTC().Format(time.RFC3339)
+	}
 	d, err := time.ParseDuration(l.arg(0))
 	if err != nil {
 		return err.Error()
@@ -138,7 +144,7 @@ func (c *Cell) other(l *line) state.Command {
 	case "session":
 		return &state.OpenSession{Client: l.arg(0), AskedBy: l.asker()}
 	case "set":
-		return &state.Set{Key: l.arg(0), Value: l.arg(1)}
+		return &state.Set{Key: l.arg(0), Value: strings.Join(l.args[min(1, len(l.args)):], " ")}
 	case "load":
 		return l.load()
 	case "activate":
@@ -167,6 +173,15 @@ func (l *line) load() state.Command {
 	return p
 }
 
+// before is the operation that a reorder puts another before; none: all of them.
+func (c *Cell) before(l *line) (state.OpID, error) {
+	text, ok := l.keys["before"]
+	if !ok {
+		return 0, nil
+	}
+	return c.Op(text)
+}
+
 // gone confirms what is asked of the node, unless the line says since when.
 func (c *Cell) gone(l *line) state.Command {
 	g := &state.Gone{Extent: l.extent(), Node: state.NodeID(l.arg(1))}
@@ -186,6 +201,10 @@ func (c *Cell) onOp(l *line) state.Command {
 		return c.finish(l)
 	case "cancel":
 		return &state.Cancel{Op: l.op(), Note: "cancelled"}
+	case "reorder":
+		before, err := c.before(l)
+		l.err = cmp.Or(l.err, err)
+		return &state.Reorder{Op: l.op(), Before: before}
 	case "rescore":
 		d := state.Decision{Policy: "test", Reason: "test", Epoch: l.number("epoch", c.State.PolicyEpoch), Priority: l.priority()}
 		return &state.Rescore{Op: l.op(), Decision: d}
