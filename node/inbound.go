@@ -81,7 +81,7 @@ func (n *Node) serveConn(a arrival) {
 		Hello: n.muxHello(), Handler: mux.HandlerFunc(serve), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch,
 		Identity: string(a.who.identity()), Share: a.share, MaxInFlight: maxCallsPerConn, Silence: n.time.silence,
 	})
-	if err == nil && !a.greeted() {
+	if err == nil && !a.greeted(conn.Peer().Node) {
 		conn.Close()
 		return
 	}

@@ -42,6 +42,7 @@ type listener struct {
 	census    *census // of what was accepted
 	stock     *stock
 	nodeAt    func(addr string) string // the node that has an address, empty if it is not known
+	nodesFrom func(ip string) bool     // whether the cell has a node on a machine
 	streams   *streams
 	denied    *denials
 	plain     plainAddrs             // that know no streams with checksums
@@ -51,20 +52,25 @@ type listener struct {
 // arrival is a connection whose preamble byte was read.
 type arrival struct {
 	net.Conn
-	who     caller
-	share   *mux.Share  // of the memory behind connections
-	greeted func() bool // to be called once hellos are exchanged; false: it was closed meanwhile
+	who   caller
+	share *mux.Share // of the memory behind connections
+	// greeted is to be called once hellos are exchanged, with what the peer says that it is. false: it was closed
+	// meanwhile, or there is no room for it.
+	greeted func(node string) bool
 	// offended is to be called when the connection ends for what its peer did.
 	offended func(offence)
 }
 
-func newListener(l net.Listener, firstByte time.Duration) *listener {
-	return &listener{
-		Listener: l, firstByte: firstByte, raft: make(chan net.Conn), done: make(chan struct{}),
+func newListener(inner net.Listener, firstByte time.Duration) *listener {
+	l := &listener{
+		Listener: inner, firstByte: firstByte, raft: make(chan net.Conn), done: make(chan struct{}),
 		census: newCensus(), streams: newStreams(), stock: newStock(), nodeAt: func(string) string { return "" },
 		proven: func(string) bool { return false }, logger: slog.New(slog.DiscardHandler),
-		denied: newDenials(nil, time.Now, slog.New(slog.DiscardHandler)),
+		denied:    newDenials(nil, time.Now, slog.New(slog.DiscardHandler)),
+		nodesFrom: func(string) bool { return false },
 	}
+	l.census.kept.mayBeNode = l.mayBeNode
+	return l
 }
 
 // run accepts until Close. The frames function must have been set.
@@ -131,12 +137,13 @@ func (l *listener) sort(nc net.Conn) {
 		if share := l.census.share(nc, who); share != nil {
 			l.frames(arrival{
 				Conn: greeted, who: who, share: share,
-				greeted: func() bool { return l.census.greeted(nc) }, offended: func(why offence) { l.census.offended(nc, why) },
+				greeted:  func(node string) bool { return l.census.greeted(nc, l.whose(nc, who, node)) },
+				offended: func(why offence) { l.census.offended(nc, why) },
 			})
 		}
 		return
 	}
-	if !l.census.greeted(nc) {
+	if !l.census.greeted(nc, l.whose(nc, who, theirs.node)) {
 		return
 	}
 	watchLine(nc)

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// maxConns bounds the accepted connections, raft's among them. One more is closed at once.
+	// maxConns bounds the accepted connections but those of nodes. One more is closed at once.
 	maxConns = 1024
 	// maxConnsPerAddr bounds those from one IP address, so that one machine cannot take them all.
 	maxConnsPerAddr = 256
@@ -74,6 +74,7 @@ type census struct {
 	conns  map[net.Conn]*acceptance // Guarded by mu. Those not closed yet.
 	from   map[string]*headcount    // Guarded by mu. What there is from each machine.
 	half   list.List                // Guarded by mu. Of net.Conn: those half open, in the order of their coming.
+	kept   reserve                  // Guarded by mu.
 }
 
 // acceptance is one accepted connection.
@@ -81,18 +82,21 @@ type acceptance struct {
 	addr string // see machine
 	// Its places among those that have yet to say who they are, of all and of this address; nil: it has.
 	half, halfOfAddr *list.Element
+	gate             *list.Element // its place in reserve.gate; nil: it found room among all others, or is a node's
+	node             string        // whose it is, if it is a node's
 }
 
 // headcount is what there is of one machine.
 type headcount struct {
 	all        int
+	nodes      int       // of all, those of nodes
 	half       list.List // as in census
 	crowdedOut int       // connections closed to make room, not yet held against it. Invariant: < maxCrowdedOut
 	shares     shares
 }
 
 func newCensus() *census {
-	return &census{budgets: newBudgets(), standings: newStandings(), conns: map[net.Conn]*acceptance{}, from: map[string]*headcount{}}
+	return &census{budgets: newBudgets(), standings: newStandings(), conns: map[net.Conn]*acceptance{}, from: map[string]*headcount{}, kept: newReserve()}
 }
 
 // add counts a connection in, or closes it because there are too many or its machine has to wait.
@@ -129,8 +133,13 @@ func (c *census) enter(nc net.Conn, addr string) (ok bool, crowding string) {
 	if n == nil {
 		n = &headcount{shares: shares{c.budgets.clients.NewShare(), c.budgets.nodes.NewShare()}}
 	}
-	if c.closed || len(c.conns) >= maxConns || n.all >= maxConnsPerAddr {
+	full := c.fullLocked(n)
+	if c.closed || full && !c.kept.mayBeNode(addr) {
+		c.kept.refused++
 		return false, ""
+	}
+	if full {
+		c.crowdGateLocked(addr)
 	}
 	var oldest *list.Element
 	if n.half.Len() >= maxHalfOpenPerAddr {
@@ -143,7 +152,11 @@ func (c *census) enter(nc net.Conn, addr string) (ok bool, crowding string) {
 	}
 	c.from[addr] = n
 	n.all++
-	c.conns[nc] = &acceptance{addr: addr, half: c.half.PushBack(nc), halfOfAddr: n.half.PushBack(nc)}
+	a := &acceptance{addr: addr, half: c.half.PushBack(nc), halfOfAddr: n.half.PushBack(nc)}
+	c.conns[nc] = a
+	if full {
+		a.gate = c.kept.gate.PushBack(nc)
+	}
 	return true, crowding
 }
 
@@ -180,8 +193,9 @@ func (c *census) share(nc net.Conn, who caller) *mux.Share {
 	return c.from[a.addr].shares.of(who)
 }
 
-// greeted tells that a connection has said who it is. It is false for one that was closed meanwhile.
-func (c *census) greeted(nc net.Conn) bool {
+// greeted tells that a connection has said who it is, and which node's it is, if it is one's. It is false for one that
+// was closed meanwhile, and for one that there is no room for.
+func (c *census) greeted(nc net.Conn, node string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a, ok := c.conns[nc]
@@ -189,7 +203,7 @@ func (c *census) greeted(nc net.Conn) bool {
 		return false
 	}
 	c.settleLocked(a)
-	return true
+	return c.seatLocked(a, node)
 }
 
 // remove counts a connection out, if it has not been yet.
@@ -205,6 +219,7 @@ func (c *census) removeLocked(nc net.Conn) {
 		return
 	}
 	c.settleLocked(a)
+	c.leaveReserveLocked(a)
 	delete(c.conns, nc)
 	n := c.from[a.addr]
 	if n.all--; n.all == 0 {
@@ -225,14 +240,18 @@ func (c *census) count() (all, half int) {
 }
 
 // crowd is how many connections there are, of all addresses and of the one that has most.
-type crowd struct{ all, half, allOfOne, halfOfOne int }
+type crowd struct {
+	all, half, allOfOne, halfOfOne int // but those of nodes
+	nodes                          int
+	refused                        uint64 // since the start
+}
 
 func (c *census) crowd() crowd {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := crowd{all: len(c.conns), half: c.half.Len()}
+	now := crowd{all: len(c.conns) - c.kept.nodes, half: c.half.Len(), nodes: c.kept.nodes, refused: c.kept.refused}
 	for _, n := range c.from {
-		now.allOfOne, now.halfOfOne = max(now.allOfOne, n.all), max(now.halfOfOne, n.half.Len())
+		now.allOfOne, now.halfOfOne = max(now.allOfOne, n.all-n.nodes), max(now.halfOfOne, n.half.Len())
 	}
 	return now
 }

@@ -121,7 +121,7 @@ func TestConnectionCaps(t *testing.T) {
 		if taken == nc.closed {
 			t.Fatalf("taken %t, closed %t", taken, nc.closed)
 		}
-		l.greeted(nc)
+		l.greeted(nc, "")
 		return taken
 	}
 	for i := range maxConnsPerAddr {
@@ -265,7 +265,7 @@ func TestHalfOpenCaps(t *testing.T) {
 		return n
 	}
 	honest := come("10.0.0.1")
-	if !c.greeted(honest) {
+	if !c.greeted(honest, "") {
 		t.Fatal("not counted")
 	}
 	for range maxHalfOpenPerAddr {
@@ -275,7 +275,7 @@ func TestHalfOpenCaps(t *testing.T) {
 		t.Fatalf("%d closed of as many half-open ones as may be", closed())
 	}
 	come("10.0.0.1")
-	if !all[1].closed || closed() != 1 || c.greeted(all[1]) {
+	if !all[1].closed || closed() != 1 || c.greeted(all[1], "") {
 		t.Errorf("one more from the same address: %d closed, want the oldest of it that is half open", closed())
 	}
 	for i := 0; c.half.Len() < maxHalfOpen; i++ {

@@ -14,7 +14,7 @@ type wireMetrics struct {
 	connections, received, sent *prometheus.Desc
 	stalls, oldest, calls       *prometheus.Desc // of frames
 
-	accepted, limit *prometheus.Desc // how full the node is
+	accepted, limit, noRoom *prometheus.Desc // how full the node is
 
 	offences, turnedAway, waiting *prometheus.Desc // of the machines that hostile connections come from
 }
@@ -35,6 +35,7 @@ func newWireMetrics() wireMetrics {
 
 		accepted: desc("datanode_accepted_connections", "Connections that count against a limit on those accepted: all, those half open, and as many of each as the IP address has that has most.", "of"),
 		limit:    desc("datanode_accepted_connections_limit", "The most that there may be.", "of"),
+		noRoom:   desc("datanode_connections_refused_total", "Connections closed because there was no room for them."),
 
 		offences: prometheus.NewDesc("datanode_wire_offences_total", "Connections that ended for what their peer did, by what that was.",
 			[]string{"reason"}, nil),
@@ -45,7 +46,7 @@ func newWireMetrics() wireMetrics {
 }
 
 func (m *wireMetrics) all() []*prometheus.Desc {
-	return []*prometheus.Desc{m.connections, m.received, m.sent, m.stalls, m.oldest, m.calls, m.accepted, m.limit, m.offences, m.turnedAway, m.waiting}
+	return []*prometheus.Desc{m.connections, m.received, m.sent, m.stalls, m.oldest, m.calls, m.accepted, m.limit, m.noRoom, m.offences, m.turnedAway, m.waiting}
 }
 
 func (m *wireMetrics) describe(ch chan<- *prometheus.Desc) {
@@ -103,11 +104,12 @@ func (m *wireMetrics) collectCrowd(now crowd, ch chan<- prometheus.Metric) {
 		now, limit int
 	}{
 		{"all", now.all, maxConns}, {"half-open", now.half, maxHalfOpen},
-		{"one-address", now.allOfOne, maxConnsPerAddr}, {"half-open-one-address", now.halfOfOne, maxHalfOpenPerAddr},
+		{"nodes", now.nodes, maxNodeConns}, {"one-address", now.allOfOne, maxConnsPerAddr}, {"half-open-one-address", now.halfOfOne, maxHalfOpenPerAddr},
 	} {
 		ch <- prometheus.MustNewConstMetric(m.accepted, prometheus.GaugeValue, float64(count.now), count.of)
 		ch <- prometheus.MustNewConstMetric(m.limit, prometheus.GaugeValue, float64(count.limit), count.of)
 	}
+	ch <- prometheus.MustNewConstMetric(m.noRoom, prometheus.CounterValue, float64(now.refused))
 }
 
 // allOffences are the values of a label, so that each is there from the start.

@@ -169,7 +169,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.listener.frames, n.listener.logger = n.serveConn, n.logger
 	n.listener.census.standings.now, n.listener.census.standings.logger = n.now, n.logger
 	n.listener.proven = n.provenAt
-	n.listener.nodeAt, n.stock = n.nodeAt, n.listener.stock
+	n.listener.nodeAt, n.listener.nodesFrom, n.stock = n.nodeAt, n.hasNodes, n.listener.stock
 	n.stock.now, n.stock.isNode = n.now, n.isNode
 	n.passedOn = mux.NewBudget(passedOnPoolBytes, connReserveBytes)
 	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, cfg.Dial, n.peerConfig)
