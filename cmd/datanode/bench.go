@@ -24,7 +24,7 @@ compare with. Needs no cell. Only what was measured in the same run compares; us
 The comparison with gRPC, DRPC and yamux is in the source tree: cd wire/bench && go test -bench .`
 
 func newBenchCommand(a *app) *cobra.Command {
-	return group("bench", "Measure how fast this machine is at what nodes do", "", newBenchRPCCommand(a), newBenchPolicyCommand(a), newBenchServerCommand(a))
+	return group("bench", "Measure how fast this machine is at what nodes do", "", newBenchRPCCommand(a), newBenchGetCommand(a), newBenchPolicyCommand(a), newBenchServerCommand(a))
 }
 
 func newBenchRPCCommand(a *app) *cobra.Command {
