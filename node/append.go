@@ -281,6 +281,7 @@ func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint6
 		}
 	}
 	ap.idle = 0
+	n.disks.client()
 	offset = ap.offset
 	ap.offset += uint64(len(p))
 	n.store.Acknowledge(extent.ID(ap.extent.ID), ap.offset)

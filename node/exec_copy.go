@@ -28,12 +28,14 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 		return nil, err
 	}
 	defer stage.Close()
+	share := n.copying(e)
+	stage.Pace(func(piece func() error) error { return share.do(ctx, piece) })
 	if stage.Len() > e.Length {
 		if err := stage.Truncate(e.Length); err != nil {
 			return nil, err
 		}
 	}
-	if err := n.fill(ctx, o, e, stage); err != nil {
+	if err := n.fill(ctx, o, e, stage, share); err != nil {
 		n.suspectSource(o, err)
 		if wire.CodeOf(err) == wire.CodeNoSpace || extent.CodeOf(err) == extent.CodeNoSpace {
 			err = errors.Join(err, stage.Discard()) // another node is to have it, and this one needs the room
@@ -43,7 +45,9 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 	if !runningUnder(n.log.View(), o.ID, o.Fence) {
 		return nil, fmt.Errorf("operation %s is no longer running under fence %d", o.ID, o.Fence)
 	}
-	if err := stage.Commit(e.Length, e.Sum); err != nil {
+	if err := stage.Commit(e.Length, e.Sum); ctx.Err() != nil {
+		return nil, errors.Join(ctx.Err(), err) // it waited for its share: what is staged may be sound
+	} else if err != nil {
 		if extent.CodeOf(err) == extent.CodeCorrupt {
 			// It may hold other bytes with good checksums; then it is suspect.
 			n.verifyReplica(ctx, costs{sharer: n.ownSharer()}, e, o.Source)
@@ -56,7 +60,7 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 }
 
 // fill reads the missing rest from the source.
-func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *extent.Stage) error {
+func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *extent.Stage, share copying) error {
 	if stage.Len() == e.Length {
 		return nil
 	}
@@ -86,12 +90,29 @@ func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *ex
 		if err := n.room.take(wire.OpReplicaRead, n.id, len(p)); err != nil {
 			return err
 		}
-		if err := stage.Append(p); err != nil {
+		if err := appendShared(ctx, stage, share, p); err != nil {
 			return err
 		}
 	}
 	if stage.Len() != e.Length {
 		return fmt.Errorf("%s sent extent %d up to byte %d of %d", o.Source, e.ID, stage.Len(), e.Length)
+	}
+	return nil
+}
+
+// appendShared adds p, in the pieces and with the syncs that leave clients their share of the disk.
+func appendShared(ctx context.Context, stage *extent.Stage, share copying, p []byte) error {
+	for len(p) > 0 {
+		piece := p[:share.piece(len(p))]
+		if err := share.do(ctx, func() error { return stage.Append(piece) }); err != nil {
+			return err
+		}
+		p = p[len(piece):]
+		if share.yields() && stage.Unsynced() >= sharedSync {
+			if err := share.do(ctx, stage.Sync); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -97,6 +97,7 @@ func (n *Node) beatOnce(ctx context.Context) error {
 func (n *Node) beatLeader(ctx context.Context) (wire.HeartbeatReply, error) {
 	beat := n.beat()
 	reply, err := askLeader[wire.HeartbeatReply](ctx, n, wire.OpHeartbeat, beat)
+	n.noteServing(reply.Serving)
 	return reply, n.compareReply(beat, reply, err)
 }
 
@@ -109,11 +110,13 @@ func (n *Node) beat() *wire.Heartbeat {
 		// A node that drains stays ready: called down, the extents that its last calls write to would be sealed.
 		Ready: n.ready.Load() && n.store.Failed() == nil && n.hangs() == nil, Running: n.exec.leases(), Compiled: n.policies.digests(),
 		Level: uint8(state.LevelNow), Free: disk.free, Total: disk.total, Refuses: disk.refuses,
+		Serving: n.disks.serves(),
 	}
 }
 
 func (n *Node) beatAsLeader(ctx context.Context) error {
 	n.watch.heard(n.beat())
+	n.noteServing(n.watch.serving())
 	if !n.ready.Load() {
 		if err := n.log.Barrier(ctx); err != nil {
 			return err

@@ -79,6 +79,7 @@ type Node struct {
 	turns        map[work]*turns // by class of work; the keys never change
 
 	sessionsRefused sessionCounts
+	disks           *diskShares
 
 	lastAtStart state.Index // the last entry in the log when it was opened
 	runsBefore  []uint64    // the incarnations that ran on this store, the newest first
@@ -157,6 +158,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	for _, kind := range mux.MismatchKinds() {
 		n.mismatches[kind] = new(atomic.Uint64)
 	}
+	n.disks = newDiskShares(n.now, n.after)
 	n.stepsRefused = map[wire.OpType]*atomic.Uint64{}
 	for _, t := range stepTypes() {
 		n.stepsRefused[t] = new(atomic.Uint64)

@@ -79,10 +79,11 @@ func (n *Node) serveReplicaRead(ctx context.Context, c *mux.ServerCall, req wire
 	if _, err := n.allow(ctx, c, what); err != nil {
 		return err
 	}
-	if _, err := n.meant(c.Op(), req.Extent, req.Birth); err != nil {
+	e, err := n.meant(c.Op(), req.Extent, req.Birth)
+	if err != nil {
 		return err
 	}
-	if err := n.sendLocal(ctx, c, req.Extent, req.Offset, req.Length); err != nil {
+	if err := n.sendCopy(ctx, c, e, req.Offset, req.Length); err != nil {
 		return err
 	}
 	return c.Reply(nil, nil)
@@ -100,22 +101,31 @@ func (n *Node) meant(op wire.OpType, id uint64, birth uint32) (*state.Extent, er
 	return e, n.store.CheckBirth(extent.ID(id), extent.Birth(e.Birth()))
 }
 
-// sendLocal sends a range of this node's file as chunks, each checked before it leaves.
-func (n *Node) sendLocal(ctx context.Context, c *mux.ServerCall, id, offset, length uint64) error {
+// sendCopy sends a range of this node's file as chunks, each checked before it leaves, and lets clients go first.
+func (n *Node) sendCopy(ctx context.Context, c *mux.ServerCall, e *state.Extent, offset, length uint64) error {
 	if err := c.Hold(int(min(length, readPiece))); err != nil {
 		return err
 	}
-	return n.eachPiece(ctx, id, offset, length, c.Send)
+	return n.eachShared(ctx, n.copying(e), uint64(e.ID), offset, length, c.Send)
 }
 
+// eachPiece reads a range of this node's file for a client.
 func (n *Node) eachPiece(ctx context.Context, id, offset, length uint64, send func([]byte) error) error {
+	return n.eachShared(ctx, copying{}, id, offset, length, send)
+}
+
+func (n *Node) eachShared(ctx context.Context, share copying, id, offset, length uint64,
+	send func([]byte) error) error {
 	buf := make([]byte, min(length, readPiece))
 	for length > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		p := buf[:min(length, readPiece)]
-		got, err := n.store.ReadAt(extent.ID(id), p, offset)
+		p, got := buf[:share.piece(int(min(length, readPiece)))], 0
+		err := share.do(ctx, func() (err error) {
+			got, err = n.store.ReadAt(extent.ID(id), p, offset)
+			return err
+		})
 		if err != nil && (!errors.Is(err, io.EOF) || got < len(p)) {
 			if err := sendSome(send, p[:got]); err != nil {
 				return err

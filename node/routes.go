@@ -124,7 +124,9 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who caller) erro
 	}
 	if r.bytes {
 		n.serving.Add(1)
+		n.disks.client()
 		defer n.serving.Add(-1)
+		defer n.disks.client()
 	}
 	return r.serve(ctx, c)
 }

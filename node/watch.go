@@ -267,6 +267,7 @@ func (n *Node) serveHeartbeat(ctx context.Context, c *mux.ServerCall) error {
 	known := node != nil && node.Incarnation == beat.Incarnation && node.Addr == beat.Addr && uint8(node.Level) == beat.Level
 	reply := wire.HeartbeatReply{
 		Leader: string(n.id), Commit: uint64(n.log.CommitIndex()), Known: known, Parted: n.parted.among(n.log.View()),
+		Serving: n.watch.serving(),
 	}
 	if ours, ok := n.log.PointAt(state.Index(beat.Applied)); ok {
 		reply.Chain = ours.Hash[:]

@@ -46,6 +46,7 @@ type Heartbeat struct {
 	Total       uint64   // bytes of that disk
 	Refuses     string   // why it takes neither replicas nor appends now; empty: it does
 	Parted      bool     // it stops: its history, which has Chain at Applied, is not that of who leads
+	Serving     bool     // it is serving clients their bytes at this moment
 }
 
 // Lease is one attempt that is being worked on.
@@ -60,11 +61,12 @@ type Lease struct {
 type HeartbeatReply struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
-	Leader string
-	Commit uint64 // a node that has applied this has caught up
-	Known  bool   // false: join again, the cell knows another incarnation, address or level
-	Chain  []byte // the leader's own, at the index that the heartbeat names; empty when it no longer knows it
-	Parted []Parted
+	Leader  string
+	Commit  uint64 // a node that has applied this has caught up
+	Known   bool   // false: join again, the cell knows another incarnation, address or level
+	Chain   []byte // the leader's own, at the index that the heartbeat names; empty when it no longer knows it
+	Parted  []Parted
+	Serving []string // nodes that were serving clients when they were last heard of
 }
 
 // Parted is a node whose history of the cell is not the leader's.

@@ -28,8 +28,9 @@ type Stage struct {
 	mu      sync.Mutex
 	file    vfs.File // nil once closed
 	idx     index
-	synced  uint64 // durable. Invariant: <= idx.end
-	changes uint64 // counts Append and Truncate
+	synced  uint64                         // durable. Invariant: <= idx.end
+	changes uint64                         // counts Append and Truncate
+	pace    func(piece func() error) error // nil: none
 }
 
 // Stage begins to copy a replica of an extent, or goes on where an earlier stage stopped: Len tells
@@ -187,6 +188,27 @@ func (t *Stage) appendLocked(op string, p []byte) error {
 	if t.idx.end-t.synced < stageSyncBytes {
 		return nil
 	}
+	return t.syncLocked(op)
+}
+
+// Unsynced is how many bytes are there that are not known to be durable.
+func (t *Stage) Unsynced() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.idx.end - t.synced
+}
+
+// Sync makes durable what is there, so that a later sync has less to do.
+func (t *Stage) Sync() error {
+	const op = "stage sync"
+	if err := t.enter(op); err != nil {
+		return err
+	}
+	defer t.leave()
+	return t.syncLocked(op)
+}
+
+func (t *Stage) syncLocked(op string) error {
 	if err := syncFile(t.file); err != nil {
 		return t.s.failure(op, t.e.id, err)
 	}
@@ -275,17 +297,37 @@ func (t *Stage) verify(op string, length uint64, sum uint32) (changes uint64, er
 	return t.changes, nil
 }
 
+// Pace has Commit read what it verifies by way of do, a piece at a time. do calls piece once, when it is its turn, and
+// returns its error; or it returns why it never was.
+func (t *Stage) Pace(do func(piece func() error) error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pace = do
+}
+
+func (t *Stage) pacedLocked(piece func() error) error {
+	if t.pace == nil {
+		return piece()
+	}
+	return t.pace(piece)
+}
+
 func (t *Stage) sumLocked(op string) (uint32, error) {
 	var sum uint32
 	r := reader{s: t.s, file: t.file, id: t.e.id, find: t.idx.find}
-	buf := make([]byte, min(sumStepBytes, t.idx.end))
+	buf := make([]byte, min(readWindowBytes, t.idx.end))
 	for off := uint64(0); off < t.idx.end; {
 		if err := t.ended.Load(); err != nil {
 			return 0, err
 		}
 		step := buf[:min(uint64(len(buf)), t.idx.end-off)]
-		if _, bad := r.read(op, step, off); bad != nil {
-			return 0, bad
+		if err := t.pacedLocked(func() error {
+			if _, bad := r.read(op, step, off); bad != nil {
+				return bad
+			}
+			return nil
+		}); err != nil {
+			return 0, err
 		}
 		sum = crc32.Update(sum, castagnoli, step)
 		off += uint64(len(step))

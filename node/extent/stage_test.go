@@ -2,6 +2,7 @@ package extent
 
 import (
 	"bytes"
+	"errors"
 	"hash/crc32"
 	"math/rand/v2"
 	"sync"
@@ -43,6 +44,58 @@ func TestStageResumes(t *testing.T) {
 		}
 		wantBytes(t, s, 1, p)
 	}
+}
+
+// What was synced of a copy is there after a crash, and the next attempt goes on behind it.
+func TestStageSyncs(t *testing.T) {
+	p := pattern(1, 5*MaxRecordBytes)
+	for seed := range uint64(20) {
+		fs := vfs.NewMem()
+		s, _ := open(t, fs)
+		st, err := s.Stage(1, 3, 0)
+		must(t, err)
+		must(t, st.Append(p))
+		if got := st.Unsynced(); got != uint64(len(p)) {
+			t.Fatalf("%d bytes of %d are not durable yet", got, len(p))
+		}
+		must(t, st.Sync())
+		if got := st.Unsynced(); got != 0 {
+			t.Fatalf("%d bytes are not durable after a sync", got)
+		}
+		fs.Crash(rand.New(rand.NewPCG(seed, 0)))
+		s, _ = open(t, fs)
+		st, err = s.Stage(1, 4, 0)
+		must(t, err)
+		if st.Len() != uint64(len(p)) {
+			t.Fatalf("seed %d: %d of %d synced bytes are left", seed, st.Len(), len(p))
+		}
+	}
+}
+
+// A commit reads piece by piece when it is told to. One whose turn does not come fails, and can be made again.
+func TestStagePaces(t *testing.T) {
+	s, _ := open(t, vfs.NewMem())
+	st, err := s.Stage(1, 3, 0)
+	must(t, err)
+	p := pattern(1, 3*readWindowBytes+1)
+	must(t, st.Append(p))
+	pieces, ended := 0, errors.New("ended")
+	st.Pace(func(piece func() error) error {
+		if pieces++; pieces > 2 {
+			return ended
+		}
+		return piece()
+	})
+	if err := st.Commit(uint64(len(p)), sumBytes(p)); !errors.Is(err, ended) {
+		t.Fatalf("a commit that was ended while it waited: %v", err)
+	}
+	pieces = 0
+	st.Pace(func(piece func() error) error { pieces++; return piece() })
+	must(t, st.Commit(uint64(len(p)), sumBytes(p)))
+	if pieces != 4 {
+		t.Errorf("read in %d pieces, want 4", pieces)
+	}
+	wantBytes(t, s, 1, p)
 }
 
 func TestStageRefusals(t *testing.T) {

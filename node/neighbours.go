@@ -1,0 +1,42 @@
+package node
+
+import (
+	"net"
+
+	"github.com/datanode/datanode/raftlog/state"
+)
+
+// neighboursFor is for how many heartbeats a node of the same machine that served clients is taken to go on with it. A
+// heartbeat tells of one moment.
+const neighboursFor = 3
+
+// noteServing is told which nodes of the cell serve clients. Those at this node's own host share its processors, and
+// maybe its disk: clients of theirs go before copies here, too.
+func (n *Node) noteServing(ids []string) {
+	view := n.log.View()
+	for _, id := range ids {
+		node := view.Node(state.NodeID(id))
+		if node != nil && node.ID != n.id && sameHost(node.Addr, n.addr) {
+			n.disks.neighbourServes(neighboursFor * n.time.heartbeat)
+			return
+		}
+	}
+}
+
+func sameHost(a, b string) bool {
+	hostA, _, errA := net.SplitHostPort(a)
+	hostB, _, errB := net.SplitHostPort(b)
+	return errA == nil && errB == nil && hostA == hostB
+}
+
+// serving are the nodes that were serving clients when they were last heard of, on the leader.
+func (w *watch) serving() (ids []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, s := range w.seen {
+		if s.beat.Serving && !w.silentLocked(id) {
+			ids = append(ids, string(id))
+		}
+	}
+	return ids
+}
