@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
@@ -184,7 +185,10 @@ func (l *listener) greet(nc net.Conn) (net.Conn, caller, byte, error) {
 		return nil, caller{}, 0, err
 	case first == wire.PreambleTLS && l.secure != nil:
 		greeted, who, kind, err := l.secure.accept(&prefixedConn{Conn: nc, prefix: []byte{first}})
-		if err != nil {
+		// A node goes on dialing when its certificate has ended or is revoked. Its address may be that of others, too:
+		// all of the cell's on a machine for trials. Whoever has a good certificate costs as much by dialing.
+		// And whoever hangs up on a node whose own certificate is no good is right.
+		if err != nil && !pki.UnfitNode(err) && l.secure.source.Own() == nil {
 			err = &unwelcome{offenceHandshake, err}
 		}
 		return greeted, who, kind, err

@@ -213,6 +213,13 @@ func TestRevokedRaftPeer(t *testing.T) {
 	if err := rest.SetSetting(testContext(t), "repair-delay", "7s"); err != nil {
 		t.Errorf("without it: %v", err)
 	}
+	// It goes on dialing, from an address that is here everybody's: nobody has to wait for that.
+	c.untilTrue("it has dialed again and again", func() bool { return c.unfitSum(unfit{pki.Revoked, atHandshake}) > 2*offencesForFree })
+	for id, n := range c.nodes {
+		if counts := n.listener.census.standings.tally(); counts.waiting > 0 || counts.turnedAway > 0 {
+			t.Errorf("%s lets %d addresses wait, and has turned %d connections away", id, counts.waiting, counts.turnedAway)
+		}
+	}
 	// It has a new one: it is back.
 	o.write(c.configs["n3"].TLS, o.pair(pki.RoleNode, "n3", time.Now().Add(time.Hour)))
 	c.untilTrue("n3 is back, with another certificate", func() bool { return slices.Contains(with("n3"), string(protocolRaft)) })

@@ -54,6 +54,20 @@ func UnfitReason(err error) Reason {
 	return ""
 }
 
+// UnfitNode tells whether an error of a handshake is about a node's certificate that was good once.
+func UnfitNode(err error) bool {
+	var u *Unfit
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &u):
+		return u.Who.Role == RoleNode
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:
+		who, err := IdentityOf(invalid.Cert)
+		return err == nil && who.Role == RoleNode
+	}
+	return false
+}
+
 // proof is what a connection rests on: certificates that were good when it began.
 type proof struct {
 	chains [][]*x509.Certificate // each from the peer's own to an authority
