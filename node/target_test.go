@@ -65,8 +65,9 @@ func TestMoveToFullTarget(t *testing.T) {
 	if err != nil || ops[0].State != "done" || ops[0].Target != "n4" {
 		t.Fatalf("the move has ended as %+v, %v", ops, err)
 	}
-	if _, holds := c.any().log.View().Extent(state.ExtentID(id)).Replica("n4"); !holds {
-		t.Error("the replica has gone elsewhere")
-	}
+	c.until("the replica is on n4", func(n *Node) bool {
+		_, holds := n.log.View().Extent(state.ExtentID(id)).Replica("n4")
+		return holds
+	})
 	c.verified(id, 2)
 }
