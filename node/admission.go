@@ -293,6 +293,13 @@ func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, 
 	if s.Want == 0 && len(s.Replicas) > 0 {
 		admit.Want = uint8(min(len(s.Replicas), math.MaxUint8)) // more than the state allows, which refuses it
 	}
+	if s.origin == policies.OriginCell && allNamed(view) {
+		admit.Owner = state.Identity(s.Owner)
+	}
+	if err := view.CheckExtent(admit.Class, admit.Whose()); err != nil {
+		n.quotas.refused.Add(1)
+		return err
+	}
 	placed[creates]++
 	for _, id := range admit.Replicas {
 		placed[id]++

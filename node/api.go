@@ -113,6 +113,9 @@ func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall, req wire.Subm
 	subs := make([]*submission, len(req.Submit))
 	asker, sharer := state.Identity(c.Asker()), n.sharer(c)
 	for i, s := range req.Submit {
+		if err := checkOwner(c.Op(), &req, s.Owner); err != nil {
+			return err
+		}
 		subs[i] = &submission{Submission: s, session: state.SessionID(req.Session), origin: origin, asker: asker, force: req.Force, sharer: sharer}
 	}
 	reply := wire.SubmitReply{}
@@ -160,7 +163,7 @@ func (n *Node) serveReorder(ctx context.Context, c *mux.ServerCall, req wire.Reo
 }
 
 func (n *Node) serveSetting(ctx context.Context, c *mux.ServerCall, req wire.SettingRequest) error {
-	if err := n.checkSetting(req.Key, req.Value); err != nil {
+	if err := n.checkSetting(ctx, req.Key, req.Value); err != nil {
 		return err
 	}
 	if err := n.proposeOne(ctx, &state.Set{Key: req.Key, Value: req.Value, AskedBy: n.asker(c)}); err != nil {

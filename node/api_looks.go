@@ -163,6 +163,7 @@ func (n *Node) serveStatus(ctx context.Context, c *mux.ServerCall) error {
 		out.Since = n.leaderless.micros(n.now())
 	}
 	out.Parted = n.parted.among(view)
+	out.Quotas = n.describeUsage(view)
 	return c.Reply(&out, nil)
 }
 

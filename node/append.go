@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/policies"
@@ -14,7 +15,7 @@ import (
 )
 
 const (
-	openPerClass   = 4        // open extents that this node fills for each class, and so appends in parallel
+	openPerTenant  = 4        // open extents that this node fills for each tenant, and so appends in parallel
 	sealAtBytes    = 64 << 20 // an extent that has grown past this takes no more puts
 	appendPiece    = 1 << 20  // one append; also the largest put that shares an extent
 	maxOpenExtents = 1024     // that this node is the primary of
@@ -26,12 +27,12 @@ type appenders struct {
 
 	wanted chan asked // Invariant: sends never block
 
-	mu      sync.Mutex
-	byID    map[state.ExtentID]*appender // Guarded by mu.
-	byClass map[string][]*appender       // Guarded by mu. Those that puts share.
-	making  map[string]int               // Guarded by mu. Extents that are being created for byClass.
-	made    chan struct{}                // Guarded by mu. Closed and replaced whenever one of those has ended.
-	// Invariant: len(byClass[c]) + making[c] <= openPerClass.
+	mu       sync.Mutex
+	byID     map[state.ExtentID]*appender // Guarded by mu.
+	byTenant map[tenant][]*appender       // Guarded by mu. Those that puts share.
+	making   map[tenant]int               // Guarded by mu. Extents that are being created for byTenant.
+	made     chan struct{}                // Guarded by mu. Closed and replaced whenever one of those has ended.
+	// Invariant: len(byTenant[t]) + making[t] <= openPerTenant.
 	reserved int // Guarded by mu. Extents that are being created. Invariant: len(byID) + reserved <= maxOpenExtents.
 }
 
@@ -40,32 +41,37 @@ type appender struct {
 	extent *state.Extent // as it was when this node began to append; the epoch never changes
 	turn   chan struct{} // holds one token: who has it, appends
 
-	offset uint64 // Owned by the holder of turn. Invariant: every byte below is durable on all replicas.
-	broken error  // Owned by the holder of turn. Why nothing more may be appended.
-	idle   int    // Owned by the holder of turn. Looks of appenders.tidy since the last append.
+	offset uint64        // Owned by the holder of turn. Invariant: every byte below is durable on all replicas.
+	stored atomic.Uint64 // offset, for whoever has not the turn
+	broken error         // Owned by the holder of turn. Why nothing more may be appended.
+	idle   int           // Owned by the holder of turn. Looks of appenders.tidy since the last append.
 }
 
 func newAppenders(n *Node) *appenders {
 	return &appenders{
-		n: n, wanted: make(chan asked, 2*maxOpenExtents), byID: map[state.ExtentID]*appender{}, byClass: map[string][]*appender{},
-		making: map[string]int{}, made: make(chan struct{}),
+		n: n, wanted: make(chan asked, 2*maxOpenExtents), byID: map[state.ExtentID]*appender{}, byTenant: map[tenant][]*appender{},
+		making: map[tenant]int{}, made: make(chan struct{}),
 	}
 }
 
 // shared is an appender for a small put, its turn taken: one that is free, else a new extent while
-// there are fewer than openPerClass, else the first that becomes free.
-func (a *appenders) shared(ctx context.Context, class string) (*appender, error) {
+// there are fewer than openPerTenant, else the first that becomes free.
+func (a *appenders) shared(ctx context.Context, t tenant) (*appender, error) {
 	for {
 		a.mu.Lock()
-		if ap := freeOf(a.byClass[class]); ap != nil {
+		if ap := freeOf(a.byTenant[t]); ap != nil {
 			a.mu.Unlock()
 			return ap, nil
 		}
-		list, made := a.byClass[class], a.made
-		if len(list)+a.making[class] < openPerClass {
-			a.making[class]++ // or each of a hundred callers at once would make an extent
+		list, made := a.byTenant[t], a.made
+		if len(list)+a.making[t] < openPerTenant && (len(list) == 0 || a.n.mayMake(t)) {
+			a.making[t]++ // or each of a hundred callers at once would make an extent
 			a.mu.Unlock()
-			return a.createShared(ctx, class)
+			ap, err := a.createShared(ctx, t)
+			if len(list) > 0 && wire.CodeOf(err) == wire.CodeQuota {
+				continue // the leader knows of more extents than this node; those that are there take turns
+			}
+			return ap, err
 		}
 		a.mu.Unlock()
 		ap, err := firstFree(ctx, list, made)
@@ -78,7 +84,7 @@ func (a *appenders) shared(ctx context.Context, class string) (*appender, error)
 // firstFree waits for the first appender that becomes free, its turn taken; nil when made is closed before, or when
 // the one that became free takes no more.
 func firstFree(ctx context.Context, list []*appender, made chan struct{}) (*appender, error) {
-	var turns [openPerClass]chan struct{} // those beyond the list are nil, and never ready
+	var turns [openPerTenant]chan struct{} // those beyond the list are nil, and never ready
 	for i, ap := range list {
 		turns[i] = ap.turn
 	}
@@ -117,28 +123,28 @@ func freeOf(list []*appender) *appender {
 }
 
 // createShared makes an extent in the place that the caller has counted in making.
-func (a *appenders) createShared(ctx context.Context, class string) (*appender, error) {
-	ap, err := a.create(ctx, class)
+func (a *appenders) createShared(ctx context.Context, t tenant) (*appender, error) {
+	ap, err := a.create(ctx, t)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.making[class]--; a.making[class] == 0 {
-		delete(a.making, class)
+	if a.making[t]--; a.making[t] == 0 {
+		delete(a.making, t)
 	}
 	close(a.made)
 	a.made = make(chan struct{})
 	if err == nil {
-		a.byClass[class] = append(a.byClass[class], ap)
+		a.byTenant[t] = append(a.byTenant[t], ap)
 	}
 	return ap, err
 }
 
 // create makes a new extent with this node as its primary, and takes its turn. Its place among the open extents is
 // taken first: an extent that then had none would have cost entries of the log for nothing.
-func (a *appenders) create(ctx context.Context, class string) (*appender, error) {
+func (a *appenders) create(ctx context.Context, t tenant) (*appender, error) {
 	if err := a.reserve(wire.OpPut); err != nil {
 		return nil, err
 	}
-	e, err := a.n.createExtent(ctx, class)
+	e, err := a.n.createExtent(ctx, t)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.reserved--
@@ -147,6 +153,7 @@ func (a *appenders) create(ctx context.Context, class string) (*appender, error)
 	}
 	ap := &appender{extent: e, turn: make(chan struct{}, 1)}
 	a.byID[e.ID] = ap
+	a.n.quotas.open(ap)
 	return ap, nil
 }
 
@@ -182,6 +189,7 @@ func (a *appenders) named(ctx context.Context, e *state.Extent) (*appender, erro
 		ap = &appender{extent: e, turn: make(chan struct{}, 1)}
 		ap.turn <- struct{}{}
 		a.byID[e.ID] = ap
+		a.n.quotas.open(ap)
 	}
 	a.mu.Unlock()
 	return ap, ap.take(ctx)
@@ -221,6 +229,7 @@ func (a *appenders) release(ctx context.Context, ap *appender, full bool) {
 func (a *appenders) discard(ap *appender, why error) {
 	ap.broken = why
 	a.retire(ap)
+	a.n.quotas.drop(ap)
 	a.ask(policies.KindDelete, ap.extent.ID)
 	ap.turn <- struct{}{}
 }
@@ -230,19 +239,21 @@ func (a *appenders) retire(ap *appender) {
 	defer a.mu.Unlock()
 	delete(a.byID, ap.extent.ID)
 	var rest []*appender
-	for _, other := range a.byClass[ap.extent.Class] {
+	t := tenantOf(ap.extent)
+	for _, other := range a.byTenant[t] {
 		if other != ap {
 			rest = append(rest, other)
 		}
 	}
-	if a.byClass[ap.extent.Class] = rest; len(rest) == 0 {
-		delete(a.byClass, ap.extent.Class) // classes are the callers' to name
+	if a.byTenant[t] = rest; len(rest) == 0 {
+		delete(a.byTenant, t) // classes are the callers' to name
 	}
 }
 
 // append makes p durable on all replicas, or breaks the appender: after a failure nobody knows what
-// the replicas hold beyond offset, and only a seal finds out. The caller has the turn.
-func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint64, err error) {
+// the replicas hold beyond offset, and only a seal finds out. The caller has the turn. by is what the bytes were
+// pledged by, nil if nothing was.
+func (n *Node) append(ctx context.Context, ap *appender, by *pledge, p []byte) (offset uint64, err error) {
 	if ap.broken != nil {
 		return 0, ap.broken
 	}
@@ -284,17 +295,18 @@ func (n *Node) append(ctx context.Context, ap *appender, p []byte) (offset uint6
 	n.disks.client()
 	offset = ap.offset
 	ap.offset += uint64(len(p))
+	by.stored(ap, len(p))
 	n.store.Acknowledge(extent.ID(ap.extent.ID), ap.offset)
 	return offset, nil
 }
 
 // createExtent makes an extent with this node as its primary. A create that fails, because a node that was to
 // have a replica does not answer, is followed by another.
-func (n *Node) createExtent(ctx context.Context, class string) (*state.Extent, error) {
+func (n *Node) createExtent(ctx context.Context, t tenant) (*state.Extent, error) {
 	patient, cancel := context.WithTimeout(ctx, n.time.createPatience)
 	defer cancel()
 	for pause := reportPause; ; pause *= 2 {
-		e, failed, err := n.createOnce(patient, class)
+		e, failed, err := n.createOnce(patient, t)
 		switch {
 		case err == nil:
 			return e, nil
@@ -311,7 +323,7 @@ func (n *Node) createExtent(ctx context.Context, class string) (*state.Extent, e
 }
 
 // createOnce runs a create through the log and waits for it. failed tells that it was admitted and has failed.
-func (n *Node) createOnce(ctx context.Context, class string) (e *state.Extent, failed bool, err error) {
+func (n *Node) createOnce(ctx context.Context, t tenant) (e *state.Extent, failed bool, err error) {
 	notHere := wire.Errorf(wire.OpPut, wire.CodeUnavailable, "%s takes no new extents now; ask another node", n.id)
 	if self := n.log.View().Node(n.id); self == nil || !self.Takes() {
 		return nil, false, notHere
@@ -319,7 +331,7 @@ func (n *Node) createOnce(ctx context.Context, class string) (e *state.Extent, f
 	if err := cmp.Or(n.hangs(), n.cutOff()); err != nil {
 		return nil, false, err
 	}
-	want := wire.Submission{Kind: policies.KindCreate.String(), Class: class, Primary: string(n.id)}
+	want := wire.Submission{Kind: policies.KindCreate.String(), Class: t.class, Owner: string(t.owner), Primary: string(n.id)}
 	for _, id := range n.others.shunned() {
 		want.Avoid = append(want.Avoid, string(id))
 	}

@@ -97,6 +97,9 @@ func (n *Node) beatOnce(ctx context.Context) error {
 func (n *Node) beatLeader(ctx context.Context) (wire.HeartbeatReply, error) {
 	beat := n.beat()
 	reply, err := askLeader[wire.HeartbeatReply](ctx, n, wire.OpHeartbeat, beat)
+	if err == nil {
+		n.quotas.learned(beat.Number, reply.Unsealed)
+	}
 	n.noteServing(reply.Serving)
 	return reply, n.compareReply(beat, reply, err)
 }
@@ -105,12 +108,13 @@ func (n *Node) beat() *wire.Heartbeat {
 	n.log.Now() // so that a node that comes to lead knows how much time has gone by
 	disk := n.disk()
 	at := n.log.Chain()
+	unsealed, number := n.quotas.report()
 	return &wire.Heartbeat{
 		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(at.Index), Chain: at.Hash[:],
 		// A node that drains stays ready: called down, the extents that its last calls write to would be sealed.
 		Ready: n.ready.Load() && n.store.Failed() == nil && n.hangs() == nil, Running: n.exec.leases(), Compiled: n.policies.digests(),
 		Level: uint8(state.LevelNow), Free: disk.free, Total: disk.total, Refuses: disk.refuses,
-		Serving: n.disks.serves(),
+		Serving: n.disks.serves(), Unsealed: unsealed, Number: number,
 	}
 }
 

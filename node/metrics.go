@@ -20,11 +20,12 @@ type collector struct {
 	turns    turnMetrics
 	certs    certMetrics
 	http     httpMetrics
+	quotas   quotaMetrics
 }
 
 func newCollector(n *Node) *collector {
 	c := &collector{
-		n: n, descs: map[string]*prometheus.Desc{},
+		n: n, descs: map[string]*prometheus.Desc{}, quotas: newQuotaMetrics(),
 		wire: newWireMetrics(), turns: newTurnMetrics(), certs: newCertMetrics(), http: newHTTPMetrics(),
 	}
 	c.mismatch = prometheus.NewDesc("datanode_wire_mismatch_total",
@@ -82,6 +83,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	c.certs.describe(ch)
 	ch <- misuseDesc()
 	c.http.describe(ch)
+	c.quotas.describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -135,6 +137,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	n.misused.collect(ch)
 	c.turns.collect(n, ch)
 	c.wire.collect(n.stock, ch)
+	c.quotas.collect(n, view, ch)
 	c.wire.collectCrowd(n.listener.census.crowd(), ch)
 	c.wire.collectStandings(n.listener.census.standings.tally(), ch)
 	c.certs.collect(n.secure, ch)

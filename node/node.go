@@ -56,6 +56,7 @@ type Node struct {
 	watched     *vfs.Watched // what the store and all else but the log is on
 	parted      *parted
 	appends     *appenders
+	quotas      *quotas
 	inbound     *inbound
 	stock       *stock
 	stocktaking singleflight.Group // of conns
@@ -192,6 +193,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.parted = newParted()
 	n.listener.refuse = n.refuseParted
 	n.appends = newAppenders(n)
+	n.quotas = newQuotas(n)
 	return n
 }
 

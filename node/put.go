@@ -14,7 +14,7 @@ import (
 
 // putAttempts bounds how many extents a small put is tried on. One more than a replica that fails
 // can break while it is not yet known to be down.
-const putAttempts = openPerClass + 2
+const putAttempts = openPerTenant + 2
 
 // servePut stores the caller's bytes on all replicas and answers where they are. What fits one
 // append shares an extent with other puts; what does not gets an extent of its own.
@@ -28,6 +28,11 @@ func (n *Node) servePut(ctx context.Context, c *mux.ServerCall, req wire.PutRequ
 	if req.Extent != 0 {
 		return n.serveAppend(ctx, c, req)
 	}
+	by, err := n.quotas.pledge(ctx, c.Op(), tenant{req.Class, n.asker(c)}, req.Length)
+	if err != nil {
+		return err
+	}
+	defer by.end()
 	r := &pieces{recv: c.Recv, hold: c.Hold, expect: req.Length}
 	first, last, err := r.next()
 	if err != nil {
@@ -35,9 +40,9 @@ func (n *Node) servePut(ctx context.Context, c *mux.ServerCall, req wire.PutRequ
 	}
 	var loc wire.Locator
 	if last {
-		loc, err = n.putSmall(ctx, req.Class, first)
+		loc, err = n.putSmall(ctx, by, first)
 	} else {
-		loc, err = n.putLarge(ctx, req.Class, first, r)
+		loc, err = n.putLarge(ctx, by, first, r)
 	}
 	if err != nil {
 		return err
@@ -46,14 +51,17 @@ func (n *Node) servePut(ctx context.Context, c *mux.ServerCall, req wire.PutRequ
 }
 
 // putSmall appends to a shared extent, and to another one when that fails.
-func (n *Node) putSmall(ctx context.Context, class string, p []byte) (wire.Locator, error) {
+func (n *Node) putSmall(ctx context.Context, by *pledge, p []byte) (wire.Locator, error) {
+	if err := by.cover(ctx, len(p)); err != nil {
+		return wire.Locator{}, err
+	}
 	var errs []error
 	for range putAttempts {
-		ap, err := n.appends.shared(ctx, class)
+		ap, err := n.appends.shared(ctx, by.tenant)
 		if err != nil {
 			return wire.Locator{}, errors.Join(append([]error{err}, errs...)...) // the first gives the code
 		}
-		offset, err := n.append(ctx, ap, p)
+		offset, err := n.append(ctx, ap, by, p)
 		n.appends.release(ctx, ap, false)
 		if err == nil {
 			return ap.locator(offset, uint64(len(p))), nil
@@ -68,15 +76,18 @@ func (n *Node) putSmall(ctx context.Context, class string, p []byte) (wire.Locat
 
 // putLarge fills an extent of its own and has it sealed. When it fails, the extent is deleted and
 // the caller may put again: nothing was acknowledged.
-func (n *Node) putLarge(ctx context.Context, class string, first []byte, rest *pieces) (wire.Locator, error) {
-	ap, err := n.appends.create(ctx, class)
+func (n *Node) putLarge(ctx context.Context, by *pledge, first []byte, rest *pieces) (wire.Locator, error) {
+	ap, err := n.appends.create(ctx, by.tenant)
 	if err != nil {
 		return wire.Locator{}, err
 	}
 	moves := 0
 	err = eachLeft(first, rest, func(p []byte) error {
+		if err := by.cover(ctx, len(p)); err != nil {
+			return err
+		}
 		for {
-			_, err := n.append(ctx, ap, p)
+			_, err := n.append(ctx, ap, by, p)
 			if err == nil {
 				return nil
 			}
@@ -112,12 +123,13 @@ const (
 // moveOn copies what a large put has stored to another extent, when the first takes no more: a replica has failed, or
 // the cell seals it to repair it. The caller of the put notices only latency. The first extent is deleted.
 func (n *Node) moveOn(ctx context.Context, old *appender) (*appender, error) {
-	ap, err := n.appends.create(ctx, old.extent.Class)
+	ap, err := n.appends.create(ctx, tenantOf(old.extent))
 	if err != nil {
 		return nil, err
 	}
+	n.quotas.drop(old) // its bytes count where they go
 	err = n.eachPiece(ctx, uint64(old.extent.ID), 0, old.offset, func(p []byte) error {
-		_, err := n.append(ctx, ap, p)
+		_, err := n.append(ctx, ap, nil, p)
 		return err
 	})
 	if err != nil {
@@ -159,6 +171,11 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 	if e.Primary() != n.id {
 		return n.relayTo(ctx, c, e.Primary())
 	}
+	by, err := n.quotas.pledge(ctx, c.Op(), tenantOf(e), req.Length)
+	if err != nil {
+		return err
+	}
+	defer by.end()
 	ap, err := n.appends.named(ctx, e)
 	if err != nil {
 		return err
@@ -166,7 +183,13 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 	defer n.appends.release(ctx, ap, false)
 	start := ap.offset
 	r := &pieces{recv: c.Recv, hold: c.Hold, expect: req.Length}
-	add := func(p []byte) error { _, err := n.append(ctx, ap, p); return err }
+	add := func(p []byte) error {
+		if err := by.cover(ctx, len(p)); err != nil {
+			return err
+		}
+		_, err := n.append(ctx, ap, by, p)
+		return err
+	}
 	if err := eachLeft(nil, r, add); err != nil {
 		return n.halfAppended(err, ap, start)
 	}

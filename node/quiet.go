@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -20,9 +21,13 @@ func (n *Node) moment() schedule.Moment {
 // lookAt tells why operations of a view wait.
 func (n *Node) lookAt(view *state.View) *schedule.Look { return schedule.LookAt(view, n.moment()) }
 
-// checkSetting refuses what the state cannot: it does not know which time zones there are.
-func (n *Node) checkSetting(key, value string) error {
-	if key != state.KeyQuietWindows {
+// checkSetting refuses what the state cannot: it does not know which time zones there are, nor what open extents hold.
+func (n *Node) checkSetting(ctx context.Context, key, value string) error {
+	switch key {
+	case state.KeyQuietWindows:
+	case state.KeyQuotas:
+		return n.checkQuotas(ctx, value)
+	default:
 		return nil
 	}
 	if err := schedule.CheckZones(value); err != nil {

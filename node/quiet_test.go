@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -201,7 +202,7 @@ func TestBadWindows(t *testing.T) {
 			t.Errorf("%s %s: %v, want %q", bad.key, bad.value, err, bad.says)
 		}
 	}
-	if after := c.nodes["n1"].log.View().Settings; after != before {
+	if after := c.nodes["n1"].log.View().Settings; !reflect.DeepEqual(after, before) {
 		t.Errorf("the settings are %+v, were %+v", after, before)
 	}
 	res := c.submit(client.SubmitOptions{}, wire.Submission{Kind: "create", Urgent: true})

@@ -52,6 +52,7 @@ func (s *submission) sum() uint64 {
 	flag(10, s.Urgent)
 	flag(11, s.force)
 	flag(12, s.origin == policies.OriginCell)
+	text(13, s.Owner)
 	sum := sha256.Sum256(b)
 	s.summed = cmp.Or(binary.BigEndian.Uint64(sum[:]), 1)
 	return s.summed

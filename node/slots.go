@@ -48,13 +48,14 @@ func (a *appenders) forgetEnded(view *state.View) {
 	for _, ap := range ended {
 		a.retire(ap)
 	}
+	a.n.quotas.prune()
 }
 
 // tidy seals the shared extents that nothing was appended to for idleLooks looks, and deletes those that are empty.
 func (a *appenders) tidy(ctx context.Context) {
 	a.mu.Lock()
 	var shared []*appender
-	for _, list := range a.byClass {
+	for _, list := range a.byTenant {
 		shared = append(shared, list...)
 	}
 	a.mu.Unlock()

@@ -77,7 +77,7 @@ func TestIdleExtentsAreSealed(t *testing.T) {
 
 // The first appender that becomes free is taken, whichever that is, and not one that takes no more.
 func TestFirstFreeAppender(t *testing.T) {
-	list := make([]*appender, openPerClass)
+	list := make([]*appender, openPerTenant)
 	for i := range list {
 		list[i] = &appender{extent: &state.Extent{ID: state.ExtentID(i + 1)}, turn: make(chan struct{}, 1)}
 	}

@@ -227,8 +227,8 @@ func TestBurstOfPuts(t *testing.T) {
 		}()
 	}
 	wg.Wait()
-	if made := c.nodes["n1"].log.View().Counts().Extents; made > openPerClass {
-		t.Errorf("%d extents for a hundred small puts, want at most %d", made, openPerClass)
+	if made := c.nodes["n1"].log.View().Counts().Extents; made > openPerTenant {
+		t.Errorf("%d extents for a hundred small puts, want at most %d", made, openPerTenant)
 	}
 }
 

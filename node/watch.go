@@ -101,7 +101,11 @@ func (w *watch) heard(b *wire.Heartbeat) {
 		return
 	}
 	now := w.n.now()
+	old := w.seen[state.NodeID(b.Node)]
 	w.seen[state.NodeID(b.Node)] = &seen{at: now, beat: *b}
+	if old != nil && old.beat.Incarnation == b.Incarnation && old.beat.Number > b.Number { // it was overtaken
+		w.seen[state.NodeID(b.Node)].beat.Unsealed, w.seen[state.NodeID(b.Node)].beat.Number = old.beat.Unsealed, old.beat.Number
+	}
 	if node != nil && (node.Refuses != b.Refuses || node.State == state.NodeUp && !b.Ready) {
 		select {
 		case w.news <- struct{}{}:
@@ -267,7 +271,7 @@ func (n *Node) serveHeartbeat(ctx context.Context, c *mux.ServerCall) error {
 	known := node != nil && node.Incarnation == beat.Incarnation && node.Addr == beat.Addr && uint8(node.Level) == beat.Level
 	reply := wire.HeartbeatReply{
 		Leader: string(n.id), Commit: uint64(n.log.CommitIndex()), Known: known, Parted: n.parted.among(n.log.View()),
-		Serving: n.watch.serving(),
+		Serving: n.watch.serving(), Unsealed: n.unsealedFor(state.NodeID(beat.Node)),
 	}
 	if ours, ok := n.log.PointAt(state.Index(beat.Applied)); ok {
 		reply.Chain = ours.Hash[:]

@@ -73,6 +73,7 @@ type Submission struct {
 	Primary  string   // of a create without Replicas: preferred primary
 	Avoid    []string // of a create without Replicas: nodes that have just failed the caller; used only if there are too few others
 	Urgent   bool     // of a move, repair or decommission: do not wait for a quiet window to end
+	Owner    string   // of a create by the cell: role and name of whom it is for; believed of nodes only
 }
 
 // SubmitRequest asks for operations. They are decided together, and each succeeds or fails alone.
@@ -398,6 +399,24 @@ type Status struct {
 	Since int64 `json:"no_leader_since_micros,omitempty"`
 	// Parted are the nodes whose history of the cell is not the leader's, as far as the node that answers knows.
 	Parted []Parted `json:"parted,omitempty"`
+	// Quotas are what is used of them, as far as the asked node knows.
+	Quotas []QuotaUsage `json:"quotas,omitempty"`
+}
+
+// NoLimit is in place of how much a quota allows, where that does not matter.
+const NoLimit = -1
+
+// QuotaUsage is what is kept of a class, or for an identity, that has a quota. Bytes count once, however many replicas
+// they have.
+type QuotaUsage struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	By          string `json:"by"` // "class", "identity"
+	Name        string `json:"name"`
+	Bytes       uint64 `json:"bytes"`
+	MostBytes   int64  `json:"most_bytes"` // -1: any number
+	Extents     uint64 `json:"extents"`
+	MostExtents int64  `json:"most_extents"` // -1: any number
 }
 
 // Voter is a node that has a vote in the log, and whether it can be heard.

@@ -47,6 +47,8 @@ type Heartbeat struct {
 	Refuses     string   // why it takes neither replicas nor appends now; empty: it does
 	Parted      bool     // it stops: its history, which has Chain at Applied, is not that of who leads
 	Serving     bool     // it is serving clients their bytes at this moment
+	Unsealed    []Unsealed
+	Number      uint64 // rises with each heartbeat of this run: what an older one says of Unsealed is no news
 }
 
 // Lease is one attempt that is being worked on.
@@ -67,6 +69,18 @@ type HeartbeatReply struct {
 	Chain   []byte // the leader's own, at the index that the heartbeat names; empty when it no longer knows it
 	Parted  []Parted
 	Serving []string // nodes that were serving clients when they were last heard of
+	// Unsealed is what the other nodes hold, while there are quotas.
+	Unsealed []Unsealed
+}
+
+// Unsealed is bytes that count for a quota and that the log does not count yet.
+type Unsealed struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent uint64 // open; 0: none, they have yet to come
+	Class  string
+	Owner  string
+	Bytes  uint64
 }
 
 // Parted is a node whose history of the cell is not the leader's.

@@ -30,11 +30,12 @@ const (
 	CodeDiskFailed   Code = 19 // a sync failed; the node no longer serves this disk
 	CodeDenied       Code = 20 // the caller's certificate does not allow it
 	CodeParted       Code = 21 // two histories of the cell: each node has applied entries that the other does not have
+	CodeQuota        Code = 22 // more than a quota allows of a class or an identity
 )
 
 var codeNames = [...]string{"", "internal", "invalid", "not-found", "conflict", "precondition", "envelope",
 	"unavailable", "corrupt", "stale-fence", "not-running", "cancelled", "deadline", "connection", "protocol",
-	"no-space", "session-expired", "wrong-cell", "exhausted", "disk-failed", "denied", "parted"}
+	"no-space", "session-expired", "wrong-cell", "exhausted", "disk-failed", "denied", "parted", "quota"}
 
 func (c Code) String() string {
 	if c == 0 || int(c) >= len(codeNames) {

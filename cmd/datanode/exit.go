@@ -62,7 +62,7 @@ func exitCode(ctx context.Context, err error) int {
 	case wire.CodeNotFound:
 		return exitNotFound
 	case wire.CodeConflict, wire.CodePrecondition, wire.CodeEnvelope, wire.CodeStaleFence, wire.CodeNotRunning,
-		wire.CodeNoSpace, wire.CodeWrongCell, wire.CodeDenied:
+		wire.CodeNoSpace, wire.CodeWrongCell, wire.CodeDenied, wire.CodeQuota:
 		return exitRefused
 	case wire.CodeUnavailable, wire.CodeConnection, wire.CodeDeadline, wire.CodeExhausted:
 		return exitUnavailable

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
@@ -130,7 +131,22 @@ func statusFields(s wire.Status) []field {
 	for _, p := range s.Parted {
 		fields = append(fields, field{"parted", partedText(p)})
 	}
+	for _, q := range s.Quotas {
+		fields = append(fields, field{"quota", quotaText(q)})
+	}
 	return fields
+}
+
+// quotaText says what is used of a quota: "class=logs 1.2Gi of 10Gi bytes, 3 of 100 extents".
+func quotaText(q wire.QuotaUsage) string {
+	bytes, extents := state.Roughly(q.Bytes)+" bytes", count(q.Extents)+" extents"
+	if q.MostBytes != wire.NoLimit {
+		bytes = fmt.Sprintf("%s of %s bytes", state.Roughly(q.Bytes), state.Roughly(uint64(q.MostBytes)))
+	}
+	if q.MostExtents != wire.NoLimit {
+		extents = fmt.Sprintf("%d of %d extents", q.Extents, q.MostExtents)
+	}
+	return fmt.Sprintf("%s=%s %s, %s", q.By, q.Name, bytes, extents)
 }
 
 // partedText says of a node that its history is another one.

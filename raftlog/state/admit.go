@@ -165,6 +165,9 @@ func (s *State) checkCreate(c *Admit) Result {
 			}
 		}
 	}
+	if err := s.CheckExtent(c.Class, c.Whose()); err != nil {
+		return Result{Err: err}
+	}
 	return Result{}
 }
 
@@ -282,7 +285,7 @@ func (s *State) mergeOp(at moment, o *Op, k Conflict) Result {
 func (s *State) addExtent(at moment, c *Admit, o *Op) {
 	e := &Extent{
 		ID: s.NextExtent, State: ExtentCreating, Class: c.Class, Want: c.Want, Gen: 1,
-		Ops: []OpID{o.ID}, CreatedMicros: at.now,
+		Ops: []OpID{o.ID}, CreatedMicros: at.now, Owner: c.Whose(),
 	}
 	s.NextExtent++
 	for _, n := range c.Replicas {

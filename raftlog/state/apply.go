@@ -142,6 +142,11 @@ func (s *State) set(c *Set) Result {
 	if err != nil {
 		return refused(wire.CodeInvalid, "%s", err.Error())
 	}
+	if c.Key == KeyQuotas {
+		if err := s.CheckQuotas(&next, func(*Quota) uint64 { return 0 }); err != nil {
+			return Result{Err: err}
+		}
+	}
 	if next.Budget() != s.Settings.Budget() {
 		s.PolicyEpoch++ // what was decided within another budget is decided again
 	}

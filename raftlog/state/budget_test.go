@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"encoding/hex"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -27,7 +28,7 @@ func TestSnapshotWithoutBudgets(t *testing.T) {
 	want := state.DefaultSettings()
 	want.Replicas, want.CopiesPerSource = 2, 5
 	restored, _ := state.Restore(h)
-	if restored.Settings != want || restored.PolicyEpoch != 2 || restored.Applied != 7 {
+	if !reflect.DeepEqual(restored.Settings, want) || restored.PolicyEpoch != 2 || restored.Applied != 7 {
 		t.Errorf("restored %+v\nwant the settings %+v", restored.Header(), want)
 	}
 	var again state.Header
@@ -35,7 +36,7 @@ func TestSnapshotWithoutBudgets(t *testing.T) {
 	if err == nil {
 		err = wire.Unmarshal(text, &again)
 	}
-	if err != nil || again != restored.Header() {
+	if err != nil || !reflect.DeepEqual(again, restored.Header()) {
 		t.Errorf("%+v, %v; want %+v", again, err, restored.Header())
 	}
 }

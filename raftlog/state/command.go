@@ -136,6 +136,8 @@ type Admit struct {
 	AskedBy Identity // whose request it is; empty where nobody can tell
 	Urgent  bool     // of a move, repair or decommission: it starts inside a quiet window too
 	Named   bool     // of a move: somebody has named Target, and no other will do
+	// Owner is for whom the cell asks for a create. What others ask for is their own.
+	Owner Identity
 }
 
 // Start lets a queued operation run. Its fence is the index of the entry.

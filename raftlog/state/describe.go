@@ -34,6 +34,9 @@ func (e *Extent) String() string {
 	if e.Class != "" {
 		fmt.Fprintf(&b, " class=%s", e.Class)
 	}
+	if e.Owner != "" {
+		fmt.Fprintf(&b, " owner=%s", e.Owner)
+	}
 	if len(e.Former) > 0 {
 		fmt.Fprintf(&b, " drop=%s", list(e.Former))
 	}

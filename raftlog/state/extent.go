@@ -82,6 +82,8 @@ type Extent struct {
 	// Without a whole replica Sum means nothing, and Length is how much is known to have been there.
 	Damaged                bool
 	DamagedFrom, DamagedTo uint64
+
+	Owner Identity // whose it is; empty where nobody can tell
 }
 
 func (e *Extent) clone() *Extent {

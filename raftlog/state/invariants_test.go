@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/datanode/datanode/policies"
@@ -28,6 +29,7 @@ func CheckInvariants(v *View) error {
 	if v.ended.Len() > maxEndedOps {
 		bad("%d ended operations are kept", v.ended.Len())
 	}
+	checkUsage(v, bad)
 	checkIndexes(v, bad)
 	return errors.Join(errs...)
 }
@@ -142,6 +144,40 @@ func checkOp(v *View, o *Op, bad report) {
 	}
 }
 
+// checkUsage compares what is used with what the extents say.
+func checkUsage(v *View, bad report) {
+	classes, owners := map[string]Usage{}, map[string]Usage{}
+	count := func(of map[string]Usage, name string, bytes uint64) {
+		of[name] = Usage{of[name].Extents + 1, of[name].Bytes + bytes}
+	}
+	v.Extents(0, func(e *Extent) bool {
+		if e.State == ExtentDeleted {
+			return true
+		}
+		bytes := uint64(0)
+		if e.State == ExtentSealed {
+			bytes = e.Length
+		}
+		if count(classes, e.Class, bytes); e.Owner != "" {
+			count(owners, string(e.Owner), bytes)
+		}
+		return true
+	})
+	for by, want := range map[QuotaBy]map[string]Usage{QuotaByClass: classes, QuotaByIdentity: owners} {
+		got := map[string]Usage{}
+		v.EachUsed(by, func(name string, u Usage) bool {
+			if q, ok := v.Settings.QuotaOf(by, name); ok && u.Extents > q.Extents {
+				bad("%s has %d of %d extents", q.Whose(), u.Extents, q.Extents)
+			}
+			got[name] = u
+			return true
+		})
+		if !maps.Equal(got, want) {
+			bad("by %s %v are used, and the extents say %v", by, got, want)
+		}
+	}
+}
+
 // checkIndexes compares the indexes with those that a restore makes of the records.
 func checkIndexes(v *View, bad report) {
 	fresh, err := restored(v)
@@ -169,7 +205,8 @@ func indexes(v *View) string {
 	}
 	return fmt.Sprint("queue", queue, "\nrunning ", v.running.Keys(), "\nended ", v.ended.Items(), "\nreplicas ", v.replicas.Items(),
 		"\nheld ", v.held.Keys(), v.held.Values(), "\ndrops ", v.drops.Items(), "\nlacking ", v.lacking.Keys(),
-		"\nidle ", v.idle.Items(), "\nowned ", v.owned.Items(), "\nowners ", v.owners.Keys(), v.owners.Values(), "\nbusy ", v.busy)
+		"\nidle ", v.idle.Items(), "\nowned ", v.owned.Items(), "\nowners ", v.owners.Keys(), v.owners.Values(), "\nbusy ", v.busy,
+		"\nkept of classes ", v.byClass.Keys(), v.byClass.Values(), "\nkept of owners ", v.byOwner.Keys(), v.byOwner.Values())
 }
 
 // restored is a state made of a dump of v.

@@ -38,6 +38,8 @@ func TestLessons(t *testing.T) {
 			case "restart":
 				restart(t, cell)
 				return ""
+			case "usage":
+				return usage(cell)
 			case "lacking":
 				var b strings.Builder
 				cell.State.Lacking(func(e *state.Extent) bool { fmt.Fprintln(&b, e); return true })
@@ -77,6 +79,18 @@ func do(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
 		if err := state.CheckInvariants(&cell.State.View); err != nil {
 			d.Fatalf(t, "after %q: %v", line, err)
 		}
+	}
+	return b.String()
+}
+
+// usage is what is used of each class and by each identity.
+func usage(cell *statetest.Cell) string {
+	var b strings.Builder
+	for _, by := range []state.QuotaBy{state.QuotaByClass, state.QuotaByIdentity} {
+		cell.State.EachUsed(by, func(name string, u state.Usage) bool {
+			fmt.Fprintf(&b, "%s %q: %d extents, %d bytes\n", by, name, u.Extents, u.Bytes)
+			return true
+		})
 	}
 	return b.String()
 }

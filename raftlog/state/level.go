@@ -35,7 +35,7 @@ func levelOf(c Command) Level {
 	}
 	switch c := c.(type) {
 	case *Admit:
-		if c.Urgent || c.Named || c.Request.Sum != 0 {
+		if c.Urgent || c.Named || c.Request.Sum != 0 || c.Owner != "" {
 			return LevelNamed
 		}
 	case *Reorder:
@@ -51,7 +51,7 @@ func levelOf(c Command) Level {
 		switch c.Key {
 		case keyDiskReserve, keyMinReplicas, keyScrubPace, keyScrubPause:
 			return LevelProven
-		case KeyQuietWindows, keySerial:
+		case KeyQuietWindows, keySerial, KeyQuotas:
 			return LevelNamed
 		}
 	case *NodeRoom, *Proven, *Recovered:

@@ -321,6 +321,11 @@ func (m *model) rare() state.Command {
 		if rapid.Bool().Draw(m.T, "budget") {
 			return &state.Set{Key: "policy-batch-budget", Value: rapid.SampledFrom([]string{"1Ki", "32Mi", "1Gi"}).Draw(m.T, "value")}
 		}
+		if rapid.Bool().Draw(m.T, "quotas") {
+			return &state.Set{Key: "quotas", Value: rapid.SampledFrom([]string{
+				"none", "class=* extents=3", "class=a bytes=2; class=* bytes=9", "identity=* extents=2; identity=client/a bytes=3",
+			}).Draw(m.T, "value")}
+		}
 		return &state.Set{Key: "max-attempts", Value: rapid.SampledFrom([]string{"1", "3", "8", "0"}).Draw(m.T, "value")}
 	case 4, 5:
 		return &state.OpenSession{AskedBy: m.asker()}
@@ -341,6 +346,10 @@ func (m *model) admit() state.Command {
 	case policies.KindCreate:
 		a.Replicas = rapid.SliceOfNDistinct(rapid.SampledFrom(nodes), 1, 3, rapid.ID).Draw(m.T, "on")
 		a.Want = uint8(rapid.IntRange(len(a.Replicas), 3).Draw(m.T, "want"))
+		a.Class = rapid.SampledFrom([]string{"", "a", "b"}).Draw(m.T, "class")
+		a.Origin = rapid.SampledFrom([]policies.Origin{policies.OriginCell, policies.OriginUser}).Draw(m.T, "origin")
+		a.Owner = rapid.SampledFrom([]state.Identity{"", "client/a", "client/b"}).Draw(m.T, "owner")
+		a.AskedBy = rapid.SampledFrom([]state.Identity{"", "client/a", "admin/b"}).Draw(m.T, "by")
 	case policies.KindDecommission, policies.KindRecommission:
 		a.Node = m.node()
 	case policies.KindMove:
@@ -417,6 +426,7 @@ func (m *model) finish() state.Command {
 		c.Fence--
 	}
 	if e := m.cell.State.Extent(o.Extent); e != nil && o.Kind == policies.KindSeal {
+		c.Length = rapid.Uint64Range(0, 3).Draw(m.T, "length")
 		for _, r := range e.Replicas {
 			if rapid.IntRange(0, 3).Draw(m.T, "confirms") > 0 {
 				c.Confirmed = append(c.Confirmed, r.Node)

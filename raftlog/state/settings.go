@@ -33,6 +33,8 @@ type Settings struct {
 
 	QuietWindows string  // as ParseWindows reads them
 	Serial       KindSet // see SerialKinds
+
+	Quotas []Quota // in order, no two of the same. Never written to
 }
 
 // DefaultSettings are those of a new cell.
@@ -81,7 +83,7 @@ func settingTable() []setting {
 		number("copies-per-target", "running repairs and moves that write to one node", 1, 1000, func(s *Settings) *uint16 { return &s.CopiesPerTarget }),
 		number("max-running", "running operations in the cell", 1, 10000, func(s *Settings) *uint16 { return &s.MaxRunning }),
 		reserve(),
-		quietWindows(), serial(),
+		quietWindows(), serial(), quotas(),
 	}, scrubTable(), budgetTable())
 }
 

@@ -62,6 +62,9 @@ func lessEnding(a, b ending) bool {
 	return a.op < b.op
 }
 
+// usages are how much is kept, by name.
+type usages = *btree.Map[string, Usage]
+
 // maxKind is the highest kind of operation that can be admitted.
 const maxKind = policies.KindRecommission
 
@@ -98,6 +101,8 @@ type View struct {
 	owned    *btree.BTreeG[ownUse]          // sessions of each identity, the longest unused first
 	owners   *btree.Map[Identity, int]      // how many sessions an identity has; absent for none
 	busy     [maxKind + 1]uint32            // running operations of each kind
+	byClass  usages                         // of each class, "" too; absent for nothing
+	byOwner  usages                         // of each owner; absent for nothing
 }
 
 // State is the state that entries are applied to. Not safe for concurrent use.
@@ -130,6 +135,8 @@ func New() *State {
 		idle:       btree.NewBTreeGOptions(lessLastUse, noLocks),
 		owned:      btree.NewBTreeGOptions(lessOwnUse, noLocks),
 		owners:     new(btree.Map[Identity, int]),
+		byClass:    new(btree.Map[string, Usage]),
+		byOwner:    new(btree.Map[string, Usage]),
 	}}
 }
 
@@ -142,6 +149,7 @@ func (s *State) Snapshot() *View {
 	v.queue, v.running, v.ended, v.held = s.queue.Copy(), s.running.Copy(), s.ended.Copy(), s.held.Copy()
 	v.replicas, v.drops, v.lacking, v.idle = s.replicas.Copy(), s.drops.Copy(), s.lacking.Copy(), s.idle.Copy()
 	v.owned, v.owners = s.owned.Copy(), s.owners.Copy()
+	v.byClass, v.byOwner = s.byClass.Copy(), s.byOwner.Copy()
 	return &v
 }
 
@@ -154,6 +162,7 @@ func (s *State) putExtent(e *Extent) {
 	}
 	s.indexReplicas(old, e.Replicas)
 	s.indexDrops(old, e.Former)
+	s.recount(e, old.usage(), e.usage())
 	switch {
 	case e.Lacks():
 		s.lacking.Set(e.ID, struct{}{})
@@ -167,6 +176,7 @@ func (s *State) forgetExtent(e *Extent) {
 	s.indexReplicas(e, nil)
 	s.indexDrops(e, nil)
 	s.lacking.Delete(e.ID)
+	s.recount(e, e.usage(), Usage{})
 }
 
 func (s *State) indexReplicas(old *Extent, now []Replica) {

@@ -19,7 +19,7 @@ type Overrides struct {
 
 // admit reads a line such as
 //
-//	create on=n1,n2,n3 [want=3] [class=c]     decommission n1     recommission n1
+//	create on=n1,n2,n3 [want=3] [class=c] [owner=client/c]     decommission n1     recommission n1
 //	seal 1 | repair 1 | delete 1              move 1 from=n1 [to=n4 [named]] [parent=7]
 //
 // each with [urgent] [session= seq= sum=] [as=client/me] [origin=user|cell|decommission] and [priority=] [verdict=] [gen=]
@@ -33,7 +33,7 @@ func (l *line) admit() (a *state.Admit, ok bool) {
 	a = &state.Admit{Kind: kind, Origin: l.origin(), Urgent: l.has("urgent")}
 	switch kind {
 	case policies.KindCreate:
-		a.Replicas, a.Class = l.nodes("on"), l.keys["class"]
+		a.Replicas, a.Class, a.Owner = l.nodes("on"), l.keys["class"], state.Identity(l.keys["owner"])
 		a.Want = uint8(l.number("want", uint64(len(a.Replicas))))
 	case policies.KindDecommission, policies.KindRecommission:
 		a.Node = state.NodeID(l.arg(0))

@@ -144,7 +144,7 @@ func (c *Cell) other(l *line) state.Command {
 	case "session":
 		return &state.OpenSession{Client: l.arg(0), AskedBy: l.asker()}
 	case "set":
-		return &state.Set{Key: l.arg(0), Value: strings.Join(l.args[min(1, len(l.args)):], " ")}
+		return &state.Set{Key: l.arg(0), Value: l.rest}
 	case "load":
 		return l.load()
 	case "activate":
@@ -240,6 +240,7 @@ type line struct {
 	word string
 	args []string
 	keys map[string]string
+	rest string // of a set: what follows the key
 	err  error
 }
 
@@ -249,6 +250,9 @@ func (c *Cell) parse(text string) (*line, error) {
 		return nil, fmt.Errorf("an empty line is no command")
 	}
 	l := &line{cell: c, word: fields[0], keys: map[string]string{}}
+	if len(fields) > 2 {
+		l.rest = strings.TrimSpace(text[strings.Index(text, fields[1])+len(fields[1]):])
+	}
 	for _, f := range fields[1:] {
 		if key, value, ok := strings.Cut(f, "="); ok {
 			l.keys[key] = value
