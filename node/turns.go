@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -40,10 +41,11 @@ type turns struct {
 	atOnce int
 
 	mu         sync.Mutex
-	running    map[string]int         // Guarded by mu. By sharer; the sum is at most atOnce.
-	count      int                    // Guarded by mu. That sum.
+	running    map[string]int         // Guarded by mu. By sharer, with those that rest.
+	count      int                    // Guarded by mu. Those that do not rest. Invariant: at most atOnce
 	waiting    fairQueue[chan<- bool] // Guarded by mu. Each has room for the token.
 	turnedAway uint64                 // Guarded by mu.
+	pace       pace                   // Guarded by mu.
 }
 
 func newTurns(w work, atOnce int) *turns {
@@ -51,10 +53,14 @@ func newTurns(w work, atOnce int) *turns {
 		waiting: fairQueue[chan<- bool]{most: maxTurnsWaiting, mostEach: maxTurnsWaitingEach}}
 }
 
-func newAllTurns() map[work]*turns {
+func newAllTurns(clock mux.Clock) map[work]*turns {
 	all := map[work]*turns{}
 	for w, atOnce := range allWork() {
 		all[w] = newTurns(w, atOnce)
+		switch w {
+		case workLists, workLog, workSums, workTrials: // the others wait for them, or for the log
+			all[w].pace.clock = clock
+		}
 	}
 	return all
 }
@@ -75,26 +81,42 @@ func (t *turns) take(ctx context.Context, sharer string) (done func(), err error
 	t.mu.Unlock()
 	select {
 	case <-turn:
-		return func() { t.end(sharer) }, nil
+		began := t.pace.now()
+		return func() { t.end(sharer, began) }, nil
 	case <-ctx.Done():
 	}
 	t.mu.Lock()
 	left := leave()
 	t.mu.Unlock()
 	if !left { // it was given at this moment
-		t.end(sharer)
+		t.end(sharer, t.pace.now())
 	}
 	return nil, ctx.Err()
 }
 
-func (t *turns) end(sharer string) {
+// end gives the place to the next at once. Who has worked for long rests first: until then the place counts as its own.
+func (t *turns) end(sharer string, began time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.count--
+	rest := t.pace.worked(sharer, began)
+	if rest == 0 {
+		t.endRestLocked(sharer)
+	} else {
+		t.pace.clock.AfterFunc(rest, func() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.endRestLocked(sharer)
+			t.giveLocked()
+		})
+	}
+	t.giveLocked()
+}
+
+func (t *turns) endRestLocked(sharer string) {
 	if t.running[sharer]--; t.running[sharer] == 0 {
 		delete(t.running, sharer)
 	}
-	t.giveLocked()
 }
 
 // giveLocked gives turns while there are places.
