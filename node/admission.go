@@ -42,7 +42,8 @@ type submission struct {
 	wire.Submission
 	session state.SessionID
 	origin  policies.Origin
-	asker   state.Identity // empty where the cell asks, or nobody can tell; see named
+	asker   state.Identity // empty where the cell asks, or nobody can tell
+	named   bool           // every node understands who asks, and sums; looked at anew for each decision
 	sharer  string         // whose line it waits in
 	parent  state.OpID
 	force   bool
@@ -166,11 +167,13 @@ func (a *admission) round(ctx context.Context, batch []*submission) (again []*su
 // answerRepeated answers the requests that were carried out before, and returns the others. What a repeated request
 // asks for may look impossible by now, as a delete does once the extent is forgotten.
 func (a *admission) answerRepeated(view *state.View, batch []*submission) []*submission {
+	all := allNamed(view)
 	return slices.DeleteFunc(batch, func(s *submission) bool {
+		s.named = all
 		kind, _ := policies.ParseKind(s.Kind)
 		res, ok := view.Answered(&state.Admit{
 			Request: state.Request{Session: s.session, Seq: s.Seq, Sum: s.sum()}, Kind: kind,
-			Extent: state.ExtentID(s.Extent), AskedBy: named(view, s.asker),
+			Extent: state.ExtentID(s.Extent), AskedBy: s.who(),
 		})
 		if ok {
 			a.n.misused.count(res)
@@ -216,7 +219,9 @@ type draft struct {
 func (n *Node) draft(view *state.View, batch []*submission) []*draft {
 	drafts := make([]*draft, len(batch))
 	placed := map[state.NodeID]int{}
+	all := allNamed(view)
 	for i, s := range batch {
+		s.named = all
 		d := &draft{sub: s}
 		var err error
 		if d.admit, d.open, err = n.draftOne(view, s, placed); err != nil {
@@ -235,9 +240,9 @@ func (n *Node) draftOne(view *state.View, s *submission, placed map[state.NodeID
 		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeInvalid, "there is no operation %q", s.Kind)
 	}
 	admit := &state.Admit{
-		Request: s.request(view), Kind: kind, Origin: s.origin, Parent: s.parent,
+		Request: s.request(), Kind: kind, Origin: s.origin, Parent: s.parent,
 		Extent: state.ExtentID(s.Extent), Node: state.NodeID(s.Node), Target: state.NodeID(s.Target),
-		AskedBy: named(view, s.asker), Urgent: s.Urgent,
+		AskedBy: s.who(), Urgent: s.Urgent,
 	}
 	switch kind {
 	case policies.KindCreate:

@@ -58,10 +58,18 @@ func (s *submission) sum() uint64 {
 	return s.summed
 }
 
+// who asks, as it stands in the log.
+func (s *submission) who() state.Identity {
+	if !s.named {
+		return ""
+	}
+	return s.asker
+}
+
 // request is what names a submission in the log. Its sum stands there once every node understands it.
-func (s *submission) request(view *state.View) state.Request {
+func (s *submission) request() state.Request {
 	r := state.Request{Session: s.session, Seq: s.Seq}
-	if s.session != 0 && allNamed(view) {
+	if s.named {
 		r.Sum = s.sum()
 	}
 	return r
