@@ -54,10 +54,12 @@ func (n *Node) certChecks() []check {
 		return checks
 	}
 	certs, due, stale := source.Deny()
-	deny := check{Name: "DENY_LIST", OK: true, Level: levelOK, Advisory: true, Detail: fmt.Sprintf("%d certificates are revoked", certs)}
+	deny := check{Name: "DENY_LIST", OK: true, Level: levelOK, Advisory: true}
+	deny.Detail = fmt.Sprintf("%d certificates are revoked", certs)
 	switch {
 	case stale != nil:
-		deny = warning(deny.Name, "the deny list has changed and cannot be used; the one before, of %d certificates, stays in force: %v", certs, stale)
+		deny = warning(deny.Name, "the deny list has changed and cannot be used; "+
+			"the one before, of %d certificates, stays in force: %v", certs, stale)
 		deny.Level = levelError
 	case !due.IsZero() && n.now().After(due):
 		deny = warning(deny.Name, "it should have been replaced by %s; it stays in force", due.UTC().Format(time.RFC3339))

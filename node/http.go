@@ -83,9 +83,11 @@ func (n *Node) warnOfHTTP(local, secure bool) {
 	switch {
 	case local:
 	case secure:
-		n.logger.Warn("HTTP listens beyond this machine: without a certificate it tells whether this node lives and is ready", "http", n.httpAddr)
+		n.logger.Warn("HTTP listens beyond this machine: without a certificate it tells whether this node lives and is ready",
+			"http", n.httpAddr)
 	default:
-		n.logger.Warn("HTTP listens beyond this machine, in plaintext: anyone who reaches it can read health and metrics", "http", n.httpAddr)
+		n.logger.Warn("HTTP listens beyond this machine, in plaintext: anyone who reaches it can read health and metrics",
+			"http", n.httpAddr)
 	}
 }
 

@@ -68,7 +68,8 @@ func parseDenyList(text []byte, authorities []*x509.Certificate) (*denyList, err
 	for _, list := range lists {
 		i := slices.IndexFunc(authorities, func(a *x509.Certificate) bool { return list.CheckSignatureFrom(a) == nil })
 		if i < 0 {
-			return nil, fmt.Errorf("the list of %q is not signed by the authority; make one with datanode cert revoke", list.Issuer.CommonName)
+			return nil, fmt.Errorf("the list of %q is not signed by the authority; make one with datanode cert revoke",
+				list.Issuer.CommonName)
 		}
 		for _, e := range list.RevokedCertificateEntries {
 			d.serials[deniedBy(authorities[i], e.SerialNumber)] = struct{}{}
@@ -99,7 +100,8 @@ func parseLists(text []byte) ([]*x509.RevocationList, error) {
 		}
 		for _, e := range list.Extensions {
 			if e.Critical { // such as of a list of the changes only, or of some kinds of certificates
-				return nil, fmt.Errorf("the list of %q has the critical extension %s, want a plain and complete list", list.Issuer.CommonName, e.Id)
+				return nil, fmt.Errorf("the list of %q has the critical extension %s, want a plain and complete list",
+					list.Issuer.CommonName, e.Id)
 			}
 		}
 		lists, rest = append(lists, list), after
@@ -131,11 +133,13 @@ func (a *Authority) Withdraw(old []byte, serials []*big.Int, now time.Time) (tex
 			if list.Number != nil && list.Number.Cmp(template.Number) >= 0 {
 				template.Number = new(big.Int).Add(list.Number, big.NewInt(1))
 			}
-			template.RevokedCertificateEntries = append(template.RevokedCertificateEntries, list.RevokedCertificateEntries...)
+			template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
+				list.RevokedCertificateEntries...)
 		}
 	}
 	for _, serial := range serials {
-		if slices.ContainsFunc(template.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(serial) == 0 }) {
+		has := func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(serial) == 0 }
+		if slices.ContainsFunc(template.RevokedCertificateEntries, has) {
 			continue
 		}
 		added = append(added, serial)

@@ -32,8 +32,9 @@ func (s *Source) HTTPConfig() *tls.Config {
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { // as the files are now
 			m := s.current()
 			return &tls.Config{
-				MinVersion: tls.VersionTLS13, NextProtos: []string{ProtocolHTTP}, Certificates: []tls.Certificate{m.own}, Time: s.now,
-				ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: m.roots, SessionTicketsDisabled: true,
+				MinVersion: tls.VersionTLS13, NextProtos: []string{ProtocolHTTP}, Time: s.now,
+				Certificates: []tls.Certificate{m.own},
+				ClientAuth:   tls.VerifyClientCertIfGiven, ClientCAs: m.roots, SessionTicketsDisabled: true,
 				VerifyConnection: func(state tls.ConnectionState) error {
 					if len(state.PeerCertificates) == 0 {
 						return nil
@@ -57,8 +58,9 @@ func (s *Source) Client(ctx context.Context, nc net.Conn, addr, protocol string)
 	}
 	m := s.current()
 	tc, id, err := s.shake(ctx, m, NewClient(nc, &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{protocol}, Certificates: []tls.Certificate{m.own}, Time: s.now,
-		RootCAs: m.roots, ServerName: host, VerifyConnection: s.verify(m, []string{protocol}, RoleNode),
+		MinVersion: tls.VersionTLS13, NextProtos: []string{protocol}, Time: s.now,
+		Certificates: []tls.Certificate{m.own},
+		RootCAs:      m.roots, ServerName: host, VerifyConnection: s.verify(m, []string{protocol}, RoleNode),
 	}))
 	if err != nil {
 		return nil, Identity{}, fmt.Errorf("TLS with %s: %w", addr, err)

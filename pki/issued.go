@@ -75,7 +75,8 @@ func SerialText(serial *big.Int) string { return fmt.Sprintf("%x", serial) }
 // ParseSerial reads what SerialText writes, and what other programs do: with colons, or 0x before it.
 func ParseSerial(text string) (*big.Int, error) {
 	digits := strings.TrimPrefix(strings.ToLower(strings.ReplaceAll(text, ":", "")), "0x")
-	if n, ok := new(big.Int).SetString(digits, 16); ok && len(digits) <= maxSerialDigits && digits[0] != '-' && digits[0] != '+' {
+	n, ok := new(big.Int).SetString(digits, 16)
+	if ok && len(digits) <= maxSerialDigits && digits[0] != '-' && digits[0] != '+' {
 		return n, nil
 	}
 	return nil, fmt.Errorf("%q is not a serial number: want up to %d hexadecimal digits", text, maxSerialDigits)

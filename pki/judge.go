@@ -27,7 +27,8 @@ type Unfit struct {
 
 func (u *Unfit) Error() string {
 	if u.Reason == Revoked {
-		return fmt.Sprintf("the certificate of %s, serial %s, is revoked; ask whoever keeps the authority for a new one", u.Who, u.Serial)
+		return fmt.Sprintf("the certificate of %s, serial %s, is revoked; ask whoever keeps the authority for a new one",
+			u.Who, u.Serial)
 	}
 	return fmt.Sprintf("the certificate of %s, serial %s, has ended at %s; make a new one with datanode cert %s %s --renew",
 		u.Who, u.Serial, u.Until.UTC().Format(time.RFC3339), u.Who.Role, u.Who.Name)

@@ -76,7 +76,8 @@ func OpenAt(f Files, now func() time.Time) (*Source, error) {
 	s := &Source{files: f, now: now, loaded: m, deny: denial{list: &denyList{}}}
 	s.refreshDenyLocked() // nobody else has it yet
 	if s.deny.changed != nil {
-		return nil, fmt.Errorf("%w; without the deny list nobody would be kept out, so it must be there and good from the start", s.deny.changed)
+		return nil, fmt.Errorf("%w; without the deny list nobody would be kept out, so it must be there and good from the start",
+			s.deny.changed)
 	}
 	if err := s.ownLocked(); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Cert, err)
@@ -132,7 +133,8 @@ func (s *Source) ownLocked() error {
 	}
 	for _, a := range s.loaded.authorities {
 		// One of them has signed it, or what is between. Of the others' lists none has this serial number.
-		if cert := s.deny.list.holds([]*x509.Certificate{s.loaded.leaf, a}); cert != nil && s.loaded.leaf.CheckSignatureFrom(a) == nil {
+		cert := s.deny.list.holds([]*x509.Certificate{s.loaded.leaf, a})
+		if cert != nil && s.loaded.leaf.CheckSignatureFrom(a) == nil {
 			return unfit(Revoked, cert)
 		}
 	}
@@ -248,8 +250,8 @@ func checkKeyMode(name string, info os.FileInfo) error {
 	if runtime.GOOS == "windows" || runtime.GOOS == "wasip1" || mode&others == 0 { // these have no such modes
 		return nil
 	}
-	return fmt.Errorf("key %s is open to others than its owner, mode %04o; run chmod 600 %s, and make a new key if anybody may have read it",
-		name, mode, name)
+	return fmt.Errorf("key %s is open to others than its owner, mode %04o; run chmod 600 %s, "+
+		"and make a new key if anybody may have read it", name, mode, name)
 }
 
 // load reads the files and checks that they belong together.

@@ -67,7 +67,8 @@ func newCertCommand(a *app) *cobra.Command {
 	return group("cert", "Make the certificates of a cell",
 		`Make the certificates of a cell. All are kept in one folder: the authority, whose key should leave this machine
 as seldom as possible, and what it has signed. A running node takes up a renewed certificate by itself.`,
-		newCertInitCommand(a), newCertIssueCommand(a, pki.RoleNode), newCertIssueCommand(a, pki.RoleClient), newCertIssueCommand(a, pki.RoleAdmin),
+		newCertInitCommand(a), newCertIssueCommand(a, pki.RoleNode),
+		newCertIssueCommand(a, pki.RoleClient), newCertIssueCommand(a, pki.RoleAdmin),
 		newCertListCommand(a), newCertRevokeCommand(a))
 }
 

@@ -71,7 +71,8 @@ func listCerts(dir string) ([]certRecord, error) {
 	caFile, _ := pairFiles(dir, "ca")
 	ca, err := os.ReadFile(caFile)
 	if errors.Is(err, os.ErrNotExist) && len(names) == 0 {
-		return nil, withCode(exitNotFound, "there are no certificates in %s; make some with datanode cert init%s", dir, dirFlag(dir))
+		return nil, withCode(exitNotFound, "there are no certificates in %s; make some with datanode cert init%s",
+			dir, dirFlag(dir))
 	}
 	var certs []certRecord
 	for _, name := range names {
@@ -109,7 +110,9 @@ func readCert(name string, text []byte, now time.Time) (certRecord, error) {
 	if err != nil {
 		return certRecord{}, err
 	}
-	r := certRecord{Role: string(c.Role), Name: c.Name, Serial: pki.SerialText(c.Serial), Until: c.Until, State: "valid", File: name}
+	r := certRecord{
+		Role: string(c.Role), Name: c.Name, Serial: pki.SerialText(c.Serial), Until: c.Until, State: "valid", File: name,
+	}
 	if c.Authority {
 		r.Role, r.Name = roleAuthority, c.Cluster
 	}

@@ -99,7 +99,8 @@ func findCerts(ca *pki.Authority, known []certRecord, dir, name string) ([]certR
 	var found []certRecord
 	roles := map[string]bool{}
 	for _, c := range known {
-		if c.Role != roleAuthority && slices.Contains([]string{c.Name, c.Role + "/" + c.Name, c.stem(), c.Role + " " + c.Name}, name) {
+		names := []string{c.Name, c.Role + "/" + c.Name, c.stem(), c.Role + " " + c.Name}
+		if c.Role != roleAuthority && slices.Contains(names, name) {
 			found = append(found, c)
 			roles[c.Role+"/"+c.Name] = true
 		}
@@ -140,8 +141,8 @@ func findCerts(ca *pki.Authority, known []certRecord, dir, name string) ([]certR
 			return []certRecord{{Serial: want}}, nil
 		}
 	}
-	return nil, withCode(exitNotFound, "%s is neither the name nor the serial number of a certificate in %s, nor a file; see datanode cert ls%s",
-		name, dir, dirFlag(dir))
+	return nil, withCode(exitNotFound, "%s is neither the name nor the serial number of a certificate in %s, nor a file; "+
+		"see datanode cert ls%s", name, dir, dirFlag(dir))
 }
 
 // foreignSerialDigits is how long a serial number is that nobody takes for a name. A shorter one is to begin with 0x.
@@ -165,7 +166,8 @@ func withdraw(ca *pki.Authority, dir string, serials []*big.Int) (added []*big.I
 	}
 	text, added, err := ca.Withdraw(old, serials, time.Now())
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; put the last good one back first: without it what it has would not be revoked any more", name, err)
+		return nil, fmt.Errorf("%s: %w; put the last good one back first: "+
+			"without it what it has would not be revoked any more", name, err)
 	}
 	if len(added) == 0 && len(old) > 0 {
 		return nil, nil
