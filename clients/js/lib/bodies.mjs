@@ -20,9 +20,10 @@ export const SessionRequest = struct('SessionRequest', { client: 'text' });
 export const SessionReply = struct('SessionReply', { session: 'u64' });
 export const Submission = struct('Submission', {
   seq: 'u64', kind: 'text', extent: 'u64', node: 'text', target: 'text', class: 'text', want: 'u8', replicas: ['text'], primary: 'text', avoid: ['text'],
+  urgent: 'bool',
 });
 export const SubmitRequest = struct('SubmitRequest', { session: 'u64', submit: [Submission], dryRun: 'bool', force: 'bool', cell: 'bool' });
-export const Submitted = struct('Submitted', { op: 'text', extent: 'u64', merged: 'bool', plan: 'text', code: 'u16', detail: 'text' });
+export const Submitted = struct('Submitted', { op: 'text', extent: 'u64', merged: 'bool', plan: 'text', code: 'u16', detail: 'text', kind: 'text' });
 export const SubmitReply = struct('SubmitReply', { results: [Submitted] });
 export const WaitRequest = struct('WaitRequest', { ops: ['text'], patience: 'i64' });
 
