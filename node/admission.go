@@ -239,6 +239,9 @@ func (n *Node) draftOne(view *state.View, s *submission, placed map[state.NodeID
 	if !ok {
 		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeInvalid, "there is no operation %q", s.Kind)
 	}
+	if err := checkUrgent(view, s); err != nil {
+		return nil, nil, err
+	}
 	admit := &state.Admit{
 		Request: s.request(), Kind: kind, Origin: s.origin, Parent: s.parent,
 		Extent: state.ExtentID(s.Extent), Node: state.NodeID(s.Node), Target: state.NodeID(s.Target),

@@ -40,7 +40,7 @@ func (n *Node) auditAdmits(index state.Index, cmds []state.Command, results []st
 }
 
 func sameAsker(a, b *state.Admit) bool {
-	return a.AskedBy == b.AskedBy && a.Kind == b.Kind && a.Origin == b.Origin && a.Forced == b.Forced
+	return a.AskedBy == b.AskedBy && a.Kind == b.Kind && a.Origin == b.Origin && a.Forced == b.Forced && a.Urgent == b.Urgent
 }
 
 // auditOps tells of one operation in full, and of several how many they were, with the last.

@@ -85,6 +85,18 @@ func (s *script) command(t *testing.T, d *datadriven.TestData) string {
 	return ""
 }
 
+// wordsOf are the words of a line; what stands between single quotes is one.
+func wordsOf(line string) (words []string) {
+	for i, part := range strings.Split(line, "'") {
+		if i%2 == 1 {
+			words = append(words, part)
+		} else {
+			words = append(words, strings.Fields(part)...)
+		}
+	}
+	return words
+}
+
 // line runs one command line.
 func (s *script) line(t *testing.T, out *strings.Builder, line string) {
 	keep, rest, assigns := strings.Cut(line, " = ")
@@ -93,7 +105,7 @@ func (s *script) line(t *testing.T, out *strings.Builder, line string) {
 	}
 	var stdin io.Reader = strings.NewReader("")
 	var to string
-	words := strings.Fields(os.Expand(rest, func(name string) string { return s.vars[name] }))
+	words := wordsOf(os.Expand(rest, func(name string) string { return s.vars[name] }))
 	if n := len(words); n > 2 && (words[n-2] == "<" || words[n-2] == ">") {
 		if words[n-2] == ">" {
 			to = filepath.Join(s.dir, words[n-1])

@@ -118,6 +118,7 @@ func (m *model) drop() {
 func (m *model) apply(cmds ...state.Command) {
 	index := m.cell.State.Applied + 1
 	before := fmt.Sprintf("%+v", cmds)
+	level, serial := m.cell.State.Level, m.cell.State.Settings.Serial
 	results := m.cell.Apply(cmds...)
 	again := m.twin.Apply(index, m.cell.Now, cmds)
 	for i, res := range results {
@@ -126,6 +127,9 @@ func (m *model) apply(cmds ...state.Command) {
 		}
 		if res.Err != nil && (res.Err.Code == 0 || res.Err.Detail == "") {
 			m.Fatalf("%T is refused without a reason: %+v", cmds[i], res.Err)
+		}
+		if res.Err == nil && serial == m.cell.State.Settings.Serial {
+			m.alone(cmds[i], level)
 		}
 		if res.Session != 0 {
 			m.opened = append(m.opened, res.Session)
@@ -333,15 +337,52 @@ func (m *model) rare() state.Command {
 		return &state.SetVoter{Node: m.node(), Voter: rapid.Bool().Draw(m.T, "voter")}
 	case 8:
 		return &state.NodeRoom{Node: m.node(), Free: 1, Total: 2, Refuses: rapid.SampledFrom([]string{"", "", "full"}).Draw(m.T, "refuses")}
+	case 9:
+		return m.oneByOne()
 	case 7:
 		return nil // what a decoder may make of a command that it does not know
 	}
 	return &state.RemoveNode{Node: m.node(), Forced: rapid.Bool().Draw(m.T, "forced")}
 }
 
+// oneByOne is about kinds of which one runs at a time.
+func (m *model) oneByOne() state.Command {
+	switch rapid.IntRange(0, 4).Draw(m.T, "serial") {
+	case 0:
+		kinds := rapid.SampledFrom([]string{"auto", "none", "decommission,move", "repair", "delete", "x"}).Draw(m.T, "kinds")
+		return &state.Set{Key: "serial", Value: kinds}
+	case 1:
+		windows := rapid.SampledFrom([]string{"none", "mon 00:00-24:00 UTC move", "mon 00:00-24:00 Middle/Earth move", "x"}).Draw(m.T, "windows")
+		return &state.Set{Key: state.KeyQuietWindows, Value: windows}
+	}
+	c := &state.Reorder{Op: m.opIn(state.OpQueued)}
+	if rapid.Bool().Draw(m.T, "before another") {
+		c.Before = m.opIn(state.OpQueued)
+	}
+	return c
+}
+
+// alone checks what an entry has started: of a serial kind nothing beside another, once all builds keep to that.
+func (m *model) alone(c state.Command, before state.Level) {
+	start, ok := c.(*state.Start)
+	if !ok || before < state.LevelNamed {
+		return
+	}
+	started := m.cell.State.Op(start.Op)
+	if !m.cell.State.Settings.SerialKinds().Has(started.Kind) || started.State != state.OpRunning {
+		return
+	}
+	m.cell.State.Running(func(o *state.Op) bool {
+		if o.Kind == started.Kind && o.ID != started.ID {
+			m.Fatalf("%s has started beside %s", started, o)
+		}
+		return true
+	})
+}
+
 func (m *model) admit() state.Command {
 	kind := rapid.SampledFrom([]policies.Kind{1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7, 7, 8}).Draw(m.T, "kind")
-	a := &state.Admit{Kind: kind, Origin: policies.OriginCell}
+	a := &state.Admit{Kind: kind, Origin: policies.OriginCell, Urgent: rapid.IntRange(0, 9).Draw(m.T, "urgent") == 0}
 	switch kind {
 	case policies.KindCreate:
 		a.Replicas = rapid.SliceOfNDistinct(rapid.SampledFrom(nodes), 1, 3, rapid.ID).Draw(m.T, "on")

@@ -123,10 +123,14 @@ func (s *State) reorder(at moment, c *Reorder) Result {
 }
 
 func reorderNote(c *Reorder) string {
-	if c.Before == 0 {
-		return "put first of those that are queued"
+	note := "put first of those that are queued"
+	if c.Before != 0 {
+		note = "put before operation " + c.Before.String()
 	}
-	return "put before operation " + c.Before.String()
+	if c.AskedBy != "" {
+		note += " by " + string(c.AskedBy)
+	}
+	return note
 }
 
 // inTurn is a queued operation of a kind whose operations wait for each other.

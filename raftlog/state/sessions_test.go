@@ -98,6 +98,10 @@ func TestNamedCommandsAreOfTheirLevel(t *testing.T) {
 		{&OpenSession{AskedBy: "client/a"}, LevelNamed},
 		{&OpenSession{}, LevelFirst},
 		{&Cancel{AskedBy: "admin/a"}, LevelNamed},
+		{&Reorder{}, LevelNamed},
+		{&Admit{Urgent: true}, LevelNamed},
+		{&Set{Key: KeyQuietWindows}, LevelNamed},
+		{&Set{Key: keySerial}, LevelNamed},
 		{&Set{Key: "replicas", AskedBy: "admin/a"}, LevelNamed},
 	} {
 		if got := LevelOf([]Command{test.cmd}); got != test.want {
