@@ -180,7 +180,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.inbound = newInbound()
 	n.policies = newRegistry(n)
 	n.exec = newExecutor(n)
-	n.routes, n.turns = n.makeRoutes(), newAllTurns(cfg.Clock)
+	n.routes, n.turns = n.makeRoutes(), newAllTurns(cfg.Clock, n.after)
 	n.denied = newDenials(n.routes, n.now, n.logger)
 	n.listener.denied = n.denied
 	n.admit = newAdmission(n)

@@ -33,12 +33,15 @@ const (
 	// One more is refused: it may ask again, or another node.
 	maxTurnsWaiting     = 1024
 	maxTurnsWaitingEach = 64
+	// refuseAfter is how long a call is held that is refused: who asks again at once must not be busier for it.
+	refuseAfter = 500 * time.Millisecond
 )
 
 // turns shares out one class of work. Its methods may be called from any goroutine.
 type turns struct {
 	work   work
 	atOnce int
+	pause  func(time.Duration) <-chan struct{} // nil: refused at once
 
 	mu         sync.Mutex
 	running    map[string]int         // Guarded by mu. By sharer, with those that rest.
@@ -53,10 +56,11 @@ func newTurns(w work, atOnce int) *turns {
 		waiting: fairQueue[chan<- bool]{most: maxTurnsWaiting, mostEach: maxTurnsWaitingEach}}
 }
 
-func newAllTurns(clock mux.Clock) map[work]*turns {
+func newAllTurns(clock mux.Clock, pause func(time.Duration) <-chan struct{}) map[work]*turns {
 	all := map[work]*turns{}
 	for w, atOnce := range allWork() {
 		all[w] = newTurns(w, atOnce)
+		all[w].pause = pause
 		switch w {
 		case workLists, workLog, workSums, workTrials: // the others wait for them, or for the log
 			all[w].pace.clock = clock
@@ -73,6 +77,12 @@ func (t *turns) take(ctx context.Context, sharer string) (done func(), err error
 	if leave == nil {
 		t.turnedAway++
 		t.mu.Unlock()
+		if t.pause != nil {
+			select {
+			case <-t.pause(refuseAfter):
+			case <-ctx.Done():
+			}
+		}
 		return nil, wire.Errorf(0, wire.CodeExhausted,
 			"%d calls of %s wait for a turn at %s already, or as many as may of all; ask again in a moment, or another node",
 			maxTurnsWaitingEach, sharer, t.work)
