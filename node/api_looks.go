@@ -94,6 +94,9 @@ func describeNode(view *state.View, look *schedule.Look, node *state.Node, leade
 		Leader: node.ID == leader, Replicas: view.CountReplicas(node.ID), Incarnation: node.Incarnation, Since: int64(node.SinceMicros),
 		SafeRemove: node.Mode == state.ModeDecommissioned, Free: node.Free, Total: node.Total, Refuses: node.Refuses,
 	}
+	load := view.NodeLoad(node.ID)
+	out.SourceQueued, out.SourceRunning = load.Source.Queued, load.Source.Running
+	out.TargetQueued, out.TargetRunning = load.Target.Queued, load.Target.Running
 	view.DropsOn(node.ID, func(*state.Extent) bool { out.Dropping++; return true })
 	if node.Mode == state.ModeDecommissioning {
 		out.Operation, out.Remaining = node.Decommission.String(), out.Replicas
@@ -164,6 +167,7 @@ func (n *Node) serveStatus(ctx context.Context, c *mux.ServerCall) error {
 	}
 	out.Parted = n.parted.among(view)
 	out.Quotas = n.describeUsage(view)
+	out.ByKind, out.ByClass, out.ByNode = countKinds(view), countClasses(view), countNodes(view)
 	return c.Reply(&out, nil)
 }
 

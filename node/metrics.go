@@ -21,11 +21,12 @@ type collector struct {
 	certs    certMetrics
 	http     httpMetrics
 	quotas   quotaMetrics
+	counts   countMetrics
 }
 
 func newCollector(n *Node) *collector {
 	c := &collector{
-		n: n, descs: map[string]*prometheus.Desc{}, quotas: newQuotaMetrics(),
+		n: n, descs: map[string]*prometheus.Desc{}, quotas: newQuotaMetrics(), counts: newCountMetrics(),
 		wire: newWireMetrics(), turns: newTurnMetrics(), certs: newCertMetrics(), http: newHTTPMetrics(),
 	}
 	c.mismatch = prometheus.NewDesc("datanode_wire_mismatch_total",
@@ -80,6 +81,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.damage
 	c.wire.describe(ch)
 	c.turns.describe(ch)
+	c.counts.describe(ch)
 	c.certs.describe(ch)
 	ch <- misuseDesc()
 	c.http.describe(ch)
@@ -119,6 +121,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.descs[name], prometheus.CounterValue, float64(v))
 	}
 	gauge("datanode_scrub_last_round_seconds", float64(scrub.Full)/1e6)
+	c.counts.collect(view, ch)
 	for kind, count := range n.mismatches {
 		ch <- prometheus.MustNewConstMetric(c.mismatch, prometheus.CounterValue, float64(count.Load()), kind.String())
 	}

@@ -36,11 +36,21 @@ func newNodeListCommand(a *app) *cobra.Command {
 				column[wire.Node]{"ADDR", func(n wire.Node) string { return n.Addr }},
 				column[wire.Node]{"SINCE", func(n wire.Node) string { return stamp(n.Since) }},
 				column[wire.Node]{"FREE", freeText},
+				column[wire.Node]{"SOURCE", func(n wire.Node) string { return loadCell(n.SourceQueued, n.SourceRunning) }},
+				column[wire.Node]{"TARGET", func(n wire.Node) string { return loadCell(n.TargetQueued, n.TargetRunning) }},
 				column[wire.Node]{"REFUSES", func(n wire.Node) string { return n.Refuses }},
 				column[wire.Node]{"OPERATION", func(n wire.Node) string { return n.Operation }},
 				column[wire.Node]{"BLOCKED", func(n wire.Node) string { return oneLine(n.Blocked) }})
 		}),
 	}
+}
+
+// loadCell is how many copies run and how many are queued, as 2/14; empty for none.
+func loadCell(queued, running int) string {
+	if queued+running == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", running, queued)
 }
 
 func nodeRole(n wire.Node) string {
@@ -90,6 +100,7 @@ func newNodeShowCommand(a *app) *cobra.Command {
 				{"since", stamp(n.Since)}, {"incarnation", number(n.Incarnation)}, {"replicas", count(n.Replicas)},
 				{"dropping", count(n.Dropping)}, {"operation", n.Operation}, {"remaining", number(n.Remaining)},
 				{"blocked", n.Blocked}, {"safe to remove", yesNo(n.SafeRemove)},
+				{"source of", loadText(n.SourceQueued, n.SourceRunning)}, {"target of", loadText(n.TargetQueued, n.TargetRunning)},
 				{"free", freeText(n)}, {"refuses", n.Refuses},
 			}, scrubFields(scrub)))
 		}),

@@ -128,6 +128,8 @@ func statusFields(s wire.Status) []field {
 		{"term", count(s.Term)}, {"applied", count(s.Applied)}, {"commit", count(s.Commit)}, {"chain", s.Chain}, {"version", s.Version},
 		{"free", freeText(wire.Node{Free: s.Free, Total: s.Total})}, {"refuses", s.Refuses},
 	}
+	fields = append(fields, field{"by kind", countsText(s.ByKind)}, field{"by class", countsText(s.ByClass)},
+		field{"by node", nodeCountsText(s.ByNode)})
 	for _, p := range s.Parted {
 		fields = append(fields, field{"parted", partedText(p)})
 	}
@@ -147,6 +149,44 @@ func quotaText(q wire.QuotaUsage) string {
 		extents = fmt.Sprintf("%d of %d extents", q.Extents, q.MostExtents)
 	}
 	return fmt.Sprintf("%s=%s %s, %s", q.By, q.Name, bytes, extents)
+}
+
+// countsText are counts of open operations, such as "move 12 queued, 4 running; repair 1 running".
+func countsText(counts []wire.OpCount) string {
+	var all []string
+	for _, c := range counts {
+		name := c.Name
+		if name == "" {
+			name = "(none)"
+		}
+		all = append(all, name+" "+loadText(c.Queued, c.Running))
+	}
+	return strings.Join(all, "; ")
+}
+
+func nodeCountsText(counts []wire.NodeOpCount) string {
+	var all []string
+	for _, c := range counts {
+		var sides []string
+		if c.SourceQueued+c.SourceRunning > 0 {
+			sides = append(sides, "source of "+loadText(c.SourceQueued, c.SourceRunning))
+		}
+		if c.TargetQueued+c.TargetRunning > 0 {
+			sides = append(sides, "target of "+loadText(c.TargetQueued, c.TargetRunning))
+		}
+		all = append(all, c.Node+" "+strings.Join(sides, ", "))
+	}
+	return strings.Join(all, "; ")
+}
+
+func loadText(queued, running int) string {
+	switch {
+	case queued == 0:
+		return count(running) + " running"
+	case running == 0:
+		return count(queued) + " queued"
+	}
+	return fmt.Sprintf("%d queued, %d running", queued, running)
 }
 
 // partedText says of a node that its history is another one.

@@ -69,7 +69,7 @@ func (ses *Session) restored() *Session {
 }
 
 // Restore starts a state from a snapshot's header. The records follow, through the methods of the
-// returned loader, in any order.
+// returned loader: extents before the operations on them, else in any order.
 func Restore(h Header) (*State, Records) {
 	s := New()
 	s.Applied, s.NowMicros, s.Cell, s.NextExtent = h.Applied, h.NowMicros, h.Cell, h.NextExtent

@@ -31,6 +31,7 @@ func CheckInvariants(v *View) error {
 	}
 	checkUsage(v, bad)
 	checkIndexes(v, bad)
+	checkCounts(v, bad)
 	return errors.Join(errs...)
 }
 
@@ -190,6 +191,51 @@ func checkIndexes(v *View, bad report) {
 	}
 }
 
+// checkCounts counts the open operations one by one.
+func checkCounts(v *View, bad report) {
+	want := map[string]int{}
+	v.Ops(0, func(o *Op) bool {
+		if o.State.Ended() {
+			return true
+		}
+		want[fmt.Sprintf("%s %s", o.Kind, o.State)]++
+		if e := v.Extent(o.Extent); e != nil {
+			want[fmt.Sprintf("class %q %s", e.Class, o.State)]++
+		}
+		source, target := o.Node, o.Target
+		if o.State == OpRunning {
+			source = o.Source
+		}
+		if o.Copies() && source != "" {
+			want[fmt.Sprintf("from %s %s", source, o.State)]++
+		}
+		if o.Copies() && target != "" {
+			want[fmt.Sprintf("to %s %s", target, o.State)]++
+		}
+		return true
+	})
+	got := map[string]int{}
+	note := func(what string, l Load) {
+		for st, n := range map[OpState]int{OpQueued: l.Queued, OpRunning: l.Running} {
+			if n != 0 {
+				got[fmt.Sprintf("%s %s", what, st)] = n
+			}
+		}
+	}
+	for kind := policies.Kind(1); kind <= maxKind; kind++ {
+		note(kind.String(), v.KindLoad(kind))
+	}
+	v.Classes(func(class string, l Load) bool { note(fmt.Sprintf("class %q", class), l); return true })
+	v.nodeLoads.Scan(func(id NodeID, l NodeLoad) bool {
+		note("from "+string(id), l.Source)
+		note("to "+string(id), l.Target)
+		return true
+	})
+	if !maps.Equal(got, want) {
+		bad("counted are %v, there are %v", got, want)
+	}
+}
+
 func indexes(v *View) string {
 	queue := ""
 	for _, p := range v.queue.Items() {
@@ -205,7 +251,9 @@ func indexes(v *View) string {
 	}
 	return fmt.Sprint("queue", queue, "\nrunning ", v.running.Keys(), "\nended ", v.ended.Items(), "\nreplicas ", v.replicas.Items(),
 		"\nheld ", v.held.Keys(), v.held.Values(), "\ndrops ", v.drops.Items(), "\nlacking ", v.lacking.Keys(),
-		"\nidle ", v.idle.Items(), "\nowned ", v.owned.Items(), "\nowners ", v.owners.Keys(), v.owners.Values(), "\nbusy ", v.busy,
+		"\nidle ", v.idle.Items(), "\nowned ", v.owned.Items(), "\nowners ", v.owners.Keys(), v.owners.Values(),
+		"\nkinds ", v.kinds, "\nnode loads ", v.nodeLoads.Keys(), v.nodeLoads.Values(),
+		"\nclasses ", v.classes.Keys(), v.classes.Values(),
 		"\nkept of classes ", v.byClass.Keys(), v.byClass.Values(), "\nkept of owners ", v.byOwner.Keys(), v.byOwner.Values())
 }
 

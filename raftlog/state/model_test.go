@@ -399,6 +399,7 @@ func (m *model) admit() state.Command {
 			a.Parent = n.Decommission
 		}
 		a.Target = rapid.SampledFrom(append(nodes, "", "")).Draw(m.T, "to")
+		a.Named = a.Target != "" && rapid.Bool().Draw(m.T, "named")
 	default:
 		a.Extent = m.extent()
 	}

@@ -60,7 +60,7 @@ func serial() setting {
 // checkSerial refuses a second operation of a kind of which one runs at a time. Not in a log that has nothing of
 // LevelNamed yet: there builds may have started two, and what they did is not undone by applying it again.
 func (s *State) checkSerial(o *Op) Result {
-	if s.Level < LevelNamed || !s.Settings.SerialKinds().Has(o.Kind) || s.busy[min(o.Kind, maxKind)] == 0 {
+	if s.Level < LevelNamed || !s.Settings.SerialKinds().Has(o.Kind) || s.KindLoad(o.Kind).Running == 0 {
 		return Result{}
 	}
 	var runs *Op

@@ -100,9 +100,13 @@ type View struct {
 	idle     *btree.BTreeG[lastUse]         // sessions, the longest unused first
 	owned    *btree.BTreeG[ownUse]          // sessions of each identity, the longest unused first
 	owners   *btree.Map[Identity, int]      // how many sessions an identity has; absent for none
-	busy     [maxKind + 1]uint32            // running operations of each kind
 	byClass  usages                         // of each class, "" too; absent for nothing
 	byOwner  usages                         // of each owner; absent for nothing
+
+	// Counts of open operations, see counts.go.
+	kinds     [maxKind + 1]Load
+	nodeLoads *btree.Map[NodeID, NodeLoad] // absent for none
+	classes   *btree.Map[string, Load]     // absent for none
 }
 
 // State is the state that entries are applied to. Not safe for concurrent use.
@@ -133,6 +137,8 @@ func New() *State {
 		drops:      btree.NewBTreeGOptions(lessHolding, noLocks),
 		lacking:    new(btree.Map[ExtentID, struct{}]),
 		idle:       btree.NewBTreeGOptions(lessLastUse, noLocks),
+		nodeLoads:  new(btree.Map[NodeID, NodeLoad]),
+		classes:    new(btree.Map[string, Load]),
 		owned:      btree.NewBTreeGOptions(lessOwnUse, noLocks),
 		owners:     new(btree.Map[Identity, int]),
 		byClass:    new(btree.Map[string, Usage]),
@@ -150,6 +156,7 @@ func (s *State) Snapshot() *View {
 	v.replicas, v.drops, v.lacking, v.idle = s.replicas.Copy(), s.drops.Copy(), s.lacking.Copy(), s.idle.Copy()
 	v.owned, v.owners = s.owned.Copy(), s.owners.Copy()
 	v.byClass, v.byOwner = s.byClass.Copy(), s.byOwner.Copy()
+	v.nodeLoads, v.classes = s.nodeLoads.Copy(), s.classes.Copy()
 	return &v
 }
 
@@ -219,12 +226,12 @@ func (s *State) putOp(o *Op) {
 	if old, ok := s.ops.Set(o.ID, o); ok {
 		s.unindexOp(old)
 	}
+	s.tally(o, 1)
 	switch {
 	case o.State == OpQueued:
 		s.queue.Set(place{o.Turn, o.Decision.Priority, o.ID, o})
 	case o.State == OpRunning:
 		s.running.Set(o.ID, o)
-		s.busy[min(o.Kind, maxKind)]++
 	case o.State.Ended():
 		s.ended.Set(ending{o.EndedIndex, o.ID})
 		s.trimEnded()
@@ -232,12 +239,12 @@ func (s *State) putOp(o *Op) {
 }
 
 func (s *State) unindexOp(old *Op) {
+	s.tally(old, -1)
 	switch old.State {
 	case OpQueued:
 		s.queue.Delete(place{turn: old.Turn, priority: old.Decision.Priority, op: old.ID})
 	case OpRunning:
 		s.running.Delete(old.ID)
-		s.busy[min(old.Kind, maxKind)]--
 	}
 }
 

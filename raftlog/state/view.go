@@ -123,7 +123,7 @@ func (v *View) Facts(o *Op, phase policies.Phase) policies.Facts {
 		Kind: o.Kind, Phase: phase, Origin: o.Origin, Attempts: o.Attempts, Extent: uint64(o.Extent),
 		NowMicros: int64(v.NowMicros),
 		QueuedOps: uint32(v.queue.Len()), RunningOps: uint32(v.running.Len()),
-		RunningSame: v.busy[min(o.Kind, maxKind)],
+		RunningSame: uint32(v.KindLoad(o.Kind).Running),
 	}
 	if len(o.Steps) > 0 {
 		f.WaitingMicros = int64(v.NowMicros - o.Steps[0].Micros)
