@@ -20,7 +20,7 @@ export const SessionRequest = struct('SessionRequest', { client: 'text' });
 export const SessionReply = struct('SessionReply', { session: 'u64' });
 export const Submission = struct('Submission', {
   seq: 'u64', kind: 'text', extent: 'u64', node: 'text', target: 'text', class: 'text', want: 'u8', replicas: ['text'], primary: 'text', avoid: ['text'],
-  urgent: 'bool',
+  urgent: 'bool', owner: 'text',
 });
 export const SubmitRequest = struct('SubmitRequest', { session: 'u64', submit: [Submission], dryRun: 'bool', force: 'bool', cell: 'bool' });
 export const Submitted = struct('Submitted', { op: 'text', extent: 'u64', merged: 'bool', plan: 'text', code: 'u16', detail: 'text', kind: 'text' });
