@@ -23,7 +23,7 @@ func TestOlderBuildIsKeptOut(t *testing.T) {
 		t.Fatal(results, err)
 	}
 	join := wire.JoinRequest{Node: "n9", Addr: "127.0.0.1:1", Incarnation: 7, Level: uint8(state.LevelFirst)}
-	_, err = c.raw("n1").Call(ctx, mux.Request{Op: wire.OpJoin, Session: wire.SessionControl, Body: &join})
+	_, err = c.dialAs("n9", "n1").Call(ctx, mux.Request{Op: wire.OpJoin, Session: wire.SessionControl, Body: &join})
 	if wire.CodeOf(err) != wire.CodePrecondition || !strings.Contains(err.Error(), "newer build") {
 		t.Errorf("an older build joins: %v", err)
 	}

@@ -320,7 +320,7 @@ func TestClaims(t *testing.T) {
 func TestRolesOfCalls(t *testing.T) {
 	want := map[pki.Role]string{
 		pki.RoleClient: "put read append verify session submit ops show-op extents nodes status conns wait settings inventory health policies log-list log-verify log-chain scrub",
-		pki.RoleAdmin:  "cancel setting node-remove policy-load policy-activate policy-rollback",
+		pki.RoleAdmin:  "cancel setting node-remove reorder policy-load policy-activate policy-rollback",
 		pki.RoleNode:   "policy-fetch join heartbeat propose replica-create replica-append replica-fence replica-read replica-sum",
 	}
 	routes := new(Node).makeRoutes()

@@ -47,7 +47,7 @@ func TestHostileModulesTakeLittle(t *testing.T) {
 func heavyModules() map[string]hostile {
 	return map[string]hostile{
 		"many live locals":        {module: justBeyond(100, func(n int) []byte { return liveLocals(n, 15) })},
-		"a large stack of values": {module: justBeyond(1000, manyValues)},
+		"a large stack of values": {module: manyValues(20_000)},
 	}
 }
 
