@@ -130,7 +130,7 @@ func (b *getBench) put(ctx context.Context, c *client.Client) ([]wire.Locator, e
 	return slices.DeleteFunc(locators, func(l wire.Locator) bool { return l.Extent == 0 }), errors.Join(errs...)
 }
 
-// deleteExtents deletes the extents that objects are in.
+// deleteExtents deletes the extents that objects are in, and waits until they are gone.
 func deleteExtents(ctx context.Context, c *client.Client, objects []wire.Locator) error {
 	var deletes []wire.Submission
 	seen := map[uint64]bool{}
@@ -144,9 +144,17 @@ func deleteExtents(ctx context.Context, c *client.Client, objects []wire.Locator
 		return nil
 	}
 	results, err := c.Submit(ctx, deletes, client.SubmitOptions{})
+	var ops []string
 	for _, r := range results {
 		err = cmp.Or(err, client.Refusal(r))
+		if r.Code == 0 {
+			ops = append(ops, r.Op)
+		}
 	}
+	if err != nil {
+		return err
+	}
+	_, err = c.Wait(ctx, ops, nil)
 	return err
 }
 
