@@ -16,6 +16,7 @@ import (
 const (
 	listLimit   = 1000             // items of one page
 	maxWait     = time.Minute      // of one OpWait; the caller asks again
+	fewOps      = 16               // a look at no more is cheap, and needs no turn: all who wait look at each change
 	catchUpWait = 10 * time.Second // for an operation that this node has not heard of yet
 )
 
@@ -104,12 +105,7 @@ func (n *Node) serveWait(ctx context.Context, c *mux.ServerCall, req wire.WaitRe
 	patience := n.after(min(time.Duration(req.WaitMicros)*time.Microsecond, maxWait))
 	for {
 		changed := n.log.Changed()
-		done, err := n.turn(ctx, c, workLists)
-		if err != nil {
-			return err
-		}
-		reply, open, err := describeAll(n.log.View(), ids)
-		done()
+		reply, open, err := n.lookAtOps(ctx, c, ids)
 		if err != nil {
 			return err
 		}
@@ -128,6 +124,18 @@ func (n *Node) serveWait(ctx context.Context, c *mux.ServerCall, req wire.WaitRe
 			return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is stopping; ask another node", n.id)
 		}
 	}
+}
+
+// lookAtOps tells where operations stand, and how many of them are open.
+func (n *Node) lookAtOps(ctx context.Context, c *mux.ServerCall, ids []state.OpID) (*wire.OpsReply, int, error) {
+	if len(ids) > fewOps {
+		done, err := n.turn(ctx, c, workLists)
+		if err != nil {
+			return nil, 0, err
+		}
+		defer done()
+	}
+	return describeAll(n.log.View(), ids)
 }
 
 func describeAll(view *state.View, ids []state.OpID) (reply *wire.OpsReply, open int, err error) {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/datanode/datanode/pki"
@@ -35,7 +36,7 @@ func TestCostlyCallsTakeTurns(t *testing.T) {
 		{workLists, wire.OpExtents, &wire.ExtentsRequest{}},
 		{workLists, wire.OpInventory, nil},
 		{workLists, wire.OpConns, nil},
-		{workLists, wire.OpWait, &wire.WaitRequest{Ops: []string{op}}},
+		{workLists, wire.OpWait, &wire.WaitRequest{Ops: slices.Repeat([]string{op}, fewOps+1)}},
 		{workLists, wire.OpLogList, &wire.LogRequest{}},
 		{workLists, wire.OpLogChain, &wire.LogChainRequest{}},
 		{workLog, wire.OpLogVerify, &wire.LogVerifyRequest{}},
@@ -58,6 +59,10 @@ func TestCostlyCallsTakeTurns(t *testing.T) {
 			t.Errorf("%s of bob afterwards: %v", costly.op, err)
 		}
 	}
+	// All who wait for an operation of their own look at each change of the log.
+	full := n.turns[workLists].fill(t, "client/bob")
+	call[wire.OpsReply](t, bob, wire.OpWait, &wire.WaitRequest{Ops: slices.Repeat([]string{op}, fewOps)})
+	full()
 	release := n.turns[workSums].fill(t, "client/bob")
 	defer release()
 	verify := &wire.VerifyRequest{Extent: extent}
