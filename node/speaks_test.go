@@ -152,13 +152,20 @@ func TestNodeReportsItsOwn(t *testing.T) {
 	if now := view.Extent(sealed); now.Whole() != 3 || now.Length != e.Length {
 		t.Errorf("%d whole replicas of %d bytes, want 3 of %d", now.Whole(), now.Length, e.Length)
 	}
+	c.takes(as, sealed, state.NodeID(me), of)
+}
 
+// takes checks that the leader takes what a node may report of its own drops, and of the replica of another.
+func (c *cell) takes(as func() *mux.Conn, sealed state.ExtentID, me, other state.NodeID) {
+	t := c.t
+	t.Helper()
+	e := c.any().log.View().Extent(sealed)
 	for what, cmds := range map[string][]state.Command{
 		"what it dropped, and what it has compared": {
-			&state.Gone{Extent: sealed, Node: state.NodeID(me)},
-			&state.Proven{Extent: sealed, Node: state.NodeID(other), Length: e.Length, Sum: e.Sum},
+			&state.Gone{Extent: sealed, Node: me},
+			&state.Proven{Extent: sealed, Node: other, Length: e.Length, Sum: e.Sum},
 		},
-		"what it could not read": {&state.Suspect{Extent: sealed, Node: state.NodeID(other), Note: "seen by " + me}},
+		"what it could not read": {&state.Suspect{Extent: sealed, Node: other, Note: "seen by " + string(me)}},
 	} {
 		reply, err := ask[wire.ProposeReply](testContext(t), as(), wire.OpPropose, proposal(t, cmds...))
 		if err != nil {
