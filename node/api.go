@@ -169,6 +169,9 @@ func (n *Node) serveSetting(ctx context.Context, c *mux.ServerCall, req wire.Set
 	if err := n.proposeOne(ctx, &state.Set{Key: req.Key, Value: req.Value, AskedBy: n.asker(c)}); err != nil {
 		return err
 	}
+	if req.Key == state.KeyQuotas {
+		n.watch.hearAll(ctx, n.log.CommitIndex()) // a node that does not know of a quota yet would store beyond it
+	}
 	return c.Reply(nil, nil)
 }
 

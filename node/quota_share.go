@@ -176,7 +176,7 @@ func (n *Node) checkQuotas(ctx context.Context, value string) error {
 	if n.secure == nil && slices.ContainsFunc(next.Quotas, byIdentity) {
 		return wire.Errorf(wire.OpSetting, wire.CodePrecondition, "this cell has no certificates, and so nobody an identity; set quotas of classes")
 	}
-	n.watch.hearAll(ctx)
+	n.watch.hearAll(ctx, 0)
 	view := n.log.View()
 	if err := view.CheckQuotas(&next, func(q *state.Quota) uint64 { return n.quotas.unsealedBytes(view, q) }); err != nil {
 		n.quotas.refused.Add(1)
@@ -185,29 +185,31 @@ func (n *Node) checkQuotas(ctx context.Context, value string) error {
 	return nil
 }
 
-// hearAll waits until every other node that is up has said anew what it holds, for two heartbeats at most.
-func (w *watch) hearAll(ctx context.Context) {
-	const looks = 8
+// hearAll waits until every other node that is up has said anew what it holds, and that it has applied the log up to an
+// index, for three heartbeats at most.
+func (w *watch) hearAll(ctx context.Context, applied state.Index) {
+	const looks = 12
 	asked := w.n.now()
 	for range looks {
-		if w.heardAll(asked) {
+		if w.heardAll(asked, applied) {
 			return
 		}
 		select {
-		case <-w.n.after(2 * w.n.time.heartbeat / looks):
+		case <-w.n.after(3 * w.n.time.heartbeat / looks):
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (w *watch) heardAll(since time.Time) bool {
+func (w *watch) heardAll(since time.Time, applied state.Index) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := true
 	w.n.log.View().Nodes(func(node *state.Node) bool {
 		s := w.seen[node.ID]
-		all = node.ID == w.n.id || node.State != state.NodeUp || s != nil && s.at.After(since)
+		all = node.ID == w.n.id || node.State != state.NodeUp ||
+			s != nil && s.at.After(since) && s.beat.Applied >= uint64(applied)
 		return all
 	})
 	return all
