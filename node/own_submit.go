@@ -2,22 +2,19 @@ package node
 
 import (
 	"context"
-	"sync"
 
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
 )
 
 // ownSession is this node's own session in the cell. What is submitted in it is carried out once, however often
 // it has to be asked for while the leader changes.
 type ownSession struct {
-	n *Node
-
-	mu   sync.Mutex
-	id   uint64 // guarded by mu; 0: not open
-	last uint64 // guarded by mu; number of the newest submission
+	n       *Node
+	session client.Session
 }
 
 // submit submits one operation of the cell's own, until it is known what became of it, or ctx ends.
@@ -25,22 +22,24 @@ func (o *ownSession) submit(ctx context.Context, s wire.Submission) (wire.Submit
 	var session uint64 // that s has its number in
 	for doubt, moved := false, false; ; {
 		res, err := o.once(ctx, &session, &s)
-		switch wire.CodeOf(err) {
+		code := wire.CodeOf(err)
+		if client.LosesSession(code) || code == wire.CodeInvalid {
+			o.session.Forget(session)
+			session = 0
+		}
+		switch code {
 		case wire.CodeUnavailable, wire.CodeConnection, wire.CodeExhausted:
 			doubt = doubt || wire.OutcomeOf(err) == wire.Unknown
-		case wire.CodeSession: // forgotten, after a day without use
-			if o.forget(&session); doubt {
+		case wire.CodeSession:
+			if doubt {
 				return res, err
 			}
-		case wire.CodeInvalid, wire.CodeDenied: // it may be the session: without certificates anybody can use up its numbers
-			if o.forget(&session); moved {
+		case wire.CodeInvalid, wire.CodeDenied: // without certificates anybody can use up the session's numbers
+			if moved {
 				return res, err
 			}
 			moved = true
 			continue
-		case wire.CodeProtocol: // an answer to something else
-			o.forget(&session)
-			return res, err
 		default:
 			return res, err
 		}
@@ -58,47 +57,20 @@ func (o *ownSession) submit(ctx context.Context, s wire.Submission) (wire.Submit
 func (o *ownSession) once(ctx context.Context, session *uint64, s *wire.Submission) (wire.Submitted, error) {
 	if *session == 0 {
 		var err error
-		if *session, s.Seq, err = o.number(ctx); err != nil {
+		if *session, s.Seq, err = o.session.Number(ctx, 1, o.open); err != nil {
 			return wire.Submitted{}, err
 		}
 	}
 	return o.n.submitAnywhere(ctx, *session, *s)
 }
 
-// number gives out the next number of the session, which it opens if need be. A number stays with its session: in
-// another one it would be somebody else's.
-func (o *ownSession) number(ctx context.Context) (session, seq uint64, err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.id == 0 {
-		if o.id, err = o.open(ctx); err != nil {
-			return 0, 0, err
-		}
-		o.last = 0
-	}
-	o.last++
-	return o.id, o.last, nil
-}
-
-func (o *ownSession) open(ctx context.Context) (uint64, error) {
+func (o *ownSession) open(ctx context.Context) (wire.SessionReply, error) {
 	if !o.n.log.IsLeader() {
-		reply, err := askLeader[wire.SessionReply](ctx, o.n, wire.OpSession, &wire.SessionRequest{Client: string(o.n.id)})
-		if err == nil && reply.Session == 0 { // none: what is submitted in it would be done twice
-			err = wire.Errorf(wire.OpSession, wire.CodeProtocol, "the answer names no session")
-		}
-		return reply.Session, err
+		hello := &wire.SessionRequest{Client: string(o.n.id)}
+		return askLeader[wire.SessionReply](ctx, o.n, wire.OpSession, hello)
 	}
-	return o.n.openSession(ctx, string(o.n.id), o.n.ownIdentity())
-}
-
-// forget makes the next number one of another session, unless that is so already.
-func (o *ownSession) forget(session *uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.id == *session {
-		o.id = 0
-	}
-	*session = 0
+	id, err := o.n.openSession(ctx, string(o.n.id), o.n.ownIdentity())
+	return wire.SessionReply{Session: id}, err
 }
 
 // ownIdentity is who this node is to the others, and to itself when it leads.

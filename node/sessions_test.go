@@ -5,7 +5,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog/state"
@@ -284,32 +283,4 @@ func mustOp(t *testing.T, id string) state.OpID {
 		t.Fatal(err)
 	}
 	return op
-}
-
-// Submissions that a node has under way while its session is forgotten keep their numbers in it: in the next session
-// they would be those of others.
-func TestNumbersStayInTheirSession(t *testing.T) {
-	t.Parallel()
-	c := newCell(t, 1, 0)
-	own := c.nodes["n1"].own
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	one, oneSeq, err := own.number(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	two, twoSeq, err := own.number(ctx)
-	if err != nil || two != one || twoSeq != oneSeq+1 {
-		t.Fatalf("number %d of session %d after %d of %d, %v", twoSeq, two, oneSeq, one, err)
-	}
-	old := one
-	own.forget(&one)
-	next, nextSeq, err := own.number(ctx)
-	if err != nil || next == old || nextSeq != 1 || one != 0 {
-		t.Fatalf("after session %d was forgotten: number %d of %d, %v", old, nextSeq, next, err)
-	}
-	own.forget(&two) // it comes late: the session is forgotten already
-	if again, seq, err := own.number(ctx); err != nil || again != next || seq != 2 {
-		t.Errorf("number %d of session %d, %v; want 2 of %d", seq, again, err, next)
-	}
 }

@@ -53,7 +53,7 @@ func TestAnotherAnswerIsNotBelieved(t *testing.T) {
 			if n.asked(wire.OpSubmit) != 1 {
 				t.Errorf("asked %d times", n.asked(wire.OpSubmit))
 			}
-			if c.session.id != 0 {
+			if id, first, err := c.session.Number(t.Context(), 1, opensNumber(99)); id != 99 || first != 1 || err != nil {
 				t.Error("the session is used again")
 			}
 		})

@@ -119,7 +119,7 @@ type Client struct {
 	// submitting is held by the one Submit that is under way: the cell keeps the answers of a
 	// session's newest requests, so their numbers should arrive in about their order.
 	submitting chan struct{}
-	session    session // guarded by submitting
+	session    Session
 
 	closing sync.Once
 	closed  chan struct{}

@@ -20,12 +20,6 @@ type SubmitOptions struct {
 	Force  bool // admit although the leader's check says that it cannot succeed now
 }
 
-// session is this client's session in the cell.
-type session struct {
-	id   uint64 // 0: not open
-	last uint64 // number of the newest submission
-}
-
 // Submit asks for operations. Their Seq is set here: each is run once, however often the request has
 // to be repeated. Answers are in the order asked; each succeeds or fails alone, see Refusal. With an
 // error come the answers that were had before it.
@@ -61,14 +55,13 @@ func (c *Client) submitBatch(ctx context.Context, ops []wire.Submission, o Submi
 			}
 		}
 		results, doubt, err := c.submitOnce(ctx, &req)
-		if slices.ContainsFunc(results, notOurs) {
-			c.session = session{} // the next Submit opens one of its own
+		if LosesSession(wire.CodeOf(err)) || slices.ContainsFunc(results, losesSession) {
+			c.session.Forget(req.Session) // the next request opens another
 		}
 		expired := wire.CodeOf(err) == wire.CodeSession || slices.ContainsFunc(results, sessionExpired)
 		if !expired || o.DryRun {
 			return results, err
 		}
-		c.session = session{}
 		all := err != nil || !slices.ContainsFunc(results, func(s wire.Submitted) bool { return !sessionExpired(s) })
 		if doubt || !all || attempt > 0 {
 			return nil, &wire.Error{Op: wire.OpSubmit, Code: wire.CodeSession, Outcome: wire.Unknown,
@@ -79,25 +72,20 @@ func (c *Client) submitBatch(ctx context.Context, ops []wire.Submission, o Submi
 
 func sessionExpired(s wire.Submitted) bool { return s.Code == wire.CodeSession }
 
-// notOurs: the client's certificate names somebody else than when the session was opened.
-func notOurs(s wire.Submitted) bool { return s.Code == wire.CodeDenied }
+func losesSession(s wire.Submitted) bool { return LosesSession(s.Code) }
 
-// number opens the session if need be, and gives each submission the next number in it.
+// number gives each submission of a request the next number of the session, which it opens if need be.
 func (c *Client) number(ctx context.Context, req *wire.SubmitRequest) error {
-	if c.session.id == 0 {
-		reply, err := call[wire.SessionReply](ctx, c, route{}, repeatable, wire.OpSession, &wire.SessionRequest{Client: c.opts.Name})
-		if err != nil {
-			return err
-		}
-		if reply.Session == 0 { // none: what is submitted in it would be done twice
-			return &wire.Error{Op: wire.OpSession, Code: wire.CodeProtocol, Outcome: wire.NotDone, Detail: "the answer names no session"}
-		}
-		c.session = session{id: reply.Session}
+	session, first, err := c.session.Number(ctx, len(req.Submit), func(ctx context.Context) (wire.SessionReply, error) {
+		hello := &wire.SessionRequest{Client: c.opts.Name}
+		return call[wire.SessionReply](ctx, c, route{}, repeatable, wire.OpSession, hello)
+	})
+	if err != nil {
+		return err
 	}
-	req.Session = c.session.id
+	req.Session = session
 	for i := range req.Submit {
-		c.session.last++
-		req.Submit[i].Seq = c.session.last
+		req.Submit[i].Seq = first + uint64(i)
 	}
 	return nil
 }
@@ -124,7 +112,6 @@ func (c *Client) submitOnce(ctx context.Context, req *wire.SubmitRequest) (resul
 	for i := range reply.Results {
 		if err := req.Submit[i].Fits(&reply.Results[i]); err != nil {
 			c.opts.Logger.Warn("the answer to a submission is to another one", "session", req.Session, "number", req.Submit[i].Seq, "error", err)
-			c.session = session{} // whoever else is answered there, nobody knows what its numbers stand for
 			return nil, doubt, err
 		}
 	}
