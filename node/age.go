@@ -118,7 +118,7 @@ func (n *Node) compared(e *state.Extent) (why string) {
 	case err != nil:
 		return err.Error()
 	case sum != e.Sum:
-		return fmt.Sprintf("its %d bytes have sum %s, not %s", e.Length, sumText(sum), sumText(e.Sum))
+		return fmt.Sprintf("its %d bytes have sum %s, not %s", e.Length, wire.SumText(sum), wire.SumText(e.Sum))
 	}
 	return ""
 }

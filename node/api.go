@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -69,14 +68,12 @@ func (n *Node) serveSession(ctx context.Context, c *mux.ServerCall, req wire.Ses
 }
 
 func (n *Node) openSession(ctx context.Context, client string, owner state.Identity) (uint64, error) {
-	results, _, err := n.log.Propose(ctx, &state.OpenSession{Client: clip(client, 64), AskedBy: named(n.log.View(), owner)})
+	results, _, err := n.log.Propose(ctx, &state.OpenSession{Client: wire.Clip(client, 64), AskedBy: named(n.log.View(), owner)})
 	if err != nil {
 		return 0, err
 	}
 	return uint64(results[0].Session), nil
 }
-
-func clip(s string, limit int) string { return strings.ToValidUTF8(s[:min(len(s), limit)], "") }
 
 // asker is who a call is made for, as it stands in the log: nothing while a node of the cell would not understand it.
 func (n *Node) asker(c *mux.ServerCall) state.Identity {
@@ -92,8 +89,7 @@ func named(view *state.View, who state.Identity) state.Identity {
 }
 
 func allNamed(view *state.View) bool {
-	_, lowest := view.Lowest()
-	return lowest >= state.LevelNamed
+	return view.AllReach(state.LevelNamed)
 }
 
 // maxSubmissions bounds one submit.

@@ -50,7 +50,7 @@ func describeExtent(view *state.View, e *state.Extent) wire.Extent {
 		Birth: wire.BirthText(e.Birth()),
 	}
 	if e.State == state.ExtentSealed {
-		out.Sum = sumText(e.Sum)
+		out.Sum = wire.SumText(e.Sum)
 	}
 	if e.Damaged {
 		out.Damaged = []wire.Range{{From: e.DamagedFrom, To: e.DamagedTo}}
@@ -73,8 +73,6 @@ func describeExtent(view *state.View, e *state.Extent) wire.Extent {
 	}
 	return out
 }
-
-func sumText(sum uint32) string { return fmt.Sprintf("crc32c:%08x", sum) }
 
 func (n *Node) serveNodes(ctx context.Context, c *mux.ServerCall) error {
 	view := n.log.View()

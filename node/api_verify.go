@@ -55,11 +55,11 @@ func (n *Node) verifyReplica(ctx context.Context, who costs, e *state.Extent, no
 		out.OK = true
 		n.noteProven(e, node, got)
 	default:
-		out.Detail = fmt.Sprintf("the log says %d bytes with sum %s", e.Length, sumText(e.Sum))
+		out.Detail = fmt.Sprintf("the log says %d bytes with sum %s", e.Length, wire.SumText(e.Sum))
 		n.noteSuspect(e.ID, node, out.Detail)
 	}
 	if err == nil {
-		out.Length, out.Sum = got.Length, sumText(got.Sum)
+		out.Length, out.Sum = got.Length, wire.SumText(got.Sum)
 	}
 	return out
 }

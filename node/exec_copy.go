@@ -42,7 +42,7 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 		}
 		return nil, err
 	}
-	if !runningUnder(n.log.View(), o.ID, o.Fence) {
+	if !n.log.View().Runs(o.Attempt()) {
 		return nil, fmt.Errorf("operation %s is no longer running under fence %d", o.ID, o.Fence)
 	}
 	if err := stage.Commit(e.Length, e.Sum); ctx.Err() != nil {
@@ -171,5 +171,5 @@ func (n *Node) noteSuspectFrom(id state.ExtentID, node state.NodeID, why string,
 		}
 	}
 	n.logger.Warn("replica is damaged", "extent", uint64(id), "replica", string(node), "why", why)
-	n.report.note(&state.Suspect{Extent: id, Node: node, Note: clip(why, maxDetailBytes), Always: node == n.id && n.proves(), From: from})
+	n.report.note(&state.Suspect{Extent: id, Node: node, Note: wire.Clip(why, maxDetailBytes), Always: node == n.id && n.proves(), From: from})
 }

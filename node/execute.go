@@ -13,12 +13,6 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// attempt is one start of one operation.
-type attempt struct {
-	op    state.OpID
-	fence state.Fence
-}
-
 // executor makes what runs on this node equal to what the state says should. It never acts on a
 // message, only on the applied state, so it needs none to arrive.
 type executor struct {
@@ -29,8 +23,8 @@ type executor struct {
 	carryOut func(context.Context, *state.Op) (*state.Finish, error) // Guarded by mu.
 
 	mu    sync.Mutex
-	tasks map[attempt]*task // Guarded by mu.
-	ended chan struct{}     // Guarded by mu. Closed and replaced whenever a task ends.
+	tasks map[state.Attempt]*task // Guarded by mu.
+	ended chan struct{}           // Guarded by mu. Closed and replaced whenever a task ends.
 }
 
 // task is an attempt being worked on here.
@@ -40,7 +34,7 @@ type task struct {
 }
 
 func newExecutor(n *Node) *executor {
-	x := &executor{n: n, tasks: map[attempt]*task{}, ended: make(chan struct{})}
+	x := &executor{n: n, tasks: map[state.Attempt]*task{}, ended: make(chan struct{})}
 	x.carryOut = x.execute
 	return x
 }
@@ -70,12 +64,12 @@ func (x *executor) reconcile(ctx context.Context, view *state.View) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for a, t := range x.tasks {
-		if !runningUnder(view, a.op, a.fence) {
+		if !view.Runs(a) {
 			t.cancel()
 		}
 	}
 	view.Running(func(o *state.Op) bool {
-		a := attempt{o.ID, o.Fence}
+		a := o.Attempt()
 		if o.Executor != x.n.id || x.tasks[a] != nil {
 			return true
 		}
@@ -87,14 +81,8 @@ func (x *executor) reconcile(ctx context.Context, view *state.View) {
 	})
 }
 
-// runningUnder is the execution check: the operation runs, under this very fence.
-func runningUnder(view *state.View, op state.OpID, fence state.Fence) bool {
-	o := view.Op(op)
-	return o != nil && o.State == state.OpRunning && o.Fence == fence
-}
-
 // work carries out one attempt and reports how it ended.
-func (x *executor) work(ctx context.Context, a attempt, o *state.Op, carryOut func(context.Context, *state.Op) (*state.Finish, error)) {
+func (x *executor) work(ctx context.Context, a state.Attempt, o *state.Op, carryOut func(context.Context, *state.Op) (*state.Finish, error)) {
 	defer x.wg.Done()
 	defer x.forget(a)
 	finish, err := carryOut(ctx, o)
@@ -102,7 +90,7 @@ func (x *executor) work(ctx context.Context, a attempt, o *state.Op, carryOut fu
 		return // the operation was ended by the log, or the node stops: the next attempt is another's
 	}
 	if err != nil {
-		finish = &state.Finish{Outcome: state.OutcomeRetry, Detail: clip(err.Error(), maxDetailBytes)}
+		finish = &state.Finish{Outcome: state.OutcomeRetry, Detail: wire.Clip(err.Error(), maxDetailBytes)}
 		var final *finalError
 		if errors.As(err, &final) {
 			finish.Outcome = state.OutcomeFail
@@ -141,7 +129,7 @@ func (x *executor) execute(ctx context.Context, o *state.Op) (*state.Finish, err
 	return nil, &finalError{fmt.Errorf("this version cannot execute %s", o.Kind)}
 }
 
-func (x *executor) forget(a attempt) {
+func (x *executor) forget(a state.Attempt) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.tasks[a].cancel()
@@ -156,7 +144,7 @@ func (x *executor) leases() []wire.Lease {
 	defer x.mu.Unlock()
 	leases := make([]wire.Lease, 0, len(x.tasks))
 	for a := range x.tasks {
-		leases = append(leases, wire.Lease{Op: uint64(a.op), Fence: uint64(a.fence)})
+		leases = append(leases, wire.Lease{Op: uint64(a.Op), Fence: uint64(a.Fence)})
 	}
 	return leases
 }
@@ -169,7 +157,7 @@ func (x *executor) idle(ctx context.Context, id state.ExtentID) error {
 		for a, t := range x.tasks {
 			if t.extent == id {
 				busy = true
-				if !runningUnder(x.n.log.View(), a.op, a.fence) {
+				if !x.n.log.View().Runs(a) {
 					t.cancel()
 				}
 			}

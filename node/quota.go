@@ -203,7 +203,7 @@ func checkOwner(op wire.OpType, req *wire.SubmitRequest, owner string) error {
 	case !req.Cell:
 		return wire.Errorf(op, wire.CodeDenied, "an extent is of who asks for it; only nodes ask for one of %q", owner)
 	case len(owner) > wire.MaxIdentityBytes || !wire.Plain(owner):
-		return wire.Errorf(op, wire.CodeInvalid, "owner %q: want role and name of a certificate", clip(owner, wire.MaxIdentityBytes))
+		return wire.Errorf(op, wire.CodeInvalid, "owner %q: want role and name of a certificate", wire.Clip(owner, wire.MaxIdentityBytes))
 	}
 	return nil
 }

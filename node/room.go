@@ -277,7 +277,7 @@ func (r *room) disk() disk {
 func (n *Node) disk() disk {
 	d := n.room.disk()
 	if err := n.store.Failed(); err != nil {
-		d.refuses = clip("its store has failed: "+err.Error(), maxDetailBytes)
+		d.refuses = wire.Clip("its store has failed: "+err.Error(), maxDetailBytes)
 	}
 	return d
 }

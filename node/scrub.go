@@ -11,6 +11,7 @@ import (
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
 )
 
 const (
@@ -161,7 +162,7 @@ func (s *scrubber) replica(ctx context.Context, id state.ExtentID, began int64) 
 	s.forget(id)
 	if err == nil {
 		s.damage.Add(1)
-		s.n.noteSuspect(id, s.n.id, fmt.Sprintf("scrub: %d bytes with sum %s, the log says %s", e.Length, sumText(sum), sumText(e.Sum)))
+		s.n.noteSuspect(id, s.n.id, fmt.Sprintf("scrub: %d bytes with sum %s, the log says %s", e.Length, wire.SumText(sum), wire.SumText(e.Sum)))
 		return nil
 	}
 	if code := extent.CodeOf(err); code == extent.CodeCorrupt || code == extent.CodeNotFound || code == extent.CodeTooShort {

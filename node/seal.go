@@ -236,13 +236,12 @@ func (n *Node) sealDamaged(e *state.Extent, b *ballot) (*state.Finish, error) {
 		return nil, fmt.Errorf("%w; it ends as damaged once all nodes run this build", why)
 	}
 	n.logger.Error("extent is damaged", "extent", uint64(e.ID), "bytes", length, "from", min(sound, length), "why", why)
-	return &state.Finish{Outcome: state.OutcomeDone, Length: length, Damaged: true, DamagedFrom: min(sound, length), Detail: clip(why.Error(), maxDetailBytes)}, nil
+	return &state.Finish{Outcome: state.OutcomeDone, Length: length, Damaged: true, DamagedFrom: min(sound, length), Detail: wire.Clip(why.Error(), maxDetailBytes)}, nil
 }
 
 // proves tells whether all nodes carry out the commands about damaged extents and doubted replicas.
 func (n *Node) proves() bool {
-	_, lowest := n.log.View().Lowest()
-	return lowest >= state.LevelProven
+	return n.log.View().AllReach(state.LevelProven)
 }
 
 // fenceReplica is one replica's part in a seal.

@@ -10,6 +10,7 @@ import (
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
 )
 
 // settle compares the files on this node's disk with the state, once, before the node serves.
@@ -155,7 +156,7 @@ func (s *settling) replica(e *state.Extent) state.Command {
 		return nil
 	}
 	s.n.logger.Warn("replica is damaged", "extent", uint64(e.ID), "why", why)
-	return &state.Suspect{Extent: e.ID, Node: s.n.id, Note: clip(why, maxDetailBytes), Always: s.proves, From: from}
+	return &state.Suspect{Extent: e.ID, Node: s.n.id, Note: wire.Clip(why, maxDetailBytes), Always: s.proves, From: from}
 }
 
 // sealed looks at the replica of a sealed extent whose file is sound: it may be shorter or longer than the extent, and
@@ -189,7 +190,7 @@ func (n *Node) proof(e *state.Extent, length, floor uint64) (cmd state.Command, 
 		return nil, err.Error()
 	}
 	if e.Whole() > 0 && length == e.Length && sum != e.Sum {
-		return nil, fmt.Sprintf("its %d bytes have sum %s, not %s", length, sumText(sum), sumText(e.Sum))
+		return nil, fmt.Sprintf("its %d bytes have sum %s, not %s", length, wire.SumText(sum), wire.SumText(e.Sum))
 	}
 	n.logger.Warn("this replica is what a damaged extent lacks", "extent", uint64(e.ID), "bytes", length)
 	return &state.Proven{Extent: e.ID, Node: n.id, Length: length, Sum: sum, Floor: floor}, ""

@@ -103,7 +103,7 @@ func notOwn(view *state.View, node state.NodeID, cmd state.Command) string {
 			return fmt.Sprintf("reports what is gone from %q", cmd.Node)
 		}
 	case *state.Finish:
-		if o := view.Op(cmd.Op); runningUnder(view, cmd.Op, cmd.Fence) && o.Executor != node {
+		if o := view.Op(cmd.Op); view.Runs(state.Attempt{Op: cmd.Op, Fence: cmd.Fence}) && o.Executor != node {
 			return fmt.Sprintf("ends operation %s, which %q carries out", cmd.Op, o.Executor)
 		}
 	case *state.Suspect: // whoever reads finds what cannot be read; the last whole replica is its own node's to give up

@@ -40,7 +40,7 @@ func (n *Node) allow(ctx context.Context, c *mux.ServerCall, s step) (*state.Op,
 // notOf says why a step is none of the operation that it names, "" when it is one.
 func (n *Node) notOf(view *state.View, c *mux.ServerCall, s step) string {
 	id, fence := state.OpID(s.op), state.Fence(c.Fence())
-	if !runningUnder(view, id, fence) {
+	if !view.Runs(state.Attempt{Op: id, Fence: fence}) {
 		return fmt.Sprintf("operation %s is not running under fence %d", id, fence)
 	}
 	o := view.Op(id)

@@ -20,13 +20,13 @@ type watch struct {
 	n *Node
 
 	mu     sync.Mutex
-	since  time.Time              // Guarded by mu. When this node began to lead; zero while it does not.
-	seen   map[state.NodeID]*seen // Guarded by mu.
-	lease  map[attempt]time.Time  // Guarded by mu. When an attempt was last heard of.
-	tries  map[state.NodeID]try   // Guarded by mu. Of nodes that join with another incarnation than the cell knows.
-	marks  []logMark              // Guarded by mu. See behindLocked; by rising time.
-	former state.NodeID           // Guarded by mu. The last other node that led.
-	looked time.Time              // Guarded by mu. When run last looked. Late itself, it knows of nobody's silence.
+	since  time.Time                   // Guarded by mu. When this node began to lead; zero while it does not.
+	seen   map[state.NodeID]*seen      // Guarded by mu.
+	lease  map[state.Attempt]time.Time // Guarded by mu. When an attempt was last heard of.
+	tries  map[state.NodeID]try        // Guarded by mu. Of nodes that join with another incarnation than the cell knows.
+	marks  []logMark                   // Guarded by mu. See behindLocked; by rising time.
+	former state.NodeID                // Guarded by mu. The last other node that led.
+	looked time.Time                   // Guarded by mu. When run last looked. Late itself, it knows of nobody's silence.
 
 	news chan struct{} // holds one token when a node has said something that the cell should know at once
 }
@@ -82,7 +82,7 @@ func (w *watch) lead(is bool) bool {
 		w.since = time.Time{}
 	case w.since.IsZero():
 		w.since = w.n.now()
-		w.seen, w.lease, w.marks = map[state.NodeID]*seen{}, map[attempt]time.Time{}, nil
+		w.seen, w.lease, w.marks = map[state.NodeID]*seen{}, map[state.Attempt]time.Time{}, nil
 		w.tries = map[state.NodeID]try{}
 	}
 	return is
@@ -113,7 +113,7 @@ func (w *watch) heard(b *wire.Heartbeat) {
 		}
 	}
 	for _, l := range b.Running {
-		w.lease[attempt{state.OpID(l.Op), state.Fence(l.Fence)}] = now
+		w.lease[state.Attempt{Op: state.OpID(l.Op), Fence: state.Fence(l.Fence)}] = now
 	}
 }
 
@@ -151,13 +151,13 @@ func (w *watch) expired(view *state.View) []state.Command {
 	prompt := now.Sub(w.looked) < w.silence()
 	w.looked = now
 	lease := view.Settings.LeaseMicros.Duration()
-	running := map[attempt]bool{}
+	running := map[state.Attempt]bool{}
 	var cmds []state.Command
 	view.Running(func(o *state.Op) bool {
 		if o.Executor == "" {
 			return true
 		}
-		a := attempt{o.ID, o.Fence}
+		a := o.Attempt()
 		running[a] = true
 		if _, known := w.lease[a]; !known {
 			w.lease[a] = now
