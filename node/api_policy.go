@@ -2,16 +2,15 @@ package node
 
 import (
 	"context"
-	"time"
+	"errors"
+	"io"
 
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
-
-// compileWait is how long an activation waits for a majority of the voters to compile the policy.
-const compileWait = 15 * time.Second
 
 // servePolicyLoad takes a module's bytes, puts them through the gate with their configuration and makes the
 // policy known. The other nodes fetch the bytes from here; the configuration is in the log.
@@ -19,15 +18,15 @@ func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall, req wire.
 	if err := policies.CheckConfig(req.Config); err != nil {
 		return wire.Errorf(c.Op(), wire.CodeInvalid, "%v", err)
 	}
-	module, err := collect(c.Recv, MaxModuleBytes)
+	module, err := collect(c.Recv, modules.MaxModuleBytes)
 	if wire.CodeOf(err) == wire.CodeInvalid {
 		return wire.Errorf(c.Op(), wire.CodeEnvelope, "policy refused (too-large): %v: build without symbols", err)
 	}
 	if err != nil {
 		return err
 	}
-	digest := policies.ConfiguredDigest(digestOf(module), req.Config)
-	if err := n.loadPolicy(ctx, digest, module, req.Config, n.asker(c)); err != nil {
+	digest, err := n.policies.Load(ctx, module, req.Config, n.asker(c), n.proposeOne)
+	if err != nil {
 		return err
 	}
 	view := n.log.View()
@@ -35,50 +34,13 @@ func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall, req wire.
 	return c.Reply(&out, nil)
 }
 
-// loadPolicy brings a policy into the log, unless it is there already. The bound is the leader's to hold, and not
-// the state's: a node of an older build would let one more pass, and come to another state.
-func (n *Node) loadPolicy(ctx context.Context, digest string, module []byte, config map[string]string, asker state.Identity) error {
-	select {
-	case n.policies.loading <- struct{}{}:
-		defer func() { <-n.policies.loading }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	view := n.log.View()
-	if err := roomFor(view, digest); err != nil {
-		return err
-	}
-	info, have := n.policies.info(digest)
-	if !have {
-		p, err := n.policies.add(ctx, module, config, view.Settings.Budget())
-		if err != nil {
-			return err
-		}
-		info = p.Info()
-		n.policies.get(digest) // it is what will be asked for next
-		n.policies.cool(ctx, view)
-	}
-	if n.log.View().Policy(digest) != nil {
-		return nil
-	}
-	load := &state.LoadPolicy{Digest: digest, Name: info.Name, Version: info.Version, Bytes: uint64(len(module)), Source: n.id, AskedBy: asker}
-	if len(config) > 0 {
-		load.Module, load.Config = digestOf(module), config
-	}
-	return n.proposeOne(ctx, load)
-}
-
 func (n *Node) servePolicyActivate(ctx context.Context, c *mux.ServerCall, req wire.PolicyRequest) error {
-	p, err := PickPolicy(n.describePolicies(n.log.View()), req.Digest)
+	p, err := modules.Pick(n.describePolicies(n.log.View()), req.Digest)
 	if err != nil {
 		return err
 	}
-	if err := n.waitCompiled(ctx, p.Digest); err != nil {
+	if err := n.policies.Prepare(ctx, p.Digest); err != nil {
 		return err
-	}
-	if loaded := n.log.View().Policy(p.Digest); loaded != nil {
-		n.policies.ensure(ctx, loaded, true) // so that it decides from its entry on, and the native default not meanwhile
-		n.policies.get(p.Digest)
 	}
 	if err := n.proposeOne(ctx, &state.ActivatePolicy{Digest: p.Digest, AskedBy: n.asker(c)}); err != nil {
 		return err
@@ -86,42 +48,6 @@ func (n *Node) servePolicyActivate(ctx context.Context, c *mux.ServerCall, req w
 	view := n.log.View()
 	out := n.describePolicy(view, view.Policy(p.Digest))
 	return c.Reply(&out, nil)
-}
-
-// waitCompiled waits until a majority of the voters could run a policy: the next leader must not
-// have to fall back to the native default.
-func (n *Node) waitCompiled(ctx context.Context, digest string) error {
-	deadline := n.after(compileWait)
-	for {
-		have, voters := n.votersWith(digest)
-		if 2*have > voters {
-			return nil
-		}
-		select {
-		case <-n.after(n.time.tick): // heartbeats tell; they change nothing in the log
-		case <-deadline:
-			return wire.Errorf(wire.OpPolicyActivate, wire.CodePrecondition, "only %d of %d voters have compiled the policy; a majority must", have, voters)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-func (n *Node) votersWith(digest string) (have, voters int) {
-	compiled := map[string]bool{}
-	for _, id := range n.watch.compiledOn(digest) {
-		compiled[id] = true
-	}
-	n.log.View().Nodes(func(node *state.Node) bool {
-		if node.Voter {
-			voters++
-			if compiled[string(node.ID)] {
-				have++
-			}
-		}
-		return true
-	})
-	return have, voters
 }
 
 func (n *Node) servePolicyRollback(ctx context.Context, c *mux.ServerCall) error {
@@ -151,8 +77,8 @@ func (n *Node) describePolicies(view *state.View) (all []wire.Policy) {
 
 func (n *Node) describePolicy(view *state.View, p *state.LoadPolicy) wire.Policy {
 	out := wire.Policy{
-		Digest: p.Digest, Name: p.Name, Version: p.Version, Bytes: p.Bytes, State: "loaded", Compiled: n.watch.compiledOn(p.Digest),
-		Module: p.ModuleDigest(), Config: p.Config,
+		Digest: p.Digest, Name: p.Name, Version: p.Version, Bytes: p.Bytes, State: "loaded",
+		Compiled: n.watch.compiledOn(p.Digest), Module: p.ModuleDigest(), Config: p.Config,
 	}
 	switch p.Digest {
 	case view.Active:
@@ -160,10 +86,10 @@ func (n *Node) describePolicy(view *state.View, p *state.LoadPolicy) wire.Policy
 	case view.Previous:
 		out.State = "previous"
 	}
-	if info, ok := n.policies.info(p.Digest); ok {
+	if info, ok := n.policies.Info(p.Digest); ok {
 		out.Reasons = info.Reasons
 	}
-	if out.Counters = n.policies.counters(p.Digest); len(out.Counters) > 0 {
+	if out.Counters = n.policies.Counters(p.Digest); len(out.Counters) > 0 {
 		out.CountedOn = string(n.id)
 	}
 	return out
@@ -171,10 +97,10 @@ func (n *Node) describePolicy(view *state.View, p *state.LoadPolicy) wire.Policy
 
 // servePolicyFetch sends a module's bytes to a node that lacks them.
 func (n *Node) servePolicyFetch(ctx context.Context, c *mux.ServerCall, req wire.PolicyRequest) error {
-	if !n.policies.keeps(req.Digest) {
+	if !n.policies.Has(req.Digest) {
 		return wire.Errorf(c.Op(), wire.CodeNotFound, "%s does not have the module %s", n.id, req.Digest)
 	}
-	module, err := n.policies.read(req.Digest)
+	module, err := n.policies.Read(req.Digest)
 	if err != nil {
 		return err
 	}
@@ -182,4 +108,40 @@ func (n *Node) servePolicyFetch(ctx context.Context, c *mux.ServerCall, req wire
 		return err
 	}
 	return c.Reply(nil, nil)
+}
+
+// fetchModule gets a module's bytes from another node. They are not compared with the digest here.
+func (n *Node) fetchModule(ctx context.Context, from state.NodeID, digest string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.time.stepLimit)
+	defer cancel()
+	conn, err := n.toNode(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := conn.Open(ctx, mux.Request{
+		Op: wire.OpPolicyFetch, Session: wire.SessionControl, Body: &wire.PolicyRequest{Digest: digest},
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	return collect(stream.Recv, modules.MaxModuleBytes)
+}
+
+// collect reads chunks to the end, up to limit bytes.
+func collect(recv func() ([]byte, error), limit int) ([]byte, error) {
+	var all []byte
+	for {
+		p, err := recv()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(all)+len(p) > limit {
+			return nil, wire.Errorf(0, wire.CodeInvalid, "more than %d bytes", limit)
+		}
+		all = append(all, p...)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -88,7 +89,7 @@ func TestBudgetIsASetting(t *testing.T) {
 	fallsBack()
 	c.start(lost)
 	c.ready(lost)
-	c.untilTrue(lost+" has compiled what the log names", func() bool { return c.nodes[lost].policies.knows(p.Digest) })
+	c.untilTrue(lost+" has compiled what the log names", func() bool { return c.nodes[lost].knows(p.Digest) })
 	_, err = c.client.PolicyLoadWith(ctx, []byte("dear"), map[string]string{"priority": "6"})
 	if oneLine(t, err, "policy-batch-budget"); wire.CodeOf(err) != wire.CodeEnvelope {
 		t.Errorf("%v, want it refused: it takes more than it is allowed", err)
@@ -127,9 +128,9 @@ func TestBudgetBounds(t *testing.T) {
 func TestBudgetRescores(t *testing.T) {
 	p := &dearPolicy{&flatPolicy{policies.Native(), policies.Info{Name: "dear", Digest: "dear", Reasons: policies.Native().Info().Reasons}, 5}, state.MostBudget()}
 	c := newAgingCell(t, p)
-	ask := func() *answer {
+	ask := func() *modules.Answer {
 		view := c.State.Snapshot()
-		return c.node.policies.ask(t.Context(), view, make([]policies.Facts, 1), nil)
+		return c.node.policies.Ask(t.Context(), view, make([]policies.Facts, 1), nil)
 	}
 	c.run("create on=n1 want=1")
 	op := func() *state.Op {
@@ -140,8 +141,8 @@ func TestBudgetRescores(t *testing.T) {
 		return c.State.Op(id)
 	}
 	c.run("set policy-batch-budget 64Ki")
-	if a := ask(); a.fallback == "" || !outdated(&c.State.View, op()) {
-		t.Errorf("fallback %q, outdated %t, want both", a.fallback, outdated(&c.State.View, op()))
+	if a := ask(); a.Fallback == "" || !outdated(&c.State.View, op()) {
+		t.Errorf("fallback %q, outdated %t, want both", a.Fallback, outdated(&c.State.View, op()))
 	}
 	c.run("set replicas 2")
 	c.run("rescore create priority=1")
@@ -149,7 +150,7 @@ func TestBudgetRescores(t *testing.T) {
 		t.Error("a setting that is no budget makes a decision outdated")
 	}
 	c.run("set policy-batch-budget 32Mi")
-	if a := ask(); a.fallback != "" || a.scores[0].Priority != 5 || !outdated(&c.State.View, op()) {
+	if a := ask(); a.Fallback != "" || a.Scores[0].Priority != 5 || !outdated(&c.State.View, op()) {
 		t.Errorf("%+v, outdated %t", a, outdated(&c.State.View, op()))
 	}
 }

@@ -23,9 +23,9 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/node/internal/vfs"
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/pki"
-	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire/mux"
 )
@@ -34,24 +34,6 @@ import (
 type Peer struct {
 	ID   string
 	Addr string // host:port
-}
-
-// PolicyHost compiles policy modules. It is how the plugins come in without being imported.
-type PolicyHost interface {
-	// Compile checks and compiles a module that is told config, which may be empty and is not written
-	// to, and refuses it if it takes more than a budget when it is tried out. The error is for the person who
-	// loads it: one line. It is a *wire.Error with CodeEnvelope when the
-	// module is refused; what fails in another way may succeed later, and is tried again. What counts its
-	// work is a Metered policy.
-	Compile(ctx context.Context, module []byte, config map[string]string, budget state.Budget) (policies.Policy, error)
-}
-
-// Metered is a policy whose work is counted.
-type Metered interface {
-	policies.Policy
-	// Within is the policy held to a budget: a call that takes more fails, on every node at the same
-	// place, and the error names the setting to raise. It costs nothing, and shares all else with the policy.
-	Within(budget state.Budget) policies.Policy
 }
 
 // Config says what a node is. ID, Dir and one of Listen and Listener are needed, and for a new
@@ -71,8 +53,8 @@ type Config struct {
 	Insecure  bool              // allow plaintext beyond loopback
 	Settings  map[string]string // of a new cell, where they differ from the default
 
-	Policies      PolicyHost // nil: the native default decides everything
-	DefaultModule []byte     // loaded and activated in a new cell; needs Policies
+	Policies      modules.Host // nil: the native default decides everything
+	DefaultModule []byte       // loaded and activated in a new cell; needs Policies
 
 	// Clock, Dial and FS are the seams to the world; Listener is the fourth. Zero values are the real
 	// ones. The log's own files and those of TLS are outside of FS.

@@ -112,7 +112,7 @@ func (n *Node) beat() *wire.Heartbeat {
 	return &wire.Heartbeat{
 		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(at.Index), Chain: at.Hash[:],
 		// A node that drains stays ready: called down, the extents that its last calls write to would be sealed.
-		Ready: n.ready.Load() && n.store.Failed() == nil && n.hangs() == nil, Running: n.exec.leases(), Compiled: n.policies.digests(),
+		Ready: n.ready.Load() && n.store.Failed() == nil && n.hangs() == nil, Running: n.exec.leases(), Compiled: n.policies.Digests(),
 		Level: uint8(state.LevelNow), Free: disk.free, Total: disk.total, Refuses: disk.refuses,
 		Serving: n.disks.serves(), Unsealed: unsealed, Number: number,
 	}

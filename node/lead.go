@@ -66,7 +66,7 @@ func (n *Node) foundCell(ctx context.Context) {
 	for _, p := range n.cfg.Bootstrap {
 		cmds = append(cmds, &state.Join{Node: state.NodeID(p.ID), Addr: p.Addr, Voter: true})
 	}
-	cmds = append(cmds, n.policies.seed()...)
+	cmds = append(cmds, n.policies.Seed()...)
 	results, _, err := n.log.Propose(ctx, cmds...)
 	if err != nil {
 		n.logger.Info("cell not founded yet", "error", err)

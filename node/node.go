@@ -16,6 +16,7 @@ import (
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/internal/vfs"
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
@@ -39,8 +40,8 @@ type Node struct {
 	store       *extent.Store
 	room        *room
 	peers       *peers
-	secure      *security // nil: plaintext
-	policies    *registry
+	secure      *security         // nil: plaintext
+	policies    *modules.Registry // made when the log is open
 	exec        *executor
 	routes      map[wire.OpType]route
 	admit       *admission
@@ -178,7 +179,6 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, cfg.Dial, n.peerConfig)
 	n.peers.stock = n.stock
 	n.inbound = newInbound()
-	n.policies = newRegistry(n)
 	n.exec = newExecutor(n)
 	n.routes, n.turns = n.makeRoutes(), newAllTurns(cfg.Clock, n.after)
 	n.denied = newDenials(n.routes, n.now, n.logger)
@@ -235,7 +235,12 @@ func (n *Node) open() error {
 		n.logger.Warn("this run is not in the store's list: the next one will compare all that it holds", "error", err)
 	}
 	n.group.Store(n.log)
-	if err := n.policies.open(n.ctx); err != nil {
+	n.policies = modules.New(modules.Options{
+		Node: n.id, Dir: filepath.Join(n.cfg.Dir, "policies"), FS: n.cfg.FS, Log: n.log, Host: n.cfg.Policies,
+		DefaultModule: n.cfg.DefaultModule, Fetch: n.fetchModule, CompiledOn: n.watch.compiledOn,
+		Now: n.now, After: n.after, Tick: n.time.tick, Logger: n.logger,
+	})
+	if err := n.policies.Open(n.ctx); err != nil {
 		return err
 	}
 	return n.openHTTP()
@@ -245,7 +250,7 @@ func (n *Node) open() error {
 func (n *Node) run() {
 	n.listener.run()
 	for _, loop := range []func(context.Context){
-		n.exec.run, n.admit.run, n.report.run, n.reportGone.run, n.watch.run, n.scrub.run, n.hang.run, n.policies.run,
+		n.exec.run, n.admit.run, n.report.run, n.reportGone.run, n.watch.run, n.scrub.run, n.hang.run, n.policies.Run,
 		n.appends.run, n.appends.watch,
 		n.lead, n.plan, n.heartbeats, n.watchLog, n.judgeConns,
 		func(ctx context.Context) { n.room.run(ctx, n) },

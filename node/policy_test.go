@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -34,7 +35,7 @@ func (p *flatPolicy) Score(_ context.Context, facts []policies.Facts, out []poli
 
 func (flatHost) Compile(_ context.Context, module []byte, config map[string]string, _ state.Budget) (policies.Policy, error) {
 	native := policies.Native()
-	p := &flatPolicy{native, policies.Info{Name: "flat", Version: "1", Digest: digestOf(module), Reasons: native.Info().Reasons}, 0}
+	p := &flatPolicy{native, policies.Info{Name: "flat", Version: "1", Digest: modules.DigestOf(module), Reasons: native.Info().Reasons}, 0}
 	for key, value := range config {
 		n, err := strconv.ParseInt(value, 10, 32)
 		if key != "priority" || err != nil {
@@ -67,7 +68,7 @@ func TestPolicyConfig(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.Module != digestOf([]byte("flat")) || !maps.Equal(p.Config, config) {
+		if p.Module != modules.DigestOf([]byte("flat")) || !maps.Equal(p.Config, config) {
 			t.Errorf("loaded %+v, want the configuration %v", p, config)
 		}
 		return p
@@ -111,8 +112,7 @@ func TestPolicyConfig(t *testing.T) {
 	for _, id := range []string{lost, "n4"} {
 		c.ready(id)
 		c.untilTrue(id+" has compiled what is configured", func() bool {
-			r := c.nodes[id].policies
-			return r.knows(five.Digest) && r.knows(seven.Digest)
+			return c.nodes[id].knows(five.Digest) && c.nodes[id].knows(seven.Digest)
 		})
 	}
 }
@@ -143,7 +143,7 @@ func TestPolicyConfigIsRefused(t *testing.T) {
 }
 
 // knows tells whether this node could run a policy.
-func (r *registry) knows(digest string) bool {
-	_, ok := r.info(digest)
+func (n *Node) knows(digest string) bool {
+	_, ok := n.policies.Info(digest)
 	return ok
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -99,7 +100,7 @@ func TestFewPoliciesAreInMemory(t *testing.T) {
 			return err == nil && !slices.ContainsFunc(all.Policies, func(p wire.Policy) bool { return len(p.Compiled) != len(hosts) })
 		})
 	}
-	settled(1 + maxIdlePolicies) // the default decides
+	settled(1 + modules.MaxIdle) // the default decides
 	for _, n := range []int{0, 8, 4, 4, 1} {
 		if _, err := c.client.PolicyActivate(ctx, loaded[n].Digest); err != nil {
 			t.Fatal(err)
@@ -108,7 +109,7 @@ func TestFewPoliciesAreInMemory(t *testing.T) {
 			t.Errorf("decided by %s, priority %d, fallback %q; want %s", d.Policy, d.Priority, d.Fallback, loaded[n].Digest)
 		}
 	}
-	settled(2 + maxIdlePolicies)
+	settled(2 + modules.MaxIdle)
 	if _, err := c.client.PolicyRollback(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -138,12 +139,12 @@ func TestLoadedPoliciesAreBounded(t *testing.T) {
 		_, err := c.client.PolicyLoadWith(ctx, []byte("flat"), map[string]string{"priority": strconv.Itoa(n)})
 		return err
 	}
-	for n := range maxLoadedPolicies {
+	for n := range modules.MaxLoaded {
 		if err := load(n); err != nil {
 			t.Fatal(n, err)
 		}
 	}
-	if err := load(maxLoadedPolicies); wire.CodeOf(err) != wire.CodePrecondition || !strings.Contains(err.Error(), "128 policies are loaded, the most a cell keeps") {
+	if err := load(modules.MaxLoaded); wire.CodeOf(err) != wire.CodePrecondition || !strings.Contains(err.Error(), "128 policies are loaded, the most a cell keeps") {
 		t.Errorf("one more: %v", err)
 	}
 	if err := load(0); err != nil {

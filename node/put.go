@@ -268,21 +268,3 @@ func (r *pieces) receive() ([]byte, error) {
 	}
 	return chunk, err
 }
-
-// collect reads chunks to the end, up to limit bytes.
-func collect(recv func() ([]byte, error), limit int) ([]byte, error) {
-	var all []byte
-	for {
-		p, err := recv()
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(all)+len(p) > limit {
-			return nil, wire.Errorf(0, wire.CodeInvalid, "more than %d bytes", limit)
-		}
-		all = append(all, p...)
-	}
-}

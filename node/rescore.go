@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 )
@@ -80,7 +81,7 @@ func (a *aging) round(ctx context.Context, n *Node) {
 		return
 	}
 	again := n.askAgain(ctx, view, ops)
-	if again.fallback != "" {
+	if again.Fallback != "" {
 		a.pause = ageRest
 	}
 	if cmds := again.changed(ops); len(cmds) > 0 {
@@ -109,7 +110,7 @@ func (a *aging) due(view *state.View) (ops []*state.Op) {
 
 // secondAnswer is what a policy says about operations that it was asked about before.
 type secondAnswer struct {
-	*answer
+	*modules.Answer
 	facts []policies.Facts
 	epoch uint64
 }
@@ -119,11 +120,11 @@ func (n *Node) askAgain(ctx context.Context, view *state.View, ops []*state.Op) 
 	for i, o := range ops {
 		facts[i] = view.Facts(o, policies.PhaseQueued)
 	}
-	return secondAnswer{n.policies.ask(ctx, view, facts, nil), facts, view.PolicyEpoch}
+	return secondAnswer{n.policies.Ask(ctx, view, facts, nil), facts, view.PolicyEpoch}
 }
 
 func (s secondAnswer) command(i int, o *state.Op) *state.Rescore {
-	return &state.Rescore{Op: o.ID, Decision: s.decision(i, s.facts[i], s.epoch)}
+	return &state.Rescore{Op: o.ID, Decision: s.Decision(i, s.facts[i], s.epoch)}
 }
 
 // changed are the commands for the operations that are decided otherwise now. Where the native default

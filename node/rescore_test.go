@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -29,10 +30,10 @@ type agingCell struct {
 // newAgingCell has p as its policy, the native default for nil.
 func newAgingCell(t testing.TB, p policies.Policy) *agingCell {
 	n := &Node{logger: slog.New(slog.DiscardHandler)}
-	n.policies = newRegistry(n)
+	n.policies = modules.New(modules.Options{Logger: n.logger})
 	c := &agingCell{Cell: statetest.New(), t: t, node: n}
 	if p != nil {
-		n.policies.keep(t.Context(), p.Info().Digest, p)
+		n.policies.Keep(t.Context(), p.Info().Digest, p)
 		c.run("load " + p.Info().Digest)
 		c.run("activate " + p.Info().Digest)
 	}

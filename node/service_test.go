@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
@@ -304,7 +305,7 @@ func (fakeHost) Compile(_ context.Context, module []byte, config map[string]stri
 		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "not a module: it begins with other bytes")
 	}
 	native := policies.Native()
-	return &namedPolicy{native, policies.Info{Name: name, Version: "1", Digest: digestOf(module), Reasons: native.Info().Reasons}}, nil
+	return &namedPolicy{native, policies.Info{Name: name, Version: "1", Digest: modules.DigestOf(module), Reasons: native.Info().Reasons}}, nil
 }
 
 // shortHost cannot compile one policy at first, though nothing is wrong with it.
@@ -334,7 +335,7 @@ func TestPolicyCompiledLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.untilTrue(short+" has the policy", func() bool { return c.nodes[short].policies.knows(p.Digest) })
+	c.untilTrue(short+" has the policy", func() bool { return c.nodes[short].knows(p.Digest) })
 	if left := fails[short].Load(); left >= 0 {
 		t.Errorf("%s was never asked in vain, %d failures are left", short, left+1)
 	}
@@ -374,7 +375,7 @@ func TestPolicies(t *testing.T) {
 	active("two")
 	c.start(down)
 	c.ready(down)
-	c.untilTrue(fmt.Sprintf("%s has compiled it", down), func() bool { return c.nodes[down].policies.knows(p.Digest) })
+	c.untilTrue(fmt.Sprintf("%s has compiled it", down), func() bool { return c.nodes[down].knows(p.Digest) })
 	loc := c.put([]byte("decided by two"))
 	var decision state.Decision
 	c.any().log.View().Ops(0, func(o *state.Op) bool {

@@ -236,7 +236,7 @@ func (w *watch) compiledOn(digest string) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var ids []string
-	if _, ok := w.n.policies.info(digest); ok {
+	if _, ok := w.n.policies.Info(digest); ok {
 		ids = append(ids, string(w.n.id))
 	}
 	for id, s := range w.seen {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/node"
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -51,7 +52,7 @@ func BenchmarkAdmit(b *testing.B) {
 }
 
 // admitNode starts a cell of one node, and gives clients of it.
-func admitNode(b *testing.B, policies node.PolicyHost) []*client.Client {
+func admitNode(b *testing.B, policies modules.Host) []*client.Client {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

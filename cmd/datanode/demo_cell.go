@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/node"
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -27,7 +28,7 @@ type demoCell struct {
 }
 
 // configs gives each node's configuration.
-func (d *demonstration) configs(logger *slog.Logger, host node.PolicyHost) ([]node.Config, error) {
+func (d *demonstration) configs(logger *slog.Logger, host modules.Host) ([]node.Config, error) {
 	listeners, err := listenFrom("127.0.0.1:0", d.nodes)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/node"
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
@@ -117,7 +118,7 @@ func (a *app) dev(ctx context.Context, d development) (err error) {
 
 // configs opens the listeners, so that an address in use is told before anything runs, and gives each
 // node's configuration.
-func (d development) configs(logger *slog.Logger, policies node.PolicyHost) ([]node.Config, error) {
+func (d development) configs(logger *slog.Logger, policies modules.Host) ([]node.Config, error) {
 	listeners, err := listenFrom(d.listen, d.nodes)
 	if err != nil {
 		return nil, err

@@ -35,11 +35,12 @@ func layers() map[string][]string {
 		"node/extent":           {"node/internal/vfs"},
 		"node/schedule":         {"policies", "raftlog/state"},
 		"node/console":          {"wire"},
+		"node/modules":          {"wire", "policies", "raftlog/state", "node/internal/vfs"},
 		"node": {"pki", "wire", "wire/mux", "wire/client", "policies", "raftlog", "raftlog/state",
-			"node/internal/vfs", "node/extent", "node/schedule", "node/console"},
+			"node/internal/vfs", "node/extent", "node/schedule", "node/console", "node/modules"},
 		"examples/policies": {"plugins/guest"},
 		"cmd/datanode": {"pki", "wire", "wire/mux", "wire/client", "wire/rpcbench", "policies", "policies/policytest", "policies/sim", "plugins", "plugins/guest",
-			"raftlog", "raftlog/state", "node", "node/console"},
+			"raftlog", "raftlog/state", "node", "node/console", "node/modules"},
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"strings"
 
-	"github.com/datanode/datanode/node"
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -142,7 +142,7 @@ func newPolicyShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := node.PickPolicy(all.Policies, args[0])
+			p, err := modules.Pick(all.Policies, args[0])
 			if err != nil {
 				return err
 			}

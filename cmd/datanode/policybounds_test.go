@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/datanode/datanode/node"
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/plugins/guest/build"
 	"github.com/datanode/datanode/policies"
@@ -19,8 +19,8 @@ import (
 
 // Whoever reads a module refuses one that is too large in the gate's own words, before it is read whole or sent.
 func TestModuleTooLarge(t *testing.T) {
-	if node.MaxModuleBytes != plugins.MaxModuleBytes {
-		t.Errorf("a node takes %d bytes, the gate %d", node.MaxModuleBytes, plugins.MaxModuleBytes)
+	if modules.MaxModuleBytes != plugins.MaxModuleBytes {
+		t.Errorf("a node takes %d bytes, the gate %d", modules.MaxModuleBytes, plugins.MaxModuleBytes)
 	}
 	file := filepath.Join(t.TempDir(), "large.wasm")
 	f, err := os.Create(file)

@@ -8,7 +8,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/datanode/datanode/node"
+	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -23,9 +23,9 @@ type policyHost struct{ host *plugins.Host }
 type hosted struct{ *plugins.Module }
 
 var (
-	_ node.Metered = hosted{}
-	_ node.Closer  = hosted{}
-	_ node.Counted = hosted{}
+	_ modules.Metered = hosted{}
+	_ modules.Closer  = hosted{}
+	_ modules.Counted = hosted{}
 )
 
 // Within is the module held to a budget.

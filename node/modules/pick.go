@@ -1,4 +1,4 @@
-package node
+package modules
 
 import (
 	"fmt"
@@ -17,10 +17,10 @@ const (
 	maxShownConfig = 60
 )
 
-// PickPolicy finds a loaded policy by its digest, the first digits of that, or its name.
+// Pick finds a loaded policy by its digest, the first digits of that, or its name.
 // Versions of a policy share its name, and so does one module with several configurations. Then the error lists them
 // with their digests: to take the newest would be to guess, and what decides for a cell is not to be guessed.
-func PickPolicy(all []wire.Policy, want string) (wire.Policy, error) {
+func Pick(all []wire.Policy, want string) (wire.Policy, error) {
 	var found []wire.Policy
 	digits := strings.TrimPrefix(want, digestPrefix)
 	for _, p := range all {
@@ -30,11 +30,13 @@ func PickPolicy(all []wire.Policy, want string) (wire.Policy, error) {
 	}
 	switch len(found) {
 	case 0:
-		return wire.Policy{}, wire.Errorf(wire.OpPolicies, wire.CodeNotFound, "no loaded policy is called %q; see policy ls, or load it first", want)
+		return wire.Policy{}, wire.Errorf(wire.OpPolicies, wire.CodeNotFound,
+			"no loaded policy is called %q; see policy ls, or load it first", want)
 	case 1:
 		return found[0], nil
 	}
-	return wire.Policy{}, wire.Errorf(wire.OpPolicies, wire.CodeInvalid, "%q means %d loaded policies; name one by its digest: %s", want, len(found), candidates(found))
+	return wire.Policy{}, wire.Errorf(wire.OpPolicies, wire.CodeInvalid,
+		"%q means %d loaded policies; name one by its digest: %s", want, len(found), candidates(found))
 }
 
 // candidates lists policies by what tells them apart.
@@ -49,7 +51,8 @@ func candidates(found []wire.Policy) string {
 			config = strings.ToValidUTF8(config[:maxShownConfig], "") + "…"
 		}
 		digits := strings.TrimPrefix(p.Digest, digestPrefix)
-		all = append(all, fmt.Sprintf("%s (%s %s, %s, %s)", digits[:min(len(digits), shownDigits)], p.Name, p.Version, config, p.State))
+		digits = digits[:min(len(digits), shownDigits)]
+		all = append(all, fmt.Sprintf("%s (%s %s, %s, %s)", digits, p.Name, p.Version, config, p.State))
 	}
 	if more := len(found) - maxShown; more > 0 {
 		all = append(all, fmt.Sprintf("and %d more, see policy ls", more))
