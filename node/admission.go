@@ -1,13 +1,10 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/datanode/datanode/node/schedule"
@@ -218,7 +215,7 @@ type draft struct {
 // draft makes admits of submissions, refusing those that cannot be carried out now.
 func (n *Node) draft(view *state.View, batch []*submission) []*draft {
 	drafts := make([]*draft, len(batch))
-	placed := map[state.NodeID]int{}
+	placed := &schedule.Placed{}
 	all := allNamed(view)
 	for i, s := range batch {
 		s.named = all
@@ -234,12 +231,12 @@ func (n *Node) draft(view *state.View, batch []*submission) []*draft {
 	return drafts
 }
 
-func (n *Node) draftOne(view *state.View, s *submission, placed map[state.NodeID]int) (*state.Admit, []state.OpID, error) {
+func (n *Node) draftOne(view *state.View, s *submission, placed *schedule.Placed) (*state.Admit, []state.OpID, error) {
 	kind, ok := policies.ParseKind(s.Kind)
 	if !ok {
 		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeInvalid, "there is no operation %q", s.Kind)
 	}
-	if err := checkUrgent(view, s); err != nil {
+	if err := schedule.CheckUrgent(view, s.Urgent); err != nil {
 		return nil, nil, err
 	}
 	admit := &state.Admit{
@@ -263,7 +260,7 @@ func (n *Node) draftOne(view *state.View, s *submission, placed map[state.NodeID
 		if _, holds := e.Replica(admit.Node); !holds {
 			return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodePrecondition, "node %q has no replica of extent %d to move away; name one of its nodes", s.Node, s.Extent)
 		}
-		if err := nameTarget(view, e, admit, s.force); err != nil {
+		if err := schedule.NameTarget(view, e, admit, s.force); err != nil {
 			return nil, nil, err
 		}
 	} else {
@@ -275,7 +272,7 @@ func (n *Node) draftOne(view *state.View, s *submission, placed map[state.NodeID
 
 // draftCreate chooses the nodes of a new extent, unless the caller did: then those are all that it wants, if he does
 // not say otherwise. placed counts what this batch has given to each node already, which the view cannot know.
-func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, placed map[state.NodeID]int) error {
+func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, placed *schedule.Placed) error {
 	if err := checkClass(wire.OpSubmit, s.Class); err != nil {
 		return err
 	}
@@ -283,15 +280,16 @@ func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, 
 	if admit.Want == 0 {
 		admit.Want = view.Settings.Replicas
 	}
-	for _, id := range s.Replicas {
-		admit.Replicas = append(admit.Replicas, state.NodeID(id))
-	}
+	admit.Replicas = nodeIDs(s.Replicas)
+	least := view.Settings.Least(admit.Want)
 	if len(admit.Replicas) == 0 {
-		admit.Replicas = place(view, int(admit.Want), state.NodeID(s.Primary), placed, s.Avoid, view.Settings.Least(admit.Want))
+		admit.Replicas = schedule.Place(view, schedule.Placement{
+			Want: int(admit.Want), Least: least, Primary: state.NodeID(s.Primary), Avoid: nodeIDs(s.Avoid),
+		}, placed)
 	}
-	if least := view.Settings.Least(admit.Want); len(admit.Replicas) < least {
+	if len(admit.Replicas) < least {
 		code, why := wire.CodeUnavailable, "see node ls"
-		if full := noRoom(view); full != "" {
+		if full := schedule.WhyNoneTake(view); full != "" {
 			code, why = wire.CodeNoSpace, full
 		}
 		return wire.Errorf(wire.OpSubmit, code,
@@ -308,63 +306,16 @@ func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, 
 		n.quotas.refused.Add(1)
 		return err
 	}
-	placed[creates]++
-	for _, id := range admit.Replicas {
-		placed[id]++
-	}
+	placed.Add(admit.Replicas)
 	return nil
 }
 
-// noRoom says why nodes that are up take no replicas, empty when there are none such.
-func noRoom(view *state.View) string {
-	var all []string
-	view.Nodes(func(node *state.Node) bool {
-		if node.State == state.NodeUp && node.Mode == state.ModeActive && node.Refuses != "" {
-			all = append(all, fmt.Sprintf("%s takes none: %s", node.ID, node.Refuses))
-		}
-		return true
-	})
-	return strings.Join(all, "; ")
-}
-
-// creates is under which node that there is not the creates of a batch are counted.
-const creates state.NodeID = ""
-
-// place prefers the primary, then the nodes whose disks are emptier, then those that hold the fewest replicas. Nodes
-// to avoid are left out while the others are enough for a create to be admitted: with one replica less, which a repair adds later, a put goes on.
-func place(view *state.View, want int, primary state.NodeID, placed map[state.NodeID]int, avoid []string, least int) []state.NodeID {
-	var ids, avoided []state.NodeID
-	view.Nodes(func(node *state.Node) bool {
-		switch {
-		case !node.Takes():
-		case node.ID != primary && slices.Contains(avoid, string(node.ID)):
-			avoided = append(avoided, node.ID)
-		default:
-			ids = append(ids, node.ID)
-		}
-		return true
-	})
-	if len(ids) < least {
-		ids = append(ids, avoided...)
+func nodeIDs(ids []string) []state.NodeID {
+	var all []state.NodeID
+	for _, id := range ids {
+		all = append(all, state.NodeID(id))
 	}
-	// Nodes that are alike take turns, or each extent of a cell of three would have the same primary.
-	if turn := int(view.NextExtent) + placed[creates]; len(ids) > 0 {
-		ids = slices.Concat(ids[turn%len(ids):], ids[:turn%len(ids)])
-	}
-	load := func(id state.NodeID) int {
-		if id == primary {
-			return -1
-		}
-		return view.CountReplicas(id) + placed[id]
-	}
-	full := schedule.Fullness(view)
-	slices.SortStableFunc(ids, func(a, b state.NodeID) int {
-		if a == primary || b == primary {
-			return load(a) - load(b)
-		}
-		return cmp.Or(full(a)-full(b), load(a)-load(b))
-	})
-	return ids[:min(want, len(ids))]
+	return all
 }
 
 func (n *Node) draftNodeOp(view *state.View, s *submission, admit *state.Admit) (*state.Admit, []state.OpID, error) {
@@ -373,39 +324,11 @@ func (n *Node) draftNodeOp(view *state.View, s *submission, admit *state.Admit) 
 		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeNotFound, "there is no node %q; see node ls", s.Node)
 	}
 	if admit.Kind == policies.KindDecommission {
-		if err := checkRoom(view, node); err != nil && !s.force {
+		if err := schedule.CheckEmptying(view, node); err != nil && !s.force {
 			return nil, nil, err
 		} else if err != nil {
 			admit.Forced = true
 		}
 	}
 	return admit, node.Ops, nil
-}
-
-// checkRoom refuses a decommission that could not end: an extent on the node already has a replica
-// on every other node that takes any.
-func checkRoom(view *state.View, node *state.Node) error {
-	var takers []state.NodeID
-	view.Nodes(func(other *state.Node) bool {
-		if other.Takes() && other.ID != node.ID {
-			takers = append(takers, other.ID)
-		}
-		return true
-	})
-	var stuck *state.Extent
-	count := 0
-	view.ReplicasOn(node.ID, func(e *state.Extent) bool {
-		room := slices.ContainsFunc(takers, func(id state.NodeID) bool { _, holds := e.Replica(id); return !holds })
-		if !room {
-			stuck = e
-			count++
-		}
-		return true
-	})
-	if stuck == nil {
-		return nil
-	}
-	return wire.Errorf(wire.OpSubmit, wire.CodePrecondition,
-		"%s cannot be emptied: no other node can take its replicas of %d extents (extent %d, for one, has a replica on every node that is up); add a node, delete extents, or start all the same with --force and add a node later",
-		node.ID, count, stuck.ID)
 }

@@ -3,13 +3,14 @@ package node
 import (
 	"context"
 
+	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 )
 
 // decide asks the policy about all drafts at once and writes the decisions into their admits.
 func (n *Node) decide(ctx context.Context, view *state.View, drafts []*draft) {
-	view = atTime(view, n.log.Now()) // the last entry may be of an hour ago
+	view = schedule.AtTime(view, n.log.Now()) // the last entry may be of an hour ago
 	var facts []policies.Facts
 	var pairs []policies.Pair
 	var live []*draft

@@ -7,9 +7,6 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// minVoters is how many votes a cell wants before further nodes only follow.
-const minVoters = 3
-
 // bootstrapIndex is the one entry that the log of a new cell's voter begins with: who the voters are.
 const bootstrapIndex = 1
 

@@ -83,7 +83,7 @@ func (n *Node) foundCell(ctx context.Context) {
 // when there were some and none was carried out.
 func (n *Node) startRound(ctx context.Context) bool {
 	view := n.log.View()
-	n.rescore(ctx, atTime(view, n.log.Now()))
+	n.rescore(ctx, schedule.AtTime(view, n.log.Now()))
 	round := schedule.Next(view, n.moment())
 	var cmds []state.Command
 	for _, c := range round.Needless {

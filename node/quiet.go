@@ -36,16 +36,6 @@ func (n *Node) checkSetting(ctx context.Context, key, value string) error {
 	return nil
 }
 
-// checkUrgent refuses what a node of the cell would not understand, so that the other submissions of a batch go on.
-func checkUrgent(view *state.View, s *submission) error {
-	if id, lowest := view.Lowest(); s.Urgent && lowest < state.LevelNamed {
-		return wire.Errorf(wire.OpSubmit, wire.CodePrecondition,
-			"nothing can be urgent while node %s has a build of level %d, which knows no quiet windows; want level %d, so run a newer build on it",
-			id, lowest, state.LevelNamed)
-	}
-	return nil
-}
-
 // unknownZones tells in the log, once for each change of them, which time zones this node does not know although it
 // leads: nothing starts that their windows hold.
 type unknownZones struct{ told []string }

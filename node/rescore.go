@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/node/modules"
+	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 )
@@ -75,7 +76,7 @@ func (a *aging) round(ctx context.Context, n *Node) {
 		return
 	}
 	a.last, a.pause = now, ageEvery
-	view := atTime(n.log.View(), n.log.Now())
+	view := schedule.AtTime(n.log.View(), n.log.Now())
 	ops := a.due(view)
 	if len(ops) == 0 {
 		return

@@ -76,7 +76,7 @@ func (c *agingCell) sealed(id int) {
 }
 
 func (c *agingCell) view() *state.View {
-	return atTime(c.State.Snapshot(), c.Now)
+	return schedule.AtTime(c.State.Snapshot(), c.Now)
 }
 
 // age asks about one batch as aging.round does, applies what that comes to, and tells which operations were

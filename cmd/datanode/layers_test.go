@@ -33,7 +33,7 @@ func layers() map[string][]string {
 		"raftlog":               {"raftlog/state", "policies", "wire"},
 		"node/internal/vfs":     {},
 		"node/extent":           {"node/internal/vfs"},
-		"node/schedule":         {"policies", "raftlog/state"},
+		"node/schedule":         {"policies", "raftlog/state", "wire"},
 		"node/console":          {"wire"},
 		"node/modules":          {"wire", "policies", "raftlog/state", "node/internal/vfs"},
 		"node": {"pki", "wire", "wire/mux", "wire/client", "policies", "raftlog", "raftlog/state",

@@ -36,7 +36,8 @@ func CheckZones(text string) error {
 	}
 	for _, w := range all {
 		if _, err := time.LoadLocation(w.Zone); err != nil {
-			return fmt.Errorf("window %q: there is no time zone %s here (%w); want a name of the tz database, such as UTC or Europe/Berlin", w, w.Zone, err)
+			return fmt.Errorf("window %q: there is no time zone %s here (%w); want a name of the tz database, "+
+				"such as UTC or Europe/Berlin", w, w.Zone, err)
 		}
 	}
 	return nil
@@ -100,8 +101,8 @@ func (w *window) open(t time.Time) bool {
 // maxChanges bounds the changes of a zone's clocks within one window.
 const maxChanges = 16
 
-// end is when a window that is open at t closes, the zero time when that cannot be told. time.Date would not do: it gives
-// either of two moments when clocks are set back.
+// end is when a window that is open at t closes, the zero time when that cannot be told. time.Date would not do: it
+// gives either of two moments when clocks are set back.
 func (w *window) end(t time.Time) time.Time {
 	if w.loc == nil {
 		return time.Time{}
@@ -175,17 +176,21 @@ func (h *hold) String() string {
 	w := h.window
 	switch {
 	case w.loc == nil && w.Zone == "":
-		return "waits: this build cannot read the setting quiet-windows; run a newer one, set the windows anew, or submit it as urgent"
+		return "waits: this build cannot read the setting quiet-windows; run a newer one, set the windows anew, " +
+			"or submit it as urgent"
 	case w.loc == nil:
-		return fmt.Sprintf("waits: this node knows no time zone %s, so quiet window %s never ends; install it, name another, or submit it as urgent", w.Zone, w.Hours())
+		return fmt.Sprintf("waits: this node knows no time zone %s, so quiet window %s never ends; install it, "+
+			"name another, or submit it as urgent", w.Zone, w.Hours())
 	case h.left == 0:
-		return fmt.Sprintf("waits: quiet window %s %s and those after it have no end; change quiet-windows, or submit it as urgent", w.Hours(), w.Zone)
+		return fmt.Sprintf("waits: quiet window %s %s and those after it have no end; change quiet-windows, "+
+			"or submit it as urgent", w.Hours(), w.Zone)
 	}
 	form := "15:04"
 	if h.left > 20*time.Hour {
 		form = "Mon 2 Jan 15:04"
 	}
-	return fmt.Sprintf("waits until %s %s (in %s): quiet window %s", h.until.Format(form), w.Zone, roundly(h.left), w.Hours())
+	return fmt.Sprintf("waits until %s %s (in %s): quiet window %s",
+		h.until.Format(form), w.Zone, roundly(h.left), w.Hours())
 }
 
 // roundly is a duration to the minute: "3h12m", "45m"; below one to the second.

@@ -46,7 +46,8 @@ func TestHoldingIsWhatClocksShow(t *testing.T) {
 			from := rapid.IntRange(0, 95).Draw(t, "from") * 15
 			all = append(all, window{state.Window{
 				Days: state.Days(rapid.IntRange(1, 127).Draw(t, "days")), From: uint16(from),
-				To: uint16(rapid.IntRange(from/15+1, 96).Draw(t, "to") * 15), Zone: change.zone, Kinds: state.Kinds(policies.KindMove),
+				To:   uint16(rapid.IntRange(from/15+1, 96).Draw(t, "to") * 15),
+				Zone: change.zone, Kinds: state.Kinds(policies.KindMove),
 			}, loc})
 		}
 		at := near.Add(time.Duration(rapid.IntRange(-36*60, 36*60).Draw(t, "minutes")) * time.Minute)
@@ -142,31 +143,32 @@ func TestWindowsOfANewerBuild(t *testing.T) {
 
 // BenchmarkQuietAndSerial is what the two checks cost a look at one operation: in a round of its own, and among many.
 func BenchmarkQuietAndSerial(b *testing.B) {
-	const windows = "mon-fri 08:00-18:00 Europe/Berlin move; mon-fri 08:00-18:00 America/New_York move; sun 02:00-03:00 UTC move,repair"
+	const windows = "mon-fri 08:00-18:00 Europe/Berlin move; mon-fri 08:00-18:00 America/New_York move; " +
+		"sun 02:00-03:00 UTC move,repair"
 	at := time.Date(2026, 12, 5, 12, 0, 0, 0, time.UTC)
 	v := &state.New().View
 	v.Settings.QuietWindows = windows
 	move := &state.Op{Kind: policies.KindMove}
 	var zones Zones
-	look := func() *plan {
-		p := &plan{v: v, serial: v.Settings.SerialKinds()}
-		p.quiet = quiet{all: zones.of(windows), cell: at, wall: at}
-		return p
+	look := func() *Look {
+		l := &Look{v: v, serial: v.Settings.SerialKinds()}
+		l.quiet = quiet{all: zones.of(windows), cell: at, wall: at}
+		return l
 	}
 	b.Run("alone", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			p := look()
-			if p.before(move) != nil || p.quiet.on(v, move) != nil {
+			l := look()
+			if l.before(move) != nil || l.quiet.on(v, move) != nil {
 				b.Fatal("held")
 			}
 		}
 	})
 	b.Run("among many", func(b *testing.B) {
-		p := look()
+		l := look()
 		b.ReportAllocs()
 		for b.Loop() {
-			if p.before(move) != nil || p.quiet.on(v, move) != nil {
+			if l.before(move) != nil || l.quiet.on(v, move) != nil {
 				b.Fatal("held")
 			}
 		}

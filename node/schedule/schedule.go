@@ -1,6 +1,8 @@
 // Package schedule says what starts next: which queued operations may start, where a copy reads and
-// writes, where a new extent goes. It is pure: the leader calls it with a view and proposes what it
-// answers; the entries that follow are what really happens.
+// writes, where a new extent goes. It says, too, which operations the cell needs that nobody asks for
+// by name, what cannot be carried out, and who could have a vote. It is pure: the leader calls it with
+// a view and proposes what it answers; the entries that follow are what really happens. Nothing in it
+// has a goroutine, and nothing but Zones a lock.
 //
 // Order is by priority, then by age. An operation that cannot start now (it waits for another, its
 // nodes are at their limit, nobody can take the replica) does not hold up the ones behind it.
@@ -45,36 +47,43 @@ type Seen struct {
 	Silent func(state.NodeID) bool // has not been heard of for a moment, and may be called down in the next; nil: nobody
 }
 
+// AtTime is the view with the cell's time now in place of the last entry's: delays end although nothing happens.
+func AtTime(view *state.View, now state.Micros) *state.View {
+	v := *view
+	v.NowMicros = max(v.NowMicros, now)
+	return &v
+}
+
 // Next is the next round.
 func Next(v *state.View, m Moment) Round {
-	p := newPlan(v, m)
+	l := LookAt(v, m)
 	var r Round
 	v.Queued(func(o *state.Op) bool {
-		if o.Copies() && p.crowded() || p.before(o) != nil {
+		if o.Copies() && l.crowded() || l.before(o) != nil {
 			return true // one that pauses is woken by the end of another, if not before
 		}
-		if h := p.quiet.on(v, o); h != nil {
+		if h := l.quiet.on(v, o); h != nil {
 			if h.left > 0 {
-				r.wakeAt(p.now + state.Micros(h.left.Microseconds()))
+				r.wakeAt(l.now + state.Micros(h.left.Microseconds()))
 			}
 			return true
 		}
-		if p.shares.full(o, int(v.Settings.MaxRunning)) != "" {
+		if l.shares.full(o, int(v.Settings.MaxRunning)) != "" {
 			return true // looked at first: there may be ten thousand more
 		}
-		if why := needless(v, o, p.now); why != "" {
+		if why := needless(v, o, l.now); why != "" {
 			r.Needless = append(r.Needless, &state.Cancel{Op: o.ID, Note: why})
 			return len(r.Needless) < MaxStarts
 		}
-		s, why := p.start(o)
+		s, why := l.start(o)
 		switch {
 		case why == "":
 			r.Starts = append(r.Starts, s)
-			p.begun(o, s)
-		case o.NotBeforeMicros > p.now:
+			l.begun(o, s)
+		case o.NotBeforeMicros > l.now:
 			r.wakeAt(o.NotBeforeMicros)
 		}
-		return len(r.Starts) < MaxStarts && !p.full()
+		return len(r.Starts) < MaxStarts && !l.full()
 	})
 	return r
 }
@@ -86,19 +95,13 @@ func (r *Round) wakeAt(at state.Micros) {
 	}
 }
 
-// Look tells why operations wait, at one moment. It belongs to one goroutine.
-type Look struct{ p *plan }
-
-// LookAt is a look at v.
-func LookAt(v *state.View, m Moment) *Look { return &Look{newPlan(v, m)} }
-
 // Blocked says why a queued operation does not start, "" when it could start now, for people. Whether others come
 // before it is only looked at where one runs at a time.
 func (l *Look) Blocked(o *state.Op) string {
 	if o.State != state.OpQueued {
 		return ""
 	}
-	_, why := l.p.start(o)
+	_, why := l.start(o)
 	return why
 }
 
@@ -106,8 +109,9 @@ func (l *Look) Blocked(o *state.Op) string {
 // counted among the rest, a storm of deletes and one slow node would hold up everything else.
 const maxDeletes = 10_000
 
-// plan counts what runs, and what this round has added.
-type plan struct {
+// Look is a view at one moment: it tells why operations wait. It counts what runs, and what this round has added. It
+// belongs to one goroutine.
+type Look struct {
 	v       *state.View
 	now     state.Micros
 	seen    Seen
@@ -123,124 +127,126 @@ type plan struct {
 	line    map[state.OpID]int                       // see ahead
 }
 
-func newPlan(v *state.View, m Moment) *plan {
-	p := &plan{
-		v: v, now: max(m.Cell, v.NowMicros), takers: Takers(v), reads: map[state.NodeID]int{}, writes: map[state.NodeID]int{},
+// LookAt is a look at v.
+func LookAt(v *state.View, m Moment) *Look {
+	l := &Look{
+		v: v, now: max(m.Cell, v.NowMicros), takers: Takers(v),
+		reads: map[state.NodeID]int{}, writes: map[state.NodeID]int{},
 		serial: v.Settings.SerialKinds(), seen: m.Seen,
 	}
-	p.quiet = quiet{all: m.Zones.of(v.Settings.QuietWindows), cell: p.now.Time(), wall: cmp.Or(m.Wall, p.now).Time()}
+	l.quiet = quiet{all: m.Zones.of(v.Settings.QuietWindows), cell: l.now.Time(), wall: cmp.Or(m.Wall, l.now).Time()}
 	v.Running(func(o *state.Op) bool {
-		p.count(o, o.Source, o.Target)
-		p.shares.count(o)
+		l.count(o, o.Source, o.Target)
+		l.shares.count(o)
 		return true
 	})
-	return p
+	return l
 }
 
-func (p *plan) count(o *state.Op, source, target state.NodeID) {
-	if p.serial.Has(o.Kind) && p.alone[o.Kind] == nil {
-		p.alone[o.Kind] = o
+func (l *Look) count(o *state.Op, source, target state.NodeID) {
+	if l.serial.Has(o.Kind) && l.alone[o.Kind] == nil {
+		l.alone[o.Kind] = o
 	}
 	switch o.Kind {
 	case policies.KindDecommission, policies.KindRecommission: // costs nothing by itself
 		return
 	case policies.KindDelete:
-		p.deletes++
+		l.deletes++
 		return
 	case policies.KindRepair, policies.KindMove:
-		p.reads[source]++
-		p.writes[target]++
+		l.reads[source]++
+		l.writes[target]++
 	}
-	p.running++
+	l.running++
 }
 
 // crowded tells that no node takes one more copy, so that a long queue of them is passed over fast.
-func (p *plan) crowded() bool { return len(p.takers) > 0 && !slices.ContainsFunc(p.takers, p.room) }
+func (l *Look) crowded() bool { return len(l.takers) > 0 && !slices.ContainsFunc(l.takers, l.room) }
 
 // full tells whether nothing of any kind that counts can start any more.
-func (p *plan) full() bool {
-	return p.running >= int(p.v.Settings.MaxRunning) && p.deletes >= maxDeletes
+func (l *Look) full() bool {
+	return l.running >= int(l.v.Settings.MaxRunning) && l.deletes >= maxDeletes
 }
 
 // before is the operation that must end before o can start, because both are of a kind of which one runs at a time.
-func (p *plan) before(o *state.Op) *state.Op {
-	if !p.serial.Has(o.Kind) {
+func (l *Look) before(o *state.Op) *state.Op {
+	if !l.serial.Has(o.Kind) {
 		return nil
 	}
-	return p.alone[o.Kind]
+	return l.alone[o.Kind]
 }
 
 // start is how o would start, or why it cannot.
-func (p *plan) start(o *state.Op) (s *state.Start, why string) {
-	if why := p.held(o); why != "" {
+func (l *Look) start(o *state.Op) (s *state.Start, why string) {
+	if why := l.held(o); why != "" {
 		return nil, why
 	}
 	s = &state.Start{Op: o.ID}
 	switch o.Kind {
 	case policies.KindCreate:
-		s.Executor, why = p.primary(o)
+		s.Executor, why = l.primary(o)
 	case policies.KindSeal:
-		s.Executor, why = p.sealer(o)
+		s.Executor, why = l.sealer(o)
 	case policies.KindRepair, policies.KindMove:
-		why = p.copyPath(o, s)
+		why = l.copyPath(o, s)
 	}
 	return s, why
 }
 
 // begun counts o among those that run.
-func (p *plan) begun(o *state.Op, s *state.Start) {
-	p.count(o, s.Source, s.Target)
-	p.shares.count(o)
+func (l *Look) begun(o *state.Op, s *state.Start) {
+	l.count(o, s.Source, s.Target)
+	l.shares.count(o)
 	if o.Kind == policies.KindDecommission { // from here on the node takes nothing
-		p.takers = slices.DeleteFunc(p.takers, func(id state.NodeID) bool { return id == o.Node })
+		l.takers = slices.DeleteFunc(l.takers, func(id state.NodeID) bool { return id == o.Node })
 	}
 }
 
 // held tells what keeps o back whatever its kind.
-func (p *plan) held(o *state.Op) string {
+func (l *Look) held(o *state.Op) string {
 	for _, w := range o.Waits {
-		if other := p.v.Op(w); other != nil && !other.State.Ended() {
+		if other := l.v.Op(w); other != nil && !other.State.Ended() {
 			return fmt.Sprintf("waits for %s %s, which is %s", other.Kind, other.ID, other.State)
 		}
 	}
-	if first := p.before(o); first != nil {
-		return p.behind(o, first)
+	if first := l.before(o); first != nil {
+		return l.behind(o, first)
 	}
-	if h := p.quiet.on(p.v, o); h != nil {
+	if h := l.quiet.on(l.v, o); h != nil {
 		return h.String()
 	}
-	if o.NotBeforeMicros > p.now {
+	if o.NotBeforeMicros > l.now {
 		return fmt.Sprintf("pauses before attempt %d: %s", o.Attempts+1, o.Detail)
 	}
-	if why := p.limit(o.Kind); why != "" {
+	if why := l.limit(o.Kind); why != "" {
 		return why
 	}
-	return p.shares.full(o, int(p.v.Settings.MaxRunning))
+	return l.shares.full(o, int(l.v.Settings.MaxRunning))
 }
 
-func (p *plan) limit(kind policies.Kind) string {
-	limit := int(p.v.Settings.MaxRunning)
+func (l *Look) limit(kind policies.Kind) string {
+	limit := int(l.v.Settings.MaxRunning)
 	switch kind {
 	case policies.KindDecommission, policies.KindRecommission:
 		return ""
 	case policies.KindDelete:
-		if p.deletes >= maxDeletes {
-			return fmt.Sprintf("%d deletes wait for nodes to confirm, the limit", p.deletes)
+		if l.deletes >= maxDeletes {
+			return fmt.Sprintf("%d deletes wait for nodes to confirm, the limit", l.deletes)
 		}
 		return ""
 	}
-	if p.running >= limit {
-		return fmt.Sprintf("%d operations are running, the limit (max-running)", p.running)
+	if l.running >= limit {
+		return fmt.Sprintf("%d operations are running, the limit (max-running)", l.running)
 	}
 	return ""
 }
 
-func (p *plan) primary(o *state.Op) (state.NodeID, string) {
-	e := p.v.Extent(o.Extent)
+func (l *Look) primary(o *state.Op) (state.NodeID, string) {
+	e := l.v.Extent(o.Extent)
 	if e == nil || e.State != state.ExtentCreating {
 		return "", notIn(o.Extent, e, state.ExtentCreating)
 	}
-	n := p.v.Node(e.Primary())
+	n := l.v.Node(e.Primary())
 	if n == nil || n.State != state.NodeUp {
 		return "", fmt.Sprintf("its primary %s is not up", e.Primary())
 	}
@@ -249,25 +255,25 @@ func (p *plan) primary(o *state.Op) (state.NodeID, string) {
 
 // sealer is the node that carries out a seal: one that is up and has a replica. A whole one comes before others, a node
 // that is heard before one that is not, the leader before others, and then the first.
-func (p *plan) sealer(o *state.Op) (state.NodeID, string) {
-	e := p.v.Extent(o.Extent)
+func (l *Look) sealer(o *state.Op) (state.NodeID, string) {
+	e := l.v.Extent(o.Extent)
 	if e == nil || e.State != state.ExtentOpen {
 		return "", notIn(o.Extent, e, state.ExtentOpen)
 	}
 	var best state.NodeID
 	most := 0
 	for _, r := range e.Replicas {
-		if n := p.v.Node(r.Node); n == nil || n.State != state.NodeUp {
+		if n := l.v.Node(r.Node); n == nil || n.State != state.NodeUp {
 			continue
 		}
 		fit := 1
 		if r.State == state.ReplicaWhole {
 			fit += 4
 		}
-		if p.seen.Silent == nil || !p.seen.Silent(r.Node) {
+		if l.seen.Silent == nil || !l.seen.Silent(r.Node) {
 			fit += 2
 		}
-		if r.Node == p.seen.Self {
+		if r.Node == l.seen.Self {
 			fit++
 		}
 		if fit > most {

@@ -18,7 +18,8 @@ import (
 
 // TestLessons runs the cases under testdata. "do" applies lines as entries (see statetest), "state"
 // prints the state, "next" the next round, which it applies too when told to, "blocked" says why
-// operations do not start, "place" where a new extent would go.
+// operations do not start, "place" where new extents would go. "needs" is what the cell itself asks for, "target" and
+// "emptying" say why a move or a decommission is refused, "successor" who gets the vote of a node.
 func TestLessons(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		cell := statetest.New()
@@ -41,6 +42,14 @@ func TestLessons(t *testing.T) {
 				return b.String()
 			case "place":
 				return place(t, cell, d)
+			case "needs":
+				return needs(t, cell, d)
+			case "target":
+				return target(t, cell, d)
+			case "emptying":
+				return outcome(schedule.CheckEmptying(&cell.State.View, cell.State.Node(state.NodeID(d.CmdArgs[0].Key))))
+			case "successor":
+				return successor(t, cell, d)
 			}
 			d.Fatalf(t, "there is no directive %s", d.Cmd)
 			return ""
@@ -56,7 +65,10 @@ func next(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
 	}
 	for _, s := range round.Starts {
 		fmt.Fprintf(&b, "start %s %s", s.Op, cell.State.Op(s.Op).Kind)
-		for _, f := range [][2]string{{"source", string(s.Source)}, {"target", string(s.Target)}, {"replaces", string(s.Replaces)}, {"executor", string(s.Executor)}} {
+		for _, f := range [][2]string{
+			{"source", string(s.Source)}, {"target", string(s.Target)},
+			{"replaces", string(s.Replaces)}, {"executor", string(s.Executor)},
+		} {
 			if f[1] != "" {
 				fmt.Fprintf(&b, " %s=%s", f[0], f[1])
 			}
@@ -107,13 +119,87 @@ func apply(cell *statetest.Cell, round schedule.Round) []state.Result {
 	return cell.Apply(cmds...)
 }
 
+// place prints the nodes of as many extents as times says, each placed after those before.
 func place(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
-	var want int
-	var primary, skip string
-	d.ScanArgs(t, "want", &want)
+	var primary, avoid string
+	want, times := schedule.Placement{}, 1
+	d.ScanArgs(t, "want", &want.Want)
+	d.MaybeScanArgs(t, "least", &want.Least)
 	d.MaybeScanArgs(t, "primary", &primary)
-	d.MaybeScanArgs(t, "skip", &skip)
-	return fmt.Sprintln(schedule.Place(&cell.State.View, want, state.NodeID(primary), []state.NodeID{state.NodeID(skip)}))
+	d.MaybeScanArgs(t, "avoid", &avoid)
+	d.MaybeScanArgs(t, "times", &times)
+	want.Primary, want.Avoid = state.NodeID(primary), []state.NodeID{state.NodeID(avoid)}
+	var b strings.Builder
+	var placed schedule.Placed
+	for range times {
+		on := schedule.Place(&cell.State.View, want, &placed)
+		placed.Add(on)
+		fmt.Fprintln(&b, on)
+	}
+	if why := schedule.WhyNoneTake(&cell.State.View); why != "" {
+		fmt.Fprintln(&b, why)
+	}
+	return b.String()
+}
+
+// needs prints what the cell asks for when an open extent may lack replicas for a second.
+func needs(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
+	var b strings.Builder
+	found := schedule.NeedsOf(schedule.AtTime(&cell.State.View, cell.Now), time.Second)
+	for _, n := range found.Wanted {
+		fmt.Fprintf(&b, "%s %d", n.Kind, n.Extent)
+		if n.Origin == policies.OriginDecommission {
+			fmt.Fprint(&b, " for a decommission")
+		}
+		if n.From != "" {
+			fmt.Fprintf(&b, " from=%s parent=%s", n.From, n.Parent)
+		}
+		if n.Urgent {
+			fmt.Fprint(&b, " urgent")
+		}
+		fmt.Fprintln(&b)
+	}
+	for _, n := range found.Emptied {
+		fmt.Fprintf(&b, "%s is empty\n", n.ID)
+	}
+	return b.String()
+}
+
+// target checks a move of an extent to a node.
+func target(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
+	var extent uint64
+	var to string
+	d.ScanArgs(t, "extent", &extent)
+	d.ScanArgs(t, "to", &to)
+	admit := &state.Admit{Kind: policies.KindMove, Target: state.NodeID(to)}
+	err := schedule.NameTarget(&cell.State.View, cell.State.Extent(state.ExtentID(extent)), admit, d.HasArg("force"))
+	if err != nil {
+		return outcome(err)
+	}
+	return fmt.Sprintf("named=%t forced=%t\n", admit.Named, admit.Forced)
+}
+
+func outcome(err error) string {
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	return "ok\n"
+}
+
+// successor says who gets the vote of a node, where only the nodes of "heard" may.
+func successor(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
+	var of, heard string
+	d.ScanArgs(t, "of", &of)
+	d.ScanArgs(t, "heard", &heard)
+	canVote := func(n *state.Node) bool { return n.Takes() && string(n.ID) == heard }
+	got, err := schedule.Successor(&cell.State.View, cell.State.Node(state.NodeID(of)), canVote)
+	switch {
+	case err != nil:
+		return err.Error() + "\n"
+	case got == nil:
+		return "nobody\n"
+	}
+	return string(got.ID) + "\n"
 }
 
 // TestNextIsAccepted grows a random cell by what the scheduler says, and by failures. Whatever it
@@ -121,7 +207,8 @@ func place(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
 func TestNextIsAccepted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cell := statetest.New()
-		cell.RunAll("join n1 n2 n3 n4 n5\nset copies-per-source 1\nset copies-per-target 2\nset max-running 6\nset backoff 1ms")
+		cell.RunAll("join n1 n2 n3 n4 n5\nset copies-per-source 1\nset copies-per-target 2\nset max-running 6\nset backoff " +
+			"1ms")
 		if rapid.Bool().Draw(t, "serial moves") {
 			cell.Run("set serial decommission,move")
 		}
@@ -184,7 +271,8 @@ func event(t *rapid.T, cell *statetest.Cell) string {
 	switch rapid.IntRange(0, 15).Draw(t, "event") {
 	case 0, 1:
 		want := rapid.IntRange(1, 3).Draw(t, "want")
-		on := schedule.Place(&cell.State.View, want, state.NodeID(node), nil)
+		placement := schedule.Placement{Want: want, Primary: state.NodeID(node)}
+		on := schedule.Place(&cell.State.View, placement, &schedule.Placed{})
 		return fmt.Sprintf("create on=%s want=%d", strings.ReplaceAll(strings.Trim(fmt.Sprint(on), "[]"), " ", ","), want)
 	case 2, 3:
 		return fmt.Sprintf("seal %d", extent)

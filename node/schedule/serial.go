@@ -10,15 +10,16 @@ import (
 const maxLine = 4096
 
 // behind says after which operations of its kind o comes.
-func (p *plan) behind(o, first *state.Op) string {
+func (l *Look) behind(o, first *state.Op) string {
 	others := ""
-	switch n := p.ahead(o); {
+	switch n := l.ahead(o); {
 	case n == 1:
 		others = " and the one queued before it"
 	case n > 1:
 		others = fmt.Sprintf(" and the %d queued before it", n)
 	}
-	return fmt.Sprintf("waits for %s %s%s%s: of %ss one runs at a time (serial)", first.Kind, first.ID, about(first), others, o.Kind)
+	return fmt.Sprintf("waits for %s %s%s%s: of %ss one runs at a time "+
+		"(serial)", first.Kind, first.ID, about(first), others, o.Kind)
 }
 
 // about is what an operation is about: " of n2", " of extent 7".
@@ -30,18 +31,18 @@ func about(o *state.Op) string {
 }
 
 // ahead is how many queued operations of o's kind come before it, 0 too when that would take long to tell.
-func (p *plan) ahead(o *state.Op) int {
-	if p.line == nil {
-		p.line = map[state.OpID]int{}
-		looked, counts := 0, [len(p.alone)]int{}
-		p.v.Queued(func(other *state.Op) bool {
-			if p.serial.Has(other.Kind) {
-				p.line[other.ID] = counts[other.Kind]
+func (l *Look) ahead(o *state.Op) int {
+	if l.line == nil {
+		l.line = map[state.OpID]int{}
+		looked, counts := 0, [len(l.alone)]int{}
+		l.v.Queued(func(other *state.Op) bool {
+			if l.serial.Has(other.Kind) {
+				l.line[other.ID] = counts[other.Kind]
 				counts[other.Kind]++
 			}
 			looked++
 			return looked < maxLine
 		})
 	}
-	return p.line[o.ID]
+	return l.line[o.ID]
 }

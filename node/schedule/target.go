@@ -15,33 +15,34 @@ const keepTarget = 3
 
 const (
 	whyTargetsBusy = "every node that could take the replica takes as many copies as it may (copies-per-target)"
-	whyNoTarget    = "no node that is up can take the replica: each holds one, has yet to drop an old file, has no room, or is being decommissioned"
+	whyNoTarget    = "no node that is up can take the replica: each holds one, has yet to drop an old file, " +
+		"has no room, or is being decommissioned"
 )
 
 // target is the node that gets the copy: one that somebody has named, whatever that waits for; the one of an earlier
 // attempt while it can take it; else where a suspect replica can be mended in place, else the emptiest.
-func (p *plan) target(o *state.Op, e *state.Extent) (state.NodeID, string) {
-	able := p.able(o, e, o.Target) && slices.Contains(p.takers, o.Target)
+func (l *Look) target(o *state.Op, e *state.Extent) (state.NodeID, string) {
+	able := l.able(o, e, o.Target) && slices.Contains(l.takers, o.Target)
 	switch {
 	case o.Named && !able:
-		why := cmp.Or(Unfit(p.v, e, o.Target), fmt.Sprintf("%s is being decommissioned", o.Target))
+		why := cmp.Or(Unfit(l.v, e, o.Target), fmt.Sprintf("%s is being decommissioned", o.Target))
 		return "", fmt.Sprintf("waits for its target %s, which was named: %s", o.Target, why)
 	case o.Named || o.Attempts < keepTarget && able:
-		if !p.room(o.Target) {
+		if !l.room(o.Target) {
 			return "", "its target " + string(o.Target) + " takes as many copies as it may (copies-per-target)"
 		}
 		return o.Target, ""
 	}
 	var best, second state.NodeID // second is the target that has failed: better than none
 	why := whyNoTarget
-	for _, id := range p.takers {
+	for _, id := range l.takers {
 		switch {
-		case !p.able(o, e, id):
-		case !p.room(id):
+		case !l.able(o, e, id):
+		case !l.room(id):
 			why = whyTargetsBusy
 		case id == o.Target && o.Attempts >= keepTarget:
 			second = id
-		case best == "" || p.closer(e, id, best):
+		case best == "" || l.closer(e, id, best):
 			best = id
 		}
 	}
@@ -105,14 +106,14 @@ func lostTarget(v *state.View, o *state.Op, e *state.Extent, now state.Micros) s
 
 // able tells whether a node that takes replicas can take a copy: when it holds nothing of the extent,
 // and for a repair when its replica is suspect.
-func (p *plan) able(o *state.Op, e *state.Extent, id state.NodeID) bool {
+func (l *Look) able(o *state.Op, e *state.Extent, id state.NodeID) bool {
 	r, holds := e.Replica(id)
 	if holds {
 		return r.State == state.ReplicaSuspect && o.Kind == policies.KindRepair
 	}
 	_, former := e.FormerSince(id)
-	n := p.v.Node(id)
+	n := l.v.Node(id)
 	return !former && (n == nil || fits(n, e))
 }
 
-func (p *plan) room(id state.NodeID) bool { return p.writes[id] < int(p.v.Settings.CopiesPerTarget) }
+func (l *Look) room(id state.NodeID) bool { return l.writes[id] < int(l.v.Settings.CopiesPerTarget) }

@@ -3,50 +3,50 @@ package schedule
 import (
 	"cmp"
 	"fmt"
-	"slices"
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 )
 
 // copyPath fills in where a repair or move reads, where it writes and whose replica gives way.
-func (p *plan) copyPath(o *state.Op, s *state.Start) (why string) {
-	e := p.v.Extent(o.Extent)
+func (l *Look) copyPath(o *state.Op, s *state.Start) (why string) {
+	e := l.v.Extent(o.Extent)
 	if e == nil || e.State != state.ExtentSealed {
 		return notIn(o.Extent, e, state.ExtentSealed)
 	}
 	if e.Damaged {
-		return fmt.Sprintf("extent %d is damaged: nothing is copied over what its replicas hold until one proves to be whole", e.ID)
+		return fmt.Sprintf("extent %d is damaged: nothing is copied over what its replicas hold until one proves to be "+
+			"whole", e.ID)
 	}
-	if s.Source, why = p.source(o, e); why != "" {
+	if s.Source, why = l.source(o, e); why != "" {
 		return why
 	}
-	if s.Target, why = p.target(o, e); why != "" {
+	if s.Target, why = l.target(o, e); why != "" {
 		return why
 	}
 	s.Executor = s.Target
-	s.Replaces = p.replaces(o, e, s.Target)
+	s.Replaces = l.replaces(o, e, s.Target)
 	return ""
 }
 
 // source is the whole replica on the least busy node that is up. A move prefers the node that it
 // empties, so that the others are spared.
-func (p *plan) source(o *state.Op, e *state.Extent) (state.NodeID, string) {
+func (l *Look) source(o *state.Op, e *state.Extent) (state.NodeID, string) {
 	var best state.NodeID
 	busy := false
 	for _, r := range e.Replicas {
-		n := p.v.Node(r.Node)
+		n := l.v.Node(r.Node)
 		if r.State != state.ReplicaWhole || n == nil || n.State != state.NodeUp {
 			continue
 		}
-		if p.reads[r.Node] >= int(p.v.Settings.CopiesPerSource) {
+		if l.reads[r.Node] >= int(l.v.Settings.CopiesPerSource) {
 			busy = true
 			continue
 		}
 		if o.Kind == policies.KindMove && r.Node == o.Node {
 			return r.Node, ""
 		}
-		if best == "" || p.reads[r.Node] < p.reads[best] {
+		if best == "" || l.reads[r.Node] < l.reads[best] {
 			best = r.Node
 		}
 	}
@@ -60,22 +60,22 @@ func (p *plan) source(o *state.Op, e *state.Extent) (state.NodeID, string) {
 }
 
 // closer tells whether a is the better target: in place before elsewhere, emptier before fuller.
-func (p *plan) closer(e *state.Extent, a, b state.NodeID) bool {
+func (l *Look) closer(e *state.Extent, a, b state.NodeID) bool {
 	_, inPlaceA := e.Replica(a)
 	_, inPlaceB := e.Replica(b)
 	if inPlaceA != inPlaceB {
 		return inPlaceA
 	}
-	full := Fullness(p.v)
-	return cmp.Or(full(a)-full(b), p.load(a)-p.load(b)) < 0
+	full := Fullness(l.v)
+	return cmp.Or(full(a)-full(b), l.load(a)-l.load(b)) < 0
 }
 
-// fullSteps is how finely disks are told apart by how full they are. Finer, and nodes of one size would be given replicas in
-// bursts, each from one word about its disk to the next.
+// fullSteps is how finely disks are told apart by how full they are. Finer, and nodes of one size would be given
+// replicas in bursts, each from one word about its disk to the next.
 const fullSteps = 16
 
-// Fullness tells how full nodes' disks are, in steps: with disks of several sizes all are to fill at the same rate. While a
-// node has not told, all are the same.
+// Fullness tells how full nodes' disks are, in steps: with disks of several sizes all are to fill at the same rate.
+// While a node has not told, all are the same.
 func Fullness(v *state.View) func(state.NodeID) int {
 	told := true
 	v.Nodes(func(n *state.Node) bool {
@@ -91,12 +91,12 @@ func Fullness(v *state.View) func(state.NodeID) int {
 	}
 }
 
-func (p *plan) load(id state.NodeID) int { return p.v.CountReplicas(id) + p.writes[id] }
+func (l *Look) load(id state.NodeID) int { return l.v.CountReplicas(id) + l.writes[id] }
 
 // replaces is whose replica the new one takes the place of: that of the node which a move empties;
 // for a repair a suspect one, or one on a node that is not up. Nobody's when the copy mends a replica
 // in place, or when the extent has too few.
-func (p *plan) replaces(o *state.Op, e *state.Extent, target state.NodeID) state.NodeID {
+func (l *Look) replaces(o *state.Op, e *state.Extent, target state.NodeID) state.NodeID {
 	if o.Kind == policies.KindMove {
 		return o.Node
 	}
@@ -109,7 +109,7 @@ func (p *plan) replaces(o *state.Op, e *state.Extent, target state.NodeID) state
 			return r.Node
 		}
 		// A node that is only restarting gives way after those that are down.
-		if n := p.v.Node(r.Node); n == nil || n.State == state.NodeDown || (n.State != state.NodeUp && away == "") {
+		if n := l.v.Node(r.Node); n == nil || n.State == state.NodeDown || (n.State != state.NodeUp && away == "") {
 			away = r.Node
 		}
 	}
@@ -126,21 +126,4 @@ func Takers(v *state.View) []state.NodeID {
 		return true
 	})
 	return ids
-}
-
-// Place chooses the nodes of a new extent: primary first if it takes replicas, then the emptiest.
-// skip are nodes that the caller has just failed to reach. Fewer than want come back when there are
-// no more; none when nobody takes replicas.
-func Place(v *state.View, want int, primary state.NodeID, skip []state.NodeID) []state.NodeID {
-	ids := slices.DeleteFunc(Takers(v), func(id state.NodeID) bool { return slices.Contains(skip, id) })
-	slices.SortStableFunc(ids, func(a, b state.NodeID) int {
-		switch {
-		case a == primary:
-			return -1
-		case b == primary:
-			return 1
-		}
-		return v.CountReplicas(a) - v.CountReplicas(b)
-	})
-	return ids[:min(max(want, 0), len(ids))]
 }
