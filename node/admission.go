@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -30,8 +31,8 @@ type admission struct {
 	news chan struct{} // holds one token while there may be something in queue
 
 	mu         sync.Mutex
-	queue      fairQueue[*submission] // Guarded by mu.
-	turnedAway uint64                 // Guarded by mu.
+	queue      fair.Queue[*submission] // Guarded by mu.
+	turnedAway uint64                  // Guarded by mu.
 }
 
 // submission is one operation that somebody asks for.
@@ -57,7 +58,7 @@ type admitted struct {
 
 func newAdmission(n *Node) *admission {
 	return &admission{
-		n: n, news: make(chan struct{}, 1), queue: fairQueue[*submission]{most: maxWaiting, mostEach: maxWaitingEach},
+		n: n, news: make(chan struct{}, 1), queue: fair.Queue[*submission]{Most: maxWaiting, MostEach: maxWaitingEach},
 	}
 }
 

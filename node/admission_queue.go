@@ -10,7 +10,7 @@ func (a *admission) enter(subs []*submission) (leave func() (all bool)) {
 	leaves := make([]func() bool, 0, len(subs))
 	for _, s := range subs {
 		s.done = make(chan admitted, 1)
-		out := a.queue.push(s.sharer, s)
+		out := a.queue.Push(s.sharer, s)
 		if out == nil {
 			a.turnedAway++
 			s.done <- admitted{err: wire.Errorf(wire.OpSubmit, wire.CodeExhausted,
@@ -39,7 +39,7 @@ func (a *admission) batch() (batch []*submission) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for len(batch) < decideAtOnce {
-		_, s, ok := a.queue.next(nil)
+		_, s, ok := a.queue.Next(nil)
 		if !ok {
 			break
 		}
@@ -52,5 +52,5 @@ func (a *admission) batch() (batch []*submission) {
 func (a *admission) tally() (waiting int, turnedAway uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.queue.size, a.turnedAway
+	return a.queue.Len(), a.turnedAway
 }

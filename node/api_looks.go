@@ -144,13 +144,13 @@ func decommissionBlocked(view *state.View, look *schedule.Look, node *state.Node
 func (n *Node) serveStatus(ctx context.Context, c *mux.ServerCall) error {
 	view := n.log.View()
 	leader, _ := n.log.Leader()
-	counts, chain, disk := view.Counts(), n.log.Chain(), n.disk()
+	counts, chain, disk := view.Counts(), n.log.Chain(), n.diskStatus()
 	out := wire.Status{
 		Cell: view.Cell, Node: string(n.id), Leader: string(leader), Term: n.log.Term(), Applied: uint64(n.log.AppliedIndex()),
 		Commit: uint64(n.log.CommitIndex()), Chain: fmt.Sprintf("%x", chain.Hash), Ready: n.ready.Load(),
 		Extents: counts.Extents, Replicas: counts.Replicas, Nodes: counts.Nodes, Queued: counts.Queued, Running: counts.Running,
 		Dropping: counts.Drops, Policy: policyName(view, view.Active), Digest: view.Active, Epoch: view.PolicyEpoch, Version: n.cfg.Version,
-		Refuses: disk.refuses, Free: disk.free, Total: disk.total,
+		Refuses: disk.Refuses, Free: disk.Free, Total: disk.Total,
 	}
 	view.Nodes(func(node *state.Node) bool {
 		if node.State == state.NodeUp {

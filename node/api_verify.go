@@ -75,7 +75,7 @@ func (n *Node) sumAt(
 	ctx context.Context, who costs, e *state.Extent, node state.NodeID,
 ) (wire.ReplicaLength, error) {
 	if node == n.id {
-		done, err := n.turns[workSums].take(ctx, who.sharer)
+		done, err := n.turns[workSums].Take(ctx, who.sharer)
 		if err != nil {
 			return wire.ReplicaLength{}, err
 		}

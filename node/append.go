@@ -271,7 +271,7 @@ func (n *Node) append(ctx context.Context, ap *appender, by *pledge, p []byte) (
 	// extent for everybody else.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.time.stepLimit)
 	defer cancel()
-	if err := n.room.take(wire.OpAppend, n.id, len(p)); err != nil {
+	if err := n.disk.Take(wire.OpAppend, len(p)); err != nil {
 		return 0, err // nothing was written: the extent is as sound as it was
 	}
 	epoch, at := ap.extent.Epoch, ap.offset
@@ -292,7 +292,7 @@ func (n *Node) append(ctx context.Context, ap *appender, by *pledge, p []byte) (
 		}
 	}
 	ap.idle = 0
-	n.disks.client()
+	n.disks.Client()
 	offset = ap.offset
 	ap.offset += uint64(len(p))
 	by.stored(ap, len(p))

@@ -22,6 +22,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/datanode/datanode/node/clock"
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/node/schedule"
@@ -99,12 +100,7 @@ func (c Config) timing() timing {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Clock.Now == nil {
-		c.Clock.Now = time.Now
-	}
-	if c.Clock.AfterFunc == nil {
-		c.Clock.AfterFunc = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
-	}
+	c.Clock = clock.Of(c.Clock).Clock
 	if c.Dial == nil {
 		c.Dial = dialTCP
 	}

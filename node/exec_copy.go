@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/datanode/datanode/node/diskshare"
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -20,7 +21,7 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 	if e == nil || e.State != state.ExtentSealed {
 		return nil, fmt.Errorf("extent %d is not sealed", o.Extent)
 	}
-	if err := n.room.take(wire.OpReplicaRead, n.id, 0); err != nil {
+	if err := n.disk.Take(wire.OpReplicaRead, 0); err != nil {
 		return nil, err
 	}
 	stage, err := n.store.Stage(extent.ID(e.ID), extent.Fence(o.Fence), extent.Birth(e.Birth()))
@@ -28,8 +29,8 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 		return nil, err
 	}
 	defer stage.Close()
-	share := n.copying(e)
-	stage.Pace(func(piece func() error) error { return share.do(ctx, piece) })
+	share := n.disks.Copy(n.log.View(), e)
+	stage.Pace(func(piece func() error) error { return share.Do(ctx, piece) })
 	if stage.Len() > e.Length {
 		if err := stage.Truncate(e.Length); err != nil {
 			return nil, err
@@ -60,7 +61,7 @@ func (n *Node) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, err
 }
 
 // fill reads the missing rest from the source.
-func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *extent.Stage, share copying) error {
+func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *extent.Stage, share diskshare.Copy) error {
 	if stage.Len() == e.Length {
 		return nil
 	}
@@ -87,7 +88,7 @@ func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *ex
 		if stage.Len()+uint64(len(p)) > e.Length {
 			return fmt.Errorf("%s sent more of extent %d than its %d bytes", o.Source, e.ID, e.Length)
 		}
-		if err := n.room.take(wire.OpReplicaRead, n.id, len(p)); err != nil {
+		if err := n.disk.Take(wire.OpReplicaRead, len(p)); err != nil {
 			return err
 		}
 		if err := appendShared(ctx, stage, share, p); err != nil {
@@ -101,15 +102,15 @@ func (n *Node) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *ex
 }
 
 // appendShared adds p, in the pieces and with the syncs that leave clients their share of the disk.
-func appendShared(ctx context.Context, stage *extent.Stage, share copying, p []byte) error {
+func appendShared(ctx context.Context, stage *extent.Stage, share diskshare.Copy, p []byte) error {
 	for len(p) > 0 {
-		piece := p[:share.piece(len(p))]
-		if err := share.do(ctx, func() error { return stage.Append(piece) }); err != nil {
+		piece := p[:share.Piece(len(p))]
+		if err := share.Do(ctx, func() error { return stage.Append(piece) }); err != nil {
 			return err
 		}
 		p = p[len(piece):]
-		if share.yields() && stage.Unsynced() >= sharedSync {
-			if err := share.do(ctx, stage.Sync); err != nil {
+		if share.Yields() && stage.Unsynced() >= diskshare.SyncBytes {
+			if err := share.Do(ctx, stage.Sync); err != nil {
 				return err
 			}
 		}

@@ -39,7 +39,7 @@ func (n *Node) executeCreate(ctx context.Context, o *state.Op) (*state.Finish, e
 	}
 	errs := n.onReplicas(e, func(node state.NodeID) error {
 		if node == n.id {
-			if err := n.room.take(wire.OpReplicaCreate, n.id, 0); err != nil {
+			if err := n.disk.Take(wire.OpReplicaCreate, 0); err != nil {
 				return err
 			}
 			return n.store.Create(extent.ID(e.ID), extent.Fence(o.Fence), extent.Birth(e.Birth()))

@@ -18,7 +18,7 @@ import (
 func (n *Node) heartbeats(ctx context.Context) {
 	said := ""
 	for {
-		news, hangs, pause := n.room.disk().changed, n.hang.changed(), n.time.heartbeat
+		news, hangs, pause := n.disk.Status().Changed, n.hang.changed(), n.time.heartbeat
 		err := n.beatOnce(ctx)
 		if err == nil {
 			now := n.now()
@@ -106,15 +106,15 @@ func (n *Node) beatLeader(ctx context.Context) (wire.HeartbeatReply, error) {
 
 func (n *Node) beat() *wire.Heartbeat {
 	n.log.Now() // so that a node that comes to lead knows how much time has gone by
-	disk := n.disk()
+	disk := n.diskStatus()
 	at := n.log.Chain()
 	unsealed, number := n.quotas.report()
 	return &wire.Heartbeat{
 		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(at.Index), Chain: at.Hash[:],
 		// A node that drains stays ready: called down, the extents that its last calls write to would be sealed.
 		Ready: n.ready.Load() && n.store.Failed() == nil && n.hangs() == nil, Running: n.exec.leases(), Compiled: n.policies.Digests(),
-		Level: uint8(state.LevelNow), Free: disk.free, Total: disk.total, Refuses: disk.refuses,
-		Serving: n.disks.serves(), Unsealed: unsealed, Number: number,
+		Level: uint8(state.LevelNow), Free: disk.Free, Total: disk.Total, Refuses: disk.Refuses,
+		Serving: n.disks.Serves(), Unsealed: unsealed, Number: number,
 	}
 }
 

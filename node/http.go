@@ -162,7 +162,7 @@ func (n *Node) checks(ctx context.Context) []check {
 // deletes as before.
 func (n *Node) roomCheck() check {
 	c := check{Name: "room", OK: true, Advisory: true}
-	if why := n.room.disk().refuses; why != "" {
+	if why := n.disk.Status().Refuses; why != "" {
 		c.OK, c.Detail = false, "takes no replicas and no appends: "+why
 	}
 	return c

@@ -29,7 +29,7 @@ func (m *turnMetrics) collect(n *Node, ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, kind, v, string(w))
 	}
 	for w, t := range n.turns {
-		running, waiting, turnedAway := t.tally()
+		running, waiting, turnedAway := t.Tally()
 		sample(m.running, prometheus.GaugeValue, float64(running), w)
 		sample(m.waiting, prometheus.GaugeValue, float64(waiting), w)
 		sample(m.turnedAway, prometheus.CounterValue, float64(turnedAway), w)

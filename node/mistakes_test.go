@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/datanode/datanode/node/diskspace"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -77,7 +78,7 @@ func (v *victim) files() []string {
 	v.t.Helper()
 	var names []string
 	err := filepath.WalkDir(v.dir(), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || d.Name() == reserveFile { // as large as the disk has it, and never read
+		if err != nil || !d.Type().IsRegular() || d.Name() == diskspace.ReserveFile { // as large as the disk has it, and never read
 			return err
 		}
 		info, err := d.Info()

@@ -14,7 +14,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/datanode/datanode/node/diskshare"
+	"github.com/datanode/datanode/node/diskspace"
 	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/node/schedule"
@@ -38,7 +41,7 @@ type Node struct {
 	log         *raftlog.Group
 	group       atomic.Pointer[raftlog.Group] // log, for what raft calls while it is opened
 	store       *extent.Store
-	room        *room
+	disk        *diskspace.Disk
 	peers       *peers
 	secure      *security         // nil: plaintext
 	policies    *modules.Registry // made when the log is open
@@ -78,10 +81,10 @@ type Node struct {
 
 	stepsRefused map[wire.OpType]*atomic.Uint64 // by step; the keys never change
 	denied       *denials
-	turns        map[work]*turns // by class of work; the keys never change
+	turns        map[work]*fair.Turns // by class of work; the keys never change
 
 	sessionsRefused sessionCounts
-	disks           *diskShares
+	disks           *diskshare.Shares
 
 	lastAtStart state.Index // the last entry in the log when it was opened
 	runsBefore  []uint64    // the incarnations that ran on this store, the newest first
@@ -160,7 +163,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	for _, kind := range mux.MismatchKinds() {
 		n.mismatches[kind] = new(atomic.Uint64)
 	}
-	n.disks = newDiskShares(n.now, n.after)
+	n.disks = diskshare.New(n.clock())
 	n.stepsRefused = map[wire.OpType]*atomic.Uint64{}
 	for _, t := range stepTypes() {
 		n.stepsRefused[t] = new(atomic.Uint64)
@@ -180,7 +183,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.peers.stock = n.stock
 	n.inbound = newInbound()
 	n.exec = newExecutor(n)
-	n.routes, n.turns = n.makeRoutes(), newAllTurns(cfg.Clock, n.after)
+	n.routes, n.turns = n.makeRoutes(), newAllTurns(n.clock())
 	n.denied = newDenials(n.routes, n.now, n.logger)
 	n.listener.denied = n.denied
 	n.admit = newAdmission(n)
@@ -200,11 +203,15 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 // open opens what is on disk. The listener is not served yet.
 func (n *Node) open() error {
 	var err error
-	if n.room, err = openRoom(n.cfg.FS, n.cfg.Dir, n.diskReserve, n.logger); err != nil {
+	n.disk, err = diskspace.Open(diskspace.Options{
+		FS: n.cfg.FS, Dir: n.cfg.Dir, Node: n.id, Logger: n.logger, Clock: n.clock(), Look: n.time.tick,
+		AppendBytes: appendPiece, Reserve: n.diskReserve,
+	})
+	if err != nil {
 		return err
 	}
 	var found extent.Report
-	n.store, found, err = extent.Open(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"), extent.Options{MakeRoom: n.room.make})
+	n.store, found, err = extent.Open(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"), extent.Options{MakeRoom: n.disk.MakeRoom})
 	if err != nil {
 		if errors.Is(err, vfs.ErrLocked) {
 			return fmt.Errorf("data folder %s is in use by another process; stop that node, or give this one its own --dir", n.cfg.Dir)
@@ -223,7 +230,7 @@ func (n *Node) open() error {
 	n.hasMoves.Store(moves != nil)
 	n.log, err = raftlog.Open(raftlog.Config{
 		Addresses: moves, Dir: filepath.Join(n.cfg.Dir, logDir), ID: n.id, Advertise: n.addr, Layer: n.listener,
-		Bootstrap: servers, Logger: n.logger, Now: n.now, Held: n.folderCell() != "", MakeRoom: n.room.make,
+		Bootstrap: servers, Logger: n.logger, Now: n.now, Held: n.folderCell() != "", MakeRoom: n.disk.MakeRoom,
 	})
 	if err != nil {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)
@@ -252,8 +259,7 @@ func (n *Node) run() {
 	for _, loop := range []func(context.Context){
 		n.exec.run, n.admit.run, n.report.run, n.reportGone.run, n.watch.run, n.scrub.run, n.hang.run, n.policies.Run,
 		n.appends.run, n.appends.watch,
-		n.lead, n.plan, n.heartbeats, n.watchLog, n.judgeConns,
-		func(ctx context.Context) { n.room.run(ctx, n) },
+		n.lead, n.plan, n.heartbeats, n.watchLog, n.judgeConns, n.disk.Run,
 	} {
 		n.wg.Add(1)
 		go func() {

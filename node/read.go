@@ -85,7 +85,7 @@ func (r *rangeReader) send(p []byte) error {
 		return err
 	}
 	r.offset += uint64(len(p))
-	r.n.disks.client()
+	r.n.disks.Client()
 	return nil
 }
 

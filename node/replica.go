@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/datanode/datanode/node/diskshare"
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -106,23 +107,23 @@ func (n *Node) sendCopy(ctx context.Context, c *mux.ServerCall, e *state.Extent,
 	if err := c.Hold(int(min(length, readPiece))); err != nil {
 		return err
 	}
-	return n.eachShared(ctx, n.copying(e), uint64(e.ID), offset, length, c.Send)
+	return n.eachShared(ctx, n.disks.Copy(n.log.View(), e), uint64(e.ID), offset, length, c.Send)
 }
 
 // eachPiece reads a range of this node's file for a client.
 func (n *Node) eachPiece(ctx context.Context, id, offset, length uint64, send func([]byte) error) error {
-	return n.eachShared(ctx, copying{}, id, offset, length, send)
+	return n.eachShared(ctx, diskshare.Copy{}, id, offset, length, send)
 }
 
-func (n *Node) eachShared(ctx context.Context, share copying, id, offset, length uint64,
+func (n *Node) eachShared(ctx context.Context, share diskshare.Copy, id, offset, length uint64,
 	send func([]byte) error) error {
 	buf := make([]byte, min(length, readPiece))
 	for length > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		p, got := buf[:share.piece(int(min(length, readPiece)))], 0
-		err := share.do(ctx, func() (err error) {
+		p, got := buf[:share.Piece(int(min(length, readPiece)))], 0
+		err := share.Do(ctx, func() (err error) {
 			got, err = n.store.ReadAt(extent.ID(id), p, offset)
 			return err
 		})

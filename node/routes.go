@@ -115,7 +115,7 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who caller) erro
 	if r.room {
 		// Before the log: a node whose disk is full may not be able to follow it, and the caller has better to do
 		// than to wait for it.
-		if err := n.room.take(c.Op(), n.id, len(c.Raw())); err != nil {
+		if err := n.disk.Take(c.Op(), len(c.Raw())); err != nil {
 			return err
 		}
 	}
@@ -124,9 +124,9 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who caller) erro
 	}
 	if r.bytes {
 		n.serving.Add(1)
-		n.disks.client()
+		n.disks.Client()
 		defer n.serving.Add(-1)
-		defer n.disks.client()
+		defer n.disks.Client()
 	}
 	return r.serve(ctx, c)
 }

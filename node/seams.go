@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"time"
+
+	"github.com/datanode/datanode/node/clock"
 )
 
 // dialer is how connections are made.
@@ -18,13 +20,12 @@ func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
 	return nc, err
 }
 
+// clock is the node's clock.
+func (n *Node) clock() clock.Clock { return clock.Clock{Clock: n.cfg.Clock} }
+
 // now is the node's wall clock. It decides nothing but delays: the cell's time is the leader's, in
 // the entries.
 func (n *Node) now() time.Time { return n.cfg.Clock.Now() }
 
 // after is closed when d has gone by.
-func (n *Node) after(d time.Duration) <-chan struct{} {
-	done := make(chan struct{})
-	n.cfg.Clock.AfterFunc(d, func() { close(done) })
-	return done
-}
+func (n *Node) after(d time.Duration) <-chan struct{} { return n.clock().After(d) }

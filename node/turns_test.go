@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -21,9 +22,7 @@ func TestCostlyCallsTakeTurns(t *testing.T) {
 	extent := c.sealed(pattern(1, appendPiece+10)).Extent
 	op := c.run(wire.Submission{Kind: "create"})[0].ID
 	for _, tn := range n.turns { // bob keeps his places for as long as others are asked
-		tn.mu.Lock()
-		tn.pace.clock = mux.Clock{}
-		tn.mu.Unlock()
+		tn.NoRests()
 	}
 	bob := c.rawAs(o.source(pki.RoleClient, "bob"), mux.Config{})
 	alice := c.rawAs(o.source(pki.RoleClient, "alice"), mux.Config{})
@@ -45,11 +44,11 @@ func TestCostlyCallsTakeTurns(t *testing.T) {
 		{workTrials, wire.OpSubmit, &wire.SubmitRequest{DryRun: true}},
 	} {
 		req := mux.Request{Op: costly.op, Session: wire.SessionControl, Body: costly.body}
-		release := n.turns[costly.work].fill(t, "client/bob")
+		release := fillTurns(t, n.turns[costly.work], "client/bob")
 		if _, err := bob.Call(testContext(t), req); wire.CodeOf(err) != wire.CodeExhausted {
 			t.Errorf("%s of bob, of whom as many wait as may: %v", costly.op, err)
 		}
-		if n.turns[costly.work].atOnce > 1 {
+		if n.turns[costly.work].AtOnce() > 1 {
 			if _, err := alice.Call(testContext(t), req); err != nil {
 				t.Errorf("%s of alice meanwhile: %v", costly.op, err)
 			}
@@ -60,10 +59,10 @@ func TestCostlyCallsTakeTurns(t *testing.T) {
 		}
 	}
 	// All who wait for an operation of their own look at each change of the log.
-	full := n.turns[workLists].fill(t, "client/bob")
+	full := fillTurns(t, n.turns[workLists], "client/bob")
 	call[wire.OpsReply](t, bob, wire.OpWait, &wire.WaitRequest{Ops: slices.Repeat([]string{op}, fewOps)})
 	full()
-	release := n.turns[workSums].fill(t, "client/bob")
+	release := fillTurns(t, n.turns[workSums], "client/bob")
 	defer release()
 	verify := &wire.VerifyRequest{Extent: extent}
 	if reply := call[wire.VerifyReply](t, bob, wire.OpVerify, verify); !reply.Replicas[0].Unchecked {
@@ -74,16 +73,16 @@ func TestCostlyCallsTakeTurns(t *testing.T) {
 	}
 }
 
-// fill has as many of a sharer's calls run and wait as may, until release.
-func (tn *turns) fill(t *testing.T, sharer string) (release func()) {
+// fillTurns has as many of a sharer's calls run and wait as may, until release.
+func fillTurns(t *testing.T, tn *fair.Turns, sharer string) (release func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(testContext(t))
 	ended := make(chan struct{})
-	most := max(1, tn.atOnce-1) + maxTurnsWaitingEach
+	most := max(1, tn.AtOnce()-1) + fair.MaxTurnsWaitingEach
 	for range most {
 		go func() {
 			for ctx.Err() == nil { // a call that was answered a moment ago may still have its place
-				if done, err := tn.take(ctx, sharer); err == nil {
+				if done, err := tn.Take(ctx, sharer); err == nil {
 					<-ctx.Done()
 					done()
 				}
@@ -91,7 +90,7 @@ func (tn *turns) fill(t *testing.T, sharer string) (release func()) {
 			ended <- struct{}{}
 		}()
 	}
-	for running, waiting, _ := tn.tally(); running+waiting < most; running, waiting, _ = tn.tally() {
+	for running, waiting, _ := tn.Tally(); running+waiting < most; running, waiting, _ = tn.Tally() {
 		runtime.Gosched()
 		if ctx.Err() != nil {
 			t.Fatalf("%d run and %d wait, want %d", running, waiting, most)

@@ -1,9 +1,9 @@
-package node
+package fair
 
 import (
 	"time"
 
-	"github.com/datanode/datanode/wire/mux"
+	"github.com/datanode/datanode/node/clock"
 )
 
 const (
@@ -17,7 +17,7 @@ const (
 
 // pace makes sharers rest who have worked for long. It is for one goroutine at a time.
 type pace struct {
-	clock mux.Clock // zero: nobody rests
+	clock clock.Clock // zero: nobody rests
 	of    map[string]debt
 }
 

@@ -1,4 +1,4 @@
-package node
+package diskshare
 
 import (
 	"context"
@@ -9,24 +9,21 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/datanode/datanode/node/clock"
 	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/raftlog/state/statetest"
+	"github.com/datanode/datanode/wire/mux"
 )
 
 // timedShares are shares in the time of a synctest bubble.
-func timedShares() *diskShares {
-	return newDiskShares(time.Now, func(d time.Duration) <-chan struct{} {
-		done := make(chan struct{})
-		time.AfterFunc(d, func() { close(done) })
-		return done
-	})
-}
+func timedShares() *Shares { return New(clock.Of(mux.Clock{})) }
 
 // pieceOf takes so long, and ends in a client's get if there are clients.
-func pieceOf(s *diskShares, took time.Duration, clients bool) func() error {
+func pieceOf(s *Shares, took time.Duration, clients bool) func() error {
 	return func() error {
 		time.Sleep(took)
 		if clients {
-			s.client()
+			s.Client()
 		}
 		return nil
 	}
@@ -38,7 +35,7 @@ func TestCopiesAreNotStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const copies, pieces, took = 5, 20, 3 * time.Millisecond
 		s := timedShares()
-		s.client()
+		s.Client()
 		stop := make(chan struct{})
 		var client, all sync.WaitGroup
 		client.Go(func() {
@@ -47,7 +44,7 @@ func TestCopiesAreNotStarved(t *testing.T) {
 				case <-stop:
 					return
 				case <-time.After(time.Millisecond):
-					s.client()
+					s.Client()
 				}
 			}
 		})
@@ -56,7 +53,7 @@ func TestCopiesAreNotStarved(t *testing.T) {
 			all.Go(func() {
 				for range pieces {
 					asked := time.Now()
-					if err := (copying{s, false}).do(t.Context(), pieceOf(s, took, true)); err != nil {
+					if err := (Copy{s, false}).Do(t.Context(), pieceOf(s, took, true)); err != nil {
 						t.Error(err)
 					}
 					if waited, most := time.Since(asked), copies*(took+mostRest); waited > most {
@@ -93,15 +90,15 @@ func TestCopiesRest(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := timedShares()
 				if c.clients {
-					s.client()
+					s.Client()
 				}
-				share := copying{s, c.urgent}
-				if got, small := share.piece(readPiece), c.clients && !c.urgent; small != (got == sharedPiece) {
+				share := Copy{s, c.urgent}
+				if got, small := share.Piece(4*sharedPiece), c.clients && !c.urgent; small != (got == sharedPiece) {
 					t.Errorf("a piece has %d bytes", got)
 				}
 				var began []time.Time
 				for range 3 {
-					err := share.do(t.Context(), func() error {
+					err := share.Do(t.Context(), func() error {
 						began = append(began, time.Now())
 						return pieceOf(s, c.took, c.clients)()
 					})
@@ -123,27 +120,27 @@ func TestCopiesRest(t *testing.T) {
 func TestCopiesGoOnAfterClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := timedShares()
-		s.client()
-		share := copying{s, false}
-		if err := share.do(t.Context(), pieceOf(s, time.Millisecond, true)); err != nil {
+		s.Client()
+		share := Copy{s, false}
+		if err := share.Do(t.Context(), pieceOf(s, time.Millisecond, true)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(clientsFor)
 		begin := time.Now()
 		for range 10 {
-			if err := share.do(t.Context(), pieceOf(s, time.Millisecond, false)); err != nil {
+			if err := share.Do(t.Context(), pieceOf(s, time.Millisecond, false)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if took := time.Since(begin); took != 10*time.Millisecond {
 			t.Errorf("10 pieces of a millisecond took %s without clients", took)
 		}
-		s.neighbourServes(time.Second)
-		if !share.yields() {
+		s.ColocatedServes(time.Second)
+		if !share.Yields() {
 			t.Error("a client of another node of the machine does not count")
 		}
 		time.Sleep(time.Second)
-		if share.yields() {
+		if share.Yields() {
 			t.Error("a client of another node counts for ever")
 		}
 	})
@@ -153,10 +150,10 @@ func TestCopiesGoOnAfterClients(t *testing.T) {
 func TestCopyEndsWhileItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := timedShares()
-		s.client()
-		share := copying{s, false}
+		s.Client()
+		share := Copy{s, false}
 		bad := errors.New("bad disk")
-		err := share.do(t.Context(), func() error { return errors.Join(bad, pieceOf(s, time.Second, true)()) })
+		err := share.Do(t.Context(), func() error { return errors.Join(bad, pieceOf(s, time.Second, true)()) })
 		if !errors.Is(err, bad) {
 			t.Fatalf("a piece that failed: %v", err)
 		}
@@ -164,7 +161,7 @@ func TestCopyEndsWhileItWaits(t *testing.T) {
 		ended := make(chan error, 2)
 		ctx, cancel := context.WithCancel(t.Context())
 		for range cap(ended) { // one has the turn, and the other waits for it
-			go func() { ended <- share.do(ctx, never) }()
+			go func() { ended <- share.Do(ctx, never) }()
 		}
 		synctest.Wait()
 		cancel()
@@ -173,7 +170,7 @@ func TestCopyEndsWhileItWaits(t *testing.T) {
 				t.Errorf("a copy that was ended: %v", err)
 			}
 		}
-		if err := share.do(t.Context(), pieceOf(s, 0, false)); err != nil {
+		if err := share.Do(t.Context(), pieceOf(s, 0, false)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -181,10 +178,9 @@ func TestCopyEndsWhileItWaits(t *testing.T) {
 
 // A repair goes before clients while its extent has a single replica left on nodes that are up.
 func TestLastReplicaIsUrgent(t *testing.T) {
-	t.Parallel()
-	c := newCell(t, 3, 0)
-	loc, n := c.sealed(pattern(1, 1000)), c.nodes["n1"]
-	e := n.log.View().Extent(state.ExtentID(loc.Extent))
+	cell := statetest.New()
+	cell.RunAll("join n1 n2 n3")
+	s, view := timedShares(), cell.State.Snapshot()
 	const whole, suspect = state.ReplicaWhole, state.ReplicaSuspect
 	for _, r := range []struct {
 		replicas []state.ReplicaState
@@ -195,58 +191,16 @@ func TestLastReplicaIsUrgent(t *testing.T) {
 		{[]state.ReplicaState{suspect, suspect, whole}, true},
 		{[]state.ReplicaState{whole}, true},
 	} {
-		left := *e
-		left.Replicas = nil
+		var left state.Extent
 		for i, st := range r.replicas {
 			left.Replicas = append(left.Replicas, state.Replica{Node: state.NodeID(fmt.Sprintf("n%d", i+1)), State: st})
 		}
-		if got := n.copying(&left).urgent; got != r.urgent {
+		if got := s.Copy(view, &left).urgent; got != r.urgent {
 			t.Errorf("a copy of an extent whose replicas are %v is urgent: %t, want %t", r.replicas, got, r.urgent)
 		}
 	}
-	away := *e
-	away.Replicas = []state.Replica{{Node: "n1", State: whole}, {Node: "n9", State: whole}}
-	if !n.copying(&away).urgent {
+	away := state.Extent{Replicas: []state.Replica{{Node: "n1", State: whole}, {Node: "n9", State: whole}}}
+	if !s.Copy(view, &away).urgent {
 		t.Error("a replica on a node that is not there counts")
-	}
-}
-
-// A node that serves clients has the others of its machine share with them, and those of another machine not.
-func TestNeighboursShare(t *testing.T) {
-	t.Parallel()
-	c := newCell(t, 3, 0)
-	loc := c.put(pattern(1, 1000))
-	stop := make(chan struct{})
-	var reader sync.WaitGroup
-	reader.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				if _, err := c.get(loc, "n1"); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		}
-	})
-	told := func(id string) bool { return c.nodes[id].disks.neighbours.Load() > 0 }
-	c.untilTrue("n2 and n3 share with the client of n1", func() bool { return told("n2") && told("n3") })
-	close(stop)
-	reader.Wait()
-	c.untilTrue("nobody shares any more", func() bool {
-		return !c.nodes["n1"].disks.shared() && !c.nodes["n2"].disks.shared() && !c.nodes["n3"].disks.shared()
-	})
-	for _, hosts := range []struct {
-		a, b string
-		same bool
-	}{
-		{"10.0.0.1:7400", "10.0.0.1:7401", true}, {"10.0.0.1:7400", "10.0.0.2:7400", false},
-		{"[::1]:7400", "[::1]:7401", true}, {"", "", false},
-	} {
-		if got := sameHost(hosts.a, hosts.b); got != hosts.same {
-			t.Errorf("%q and %q are of one machine: %t", hosts.a, hosts.b, got)
-		}
 	}
 }

@@ -1,10 +1,11 @@
-package node
+package fair
 
 import (
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/node/clock"
 	"github.com/datanode/datanode/wire/mux"
 )
 
@@ -13,11 +14,11 @@ import (
 func TestPace(t *testing.T) {
 	now := time.Unix(1, 0)
 	var wake []func()
-	clock := mux.Clock{
+	fake := clock.Of(mux.Clock{
 		Now:       func() time.Time { return now },
 		AfterFunc: func(_ time.Duration, f func()) func() bool { wake = append(wake, f); return nil },
-	}
-	p := pace{clock: clock}
+	})
+	p := pace{clock: fake}
 	work := func(sharer string, d time.Duration) time.Duration {
 		began := now
 		now = now.Add(d)
@@ -44,9 +45,8 @@ func TestPace(t *testing.T) {
 		t.Errorf("%d are remembered", len(p.of))
 	}
 
-	turns := newTurns(workLog, 1)
-	turns.pace.clock = clock
-	end, err := turns.take(t.Context(), "eve")
+	turns := NewTurns(Options{Work: "log", AtOnce: 1, Pace: fake})
+	end, err := turns.Take(t.Context(), "eve")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,12 +54,12 @@ func TestPace(t *testing.T) {
 	end()
 	next := make(chan func(), 1)
 	go func() {
-		end, err := turns.take(t.Context(), "eve")
+		end, err := turns.Take(t.Context(), "eve")
 		if err == nil {
 			next <- end
 		}
 	}()
-	end, err = turns.take(t.Context(), "bob")
+	end, err = turns.Take(t.Context(), "bob")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,9 +6,9 @@ import (
 	"github.com/datanode/datanode/raftlog/state"
 )
 
-// neighboursFor is for how many heartbeats a node of the same machine that served clients is taken to go on with it. A
+// colocatedFor is for how many heartbeats a node of the same machine that served clients is taken to go on with it. A
 // heartbeat tells of one moment.
-const neighboursFor = 3
+const colocatedFor = 3
 
 // noteServing is told which nodes of the cell serve clients. Those at this node's own host share its processors, and
 // maybe its disk: clients of theirs go before copies here, too.
@@ -17,7 +17,7 @@ func (n *Node) noteServing(ids []string) {
 	for _, id := range ids {
 		node := view.Node(state.NodeID(id))
 		if node != nil && node.ID != n.id && sameHost(node.Addr, n.addr) {
-			n.disks.neighbourServes(neighboursFor * n.time.heartbeat)
+			n.disks.ColocatedServes(colocatedFor * n.time.heartbeat)
 			return
 		}
 	}

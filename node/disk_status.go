@@ -1,0 +1,25 @@
+package node
+
+import (
+	"github.com/datanode/datanode/node/diskspace"
+	"github.com/datanode/datanode/wire"
+)
+
+// diskStatus is what this node says of its disk, and that its store has failed.
+func (n *Node) diskStatus() diskspace.Status {
+	d := n.disk.Status()
+	if err := n.store.Failed(); err != nil {
+		d.Refuses = wire.Clip("its store has failed: "+err.Error(), maxDetailBytes)
+	}
+	return d
+}
+
+// diskReserve is the cell's setting, once the log has told of a cell.
+func (n *Node) diskReserve() (bytes uint64, known bool) {
+	log := n.group.Load()
+	if log == nil {
+		return 0, false
+	}
+	view := log.View()
+	return view.Settings.DiskReserve, view.Cell != ""
+}
