@@ -304,7 +304,7 @@ func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, 
 		admit.Owner = state.Identity(s.Owner)
 	}
 	if err := view.CheckExtent(admit.Class, admit.Whose()); err != nil {
-		n.quotas.refused.Add(1)
+		n.quotas.CountRefusal()
 		return err
 	}
 	placed.Add(admit.Replicas)

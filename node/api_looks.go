@@ -164,7 +164,7 @@ func (n *Node) serveStatus(ctx context.Context, c *mux.ServerCall) error {
 		out.Since = n.leaderless.micros(n.now())
 	}
 	out.Parted = n.parted.among(view)
-	out.Quotas = n.describeUsage(view)
+	out.Quotas = describeUsage(view, n.quotas)
 	out.ByKind, out.ByClass, out.ByNode = countKinds(view), countClasses(view), countNodes(view)
 	return c.Reply(&out, nil)
 }

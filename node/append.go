@@ -5,9 +5,9 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/node/quota"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	openPerTenant  = 4        // open extents that this node fills for each tenant, and so appends in parallel
-	sealAtBytes    = 64 << 20 // an extent that has grown past this takes no more puts
-	appendPiece    = 1 << 20  // one append; also the largest put that shares an extent
-	maxOpenExtents = 1024     // that this node is the primary of
+	openPerTenant  = 4                // open extents that this node fills for each tenant, and so appends in parallel
+	sealAtBytes    = 64 << 20         // an extent that has grown past this takes no more puts
+	appendPiece    = 1 << 20          // one append; also the largest put that shares an extent
+	maxOpenExtents = quota.MaxExtents // that this node is the primary of
 )
 
 // appenders are the open extents that this node is the primary of and appends to.
@@ -29,8 +29,8 @@ type appenders struct {
 
 	mu       sync.Mutex
 	byID     map[state.ExtentID]*appender // Guarded by mu.
-	byTenant map[tenant][]*appender       // Guarded by mu. Those that puts share.
-	making   map[tenant]int               // Guarded by mu. Extents that are being created for byTenant.
+	byTenant map[quota.Tenant][]*appender // Guarded by mu. Those that puts share.
+	making   map[quota.Tenant]int         // Guarded by mu. Extents that are being created for byTenant.
 	made     chan struct{}                // Guarded by mu. Closed and replaced whenever one of those has ended.
 	// Invariant: len(byTenant[t]) + making[t] <= openPerTenant.
 	reserved int // Guarded by mu. Extents that are being created. Invariant: len(byID) + reserved <= maxOpenExtents.
@@ -39,24 +39,24 @@ type appenders struct {
 // appender appends to one open extent. Its lock makes appends to the extent follow each other.
 type appender struct {
 	extent *state.Extent // as it was when this node began to append; the epoch never changes
+	meter  *quota.Meter
 	turn   chan struct{} // holds one token: who has it, appends
 
-	offset uint64        // Owned by the holder of turn. Invariant: every byte below is durable on all replicas.
-	stored atomic.Uint64 // offset, for whoever has not the turn
-	broken error         // Owned by the holder of turn. Why nothing more may be appended.
-	idle   int           // Owned by the holder of turn. Looks of appenders.tidy since the last append.
+	offset uint64 // Owned by the holder of turn. Invariant: every byte below is durable on all replicas.
+	broken error  // Owned by the holder of turn. Why nothing more may be appended.
+	idle   int    // Owned by the holder of turn. Looks of appenders.tidy since the last append.
 }
 
 func newAppenders(n *Node) *appenders {
 	return &appenders{
-		n: n, wanted: make(chan asked, 2*maxOpenExtents), byID: map[state.ExtentID]*appender{}, byTenant: map[tenant][]*appender{},
-		making: map[tenant]int{}, made: make(chan struct{}),
+		n: n, wanted: make(chan asked, 2*maxOpenExtents), byID: map[state.ExtentID]*appender{}, byTenant: map[quota.Tenant][]*appender{},
+		making: map[quota.Tenant]int{}, made: make(chan struct{}),
 	}
 }
 
 // shared is an appender for a small put, its turn taken: one that is free, else a new extent while
 // there are fewer than openPerTenant, else the first that becomes free.
-func (a *appenders) shared(ctx context.Context, t tenant) (*appender, error) {
+func (a *appenders) shared(ctx context.Context, t quota.Tenant) (*appender, error) {
 	for {
 		a.mu.Lock()
 		if ap := freeOf(a.byTenant[t]); ap != nil {
@@ -64,7 +64,7 @@ func (a *appenders) shared(ctx context.Context, t tenant) (*appender, error) {
 			return ap, nil
 		}
 		list, made := a.byTenant[t], a.made
-		if len(list)+a.making[t] < openPerTenant && (len(list) == 0 || a.n.mayMake(t)) {
+		if len(list)+a.making[t] < openPerTenant && (len(list) == 0 || a.n.quotas.MayCreate(t)) {
 			a.making[t]++ // or each of a hundred callers at once would make an extent
 			a.mu.Unlock()
 			ap, err := a.createShared(ctx, t)
@@ -123,7 +123,7 @@ func freeOf(list []*appender) *appender {
 }
 
 // createShared makes an extent in the place that the caller has counted in making.
-func (a *appenders) createShared(ctx context.Context, t tenant) (*appender, error) {
+func (a *appenders) createShared(ctx context.Context, t quota.Tenant) (*appender, error) {
 	ap, err := a.create(ctx, t)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -140,7 +140,7 @@ func (a *appenders) createShared(ctx context.Context, t tenant) (*appender, erro
 
 // create makes a new extent with this node as its primary, and takes its turn. Its place among the open extents is
 // taken first: an extent that then had none would have cost entries of the log for nothing.
-func (a *appenders) create(ctx context.Context, t tenant) (*appender, error) {
+func (a *appenders) create(ctx context.Context, t quota.Tenant) (*appender, error) {
 	if err := a.reserve(wire.OpPut); err != nil {
 		return nil, err
 	}
@@ -151,9 +151,8 @@ func (a *appenders) create(ctx context.Context, t tenant) (*appender, error) {
 	if err != nil {
 		return nil, err
 	}
-	ap := &appender{extent: e, turn: make(chan struct{}, 1)}
+	ap := &appender{extent: e, meter: a.n.quotas.Open(e), turn: make(chan struct{}, 1)}
 	a.byID[e.ID] = ap
-	a.n.quotas.open(ap)
 	return ap, nil
 }
 
@@ -186,10 +185,9 @@ func (a *appenders) named(ctx context.Context, e *state.Extent) (*appender, erro
 			a.mu.Unlock()
 			return nil, wire.Errorf(wire.OpAppend, wire.CodePrecondition, "extent %d was open when %s restarted, or an append to it has failed: it is being sealed; append to another", e.ID, a.n.id)
 		}
-		ap = &appender{extent: e, turn: make(chan struct{}, 1)}
+		ap = &appender{extent: e, meter: a.n.quotas.Open(e), turn: make(chan struct{}, 1)}
 		ap.turn <- struct{}{}
 		a.byID[e.ID] = ap
-		a.n.quotas.open(ap)
 	}
 	a.mu.Unlock()
 	return ap, ap.take(ctx)
@@ -229,7 +227,7 @@ func (a *appenders) release(ctx context.Context, ap *appender, full bool) {
 func (a *appenders) discard(ap *appender, why error) {
 	ap.broken = why
 	a.retire(ap)
-	a.n.quotas.drop(ap)
+	a.n.quotas.Drop(ap.extent.ID)
 	a.ask(policies.KindDelete, ap.extent.ID)
 	ap.turn <- struct{}{}
 }
@@ -239,7 +237,7 @@ func (a *appenders) retire(ap *appender) {
 	defer a.mu.Unlock()
 	delete(a.byID, ap.extent.ID)
 	var rest []*appender
-	t := tenantOf(ap.extent)
+	t := quota.TenantOf(ap.extent)
 	for _, other := range a.byTenant[t] {
 		if other != ap {
 			rest = append(rest, other)
@@ -252,8 +250,8 @@ func (a *appenders) retire(ap *appender) {
 
 // append makes p durable on all replicas, or breaks the appender: after a failure nobody knows what
 // the replicas hold beyond offset, and only a seal finds out. The caller has the turn. by is what the bytes were
-// pledged by, nil if nothing was.
-func (n *Node) append(ctx context.Context, ap *appender, by *pledge, p []byte) (offset uint64, err error) {
+// reserved by, nil if they only move.
+func (n *Node) append(ctx context.Context, ap *appender, by *quota.Reservation, p []byte) (offset uint64, err error) {
 	if ap.broken != nil {
 		return 0, ap.broken
 	}
@@ -295,14 +293,14 @@ func (n *Node) append(ctx context.Context, ap *appender, by *pledge, p []byte) (
 	n.disks.Client()
 	offset = ap.offset
 	ap.offset += uint64(len(p))
-	by.stored(ap, len(p))
+	by.Stored(ap.meter, ap.offset, len(p))
 	n.store.Acknowledge(extent.ID(ap.extent.ID), ap.offset)
 	return offset, nil
 }
 
 // createExtent makes an extent with this node as its primary. A create that fails, because a node that was to
 // have a replica does not answer, is followed by another.
-func (n *Node) createExtent(ctx context.Context, t tenant) (*state.Extent, error) {
+func (n *Node) createExtent(ctx context.Context, t quota.Tenant) (*state.Extent, error) {
 	patient, cancel := context.WithTimeout(ctx, n.time.createPatience)
 	defer cancel()
 	for pause := reportPause; ; pause *= 2 {
@@ -323,7 +321,7 @@ func (n *Node) createExtent(ctx context.Context, t tenant) (*state.Extent, error
 }
 
 // createOnce runs a create through the log and waits for it. failed tells that it was admitted and has failed.
-func (n *Node) createOnce(ctx context.Context, t tenant) (e *state.Extent, failed bool, err error) {
+func (n *Node) createOnce(ctx context.Context, t quota.Tenant) (e *state.Extent, failed bool, err error) {
 	notHere := wire.Errorf(wire.OpPut, wire.CodeUnavailable, "%s takes no new extents now; ask another node", n.id)
 	if self := n.log.View().Node(n.id); self == nil || !self.Takes() {
 		return nil, false, notHere
@@ -331,7 +329,7 @@ func (n *Node) createOnce(ctx context.Context, t tenant) (e *state.Extent, faile
 	if err := cmp.Or(n.hangs(), n.cutOff()); err != nil {
 		return nil, false, err
 	}
-	want := wire.Submission{Kind: policies.KindCreate.String(), Class: t.class, Owner: string(t.owner), Primary: string(n.id)}
+	want := wire.Submission{Kind: policies.KindCreate.String(), Class: t.Class, Owner: string(t.Owner), Primary: string(n.id)}
 	for _, id := range n.others.shunned() {
 		want.Avoid = append(want.Avoid, string(id))
 	}

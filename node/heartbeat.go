@@ -98,7 +98,7 @@ func (n *Node) beatLeader(ctx context.Context) (wire.HeartbeatReply, error) {
 	beat := n.beat()
 	reply, err := askLeader[wire.HeartbeatReply](ctx, n, wire.OpHeartbeat, beat)
 	if err == nil {
-		n.quotas.learned(beat.Number, reply.Unsealed)
+		n.quotas.Learned(beat.Number, reply.Unsealed)
 	}
 	n.noteServing(reply.Serving)
 	return reply, n.compareReply(beat, reply, err)
@@ -108,7 +108,7 @@ func (n *Node) beat() *wire.Heartbeat {
 	n.log.Now() // so that a node that comes to lead knows how much time has gone by
 	disk := n.diskStatus()
 	at := n.log.Chain()
-	unsealed, number := n.quotas.report()
+	unsealed, number := n.quotas.Report()
 	return &wire.Heartbeat{
 		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(at.Index), Chain: at.Hash[:],
 		// A node that drains stays ready: called down, the extents that its last calls write to would be sealed.

@@ -36,7 +36,7 @@ func (m *quotaMetrics) describe(ch chan<- *prometheus.Desc) {
 }
 
 func (m *quotaMetrics) collect(n *Node, view *state.View, ch chan<- prometheus.Metric) {
-	ch <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(n.quotas.refused.Load()))
+	ch <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(n.quotas.Refused()))
 	for _, q := range view.Settings.Quotas {
 		if q.Each {
 			continue
@@ -45,7 +45,7 @@ func (m *quotaMetrics) collect(n *Node, view *state.View, ch chan<- prometheus.M
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, q.By.String(), q.Name)
 		}
 		used := view.Used(q.By, q.Name)
-		gauge(m.bytes, float64(used.Bytes+n.quotas.unsealedBytes(view, &q)))
+		gauge(m.bytes, float64(used.Bytes+n.quotas.UnsealedBytes(view, &q)))
 		gauge(m.mostBytes, limitOf(q.Bytes))
 		gauge(m.extents, float64(used.Extents))
 		gauge(m.mostExtents, limitOf(q.Extents))

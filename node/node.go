@@ -20,6 +20,7 @@ import (
 	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/node/modules"
+	"github.com/datanode/datanode/node/quota"
 	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
@@ -60,7 +61,7 @@ type Node struct {
 	watched     *vfs.Watched // what the store and all else but the log is on
 	parted      *parted
 	appends     *appenders
-	quotas      *quotas
+	quotas      *quota.Quotas
 	inbound     *inbound
 	stock       *stock
 	stocktaking singleflight.Group // of conns
@@ -196,7 +197,6 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.parted = newParted()
 	n.listener.refuse = n.refuseParted
 	n.appends = newAppenders(n)
-	n.quotas = newQuotas(n)
 	return n
 }
 
@@ -242,6 +242,7 @@ func (n *Node) open() error {
 		n.logger.Warn("this run is not in the store's list: the next one will compare all that it holds", "error", err)
 	}
 	n.group.Store(n.log)
+	n.quotas = n.newQuotas()
 	n.policies = modules.New(modules.Options{
 		Node: n.id, Dir: filepath.Join(n.cfg.Dir, "policies"), FS: n.cfg.FS, Log: n.log, Host: n.cfg.Policies,
 		DefaultModule: n.cfg.DefaultModule, Fetch: n.fetchModule, CompiledOn: n.watch.compiledOn,
@@ -251,6 +252,14 @@ func (n *Node) open() error {
 		return err
 	}
 	return n.openHTTP()
+}
+
+func (n *Node) newQuotas() *quota.Quotas {
+	return quota.New(quota.Options{
+		View: n.log.View, IsLeader: n.log.IsLeader, CatchUp: n.catchUp, Secure: n.secure != nil, Logger: n.logger,
+		Others:  func() []wire.Unsealed { return n.watch.unsealed(n.id) },
+		HearAll: func(ctx context.Context) { n.watch.hearAll(ctx, 0) },
+	})
 }
 
 // run starts the node's goroutines.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/datanode/datanode/node/quota"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -28,11 +29,11 @@ func (n *Node) servePut(ctx context.Context, c *mux.ServerCall, req wire.PutRequ
 	if req.Extent != 0 {
 		return n.serveAppend(ctx, c, req)
 	}
-	by, err := n.quotas.pledge(ctx, c.Op(), tenant{req.Class, n.asker(c)}, req.Length)
+	by, err := n.quotas.Reserve(ctx, c.Op(), quota.Tenant{Class: req.Class, Owner: n.asker(c)}, req.Length)
 	if err != nil {
 		return err
 	}
-	defer by.end()
+	defer by.End()
 	r := &pieces{recv: c.Recv, hold: c.Hold, expect: req.Length}
 	first, last, err := r.next()
 	if err != nil {
@@ -51,13 +52,13 @@ func (n *Node) servePut(ctx context.Context, c *mux.ServerCall, req wire.PutRequ
 }
 
 // putSmall appends to a shared extent, and to another one when that fails.
-func (n *Node) putSmall(ctx context.Context, by *pledge, p []byte) (wire.Locator, error) {
-	if err := by.cover(ctx, len(p)); err != nil {
+func (n *Node) putSmall(ctx context.Context, by *quota.Reservation, p []byte) (wire.Locator, error) {
+	if err := by.Cover(ctx, len(p)); err != nil {
 		return wire.Locator{}, err
 	}
 	var errs []error
 	for range putAttempts {
-		ap, err := n.appends.shared(ctx, by.tenant)
+		ap, err := n.appends.shared(ctx, by.Tenant)
 		if err != nil {
 			return wire.Locator{}, errors.Join(append([]error{err}, errs...)...) // the first gives the code
 		}
@@ -76,14 +77,14 @@ func (n *Node) putSmall(ctx context.Context, by *pledge, p []byte) (wire.Locator
 
 // putLarge fills an extent of its own and has it sealed. When it fails, the extent is deleted and
 // the caller may put again: nothing was acknowledged.
-func (n *Node) putLarge(ctx context.Context, by *pledge, first []byte, rest *pieces) (wire.Locator, error) {
-	ap, err := n.appends.create(ctx, by.tenant)
+func (n *Node) putLarge(ctx context.Context, by *quota.Reservation, first []byte, rest *pieces) (wire.Locator, error) {
+	ap, err := n.appends.create(ctx, by.Tenant)
 	if err != nil {
 		return wire.Locator{}, err
 	}
 	moves := 0
 	err = eachLeft(first, rest, func(p []byte) error {
-		if err := by.cover(ctx, len(p)); err != nil {
+		if err := by.Cover(ctx, len(p)); err != nil {
 			return err
 		}
 		for {
@@ -123,11 +124,11 @@ const (
 // moveOn copies what a large put has stored to another extent, when the first takes no more: a replica has failed, or
 // the cell seals it to repair it. The caller of the put notices only latency. The first extent is deleted.
 func (n *Node) moveOn(ctx context.Context, old *appender) (*appender, error) {
-	ap, err := n.appends.create(ctx, tenantOf(old.extent))
+	ap, err := n.appends.create(ctx, quota.TenantOf(old.extent))
 	if err != nil {
 		return nil, err
 	}
-	n.quotas.drop(old) // its bytes count where they go
+	n.quotas.Drop(old.extent.ID) // its bytes count where they go
 	err = n.eachPiece(ctx, uint64(old.extent.ID), 0, old.offset, func(p []byte) error {
 		_, err := n.append(ctx, ap, nil, p)
 		return err
@@ -171,11 +172,11 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 	if e.Primary() != n.id {
 		return n.relayTo(ctx, c, e.Primary())
 	}
-	by, err := n.quotas.pledge(ctx, c.Op(), tenantOf(e), req.Length)
+	by, err := n.quotas.Reserve(ctx, c.Op(), quota.TenantOf(e), req.Length)
 	if err != nil {
 		return err
 	}
-	defer by.end()
+	defer by.End()
 	ap, err := n.appends.named(ctx, e)
 	if err != nil {
 		return err
@@ -184,7 +185,7 @@ func (n *Node) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.PutR
 	start := ap.offset
 	r := &pieces{recv: c.Recv, hold: c.Hold, expect: req.Length}
 	add := func(p []byte) error {
-		if err := by.cover(ctx, len(p)); err != nil {
+		if err := by.Cover(ctx, len(p)); err != nil {
 			return err
 		}
 		_, err := n.append(ctx, ap, by, p)

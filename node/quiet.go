@@ -26,7 +26,7 @@ func (n *Node) checkSetting(ctx context.Context, key, value string) error {
 	switch key {
 	case state.KeyQuietWindows:
 	case state.KeyQuotas:
-		return n.checkQuotas(ctx, value)
+		return n.quotas.CheckSetting(ctx, value)
 	default:
 		return nil
 	}

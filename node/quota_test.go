@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/datanode/datanode/node/quota"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -167,7 +168,7 @@ func TestQuotaUnderLoad(t *testing.T) {
 	t.Parallel()
 	c := newCell(t, 3, 0)
 	ctx := testContext(t)
-	const quota, piece, each = 8 << 20, 96 << 10, 4
+	const limit, piece, each = 8 << 20, 96 << 10, 4
 	c.set("quotas", "class=logs bytes=8Mi")
 	var stored atomic.Int64
 	var wg sync.WaitGroup
@@ -190,7 +191,7 @@ func TestQuotaUnderLoad(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if got, most := stored.Load(), int64(quota+3*quota/quotaShare); got > most || got < quota-each*3*piece {
-		t.Errorf("%d bytes were stored under a quota of %d", got, quota)
+	if got, most := stored.Load(), int64(limit+3*limit/quota.Share); got > most || got < limit-each*3*piece {
+		t.Errorf("%d bytes were stored under a quota of %d", got, limit)
 	}
 }

@@ -48,7 +48,7 @@ func (a *appenders) forgetEnded(view *state.View) {
 	for _, ap := range ended {
 		a.retire(ap)
 	}
-	a.n.quotas.prune()
+	a.n.quotas.Prune()
 }
 
 // tidy seals the shared extents that nothing was appended to for idleLooks looks, and deletes those that are empty.
