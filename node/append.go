@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/quota"
@@ -277,7 +278,7 @@ func (n *Node) append(ctx context.Context, ap *appender, by *quota.Reservation, 
 		if node == n.id {
 			return n.store.Append(extent.ID(ap.extent.ID), extent.Fence(epoch), at, p)
 		}
-		_, err := n.step(ctx, node, mux.Request{
+		_, err := n.others.Step(ctx, node, mux.Request{
 			Op: wire.OpReplicaAppend, Session: wire.SessionAppend, Fence: uint64(epoch), MinIndex: uint64(epoch),
 			Body: &wire.ReplicaAppend{Extent: uint64(ap.extent.ID), Offset: at, Birth: ap.extent.Birth()}, Raw: p,
 		})
@@ -297,6 +298,9 @@ func (n *Node) append(ctx context.Context, ap *appender, by *quota.Reservation, 
 	n.store.Acknowledge(extent.ID(ap.extent.ID), ap.offset)
 	return offset, nil
 }
+
+// reportPause is the pause before something is asked of the cell again.
+const reportPause = 100 * time.Millisecond
 
 // createExtent makes an extent with this node as its primary. A create that fails, because a node that was to
 // have a replica does not answer, is followed by another.
@@ -330,7 +334,7 @@ func (n *Node) createOnce(ctx context.Context, t quota.Tenant) (e *state.Extent,
 		return nil, false, err
 	}
 	want := wire.Submission{Kind: policies.KindCreate.String(), Class: t.Class, Owner: string(t.Owner), Primary: string(n.id)}
-	for _, id := range n.others.shunned() {
+	for _, id := range n.others.Failing() {
 		want.Avoid = append(want.Avoid, string(id))
 	}
 	res, err := n.own.submit(ctx, want)

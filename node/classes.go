@@ -1,10 +1,8 @@
 package node
 
 import (
-	"slices"
 	"sync/atomic"
 
-	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
@@ -36,18 +34,4 @@ func (n *Node) countSession(c *mux.ServerCall, err error) error {
 			"op", c.Op().String(), "session", c.Session().String(), "from", c.Peer().Node)
 	}
 	return err
-}
-
-// onlyGone tells whether a proposal only confirms that files are gone: then it may come in the session of deletes.
-func onlyGone(cmds []state.Command) bool {
-	other := func(cmd state.Command) bool { return cmd.CommandType() != state.TypeGone }
-	return len(cmds) > 0 && !slices.ContainsFunc(cmds, other)
-}
-
-// proposalSession is the session to send a proposal in.
-func proposalSession(cmds []state.Command) wire.Session {
-	if onlyGone(cmds) {
-		return wire.SessionDelete
-	}
-	return wire.SessionControl
 }

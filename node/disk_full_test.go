@@ -2,13 +2,11 @@ package node
 
 import (
 	"bytes"
-	"log/slog"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/raftlog/state/statetest"
@@ -16,77 +14,6 @@ import (
 )
 
 const mib = 1 << 20
-
-// A node that is behind sees the files that it has dropped named for long, and says of each once that it is gone.
-func TestDropIsConfirmedOnce(t *testing.T) {
-	s := statetest.New()
-	s.RunAll("join n1 n2\ncreate on=n1,n2\nstart create\nfinish create done\ndelete 1\nstart delete")
-	store, _, err := extent.Open(vfs.NewMem(), "/store", extent.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
-	n := &Node{id: "n1", store: store, logger: slog.New(slog.DiscardHandler)}
-	n.reportGone = newReporter(n)
-	x := newExecutor(n)
-	said, count := confirmations{}, 0
-	entry := s.State.Applied + 3
-	go func() {
-		for w := range n.reportGone.queue {
-			count++
-			w.done <- proposed{index: entry}
-		}
-	}()
-	t.Cleanup(func() { close(n.reportGone.queue) })
-	view := s.State.Snapshot()
-	for round := range 100 {
-		if more := x.dropBatch(t.Context(), view, said); more != (round == 0) {
-			t.Fatalf("round %d: more to do: %t", round, more)
-		}
-	}
-	if count != 1 {
-		t.Errorf("confirmed %d times while the state stands still, want once", count)
-	}
-	// The entry is applied, and did not do what it should.
-	s.RunAll("session\nsession\nsession")
-	entry++
-	if x.dropBatch(t.Context(), s.State.Snapshot(), said); count != 2 {
-		t.Errorf("confirmed %d times, want again once the entry is applied in vain", count)
-	}
-	s.RunAll("gone 1 n1")
-	if x.dropBatch(t.Context(), s.State.Snapshot(), said); count != 2 || len(said) != 0 {
-		t.Errorf("confirmed %d times, %d remembered, after it was done", count, len(said))
-	}
-}
-
-// Fences of extents that the cell has forgotten leave the file. Those of extents to come, and of others that
-// are here or
-// known, stay.
-func TestForgottenFences(t *testing.T) {
-	s := statetest.New()
-	s.RunAll("join n1\ncreate on=n1\nstart create\nfinish create done\ndelete 1\nstart delete\ngone 1 n1\ncreate on=n1")
-	store, _, err := extent.Open(vfs.NewMem(), "/store", extent.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
-	for id := range extent.ID(4) {
-		if err := store.RaiseFence(id, 5); err != nil {
-			t.Fatal(err)
-		}
-	}
-	n := &Node{id: "n1", store: store, logger: slog.New(slog.DiscardHandler)}
-	n.forgetFences(s.State.Snapshot())
-	var kept []extent.ID
-	for id := range extent.ID(4) {
-		if store.Fence(id) == 5 {
-			kept = append(kept, id)
-		}
-	}
-	if len(kept) != 2 || kept[0] != 2 || kept[1] != 3 {
-		t.Errorf("fences of extents %v stay, want those of 2, which is there, and 3, which is to come", kept)
-	}
-}
 
 // The leader records what is news about the disks of nodes, and only in cells that can all read it.
 func TestRooms(t *testing.T) {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"github.com/datanode/datanode/node/diskspace"
+	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/wire"
 )
 
@@ -9,7 +10,7 @@ import (
 func (n *Node) diskStatus() diskspace.Status {
 	d := n.disk.Status()
 	if err := n.store.Failed(); err != nil {
-		d.Refuses = wire.Clip("its store has failed: "+err.Error(), maxDetailBytes)
+		d.Refuses = wire.Clip("its store has failed: "+err.Error(), report.MaxDetailBytes)
 	}
 	return d
 }

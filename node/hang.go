@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -131,11 +132,11 @@ func (h *hang) tell(ctx context.Context) {
 	wg.Wait()
 }
 
-// unlessStuck is onReplicas, but when this node's disk hangs it waits no longer. f goes on then, so that what it is
+// unlessStuck is replica.Each, but when this node's disk hangs it waits no longer. f goes on then, so that what it is
 // given may not change any more.
 func (h *hang) unlessStuck(e *state.Extent, f func(state.NodeID) error) map[state.NodeID]error {
 	hangs, done := h.begun(), make(chan map[state.NodeID]error, 1)
-	go func() { done <- h.n.onReplicas(e, f) }()
+	go func() { done <- replica.Each(e, f) }()
 	select {
 	case errs := <-done:
 		return errs

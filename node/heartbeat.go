@@ -112,7 +112,7 @@ func (n *Node) beat() *wire.Heartbeat {
 	return &wire.Heartbeat{
 		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(at.Index), Chain: at.Hash[:],
 		// A node that drains stays ready: called down, the extents that its last calls write to would be sealed.
-		Ready: n.ready.Load() && n.store.Failed() == nil && n.hangs() == nil, Running: n.exec.leases(), Compiled: n.policies.Digests(),
+		Ready: n.ready.Load() && n.store.Failed() == nil && n.hangs() == nil, Running: n.exec.Leases(), Compiled: n.policies.Digests(),
 		Level: uint8(state.LevelNow), Free: disk.Free, Total: disk.Total, Refuses: disk.Refuses,
 		Serving: n.disks.Serves(), Unsealed: unsealed, Number: number,
 	}
@@ -159,7 +159,7 @@ func (n *Node) becomeReady(ctx context.Context, commit state.Index) error {
 		n.settleSlowly(view)
 		return nil
 	}
-	if err := n.settle(ctx, view); err != nil {
+	if err := n.replicas.Reconcile(ctx, view); err != nil {
 		return err
 	}
 	n.serves()
@@ -196,7 +196,7 @@ func (n *Node) settleSlowly(view *state.View) {
 	go func() {
 		defer n.wg.Done()
 		defer n.settling.Store(false)
-		if err := n.settle(n.ctx, view); err != nil {
+		if err := n.replicas.Reconcile(n.ctx, view); err != nil {
 			n.logger.Warn("store not compared yet, trying again", "error", err)
 			return
 		}

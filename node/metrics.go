@@ -3,6 +3,7 @@ package node
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/wire"
 )
 
@@ -116,7 +117,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("datanode_disk_total_bytes", float64(disk.Total))
 	gauge("datanode_disk_reserve_bytes", float64(disk.Reserve))
 	gauge("datanode_node_refuses", oneIf(disk.Refuses != ""))
-	scrub := n.scrub.describe()
+	scrub := n.scrub.Describe()
 	for name, v := range map[string]uint64{"datanode_scrub_bytes_total": scrub.Bytes, "datanode_scrub_damage_total": scrub.Damage} {
 		ch <- prometheus.MustNewConstMetric(c.descs[name], prometheus.CounterValue, float64(v))
 	}
@@ -125,8 +126,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for kind, count := range n.mismatches {
 		ch <- prometheus.MustNewConstMetric(c.mismatch, prometheus.CounterValue, float64(count.Load()), kind.String())
 	}
-	for step, count := range n.stepsRefused {
-		ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(count.Load()), step.String())
+	for _, step := range replica.StepTypes() {
+		count := float64(n.replicas.Refused(step))
+		ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, count, step.String())
 	}
 	for s := wire.SessionClient; s.Valid(); s++ {
 		ch <- prometheus.MustNewConstMetric(c.sessions, prometheus.CounterValue, float64(n.sessionsRefused[s].Load()), s.String())

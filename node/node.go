@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/datanode/datanode/node/diskshare"
 	"github.com/datanode/datanode/node/diskspace"
 	"github.com/datanode/datanode/node/extent"
@@ -21,12 +23,14 @@ import (
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/node/quota"
+	"github.com/datanode/datanode/node/replica"
+	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/node/schedule"
+	"github.com/datanode/datanode/node/scrub"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
-	"golang.org/x/sync/singleflight"
 )
 
 // Node is one running datanode. Its methods may be called from any goroutine.
@@ -46,16 +50,18 @@ type Node struct {
 	peers       *peers
 	secure      *security         // nil: plaintext
 	policies    *modules.Registry // made when the log is open
-	exec        *executor
+	replicas    *replica.Replicas
+	exec        *replica.Executor
 	routes      map[wire.OpType]route
 	admit       *admission
 	own         *ownSession
-	report      *reporter
-	reportGone  *reporter // of files that are gone: many at a time, and nobody waits for one
+	proposer    *report.Proposer
+	reports     *report.Queue
+	drops       *report.Queue // files that are gone: many at a time, and nobody waits for one
 	watch       *watch
 	leaderless  leaderless
-	others      *reach
-	scrub       *scrubber
+	others      *replica.Reachability
+	scrub       *scrub.Scrubber
 	serving     atomic.Int32 // calls that bring or take bytes of clients, in flight
 	hang        *hang
 	watched     *vfs.Watched // what the store and all else but the log is on
@@ -80,9 +86,8 @@ type Node struct {
 
 	misused misuse
 
-	stepsRefused map[wire.OpType]*atomic.Uint64 // by step; the keys never change
-	denied       *denials
-	turns        map[work]*fair.Turns // by class of work; the keys never change
+	denied *denials
+	turns  map[work]*fair.Turns // by class of work; the keys never change
 
 	sessionsRefused sessionCounts
 	disks           *diskshare.Shares
@@ -165,10 +170,6 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 		n.mismatches[kind] = new(atomic.Uint64)
 	}
 	n.disks = diskshare.New(n.clock())
-	n.stepsRefused = map[wire.OpType]*atomic.Uint64{}
-	for _, t := range stepTypes() {
-		n.stepsRefused[t] = new(atomic.Uint64)
-	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.listener = newListener(l, n.time.firstByte)
 	n.listener.dial, n.listener.pause = cfg.Dial, n.after
@@ -183,16 +184,12 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, cfg.Dial, n.peerConfig)
 	n.peers.stock = n.stock
 	n.inbound = newInbound()
-	n.exec = newExecutor(n)
 	n.routes, n.turns = n.makeRoutes(), newAllTurns(n.clock())
 	n.denied = newDenials(n.routes, n.now, n.logger)
 	n.listener.denied = n.denied
 	n.admit = newAdmission(n)
 	n.own = &ownSession{n: n}
-	n.report, n.reportGone = newReporter(n), newReporter(n)
 	n.watch = newWatch(n)
-	n.others = newReach(n)
-	n.scrub = newScrubber(n)
 	n.hang = newHang(n)
 	n.parted = newParted()
 	n.listener.refuse = n.refuseParted
@@ -236,13 +233,14 @@ func (n *Node) open() error {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)
 	}
 	n.lastAtStart = n.log.LastAtOpen()
-	if n.runsBefore, err = noteRun(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"), n.incarnation); err != nil && !vfs.IsNoSpace(err) {
+	if n.runsBefore, err = replica.NoteRun(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"), n.incarnation); err != nil && !vfs.IsNoSpace(err) {
 		return fmt.Errorf("data folder %s: %w", n.cfg.Dir, err)
 	} else if err != nil { // a full disk must not keep the node from starting
 		n.logger.Warn("this run is not in the store's list: the next one will compare all that it holds", "error", err)
 	}
 	n.group.Store(n.log)
 	n.quotas = n.newQuotas()
+	n.makeReplicas()
 	n.policies = modules.New(modules.Options{
 		Node: n.id, Dir: filepath.Join(n.cfg.Dir, "policies"), FS: n.cfg.FS, Log: n.log, Host: n.cfg.Policies,
 		DefaultModule: n.cfg.DefaultModule, Fetch: n.fetchModule, CompiledOn: n.watch.compiledOn,
@@ -266,7 +264,7 @@ func (n *Node) newQuotas() *quota.Quotas {
 func (n *Node) run() {
 	n.listener.run()
 	for _, loop := range []func(context.Context){
-		n.exec.run, n.admit.run, n.report.run, n.reportGone.run, n.watch.run, n.scrub.run, n.hang.run, n.policies.Run,
+		n.exec.Run, n.admit.run, n.reports.Run, n.drops.Run, n.watch.run, n.scrub.Run, n.hang.run, n.policies.Run,
 		n.appends.run, n.appends.watch,
 		n.lead, n.plan, n.heartbeats, n.watchLog, n.judgeConns, n.disk.Run,
 	} {
@@ -287,7 +285,7 @@ func (n *Node) watchLog(ctx context.Context) {
 			n.fail(err)
 			return
 		}
-		n.others.look(view)
+		n.others.Update(view)
 		select {
 		case <-ctx.Done():
 			return
@@ -441,7 +439,9 @@ func (n *Node) stop(why error) {
 		n.inbound.close()
 		n.closeHTTP()
 		n.wg.Wait()
-		n.exec.wait()
+		if n.exec != nil {
+			n.exec.Wait()
+		}
 		n.listener.wait()
 		var errs []error
 		if n.log != nil {

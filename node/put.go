@@ -129,7 +129,7 @@ func (n *Node) moveOn(ctx context.Context, old *appender) (*appender, error) {
 		return nil, err
 	}
 	n.quotas.Drop(old.extent.ID) // its bytes count where they go
-	err = n.eachPiece(ctx, uint64(old.extent.ID), 0, old.offset, func(p []byte) error {
+	err = n.replicas.EachPiece(ctx, uint64(old.extent.ID), 0, old.offset, func(p []byte) error {
 		_, err := n.append(ctx, ap, nil, p)
 		return err
 	})

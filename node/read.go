@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -23,7 +23,7 @@ func (n *Node) serveRead(ctx context.Context, c *mux.ServerCall, req wire.ReadRe
 	if err != nil {
 		return err
 	}
-	if err := checkBirth(wire.OpRead, e, req.Locator.Birth); err != nil {
+	if err := replica.CheckBirth(wire.OpRead, e, req.Locator.Birth); err != nil {
 		return err
 	}
 	offset, length, err := readRange(e, req)
@@ -42,16 +42,6 @@ func (n *Node) serveRead(ctx context.Context, c *mux.ServerCall, req wire.ReadRe
 		return err
 	}
 	return c.Reply(&wire.ReadReply{Length: length, Node: string(from)}, nil)
-}
-
-// checkBirth refuses what was meant for another extent of the same number, which another history of the cell has
-// had. A birth of 0 is not known to who asks.
-func checkBirth(op wire.OpType, e *state.Extent, birth uint32) error {
-	if birth == 0 || birth == e.Birth() {
-		return nil
-	}
-	return wire.Errorf(op, wire.CodeNotFound, "extent %d of this cell was born %s, the locator names %s: it was stored in another history of this cell",
-		e.ID, wire.BirthText(e.Birth()), wire.BirthText(birth))
 }
 
 // readRange is the range that a request means, if the extent can have it.
@@ -94,19 +84,19 @@ func (r *rangeReader) local(ctx context.Context) error {
 	if _, holds := r.e.Replica(r.n.id); !holds {
 		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "%s has no replica of extent %d", r.n.id, r.e.ID)
 	}
-	if err := r.c.Hold(int(min(r.end-r.offset, readPiece))); err != nil {
+	if err := r.c.Hold(int(min(r.end-r.offset, replica.PieceBytes))); err != nil {
 		return err
 	}
 	err := r.n.store.CheckBirth(extent.ID(r.e.ID), extent.Birth(r.e.Birth()))
 	if err != nil {
-		err = r.n.localError(uint64(r.e.ID), err)
+		err = r.n.replicas.LocalError(uint64(r.e.ID), err)
 	} else {
-		err = r.n.eachPiece(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.send)
+		err = r.n.replicas.EachPiece(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.send)
 	}
 	if r.e.State == state.ExtentOpen && extent.CodeOf(err) == extent.CodeTooShort {
 		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "open extent %d does not go as far as byte %d yet", r.e.ID, r.end)
 	}
-	r.n.noteUnread(r.e, r.n.id, err)
+	r.n.replicas.NoteUnread(r.e, r.n.id, err)
 	return err
 }
 
@@ -128,12 +118,12 @@ func (r *rangeReader) anywhereOnce(ctx context.Context) (state.NodeID, error) {
 		if err == nil {
 			return id, nil
 		}
-		var gone *sendError
+		var gone *replica.SendError
 		if ctx.Err() != nil || errors.As(err, &gone) {
 			return "", err // it is the caller who cannot be reached
 		}
 		if id != r.n.id {
-			r.n.noteUnread(r.e, id, err) // local has told of this node's own
+			r.n.replicas.NoteUnread(r.e, id, err) // local has told of this node's own
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", id, err))
 	}
@@ -187,7 +177,7 @@ func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
 	}
 	defer stream.Close()
 	for {
-		p, err := r.n.recvWithin(stream, r.n.time.stepLimit)
+		p, err := r.n.others.Recv(stream)
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -198,21 +188,13 @@ func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
 			return wire.Errorf(wire.OpRead, wire.CodeProtocol, "%s sent more than was asked for", id)
 		}
 		if err := r.send(p); err != nil {
-			return &sendError{err}
+			return &replica.SendError{Err: err}
 		}
 	}
 	if r.offset != r.end {
 		return wire.Errorf(wire.OpRead, wire.CodeProtocol, "%s ended at byte %d of %d", id, r.offset, r.end)
 	}
 	return nil
-}
-
-// recvWithin is the stream's next chunk. A peer that lives but sends none, because its disk hangs for
-// one, must not hold up a read or a copy for ever.
-func (n *Node) recvWithin(stream *mux.Stream, limit time.Duration) ([]byte, error) {
-	stop := n.cfg.Clock.AfterFunc(limit, stream.Cancel)
-	defer stop()
-	return stream.Recv()
 }
 
 // freshExtent is what the cell knows of an extent now. A node that follows the log from behind may

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/datanode/datanode/node/failure"
+	"github.com/datanode/datanode/node/replica"
+	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -23,6 +26,11 @@ func decoded[Req any](serve func(context.Context, *mux.ServerCall, Req) error) h
 	}
 }
 
+// of is a handler that is a method of a part of the node: one that may be made after the routes.
+func of[Part, Req any](part *Part, serve func(Part, context.Context, *mux.ServerCall, Req) error) handler {
+	return decoded(func(ctx context.Context, c *mux.ServerCall, req Req) error { return serve(*part, ctx, c, req) })
+}
+
 // route says who serves a kind of call, and when.
 type route struct {
 	serve  handler
@@ -39,11 +47,11 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpAppend:        {serve: decoded(n.servePut), room: true, bytes: true},
 		wire.OpRead:          {serve: decoded(n.serveRead), bytes: true},
 		wire.OpVerify:        {serve: decoded(n.serveVerify)},
-		wire.OpReplicaCreate: {serve: decoded(n.serveReplicaCreate), room: true},
-		wire.OpReplicaAppend: {serve: decoded(n.serveReplicaAppend), room: true, bytes: true},
-		wire.OpReplicaFence:  {serve: decoded(n.serveReplicaFence)},
-		wire.OpReplicaRead:   {serve: decoded(n.serveReplicaRead)},
-		wire.OpReplicaSum:    {serve: decoded(n.serveReplicaSum)},
+		wire.OpReplicaCreate: {serve: of(&n.replicas, (*replica.Replicas).ServeCreate), room: true},
+		wire.OpReplicaAppend: {serve: of(&n.replicas, (*replica.Replicas).ServeAppend), room: true, bytes: true},
+		wire.OpReplicaFence:  {serve: of(&n.replicas, (*replica.Replicas).ServeFence)},
+		wire.OpReplicaRead:   {serve: of(&n.replicas, (*replica.Replicas).ServeRead)},
+		wire.OpReplicaSum:    {serve: of(&n.replicas, (*replica.Replicas).ServeSum)},
 		wire.OpInventory:     {serve: n.inTurn(workLists, n.serveInventory), early: true},
 		wire.OpHealth:        {serve: decoded(n.serveHealth), early: true},
 		wire.OpScrub:         {serve: decoded(n.serveScrub), early: true},
@@ -60,7 +68,7 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpPolicyActivate: {serve: decoded(n.servePolicyActivate), leader: true},
 		wire.OpPolicyRollback: {serve: n.servePolicyRollback, leader: true},
 		wire.OpPolicies:       {serve: n.servePolicies, leader: true}, // it knows who has compiled what
-		wire.OpPropose:        {serve: decoded(n.servePropose), leader: true, early: true},
+		wire.OpPropose:        {serve: of(&n.proposer, (*report.Proposer).Serve), leader: true, early: true},
 		wire.OpJoin:           {serve: decoded(n.serveJoin), leader: true, early: true},
 		wire.OpHeartbeat:      {serve: n.serveHeartbeat, early: true},
 
@@ -78,6 +86,9 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpLogChain:    {serve: decoded(n.serveLogChain), early: true},
 	}
 }
+
+// typed makes any error of this node one that crosses the wire.
+func (n *Node) typed(op wire.OpType, err error) *wire.Error { return failure.Of(op, n.id, err) }
 
 // serveCall answers one call, whoever it is from. An error becomes the typed reply.
 func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall, who caller) {

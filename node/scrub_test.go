@@ -2,7 +2,6 @@ package node
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"hash/crc32"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/node/scrub"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -20,15 +20,8 @@ func (c *cell) scrubbed(id string) {
 	c.t.Helper()
 	ctx, s := testContext(c.t), c.nodes[id].scrub
 	for range 2 { // the first to end may have been under way already
-		s.mu.Lock()
-		ended := s.ended
-		s.mu.Unlock()
 		select {
-		case s.again <- struct{}{}:
-		default:
-		}
-		select {
-		case <-ended:
+		case <-s.RoundNow():
 		case <-ctx.Done():
 			c.t.Fatalf("no round of the scrub on %s has ended in time", id)
 		}
@@ -55,7 +48,7 @@ func TestScrubRepairsRot(t *testing.T) {
 	}
 	c.scrubbed("n2")
 	for _, loc := range locs {
-		if c.nodes["n2"].scrub.verifiedAt(state.ExtentID(loc.Extent)).IsZero() {
+		if c.nodes["n2"].scrub.VerifiedAt(state.ExtentID(loc.Extent)).IsZero() {
 			t.Errorf("extent %d was not verified on n2", loc.Extent)
 		}
 	}
@@ -125,25 +118,14 @@ func TestScrubStandsStill(t *testing.T) {
 	c.set("scrub-pause", "1ms")
 	loc := c.sealed(pattern(1, 2*appendPiece))
 	s := c.nodes["n1"].scrub
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.pace(ctx, 1) }()
-	select {
-	case err := <-done:
-		t.Fatalf("goes on at pace 0: %v", err)
-	case <-c.nodes["n1"].after(2 * scrubLook):
-	}
-	cancel()
-	if err := <-done; err == nil {
-		t.Fatal("told to end, and did not say so")
-	}
+	<-c.nodes["n1"].after(2 * scrub.Look)
 	if tells, err := c.client.Scrub(testContext(t), "n1", loc.Extent); err != nil || tells.Pace != 0 || tells.Verified != 0 {
 		t.Fatalf("at pace 0: %+v, %v", tells, err)
 	}
 	c.set("scrub-pace", "1Gi")
-	c.untilTrue("verified", func() bool { return !s.verifiedAt(state.ExtentID(loc.Extent)).IsZero() })
+	c.untilTrue("verified", func() bool { return !s.VerifiedAt(state.ExtentID(loc.Extent)).IsZero() })
 	c.set("scrub-pace", "64Ki") // half a minute for what is there
-	c.untilTrue("in the middle of a round", func() bool { return s.describe().Began != 0 })
+	c.untilTrue("in the middle of a round", func() bool { return s.Describe().Began != 0 })
 	c.kill("n1") // which waits for it
 }
 
@@ -155,57 +137,22 @@ func TestScrubRemembers(t *testing.T) {
 	c.set("scrub-pause", "720h")
 	loc := c.sealed(pattern(1, 2*appendPiece))
 	c.scrubbed("n1")
-	was := c.nodes["n1"].scrub.describe()
-	at := c.nodes["n1"].scrub.verifiedAt(state.ExtentID(loc.Extent))
+	was := c.nodes["n1"].scrub.Describe()
+	at := c.nodes["n1"].scrub.VerifiedAt(state.ExtentID(loc.Extent))
 	c.kill("n1")
 	c.start("n1")
 	c.ready("n1")
 	now := c.nodes["n1"].scrub
-	c.untilTrue("the dates are read", func() bool { return now.describe().Full != 0 })
-	if tells := now.describe(); tells.Full != was.Full || tells.Log != was.Log || !now.verifiedAt(state.ExtentID(loc.Extent)).Equal(at) {
-		t.Errorf("before the restart %+v and %v, after it %+v and %v", was, at, tells, now.verifiedAt(state.ExtentID(loc.Extent)))
+	c.untilTrue("the dates are read", func() bool { return now.Describe().Full != 0 })
+	if tells := now.Describe(); tells.Full != was.Full || tells.Log != was.Log || !now.VerifiedAt(state.ExtentID(loc.Extent)).Equal(at) {
+		t.Errorf("before the restart %+v and %v, after it %+v and %v", was, at, tells, now.VerifiedAt(state.ExtentID(loc.Extent)))
 	}
 	c.kill("n1")
 	file := filepath.Join(c.configs["n1"].Dir, "store", "scrubbed")
 	flip(t, file, 20)
 	c.start("n1")
 	c.ready("n1")
-	c.untilTrue("scrubbed anew", func() bool { return c.nodes["n1"].scrub.describe().Full > 0 })
-}
-
-// A record of the scrub is read as it was written, and nothing else is.
-func TestScrubRecord(t *testing.T) {
-	r := newScrubRecord()
-	r.began, r.full, r.log = 3, 2, 1
-	for i := range state.ExtentID(100) {
-		r.verified[i*7+1] = int64(i) + 1_000_000
-	}
-	p := appendScrubRecord(nil, r)
-	got, err := parseScrubRecord(p)
-	if err != nil || got.began != 3 || got.full != 2 || got.log != 1 || len(got.verified) != 100 || got.verified[8] != 1_000_001 {
-		t.Fatalf("%+v, %v", got, err)
-	}
-	for i := range p {
-		p[i] ^= 0x10
-		if _, err := parseScrubRecord(p); err == nil {
-			t.Errorf("byte %d flipped, and not noticed", i)
-		}
-		p[i] ^= 0x10
-		if _, err := parseScrubRecord(p[:i]); err == nil {
-			t.Errorf("cut to %d bytes, and not noticed", i)
-		}
-	}
-}
-
-// Dates that are still to come, because the clock was set back, keep nothing from being read.
-func TestScrubDropsTheFuture(t *testing.T) {
-	s := &scrubber{record: newScrubRecord()}
-	s.record.began, s.record.full, s.record.log = 5, 200, 50
-	s.record.verified[1], s.record.verified[2] = 99, 101
-	s.dropFutureLocked(100)
-	if r := s.record; r.began != 5 || r.full != 0 || r.log != 50 || len(r.verified) != 1 || r.verified[1] != 99 {
-		t.Errorf("left at 100: %+v", r)
-	}
+	c.untilTrue("scrubbed anew", func() bool { return c.nodes["n1"].scrub.Describe().Full > 0 })
 }
 
 // A node whose scrub finds its log damaged stops, to be made whole when it starts again, but only where the others

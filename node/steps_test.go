@@ -16,12 +16,10 @@ import (
 
 // hold keeps every attempt on a node from being worked on, but running.
 func (n *Node) hold() {
-	n.exec.mu.Lock()
-	defer n.exec.mu.Unlock()
-	n.exec.carryOut = func(ctx context.Context, _ *state.Op) (*state.Finish, error) {
+	n.exec.Replace(func(ctx context.Context, _ *state.Op) (*state.Finish, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
-	}
+	})
 }
 
 // dialAs is a connection to a node from who says that it is another.
@@ -170,7 +168,7 @@ func TestSteps(t *testing.T) {
 		for _, b := range steps {
 			for _, s := range a.swapped(b, ids) {
 				tried++
-				refused := c.nodes[s.to].stepsRefused[s.kind].Load()
+				refused := c.nodes[s.to].replicas.Refused(s.kind)
 				conn := c.dialAs(s.from, s.to)
 				_, err := conn.Call(testContext(t), s.request())
 				conn.Close()
@@ -179,7 +177,7 @@ func TestSteps(t *testing.T) {
 				default:
 					t.Errorf("%s, made of %s: %v", s, a, err)
 				}
-				if c.nodes[s.to].stepsRefused[s.kind].Load() == refused && s.birth == a.birth {
+				if c.nodes[s.to].replicas.Refused(s.kind) == refused && s.birth == a.birth {
 					t.Errorf("%s was not counted", s)
 				}
 			}

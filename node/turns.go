@@ -56,14 +56,6 @@ func (n *Node) turn(ctx context.Context, c *mux.ServerCall, w work) (done func()
 	return n.turns[w].Take(ctx, n.sharer(c))
 }
 
-// costs is whose share something takes that is done for a call, here and on other nodes.
-type costs struct {
-	sharer string
-	behalf string // whom to name when another node is asked; empty: this node
-}
-
-func (n *Node) costsOf(c *mux.ServerCall) costs { return costs{sharer: n.sharer(c), behalf: c.Asker()} }
-
 // sharer is who shares with others what a call takes: who it is made for; in plaintext the node of the cell that makes
 // it, and else the machine that it comes from.
 func (n *Node) sharer(c *mux.ServerCall) string {

@@ -1,4 +1,4 @@
-package node
+package replica
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// stepTypes are the calls that do a part of an operation on this node.
-func stepTypes() []wire.OpType {
+// StepTypes are the calls that do a part of an operation on this node.
+func StepTypes() []wire.OpType {
 	return []wire.OpType{wire.OpReplicaCreate, wire.OpReplicaAppend, wire.OpReplicaFence, wire.OpReplicaRead, wire.OpReplicaSum}
 }
 
@@ -26,19 +26,19 @@ type step struct {
 // allow is the execution check of a step that a peer asks for: this node waits until it has applied
 // the start, then makes sure that the operation runs under this very fence, and that the step is one of it: that
 // it is of such a kind, about this extent, carried out by who asks, and has a part for this node.
-func (n *Node) allow(ctx context.Context, c *mux.ServerCall, s step) (*state.Op, error) {
-	if err := n.applied(ctx, c); err != nil {
+func (rs *Replicas) allow(ctx context.Context, c *mux.ServerCall, s step) (*state.Op, error) {
+	if err := rs.caughtUp(ctx, c); err != nil {
 		return nil, err
 	}
-	view := n.log.View()
-	if why := n.notOf(view, c, s); why != "" {
-		return nil, n.refuseStep(c, wire.Errorf(c.Op(), wire.CodeNotRunning, "%s", why))
+	view := rs.log.View()
+	if why := rs.notOf(view, c, s); why != "" {
+		return nil, rs.refuseStep(c, wire.Errorf(c.Op(), wire.CodeNotRunning, "%s", why))
 	}
 	return view.Op(state.OpID(s.op)), nil
 }
 
 // notOf says why a step is none of the operation that it names, "" when it is one.
-func (n *Node) notOf(view *state.View, c *mux.ServerCall, s step) string {
+func (rs *Replicas) notOf(view *state.View, c *mux.ServerCall, s step) string {
 	id, fence := state.OpID(s.op), state.Fence(c.Fence())
 	if !view.Runs(state.Attempt{Op: id, Fence: fence}) {
 		return fmt.Sprintf("operation %s is not running under fence %d", id, fence)
@@ -54,19 +54,19 @@ func (n *Node) notOf(view *state.View, c *mux.ServerCall, s step) string {
 		return fmt.Sprintf("operation %s is carried out by %s, not by %q", id, o.Executor, c.Peer().Node)
 	}
 	if o.Copies() {
-		if o.Source != n.id {
-			return fmt.Sprintf("operation %s copies from %s, not from %s", id, o.Source, n.id)
+		if o.Source != rs.id {
+			return fmt.Sprintf("operation %s copies from %s, not from %s", id, o.Source, rs.id)
 		}
 		return ""
 	}
-	if _, holds := e.Replica(n.id); !holds {
-		return fmt.Sprintf("operation %s has no part for %s: extent %d has no replica there", id, n.id, e.ID)
+	if _, holds := e.Replica(rs.id); !holds {
+		return fmt.Sprintf("operation %s has no part for %s: extent %d has no replica there", id, rs.id, e.ID)
 	}
 	return ""
 }
 
 // appendable refuses an append that is not of the primary of an open extent, under its epoch, to a replica of it.
-func (n *Node) appendable(c *mux.ServerCall, req wire.ReplicaAppend, e *state.Extent) *wire.Error {
+func (rs *Replicas) appendable(c *mux.ServerCall, req wire.ReplicaAppend, e *state.Extent) *wire.Error {
 	switch {
 	case e == nil || e.State == state.ExtentDeleted:
 		return wire.Errorf(c.Op(), wire.CodeNotFound, "extent %d is deleted", req.Extent)
@@ -78,16 +78,16 @@ func (n *Node) appendable(c *mux.ServerCall, req wire.ReplicaAppend, e *state.Ex
 	case c.Peer().Node != string(e.Primary()):
 		return wire.Errorf(c.Op(), wire.CodeStaleFence, "%s is not the primary of extent %d", c.Peer().Node, req.Extent)
 	}
-	if _, holds := e.Replica(n.id); !holds {
-		return wire.Errorf(c.Op(), wire.CodeStaleFence, "extent %d has no replica on %s", req.Extent, n.id)
+	if _, holds := e.Replica(rs.id); !holds {
+		return wire.Errorf(c.Op(), wire.CodeStaleFence, "extent %d has no replica on %s", req.Extent, rs.id)
 	}
 	return nil
 }
 
 // refuseStep counts a step that is none of what runs, and passes its refusal on. Some are to be expected: an
 // operation that has just been ended, a primary that was cut off. Many are a fault of ours.
-func (n *Node) refuseStep(c *mux.ServerCall, why *wire.Error) error {
-	n.stepsRefused[c.Op()].Add(1)
-	n.logger.Warn("step refused", "step", c.Op().String(), "from", c.Peer().Node, "why", why.Detail)
+func (rs *Replicas) refuseStep(c *mux.ServerCall, why *wire.Error) error {
+	rs.refused[c.Op()].Add(1)
+	rs.logger.Warn("step refused", "step", c.Op().String(), "from", c.Peer().Node, "why", why.Detail)
 	return why
 }

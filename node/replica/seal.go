@@ -1,4 +1,4 @@
-package node
+package replica
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/node/failure"
+	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -35,27 +37,27 @@ const (
 // not answer soon is like one on a node that is down: the ballot says whether the others are enough. Then
 // those that go as far as the length which won read their files in full, and seal them. Those that answer
 // the same sum are confirmed; the others are suspect and will be repaired.
-func (n *Node) executeSeal(ctx context.Context, o *state.Op) (*state.Finish, error) {
-	deadline := n.now().Add(sealWait)
+func (rs *Replicas) executeSeal(ctx context.Context, o *state.Op) (*state.Finish, error) {
+	deadline := rs.clock.Now().Add(sealWait)
 	for {
-		view := n.log.View()
-		changed := n.log.Changed()
-		finish, err := n.sealOnce(ctx, o)
+		view := rs.log.View()
+		changed := rs.log.Changed()
+		finish, err := rs.sealOnce(ctx, o)
 		var awaited *awaitedError
-		if !errors.As(err, &awaited) || !n.now().Before(deadline) {
+		if !errors.As(err, &awaited) || !rs.clock.Now().Before(deadline) {
 			return finish, err
 		}
-		n.logger.Warn("seal waits for replicas", "extent", uint64(o.Extent), "error", err)
-		if err := n.awaitAnswer(ctx, view, changed, awaited.nodes, deadline); err != nil {
+		rs.logger.Warn("seal waits for replicas", "extent", uint64(o.Extent), "error", err)
+		if err := rs.awaitAnswer(ctx, view, changed, awaited.nodes, deadline); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // awaitAnswer returns when one of nodes has come up, or after a while in which something else may have changed.
-func (n *Node) awaitAnswer(ctx context.Context, was *state.View, changed <-chan struct{}, nodes []state.NodeID, deadline time.Time) error {
-	pause := min(n.time.downAfter, deadline.Sub(n.now()))
-	over := n.after(max(pause, 0))
+func (rs *Replicas) awaitAnswer(ctx context.Context, was *state.View, changed <-chan struct{}, nodes []state.NodeID, deadline time.Time) error {
+	pause := min(rs.opt.DownAfter, deadline.Sub(rs.clock.Now()))
+	over := rs.clock.After(max(pause, 0))
 	for {
 		select {
 		case <-ctx.Done():
@@ -64,8 +66,8 @@ func (n *Node) awaitAnswer(ctx context.Context, was *state.View, changed <-chan 
 			return nil
 		case <-changed:
 		}
-		changed = n.log.Changed()
-		now := n.log.View()
+		changed = rs.log.Changed()
+		now := rs.log.View()
 		if slices.ContainsFunc(nodes, func(id state.NodeID) bool { return isUp(now, id) && !isUp(was, id) }) {
 			return nil
 		}
@@ -77,15 +79,15 @@ func isUp(view *state.View, id state.NodeID) bool {
 	return node != nil && node.State == state.NodeUp
 }
 
-func (n *Node) sealOnce(ctx context.Context, o *state.Op) (*state.Finish, error) {
-	view := n.log.View()
+func (rs *Replicas) sealOnce(ctx context.Context, o *state.Op) (*state.Finish, error) {
+	view := rs.log.View()
 	e := view.Extent(o.Extent)
 	if e == nil {
 		return nil, fmt.Errorf("extent %d is gone", o.Extent)
 	}
 	b := newBallot(view, e)
 	ask := wire.ReplicaFence{Extent: uint64(e.ID), Op: uint64(o.ID), Votes: true}
-	n.sealRound(ctx, e, o, ask, sealAnswer, b.cast, func() bool { _, _, err := b.count(); return err == nil })
+	rs.sealRound(ctx, e, o, ask, sealAnswer, b.cast, func() bool { _, _, err := b.count(); return err == nil })
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -95,14 +97,14 @@ func (n *Node) sealOnce(ctx context.Context, o *state.Op) (*state.Finish, error)
 			return nil, err
 		}
 		if len(ends) == 0 {
-			return n.sealDamaged(e, b)
+			return rs.sealDamaged(e, b)
 		}
 		sums := map[state.NodeID]sealVote{}
 		confirmed := func() bool { _, who := agree(e, sums, length); return len(who) > 0 }
 		ask := wire.ReplicaFence{Extent: uint64(e.ID), Op: uint64(o.ID), Seal: true, Length: length}
 		patience := sealAnswer + time.Duration(length/sealPace)*time.Second
 		cast := func(id state.NodeID, v sealVote) { sums[id] = v }
-		n.sealRound(ctx, withReplicas(e, ends), o, ask, patience, cast, confirmed)
+		rs.sealRound(ctx, withReplicas(e, ends), o, ask, patience, cast, confirmed)
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -126,7 +128,7 @@ func withReplicas(e *state.Extent, ids []state.NodeID) *state.Extent {
 
 // sealRound asks each replica one question of the seal, and hands over what each says. After patience it waits for no
 // more as soon as those that have answered are enough.
-func (n *Node) sealRound(ctx context.Context, e *state.Extent, o *state.Op, q wire.ReplicaFence, patience time.Duration,
+func (rs *Replicas) sealRound(ctx context.Context, e *state.Extent, o *state.Op, q wire.ReplicaFence, patience time.Duration,
 	heard func(state.NodeID, sealVote), enough func() bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -138,16 +140,16 @@ func (n *Node) sealRound(ctx context.Context, e *state.Extent, o *state.Op, q wi
 	waiting := map[state.NodeID]bool{}
 	for _, r := range e.Replicas {
 		waiting[r.Node] = true
-		go func() { votes <- said{r.Node, n.askReplica(ctx, r.Node, o, q)} }()
+		go func() { votes <- said{r.Node, rs.askReplica(ctx, r.Node, o, q)} }()
 	}
-	soon, over, late := n.after(sealSoon), n.after(patience), false
+	soon, over, late := rs.clock.After(sealSoon), rs.clock.After(patience), false
 	for len(waiting) > 0 && !(late && enough()) {
 		select {
 		case s := <-votes:
 			delete(waiting, s.node)
 			heard(s.node, s.vote)
 		case <-soon:
-			soon, late = nil, late || n.allSilent(waiting)
+			soon, late = nil, late || rs.allSilent(waiting)
 		case <-over:
 			over, late = nil, true
 		case <-ctx.Done():
@@ -160,9 +162,9 @@ func (n *Node) sealRound(ctx context.Context, e *state.Extent, o *state.Op, q wi
 }
 
 // allSilent tells whether this node leads, and has not heard of any of nodes for a while.
-func (n *Node) allSilent(nodes map[state.NodeID]bool) bool {
+func (rs *Replicas) allSilent(nodes map[state.NodeID]bool) bool {
 	for id := range nodes {
-		if !n.watch.silent(id) {
+		if !rs.opt.Silent(id) {
 			return false
 		}
 	}
@@ -170,31 +172,31 @@ func (n *Node) allSilent(nodes map[state.NodeID]bool) bool {
 }
 
 // askReplica asks one replica until it answers, or its node is called down: a connection that breaks is dialed again.
-func (n *Node) askReplica(ctx context.Context, node state.NodeID, o *state.Op, q wire.ReplicaFence) sealVote {
+func (rs *Replicas) askReplica(ctx context.Context, node state.NodeID, o *state.Op, q wire.ReplicaFence) sealVote {
 	for {
-		v := n.askOnce(ctx, node, o, q)
+		v := rs.askOnce(ctx, node, o, q)
 		switch wire.CodeOf(v.err) {
 		case wire.CodeUnavailable, wire.CodeConnection, wire.CodeDeadline:
 		default:
 			return v
 		}
-		if calledDown(n.log.View(), node) != nil {
+		if calledDown(rs.log.View(), node) != nil {
 			return v
 		}
 		select {
-		case <-n.after(sealAgain):
+		case <-rs.clock.After(sealAgain):
 		case <-ctx.Done():
 			return v
 		}
 	}
 }
 
-func (n *Node) askOnce(ctx context.Context, node state.NodeID, o *state.Op, q wire.ReplicaFence) (v sealVote) {
-	if node == n.id {
-		v = n.askHere(ctx, q, o.Fence)
+func (rs *Replicas) askOnce(ctx context.Context, node state.NodeID, o *state.Op, q wire.ReplicaFence) (v sealVote) {
+	if node == rs.id {
+		v = rs.askHere(ctx, q, o.Fence)
 	} else {
 		var reply mux.Reply
-		reply, v.err = n.step(ctx, node, mux.Request{
+		reply, v.err = rs.reach.Step(ctx, node, mux.Request{
 			Op: wire.OpReplicaFence, Session: wire.SessionControl, Fence: uint64(o.Fence), MinIndex: uint64(o.Fence), Body: &q,
 		})
 		if v.err == nil {
@@ -202,18 +204,18 @@ func (n *Node) askOnce(ctx context.Context, node state.NodeID, o *state.Op, q wi
 		}
 	}
 	if v.err != nil {
-		v.err = n.typed(wire.OpReplicaFence, v.err)
+		v.err = failure.Of(wire.OpReplicaFence, rs.id, v.err)
 	}
 	return v
 }
 
 // askHere is this node's own part. When its disk hangs, the seal goes on without it; the call returns when the disk
 // does.
-func (n *Node) askHere(ctx context.Context, q wire.ReplicaFence, fence state.Fence) sealVote {
+func (rs *Replicas) askHere(ctx context.Context, q wire.ReplicaFence, fence state.Fence) sealVote {
 	done := make(chan sealVote, 1)
 	go func() {
 		var v sealVote
-		v.ReplicaLength, v.err = n.fenceReplica(q, fence)
+		v.ReplicaLength, v.err = rs.fenceReplica(q, fence)
 		done <- v
 	}()
 	select {
@@ -226,42 +228,37 @@ func (n *Node) askHere(ctx context.Context, q wire.ReplicaFence, fence state.Fen
 
 // sealDamaged ends a seal when every replica has answered and none has all that is known to be acknowledged. No file is
 // cut or marked: what is left can be read, and a replica that comes back whole mends the extent.
-func (n *Node) sealDamaged(e *state.Extent, b *ballot) (*state.Finish, error) {
+func (rs *Replicas) sealDamaged(e *state.Extent, b *ballot) (*state.Finish, error) {
 	length, sound := b.floor(), uint64(0)
 	for _, v := range b.votes {
 		length, sound = max(length, v.Length), max(sound, v.Sound)
 	}
 	why := b.await(nil, "no replica has all that was acknowledged")
-	if !n.proves() {
+	if !rs.proves() {
 		return nil, fmt.Errorf("%w; it ends as damaged once all nodes run this build", why)
 	}
-	n.logger.Error("extent is damaged", "extent", uint64(e.ID), "bytes", length, "from", min(sound, length), "why", why)
-	return &state.Finish{Outcome: state.OutcomeDone, Length: length, Damaged: true, DamagedFrom: min(sound, length), Detail: wire.Clip(why.Error(), maxDetailBytes)}, nil
-}
-
-// proves tells whether all nodes carry out the commands about damaged extents and doubted replicas.
-func (n *Node) proves() bool {
-	return n.log.View().AllReach(state.LevelProven)
+	rs.logger.Error("extent is damaged", "extent", uint64(e.ID), "bytes", length, "from", min(sound, length), "why", why)
+	return &state.Finish{Outcome: state.OutcomeDone, Length: length, Damaged: true, DamagedFrom: min(sound, length), Detail: wire.Clip(why.Error(), report.MaxDetailBytes)}, nil
 }
 
 // fenceReplica is one replica's part in a seal.
-func (n *Node) fenceReplica(req wire.ReplicaFence, fence state.Fence) (wire.ReplicaLength, error) {
+func (rs *Replicas) fenceReplica(req wire.ReplicaFence, fence state.Fence) (wire.ReplicaLength, error) {
 	id := extent.ID(req.Extent)
-	if err := n.store.RaiseFence(id, extent.Fence(fence)); err != nil {
+	if err := rs.store.RaiseFence(id, extent.Fence(fence)); err != nil {
 		return wire.ReplicaLength{}, err
 	}
-	if _, err := n.meant(wire.OpReplicaFence, req.Extent, 0); err != nil { // a file of another birth has no vote
+	if _, err := rs.meant(wire.OpReplicaFence, req.Extent, 0); err != nil { // a file of another birth has no vote
 		return wire.ReplicaLength{}, err
 	}
 	if !req.Seal {
-		return n.durableLength(id, req.Votes)
+		return rs.durableLength(id, req.Votes)
 	}
 	// Read first: a replica that turns out not to be readable must not have been marked as sealed.
-	sum, err := n.store.Sum(id, req.Length)
+	sum, err := rs.store.Sum(id, req.Length)
 	if err != nil {
 		return wire.ReplicaLength{}, err
 	}
-	if err := n.store.Seal(id, req.Length); err != nil {
+	if err := rs.store.Seal(id, req.Length); err != nil {
 		return wire.ReplicaLength{}, err
 	}
 	return wire.ReplicaLength{Length: req.Length, Sum: sum}, nil
@@ -270,18 +267,18 @@ func (n *Node) fenceReplica(req wire.ReplicaFence, fence state.Fence) (wire.Repl
 // durableLength is how far this node's replica goes, and what it knows of how far it should. One that is missing or
 // cannot be used at all answers with an error unless the caller counts votes: its length of nothing would otherwise
 // cut what the others have acknowledged.
-func (n *Node) durableLength(id extent.ID, votes bool) (wire.ReplicaLength, error) {
-	info, err := n.store.Stat(id)
+func (rs *Replicas) durableLength(id extent.ID, votes bool) (wire.ReplicaLength, error) {
+	info, err := rs.store.Stat(id)
 	switch {
 	case err != nil:
 		return wire.ReplicaLength{}, err
 	case !info.Present:
-		return wire.ReplicaLength{}, wire.Errorf(wire.OpReplicaFence, wire.CodeNotFound, "%s has no file of extent %d", n.id, id)
+		return wire.ReplicaLength{}, wire.Errorf(wire.OpReplicaFence, wire.CodeNotFound, "%s has no file of extent %d", rs.id, id)
 	case info.Broken != "" && !votes:
-		return wire.ReplicaLength{}, wire.Errorf(wire.OpReplicaFence, wire.CodeCorrupt, "the file of extent %d on %s cannot be used: %s", id, n.id, info.Broken)
+		return wire.ReplicaLength{}, wire.Errorf(wire.OpReplicaFence, wire.CodeCorrupt, "the file of extent %d on %s cannot be used: %s", id, rs.id, info.Broken)
 	}
 	out := wire.ReplicaLength{Length: info.Length, Floor: info.Floor, Cut: info.Cut, Unsound: info.Broken, Sound: info.Length}
-	if node := n.log.View().Node(n.id); node != nil && node.Unproven {
+	if node := rs.log.View().Node(rs.id); node != nil && node.Unproven {
 		out.Cut = true
 	}
 	if len(info.Damaged) > 0 {

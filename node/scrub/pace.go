@@ -1,12 +1,12 @@
-package node
+package scrub
 
 import (
 	"context"
 	"time"
 )
 
-// scrubYield is by how much the scrub slows down while clients are served.
-const scrubYield = 4
+// yieldParts is by how much the scrub slows down while clients are served.
+const yieldParts = 4
 
 // pacer spreads what is read over time. It owns no clock: it is told the time, and answers how long to wait.
 type pacer struct {
@@ -17,7 +17,7 @@ type pacer struct {
 // What a pause has left unused is not made up for: that would be a burst.
 func (p *pacer) take(now time.Time, bytes int, rate uint64, busy bool) time.Duration {
 	if busy {
-		rate = max(1, rate/scrubYield)
+		rate = max(1, rate/yieldParts)
 	}
 	if p.next.Before(now) {
 		p.next = now
@@ -29,14 +29,14 @@ func (p *pacer) take(now time.Time, bytes int, rate uint64, busy bool) time.Dura
 
 // pace waits until the scrub may read so many bytes more: as long as the cell's setting has it stand still, and
 // longer while clients are served.
-func (s *scrubber) pace(ctx context.Context, bytes int) error {
-	for s.n.log.View().Settings.ScrubRate() == 0 {
-		if err := s.rest(ctx, scrubLook); err != nil {
+func (s *Scrubber) pace(ctx context.Context, bytes int) error {
+	for s.opt.View().Settings.ScrubRate() == 0 {
+		if err := s.rest(ctx, Look); err != nil {
 			return err
 		}
 	}
-	rate := s.n.log.View().Settings.ScrubRate()
-	wait := s.pacer.take(s.n.now(), bytes, max(1, rate), s.n.serving.Load() > 0)
+	rate := s.opt.View().Settings.ScrubRate()
+	wait := s.pacer.take(s.opt.Clock.Now(), bytes, max(1, rate), s.opt.Busy())
 	if wait > 0 {
 		return s.rest(ctx, wait)
 	}
@@ -44,9 +44,9 @@ func (s *scrubber) pace(ctx context.Context, bytes int) error {
 }
 
 // rest waits. What is asked for meanwhile does not end it.
-func (s *scrubber) rest(ctx context.Context, d time.Duration) error {
+func (s *Scrubber) rest(ctx context.Context, d time.Duration) error {
 	select {
-	case <-s.n.after(d):
+	case <-s.opt.Clock.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -1,8 +1,15 @@
-package node
+package scrub
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/datanode/datanode/node/clock"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/raftlog/state/statetest"
+	"github.com/datanode/datanode/wire/mux"
 )
 
 // What the scrub takes is spread over time, a pause is not made up for, and it yields to clients.
@@ -48,4 +55,35 @@ func TestPacerKeepsTheRate(t *testing.T) {
 	if got := at.Sub(began); got < want-time.Second || got > want {
 		t.Errorf("%d bytes in %v, want %v", total, got, want)
 	}
+}
+
+// At pace 0 nothing is read until the pace is another, or the node stops.
+func TestPaceStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := statetest.New()
+		c.RunAll("join n1\nset scrub-pace 0")
+		view := c.State.Snapshot()
+		s := New(Options{
+			Clock: clock.Of(mux.Clock{}), View: func() *state.View { return view }, Busy: func() bool { return false },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.pace(ctx, 1) }()
+		select {
+		case err := <-done:
+			t.Fatalf("goes on at pace 0: %v", err)
+		case <-time.After(2 * Look):
+		}
+		cancel()
+		if err := <-done; err == nil {
+			t.Fatal("told to end, and did not say so")
+		}
+		go func() { done <- s.pace(t.Context(), 1) }()
+		synctest.Wait()
+		c.RunAll("set scrub-pace 1Gi")
+		view = c.State.Snapshot()
+		if err := <-done; err != nil {
+			t.Errorf("with another pace: %v", err)
+		}
+	})
 }

@@ -1,4 +1,4 @@
-package node
+package scrub
 
 import (
 	"encoding/binary"
@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 	"github.com/datanode/datanode/raftlog/state"
 )
 
-// scrubRecord is what a node remembers of its scrub through a restart. Losing it costs one round.
+// record is what a node remembers of its scrub through a restart. Losing it costs one round.
 //
 // All integers are little-endian; times are seconds since 1970, 0 for never.
 //
@@ -24,7 +23,7 @@ import (
 //	| magic  | version | round    | last full | log       | number  | extent ID, when     | CRC32C |
 //	| "DNSC" | 1       | began    | round     | verified  |         | verified (8 + 8)... |        |
 //	+--------+---------+----------+-----------+-----------+---------+---------------------+--------+
-type scrubRecord struct {
+type record struct {
 	began    int64 // of the round under way; 0 when none is
 	full     int64 // when the last round had read everything
 	log      int64 // when the log was last found to be what it should be
@@ -32,20 +31,20 @@ type scrubRecord struct {
 }
 
 const (
-	scrubMagic       = 0x43534e44 // "DNSC"
-	scrubVersion     = 1
-	scrubHeaderBytes = 40
-	scrubEntryBytes  = 16
-	scrubFileLimit   = 1 << 30
+	recordMagic   = 0x43534e44 // "DNSC"
+	recordVersion = 1
+	headerBytes   = 40
+	entryBytes    = 16
+	fileLimit     = 1 << 30
 )
 
-func newScrubRecord() scrubRecord { return scrubRecord{verified: map[state.ExtentID]int64{}} }
+func newRecord() record { return record{verified: map[state.ExtentID]int64{}} }
 
-func appendScrubRecord(buf []byte, r scrubRecord) []byte {
+func appendRecord(buf []byte, r record) []byte {
 	start, le := len(buf), binary.LittleEndian
-	buf = slices.Grow(buf, scrubHeaderBytes+scrubEntryBytes*len(r.verified)+4)
-	buf = le.AppendUint32(buf, scrubMagic)
-	buf = le.AppendUint32(buf, scrubVersion)
+	buf = slices.Grow(buf, headerBytes+entryBytes*len(r.verified)+4)
+	buf = le.AppendUint32(buf, recordMagic)
+	buf = le.AppendUint32(buf, recordVersion)
 	for _, at := range []int64{r.began, r.full, r.log, int64(len(r.verified))} {
 		buf = le.AppendUint64(buf, uint64(at))
 	}
@@ -56,54 +55,51 @@ func appendScrubRecord(buf []byte, r scrubRecord) []byte {
 	return le.AppendUint32(buf, crc32.Checksum(buf[start:], crc32.MakeTable(crc32.Castagnoli)))
 }
 
-func parseScrubRecord(buf []byte) (scrubRecord, error) {
-	le, r := binary.LittleEndian, newScrubRecord()
-	if len(buf) < scrubHeaderBytes+4 {
-		return r, fmt.Errorf("%d bytes, want %d at least", len(buf), scrubHeaderBytes+4)
+func parseRecord(buf []byte) (record, error) {
+	le, r := binary.LittleEndian, newRecord()
+	if len(buf) < headerBytes+4 {
+		return r, fmt.Errorf("%d bytes, want %d at least", len(buf), headerBytes+4)
 	}
 	body := buf[:len(buf)-4]
 	if got, want := crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)), le.Uint32(buf[len(body):]); got != want {
 		return r, fmt.Errorf("checksum %#x, says %#x", got, want)
 	}
-	if m, v := le.Uint32(body), le.Uint32(body[4:]); m != scrubMagic || v != scrubVersion {
-		return r, fmt.Errorf("begins with %#x, version %d; want %#x, version %d", m, v, scrubMagic, scrubVersion)
+	if m, v := le.Uint32(body), le.Uint32(body[4:]); m != recordMagic || v != recordVersion {
+		return r, fmt.Errorf("begins with %#x, version %d; want %#x, version %d", m, v, recordMagic, recordVersion)
 	}
-	entries := body[scrubHeaderBytes:]
-	if n := le.Uint64(body[32:]); len(entries)%scrubEntryBytes != 0 || n != uint64(len(entries)/scrubEntryBytes) {
+	entries := body[headerBytes:]
+	if n := le.Uint64(body[32:]); len(entries)%entryBytes != 0 || n != uint64(len(entries)/entryBytes) {
 		return r, fmt.Errorf("says %d extents in %d bytes", n, len(entries))
 	}
 	r.began, r.full, r.log = int64(le.Uint64(body[8:])), int64(le.Uint64(body[16:])), int64(le.Uint64(body[24:]))
-	for ; len(entries) > 0; entries = entries[scrubEntryBytes:] {
+	for ; len(entries) > 0; entries = entries[entryBytes:] {
 		r.verified[state.ExtentID(le.Uint64(entries))] = int64(le.Uint64(entries[8:]))
 	}
 	return r, nil
 }
 
-// recordFile is in the store's folder, so that a store that is replaced by another takes its dates along.
-func (s *scrubber) recordFile() string { return path.Join(s.n.cfg.Dir, "store", "scrubbed") }
-
-func (s *scrubber) load() {
-	p, err := vfs.ReadFile(s.n.cfg.FS, s.recordFile(), scrubFileLimit)
+func (s *Scrubber) load() {
+	p, err := vfs.ReadFile(s.opt.FS, s.opt.File, fileLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	var r scrubRecord
+	var r record
 	if err == nil {
-		r, err = parseScrubRecord(p)
+		r, err = parseRecord(p)
 	}
 	if err != nil {
-		s.n.logger.Warn("dates of the scrub are lost, it begins anew", "file", s.recordFile(), "error", err)
+		s.opt.Logger.Warn("dates of the scrub are lost, it begins anew", "file", s.opt.File, "error", err)
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.record = r
-	s.dropFutureLocked(s.n.now().Unix())
+	s.dropFutureLocked(s.opt.Clock.Now().Unix())
 }
 
 // dropFutureLocked forgets dates that are still to come: the clock was set back since, and would have them stand for long.
 // The caller holds mu.
-func (s *scrubber) dropFutureLocked(now int64) {
+func (s *Scrubber) dropFutureLocked(now int64) {
 	for _, at := range []*int64{&s.record.began, &s.record.full, &s.record.log} {
 		if *at > now {
 			*at = 0
@@ -113,27 +109,27 @@ func (s *scrubber) dropFutureLocked(now int64) {
 }
 
 // save writes what is remembered. A failure loses only that, and a full disk is no news from here.
-func (s *scrubber) save() {
-	view := s.n.log.View()
+func (s *Scrubber) save() {
+	view := s.opt.View()
 	s.mu.Lock()
 	maps.DeleteFunc(s.record.verified, func(id state.ExtentID, _ int64) bool {
 		e := view.Extent(id)
 		if e == nil {
 			return true
 		}
-		_, holds := e.Replica(s.n.id)
+		_, holds := e.Replica(s.opt.ID)
 		return !holds
 	})
-	p := appendScrubRecord(nil, s.record)
+	p := appendRecord(nil, s.record)
 	s.mu.Unlock()
-	s.saved = s.n.now()
-	if err := vfs.ReplaceFile(s.n.cfg.FS, s.recordFile(), p); err != nil {
-		s.n.logger.Debug("dates of the scrub not written", "error", err)
+	s.saved = s.opt.Clock.Now()
+	if err := vfs.ReplaceFile(s.opt.FS, s.opt.File, p); err != nil {
+		s.opt.Logger.Debug("dates of the scrub not written", "error", err)
 	}
 }
 
-// verifiedAt is when this node has last read its whole replica and found it to be what the log says; zero for never.
-func (s *scrubber) verifiedAt(id state.ExtentID) time.Time {
+// VerifiedAt is when this node has last read its whole replica and found it to be what the log says; zero for never.
+func (s *Scrubber) VerifiedAt(id state.ExtentID) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return unixTime(s.record.verified[id])

@@ -1,0 +1,72 @@
+package node
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/datanode/datanode/node/replica"
+	"github.com/datanode/datanode/node/report"
+	"github.com/datanode/datanode/node/scrub"
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// makeReplicas makes what works on this node's replicas. The store and the log are open.
+func (n *Node) makeReplicas() {
+	n.proposer = report.NewProposer(report.Options{
+		Log: n.log, ToLeader: n.toLeader, Limit: n.time.stepLimit, Check: n.checkReports,
+	})
+	n.reports = report.NewQueue(n.proposer.Propose, n.clock())
+	n.drops = report.NewQueue(n.proposer.Propose, n.clock())
+	n.others = replica.NewReachability(replica.ReachabilityOptions{
+		Log: n.log, Clock: n.clock(), StepLimit: n.time.stepLimit, ToNode: n.toNode,
+	})
+	n.replicas = replica.New(n.replicaOptions())
+	n.exec = replica.NewExecutor(replica.ExecutorOptions{
+		ID: n.id, Log: n.log, Store: n.store, Clock: n.clock(), Logger: n.logger, Tick: n.time.tick,
+		Ready: n.ready.Load, Finishes: n.reports, Drops: n.drops,
+		CarryOut: n.replicas.CarryOut, ForgetFences: n.replicas.ForgetFences,
+	})
+	n.scrub = scrub.New(n.scrubOptions())
+}
+
+func (n *Node) replicaOptions() replica.Options {
+	return replica.Options{
+		ID: n.id, Log: n.log, Store: n.store, Reach: n.others, Disk: n.disks, Clock: n.clock(), Logger: n.logger,
+		LagLimit: n.time.lagLimit, DownAfter: n.time.downAfter,
+		Propose: n.proposer.Propose, Reports: n.reports, TakeSpace: n.disk.Take,
+		AskSeal:  func(id state.ExtentID) { n.appends.ask(policies.KindSeal, id) },
+		Silent:   n.watch.silent,
+		Verified: func(id state.ExtentID) { n.scrub.Note(id) },
+		TakeTurn: n.turns[workSums].Take,
+		Sharer:   n.sharer,
+		Self:     replica.Requester{Sharer: n.ownSharer()},
+	}
+}
+
+func (n *Node) scrubOptions() scrub.Options {
+	return scrub.Options{
+		ID: n.id, Store: n.store, Clock: n.clock(), Logger: n.logger, Ready: n.readyCh, FS: n.cfg.FS,
+		// In the store's folder, so that a store that is replaced by another takes its dates along.
+		File: filepath.Join(n.cfg.Dir, "store", "scrubbed"),
+		View: n.log.View, VerifyLog: n.log.VerifyPaced, LogDamaged: func(bad *raftlog.BadEntry) { n.logDamaged(bad) },
+		Busy:    func() bool { return n.serving.Load() > 0 },
+		Suspect: func(id state.ExtentID, why string) { n.replicas.NoteSuspect(id, n.id, why) },
+		Unread:  func(e *state.Extent, err error) { n.replicas.NoteUnread(e, n.id, err) },
+	}
+}
+
+// checkReports refuses what a node may not report, on the leader, and what came in the session of another class.
+func (n *Node) checkReports(ctx context.Context, c *mux.ServerCall, cmds []state.Command) error {
+	if err := n.mayPropose(ctx, c, cmds); err != nil {
+		return err
+	}
+	return n.checkDeletes(c, report.OnlyGone(cmds))
+}
+
+// requesterOf is whose share something takes that is done for a call.
+func (n *Node) requesterOf(c *mux.ServerCall) replica.Requester {
+	return replica.Requester{Sharer: n.sharer(c), Behalf: c.Asker()}
+}
