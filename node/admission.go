@@ -149,7 +149,7 @@ func (a *admission) round(ctx context.Context, batch []*submission) (again []*su
 		a.failAll(asked, err)
 		return nil
 	}
-	a.n.auditAdmits(index, cmds, results)
+	a.n.audit.Admits(index, cmds, results)
 	for i, res := range results {
 		if res.Stale {
 			asked[i].stale = res.Err.Detail

@@ -2,8 +2,8 @@ package node
 
 import (
 	"context"
-	"slices"
 
+	"github.com/datanode/datanode/node/describe"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -135,7 +135,7 @@ func (n *Node) serveCancel(ctx context.Context, c *mux.ServerCall, req wire.Canc
 		return err
 	}
 	who := n.asker(c)
-	if err := n.proposeOne(ctx, &state.Cancel{Op: id, Note: "cancelled by " + aPerson(who), AskedBy: who}); err != nil {
+	if err := n.proposeOne(ctx, &state.Cancel{Op: id, Note: "cancelled by " + describe.Person(who), AskedBy: who}); err != nil {
 		return err
 	}
 	return n.replyOp(ctx, c, id)
@@ -180,7 +180,7 @@ func (n *Node) proposeOne(ctx context.Context, cmd state.Command) error {
 	if results[0].Err != nil {
 		return results[0].Err
 	}
-	n.audit(index, cmd)
+	n.audit.Command(index, cmd)
 	return nil
 }
 
@@ -203,16 +203,7 @@ func (n *Node) dryRun(ctx context.Context, subs []*submission) []wire.Submitted 
 			out[i] = refusal(d.sub, d.refusal)
 			continue
 		}
-		out[i] = wire.Submitted{Kind: d.sub.Kind, Extent: uint64(d.admit.Extent), Plan: describePlan(view, d.admit)}
+		out[i] = wire.Submitted{Kind: d.sub.Kind, Extent: uint64(d.admit.Extent), Plan: describe.Plan(view, d.admit)}
 	}
 	return out
-}
-
-func replicaNodes(e *state.Extent) []string {
-	var ids []string
-	for _, r := range e.Replicas {
-		ids = append(ids, string(r.Node))
-	}
-	slices.Sort(ids)
-	return ids
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/datanode/datanode/node/describe"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -96,5 +97,5 @@ func (n *Node) checkMadeBy(o *state.Op, id state.ExtentID) error {
 	}
 	n.misused.answer.Add(1)
 	return &wire.Error{Op: wire.OpSubmit, Code: wire.CodeProtocol, Outcome: wire.Unknown, Detail: fmt.Sprintf(
-		"this node asked for a create, and was told of %s (by %s): nothing is written to that extent, and it is not discarded", o, aPerson(o.AskedBy))}
+		"this node asked for a create, and was told of %s (by %s): nothing is written to that extent, and it is not discarded", o, describe.Person(o.AskedBy))}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/node/describe"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -139,7 +140,7 @@ func (c *cell) describeNodes(n *Node) []wire.Node {
 	var reply []wire.Node
 	view := n.log.View()
 	view.Nodes(func(node *stateNode) bool {
-		reply = append(reply, describeNode(view, n.lookAt(view), node, ""))
+		reply = append(reply, describe.Node(view, n.lookAt(view), node, ""))
 		return true
 	})
 	return reply
@@ -198,7 +199,7 @@ func (c *cell) describe() string {
 		view.Extents(0, func(e *state.Extent) bool { fmt.Fprintf(&out, "  %+v\n", *e); return true })
 		fmt.Fprintf(&out, "%s: leader %s, applied %d\n", id, leader, view.Applied)
 		view.Nodes(func(node *stateNode) bool {
-			fmt.Fprintf(&out, "  %+v\n", describeNode(view, n.lookAt(view), node, leader))
+			fmt.Fprintf(&out, "  %+v\n", describe.Node(view, n.lookAt(view), node, leader))
 			return true
 		})
 		view.Ops(0, func(o *state.Op) bool {

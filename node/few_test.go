@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/datanode/datanode/node/describe"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -22,8 +23,8 @@ func TestFewDisksAreMadeUpFor(t *testing.T) {
 		t.Fatalf("%+v with one of three nodes down, want 2 of 3 disks", loc)
 	}
 	view := c.nodes["n1"].log.View()
-	if e := view.Extent(state.ExtentID(loc.Extent)); e.State != state.ExtentOpen || lacking(view) == 0 {
-		t.Errorf("%v, of which %d lack replicas; want an open extent that does", e, lacking(view))
+	if e := view.Extent(state.ExtentID(loc.Extent)); e.State != state.ExtentOpen || describe.Lacking(view) == 0 {
+		t.Errorf("%v, of which %d lack replicas; want an open extent that does", e, describe.Lacking(view))
 	}
 
 	var whole atomic.Bool

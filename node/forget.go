@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/datanode/datanode/node/describe"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -59,7 +60,7 @@ func (n *Node) proposeAll(ctx context.Context, cmds ...state.Command) error {
 		if res.Err != nil {
 			return res.Err
 		}
-		n.audit(index, cmds[i])
+		n.audit.Command(index, cmds[i])
 	}
 	return nil
 }
@@ -147,7 +148,7 @@ func (n *Node) serveNodeRemove(ctx context.Context, c *mux.ServerCall, req wire.
 		return err
 	}
 	remove.AskedBy = n.asker(c)
-	remove.Note = "asked for by " + aPerson(remove.AskedBy)
+	remove.Note = "asked for by " + describe.Person(remove.AskedBy)
 	reply := wire.NodeRemoveReply{Plan: describeRemoval(view, remove)}
 	if !req.DryRun {
 		if err := n.forget(ctx, remove); err != nil {

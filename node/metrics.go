@@ -3,6 +3,7 @@ package node
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/datanode/datanode/node/describe"
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/wire"
 )
@@ -107,7 +108,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("datanode_operations_queued", float64(counts.Queued))
 	gauge("datanode_operations_running", float64(counts.Running))
 	gauge("datanode_drops_pending", float64(counts.Drops))
-	gauge("datanode_extents_lacking", float64(lacking(view)))
+	gauge("datanode_extents_lacking", float64(describe.Lacking(view)))
 	gauge("datanode_log_parted", float64(len(n.parted.among(view))))
 	gauge("datanode_policy_epoch", float64(view.PolicyEpoch))
 	gauge("datanode_store_failed", oneIf(n.store.Failed() != nil))

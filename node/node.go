@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/datanode/datanode/node/audit"
 	"github.com/datanode/datanode/node/diskshare"
 	"github.com/datanode/datanode/node/diskspace"
 	"github.com/datanode/datanode/node/extent"
@@ -58,6 +59,7 @@ type Node struct {
 	proposer    *report.Proposer
 	reports     *report.Queue
 	drops       *report.Queue // files that are gone: many at a time, and nobody waits for one
+	audit       audit.Trail
 	watch       *watch
 	leaderless  leaderless
 	others      *replica.Reachability
@@ -189,6 +191,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.listener.denied = n.denied
 	n.admit = newAdmission(n)
 	n.own = &ownSession{n: n}
+	n.audit = audit.Trail{Logger: n.logger}
 	n.watch = newWatch(n)
 	n.hang = newHang(n)
 	n.parted = newParted()
