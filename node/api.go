@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/datanode/datanode/node/describe"
+	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -117,7 +118,7 @@ func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall, req wire.Subm
 	reply := wire.SubmitReply{}
 	var err error
 	if req.DryRun {
-		done, err := n.turn(ctx, c, workTrials)
+		done, err := n.turn(ctx, c, fair.WorkTrials)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/datanode/datanode/node/describe"
+	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -20,7 +21,7 @@ func (n *Node) serveLogList(ctx context.Context, c *mux.ServerCall, req wire.Log
 	if relayed, err := n.atNode(ctx, c, req.Node); relayed {
 		return err
 	}
-	done, err := n.turn(ctx, c, workLists)
+	done, err := n.turn(ctx, c, fair.WorkLists)
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func (n *Node) serveLogVerify(ctx context.Context, c *mux.ServerCall, req wire.L
 	if relayed, err := n.atNode(ctx, c, req.Node); relayed {
 		return err
 	}
-	done, err := n.turn(ctx, c, workLog)
+	done, err := n.turn(ctx, c, fair.WorkLog)
 	if err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func (n *Node) serveLogChain(ctx context.Context, c *mux.ServerCall, req wire.Lo
 	if relayed, err := n.atNode(ctx, c, req.Node); relayed {
 		return err
 	}
-	done, err := n.turn(ctx, c, workLists)
+	done, err := n.turn(ctx, c, fair.WorkLists)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/datanode/datanode/node/describe"
+	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -18,7 +19,7 @@ func (n *Node) serveExtents(ctx context.Context, c *mux.ServerCall, req wire.Ext
 		}
 		return c.Reply(&wire.ExtentsReply{Extents: []wire.Extent{describe.Extent(n.log.View(), e)}}, nil)
 	}
-	done, err := n.turn(ctx, c, workLists)
+	done, err := n.turn(ctx, c, fair.WorkLists)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/node/describe"
+	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -126,7 +127,7 @@ func (n *Node) serveWait(ctx context.Context, c *mux.ServerCall, req wire.WaitRe
 // lookAtOps tells where operations stand, and how many of them are open.
 func (n *Node) lookAtOps(ctx context.Context, c *mux.ServerCall, ids []state.OpID) (*wire.OpsReply, int, error) {
 	if len(ids) > fewOps {
-		done, err := n.turn(ctx, c, workLists)
+		done, err := n.turn(ctx, c, fair.WorkLists)
 		if err != nil {
 			return nil, 0, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -19,7 +20,7 @@ func (n *Node) serveVerify(ctx context.Context, c *mux.ServerCall, req wire.Veri
 	if e.State != state.ExtentSealed {
 		return wire.Errorf(c.Op(), wire.CodePrecondition, "extent %d is %s: only a sealed extent has a sum to hold its replicas against", e.ID, e.State)
 	}
-	done, err := n.turn(ctx, c, workVerify)
+	done, err := n.turn(ctx, c, fair.WorkVerify)
 	if err != nil {
 		return err
 	}

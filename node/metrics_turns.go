@@ -1,9 +1,13 @@
 package node
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/datanode/datanode/node/fair"
+)
 
 // workSubmissions is what the metrics call the submissions that wait to be decided.
-const workSubmissions work = "submissions"
+const workSubmissions fair.Work = "submissions"
 
 // turnMetrics are about what callers take turns at, by class of work.
 type turnMetrics struct{ running, waiting, turnedAway *prometheus.Desc }
@@ -25,7 +29,7 @@ func (m *turnMetrics) describe(ch chan<- *prometheus.Desc) {
 }
 
 func (m *turnMetrics) collect(n *Node, ch chan<- prometheus.Metric) {
-	sample := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, w work) {
+	sample := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, w fair.Work) {
 		ch <- prometheus.MustNewConstMetric(d, kind, v, string(w))
 	}
 	for w, t := range n.turns {

@@ -89,7 +89,7 @@ type Node struct {
 	misused misuse
 
 	denied *denials
-	turns  map[work]*fair.Turns // by class of work; the keys never change
+	turns  fair.Classes // by class of work; the keys never change
 
 	sessionsRefused sessionCounts
 	disks           *diskshare.Shares
@@ -186,7 +186,7 @@ func newNode(cfg Config, id identity, l net.Listener) *Node {
 	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, cfg.Dial, n.peerConfig)
 	n.peers.stock = n.stock
 	n.inbound = newInbound()
-	n.routes, n.turns = n.makeRoutes(), newAllTurns(n.clock())
+	n.routes, n.turns = n.makeRoutes(), fair.NewClasses(n.clock())
 	n.denied = newDenials(n.routes, n.now, n.logger)
 	n.listener.denied = n.denied
 	n.admit = newAdmission(n)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/node/scrub"
@@ -40,7 +41,7 @@ func (n *Node) replicaOptions() replica.Options {
 		AskSeal:  func(id state.ExtentID) { n.appends.ask(policies.KindSeal, id) },
 		Silent:   n.watch.silent,
 		Verified: func(id state.ExtentID) { n.scrub.Note(id) },
-		TakeTurn: n.turns[workSums].Take,
+		TakeTurn: n.turns[fair.WorkSums].Take,
 		Sharer:   n.sharer,
 		Self:     replica.Requester{Sharer: n.ownSharer()},
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/datanode/datanode/node/failure"
+	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/raftlog/state"
@@ -52,12 +53,12 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpReplicaFence:  {serve: of(&n.replicas, (*replica.Replicas).ServeFence)},
 		wire.OpReplicaRead:   {serve: of(&n.replicas, (*replica.Replicas).ServeRead)},
 		wire.OpReplicaSum:    {serve: of(&n.replicas, (*replica.Replicas).ServeSum)},
-		wire.OpInventory:     {serve: n.inTurn(workLists, n.serveInventory), early: true},
+		wire.OpInventory:     {serve: n.inTurn(fair.WorkLists, n.serveInventory), early: true},
 		wire.OpHealth:        {serve: decoded(n.serveHealth), early: true},
 		wire.OpScrub:         {serve: decoded(n.serveScrub), early: true},
 
 		// What changes something through the log.
-		wire.OpSession:        {serve: n.inTurn(workSessions, decoded(n.serveSession)), leader: true},
+		wire.OpSession:        {serve: n.inTurn(fair.WorkSessions, decoded(n.serveSession)), leader: true},
 		wire.OpSubmit:         {serve: decoded(n.serveSubmit), leader: true},
 		wire.OpCancel:         {serve: decoded(n.serveCancel), leader: true},
 		wire.OpReorder:        {serve: decoded(n.serveReorder), leader: true},
@@ -73,13 +74,13 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpHeartbeat:      {serve: n.serveHeartbeat, early: true},
 
 		// What only looks. It answers from this node's state, which may be behind.
-		wire.OpOps:         {serve: n.inTurn(workLists, decoded(n.serveOps)), early: true},
+		wire.OpOps:         {serve: n.inTurn(fair.WorkLists, decoded(n.serveOps)), early: true},
 		wire.OpShowOp:      {serve: decoded(n.serveShowOp), early: true},
 		wire.OpWait:        {serve: decoded(n.serveWait), early: true},
 		wire.OpExtents:     {serve: decoded(n.serveExtents), early: true},
 		wire.OpNodes:       {serve: n.serveNodes, early: true},
 		wire.OpStatus:      {serve: n.serveStatus, early: true},
-		wire.OpConns:       {serve: n.inTurn(workLists, n.serveConns), early: true},
+		wire.OpConns:       {serve: n.inTurn(fair.WorkLists, n.serveConns), early: true},
 		wire.OpPolicyFetch: {serve: decoded(n.servePolicyFetch), early: true},
 		wire.OpLogList:     {serve: decoded(n.serveLogList), early: true},
 		wire.OpLogVerify:   {serve: decoded(n.serveLogVerify), early: true},

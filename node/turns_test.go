@@ -27,21 +27,21 @@ func TestCostlyCallsTakeTurns(t *testing.T) {
 	bob := c.rawAs(o.source(pki.RoleClient, "bob"), mux.Config{})
 	alice := c.rawAs(o.source(pki.RoleClient, "alice"), mux.Config{})
 	for _, costly := range []struct {
-		work work
+		work fair.Work
 		op   wire.OpType
 		body any
 	}{
-		{workLists, wire.OpOps, &wire.OpsRequest{}},
-		{workLists, wire.OpExtents, &wire.ExtentsRequest{}},
-		{workLists, wire.OpInventory, nil},
-		{workLists, wire.OpConns, nil},
-		{workLists, wire.OpWait, &wire.WaitRequest{Ops: slices.Repeat([]string{op}, fewOps+1)}},
-		{workLists, wire.OpLogList, &wire.LogRequest{}},
-		{workLists, wire.OpLogChain, &wire.LogChainRequest{}},
-		{workLog, wire.OpLogVerify, &wire.LogVerifyRequest{}},
-		{workVerify, wire.OpVerify, &wire.VerifyRequest{Extent: extent}},
-		{workSessions, wire.OpSession, &wire.SessionRequest{}},
-		{workTrials, wire.OpSubmit, &wire.SubmitRequest{DryRun: true}},
+		{fair.WorkLists, wire.OpOps, &wire.OpsRequest{}},
+		{fair.WorkLists, wire.OpExtents, &wire.ExtentsRequest{}},
+		{fair.WorkLists, wire.OpInventory, nil},
+		{fair.WorkLists, wire.OpConns, nil},
+		{fair.WorkLists, wire.OpWait, &wire.WaitRequest{Ops: slices.Repeat([]string{op}, fewOps+1)}},
+		{fair.WorkLists, wire.OpLogList, &wire.LogRequest{}},
+		{fair.WorkLists, wire.OpLogChain, &wire.LogChainRequest{}},
+		{fair.WorkLog, wire.OpLogVerify, &wire.LogVerifyRequest{}},
+		{fair.WorkVerify, wire.OpVerify, &wire.VerifyRequest{Extent: extent}},
+		{fair.WorkSessions, wire.OpSession, &wire.SessionRequest{}},
+		{fair.WorkTrials, wire.OpSubmit, &wire.SubmitRequest{DryRun: true}},
 	} {
 		req := mux.Request{Op: costly.op, Session: wire.SessionControl, Body: costly.body}
 		release := fillTurns(t, n.turns[costly.work], "client/bob")
@@ -59,10 +59,10 @@ func TestCostlyCallsTakeTurns(t *testing.T) {
 		}
 	}
 	// All who wait for an operation of their own look at each change of the log.
-	full := fillTurns(t, n.turns[workLists], "client/bob")
+	full := fillTurns(t, n.turns[fair.WorkLists], "client/bob")
 	call[wire.OpsReply](t, bob, wire.OpWait, &wire.WaitRequest{Ops: slices.Repeat([]string{op}, fewOps)})
 	full()
-	release := fillTurns(t, n.turns[workSums], "client/bob")
+	release := fillTurns(t, n.turns[fair.WorkSums], "client/bob")
 	defer release()
 	verify := &wire.VerifyRequest{Extent: extent}
 	if reply := call[wire.VerifyReply](t, bob, wire.OpVerify, verify); !reply.Replicas[0].Unchecked {
