@@ -31,7 +31,7 @@ func (n *Node) heartbeats(ctx context.Context) {
 		if err != nil && ctx.Err() == nil && err.Error() != said {
 			said = err.Error() // once: the next attempt is due in a moment
 			level := slog.LevelInfo
-			if n.folderCell() == "" && len(n.cfg.Join) > 0 {
+			if n.folder.AdmittedBy() == "" && len(n.cfg.Join) > 0 {
 				level = slog.LevelWarn // nobody else will say why the node does not come up
 			}
 			n.logger.Log(ctx, level, "cannot reach the cell yet, trying again", "error", err)
@@ -149,7 +149,7 @@ func (n *Node) becomeReady(ctx context.Context, commit state.Index) error {
 	}
 	view := n.log.View()
 	// Before this node holds anything, its folder says so: see checkTwin.
-	if err := n.letIn(view.Cell); err != nil {
+	if err := n.folder.Admit(view.Cell); err != nil {
 		return err
 	}
 	if err := n.endAbstention(view); err != nil {
@@ -220,7 +220,7 @@ type refusedError struct{ error }
 func (e *refusedError) Unwrap() error { return e.error }
 
 func (n *Node) joinRequest() wire.JoinRequest {
-	return wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.folderCell(), Level: uint8(state.LevelNow),
+	return wire.JoinRequest{Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Cell: n.folder.AdmittedBy(), Level: uint8(state.LevelNow),
 		Last: uint64(n.lastAtStart), Before: n.runsBefore}
 }
 
@@ -262,7 +262,7 @@ func (n *Node) joinAt(ctx context.Context, conn *mux.Conn, req wire.JoinRequest)
 		return err
 	}
 	n.secure.vouch(reply.Members)
-	return n.letIn(reply.Cell)
+	return n.folder.Admit(reply.Cell)
 }
 
 // leaderBy is a connection to the node that another takes for the leader, else the one to that other. A node joins at

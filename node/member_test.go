@@ -5,13 +5,10 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -303,25 +300,5 @@ func TestNoQuorum(t *testing.T) {
 	c.ready("n1")
 	if ops := c.run(wire.Submission{Kind: "delete", Extent: loc.Extent}); ops[0].State != "done" {
 		t.Errorf("with a quorum again, the delete is %s: %s", ops[0].State, ops[0].Detail)
-	}
-}
-
-// What a crash leaves of an identity that was being written does not keep the node from starting.
-func TestIdentitySurvivesTornWrite(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, identityFile+".new"), []byte(`{"no`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if id, err := claim(vfs.OS{}, dir, "n1"); err != nil || id.Node != "n1" {
-			t.Fatal(id, err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, identityFile), []byte(`{"no`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := claim(vfs.OS{}, dir, "n1"); err == nil {
-		t.Fatal("a damaged identity is taken for a new folder")
 	}
 }

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"github.com/datanode/datanode/node/diskspace"
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/fair"
+	"github.com/datanode/datanode/node/folder"
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/node/quota"
@@ -78,9 +78,7 @@ type Node struct {
 	httpAddr    string
 	httpDoor    *httpDoor // nil: no HTTP
 
-	identityMu sync.Mutex
-	identity   identity // Guarded by identityMu.
-	logCell    string   // Guarded by identityMu. Whose log this is; empty until the log has told.
+	folder *folder.Folder
 
 	confirmedTerm atomic.Uint64 // the last term that this node led and was confirmed in
 
@@ -114,8 +112,6 @@ type Node struct {
 
 	zones schedule.Zones // of the quiet windows
 
-	hasMoves atomic.Bool // there is a file of moves that the log does not have yet
-
 	joining chan struct{} // holds one token while a node is let in
 }
 
@@ -128,11 +124,11 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	cfg = cfg.withDefaults()
 	watched := vfs.NewWatched(cfg.FS, cfg.Clock.Now)
 	cfg.FS = watched
-	id, err := claim(cfg.FS, cfg.Dir, cfg.ID)
+	f, err := folder.Open(cfg.FS, cfg.Dir, cfg.ID)
 	if err != nil {
 		return nil, err
 	}
-	if id.Cell == "" && len(cfg.Bootstrap) == 0 && len(cfg.Join) == 0 {
+	if f.AdmittedBy() == "" && len(cfg.Bootstrap) == 0 && len(cfg.Join) == 0 {
 		return nil, fmt.Errorf("data folder %s belongs to no cell yet: say --bootstrap to make one or --join to enter one", cfg.Dir)
 	}
 	secure, err := openSecurity(cfg)
@@ -143,7 +139,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := newNode(cfg, id, l)
+	n := newNode(cfg, f, l)
 	n.watched = watched
 	if err := n.useSecurity(secure); err != nil {
 		n.stop(nil)
@@ -157,9 +153,9 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	return n, nil
 }
 
-func newNode(cfg Config, id identity, l net.Listener) *Node {
+func newNode(cfg Config, f *folder.Folder, l net.Listener) *Node {
 	n := &Node{
-		cfg: cfg, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), identity: id,
+		cfg: cfg, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), folder: f,
 		incarnation: uint64(cfg.Clock.Now().UnixMicro()),
 		logger:      cfg.Logger.With("node", cfg.ID),
 		readyCh:     make(chan struct{}), done: make(chan struct{}), joining: make(chan struct{}, 1), drainCh: make(chan struct{}),
@@ -223,14 +219,13 @@ func (n *Node) open() error {
 	for _, p := range n.cfg.Bootstrap {
 		servers = append(servers, raftlog.Server{ID: state.NodeID(p.ID), Addr: p.Addr})
 	}
-	moves, err := readMoves(n.cfg.FS, n.cfg.Dir)
+	moves, err := n.folder.Moves()
 	if err != nil {
 		return err
 	}
-	n.hasMoves.Store(moves != nil)
 	n.log, err = raftlog.Open(raftlog.Config{
-		Addresses: moves, Dir: filepath.Join(n.cfg.Dir, logDir), ID: n.id, Advertise: n.addr, Layer: n.listener,
-		Bootstrap: servers, Logger: n.logger, Now: n.now, Held: n.folderCell() != "", MakeRoom: n.disk.MakeRoom,
+		Addresses: moves, Dir: filepath.Join(n.cfg.Dir, folder.Log), ID: n.id, Advertise: n.addr, Layer: n.listener,
+		Bootstrap: servers, Logger: n.logger, Now: n.now, Held: n.folder.AdmittedBy() != "", MakeRoom: n.disk.MakeRoom,
 	})
 	if err != nil {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)
@@ -284,7 +279,7 @@ func (n *Node) watchLog(ctx context.Context) {
 	for {
 		changed := n.log.Changed()
 		view := n.log.View()
-		if err := errors.Join(n.learnCell(view.Cell), n.learnEra(view.Era), n.forgetMoves()); err != nil {
+		if err := n.learnFolder(view); err != nil {
 			n.fail(err)
 			return
 		}
@@ -301,48 +296,15 @@ func (n *Node) watchLog(ctx context.Context) {
 	}
 }
 
-func (n *Node) cell() string {
-	n.identityMu.Lock()
-	defer n.identityMu.Unlock()
-	return cmp.Or(n.identity.Cell, n.logCell)
+// learnFolder has the folder say what the log has told.
+func (n *Node) learnFolder(view *state.View) error {
+	return errors.Join(n.folder.LearnCell(view.Cell), n.folder.LearnEra(view.Era), n.folder.ForgetMoves(func() (bool, error) {
+		_, now, err := n.log.Moved()
+		return len(now) == 0, err
+	}))
 }
 
-// folderCell is the cell that has let this node in with this very folder, empty for none.
-func (n *Node) folderCell() string {
-	n.identityMu.Lock()
-	defer n.identityMu.Unlock()
-	return n.identity.Cell
-}
-
-// learnCell notes whose log this is, and refuses that of another cell than the folder's.
-func (n *Node) learnCell(cell string) error {
-	n.identityMu.Lock()
-	defer n.identityMu.Unlock()
-	if cell == "" {
-		return nil
-	}
-	n.logCell = cell
-	return n.checkCellLocked(cell)
-}
-
-// letIn records in the folder which cell has let it in. Only that, not a log that a leader has filled
-// it with, tells a folder that was emptied from one that was not: see checkTwin.
-func (n *Node) letIn(cell string) error {
-	n.identityMu.Lock()
-	defer n.identityMu.Unlock()
-	if err := n.checkCellLocked(cell); err != nil || cell == n.identity.Cell {
-		return err
-	}
-	n.identity.Cell = cell
-	return n.identity.write(n.cfg.FS, n.cfg.Dir)
-}
-
-func (n *Node) checkCellLocked(cell string) error {
-	if n.identity.Cell != "" && cell != n.identity.Cell {
-		return fmt.Errorf("data folder %s belongs to cell %s, not %s; give this node its own --dir", n.cfg.Dir, n.identity.Cell, cell)
-	}
-	return nil
-}
+func (n *Node) cell() string { return n.folder.Cell() }
 
 // muxHello is what this node says of itself on a connection.
 func (n *Node) muxHello() wire.Hello {

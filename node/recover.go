@@ -3,7 +3,6 @@
 package node
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/datanode/datanode/node/folder"
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
@@ -38,7 +38,7 @@ type RecoverFolder struct {
 	Chain    string   `json:"chain"`
 	Members  []string `json:"members"` // ID=HOST:PORT, those without a vote marked
 
-	id  identity
+	id  folder.Identity
 	log *raftlog.Offline
 }
 
@@ -82,20 +82,18 @@ func PlanRecovery(o RecoverOptions) (*Recovery, error) {
 
 func readFolder(dir string) (RecoverFolder, error) {
 	f := RecoverFolder{Dir: dir}
-	raw, err := vfs.ReadFile(vfs.OS{}, filepath.Join(dir, identityFile), maxIdentityBytes)
+	var err error
+	f.id, err = folder.Read(vfs.OS{}, dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return f, fmt.Errorf("%s is no data folder: it has no %s", dir, identityFile)
-	}
-	if err == nil {
-		err = json.Unmarshal(raw, &f.id)
+		return f, fmt.Errorf("%s is no data folder: it has no %s", dir, folder.IdentityFile)
 	}
 	if err != nil {
-		return f, fmt.Errorf("%s: %w", filepath.Join(dir, identityFile), err)
+		return f, fmt.Errorf("%s: %w", filepath.Join(dir, folder.IdentityFile), err)
 	}
 	if f.id.Cell == "" {
 		return f, fmt.Errorf("the folder %s of %s belongs to no cell yet: there is nothing to recover in it", dir, f.id.Node)
 	}
-	if f.log, err = raftlog.ReadOffline(filepath.Join(dir, logDir)); err != nil {
+	if f.log, err = raftlog.ReadOffline(filepath.Join(dir, folder.Log)); err != nil {
 		return f, fmt.Errorf("the folder %s of %s: %w", dir, f.id.Node, err)
 	}
 	f.Node, f.Cell = f.id.Node, f.id.Cell
@@ -166,12 +164,8 @@ func (r *Recovery) planMoves(o RecoverOptions) error {
 		"the leader records the addresses in the log once a majority has found each other")
 	r.Confirm = "addresses"
 	r.carry = func() error {
-		raw, err := json.Marshal(moves)
-		if err != nil {
-			return err
-		}
 		for _, f := range r.Folders {
-			if err := vfs.ReplaceFile(vfs.OS{}, filepath.Join(f.Dir, movesFile), append(raw, '\n')); err != nil {
+			if err := folder.WriteMoves(vfs.OS{}, f.Dir, moves); err != nil {
 				return err
 			}
 		}
@@ -240,7 +234,7 @@ func (r *Recovery) planVoters(o RecoverOptions) error {
 		}
 		id := newest.id
 		id.Era = index
-		return id.write(vfs.OS{}, newest.Dir)
+		return id.Write(vfs.OS{}, newest.Dir)
 	}
 	return nil
 }

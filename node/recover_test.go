@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/node/folder"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire/client"
@@ -102,7 +103,7 @@ func TestRecoverFewerVoters(t *testing.T) {
 	if got, err := c.get(loc, "n1"); err != nil || len(got) != int(loc.Length) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	era := c.nodes["n1"].era()
+	era := c.nodes["n1"].folder.Era()
 	if view := c.nodes["n1"].log.View(); era == 0 || view.Era != era || view.Node("n2").Voter {
 		t.Errorf("era %d, in the folder %d, n2 %s", view.Era, era, view.Node("n2"))
 	}
@@ -228,7 +229,7 @@ func TestRecoverAddresses(t *testing.T) {
 	})
 	for id, n := range c.nodes {
 		c.untilTrue(id+" has the addresses in its log", func() bool {
-			_, err := os.Stat(filepath.Join(dirs[id], movesFile))
+			_, err := os.Stat(filepath.Join(dirs[id], folder.MovesFile))
 			return os.IsNotExist(err)
 		})
 		if _, now, err := n.log.Moved(); err != nil || len(now) > 0 {
