@@ -16,7 +16,8 @@ func (n *Node) logDamaged(bad *raftlog.BadEntry) {
 		n.fail(fmt.Errorf("the scrub found the log damaged; start this node again to have it made whole: %w", err))
 		return
 	}
-	n.logger.Error("the scrub found the log damaged; this node stays until most other voters are up, and has then to be started again", "error", err)
+	n.logger.Error("the scrub found the log damaged; this node stays until most other voters are up, "+
+		"and has then to be started again", "error", err)
 }
 
 // othersSuffice tells whether the voters that are up, without this node, are most of all voters.

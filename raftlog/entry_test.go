@@ -223,3 +223,26 @@ func FuzzParseCommands(f *testing.F) {
 		}
 	})
 }
+
+// What a command has beyond the fields that this build knows is left out when it is encoded again: nothing comes into
+// the log that the leader has not understood.
+func TestUnknownFieldsAreNotPassedOn(t *testing.T) {
+	want, err := AppendCommands(nil, []state.Command{&state.Gone{Extent: 7, Node: "n1", Since: 9}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const arrayOfThree = 0x93
+	at := bytes.LastIndexByte(want, arrayOfThree)
+	if at < 0 {
+		t.Fatalf("no array of three fields in % x", want)
+	}
+	longer := append(bytes.Clone(want), 1) // a fourth, of another build
+	longer[at]++
+	cmds, err := ParseCommands(longer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := AppendCommands(nil, cmds); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("encoded again as % x, %v, want % x", got, err, want)
+	}
+}

@@ -42,11 +42,11 @@ func TestBallot(t *testing.T) {
 	for _, c := range []struct {
 		votes string // of n1, n2 and n3
 		soft  string // the replica that is suspect, or on a node that is unproven
-		want  string // length and who has it; else what is said
+		want  string // length and who has it; else a part of the error
 	}{
 		{votes: "1000 | 1000 | 1000", want: "1000 [n1 n2 n3]"},
 		{votes: "1000 | 1000 | 500", want: "1000 [n1 n2]"},
-		{votes: "1000 | 500 | 500", want: "1000 [n1]"},                        // nobody was told of the rest, and it harms nobody
+		{votes: "1000 | 500 | 500", want: "1000 [n1]"},                        // the rest was not acknowledged
 		{votes: "500 cut | 1000 | 1000", want: "1000 [n2 n3]"},                // rot in the last record
 		{votes: "500 cut | 600 cut | 600 cut", want: "600 [n2 n3]"},           // a power cut of all
 		{votes: "500 cut | silent | silent", want: "no replica that"},         // it may have had more

@@ -8,76 +8,112 @@ import (
 
 	"github.com/datanode/datanode/node/diskshare"
 	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// executeCopy makes a whole replica here, from the source that the start names. It goes on where an
-// earlier attempt stopped, and ends only when length and sum of the whole are those in the log.
-func (rs *Replicas) executeCopy(ctx context.Context, o *state.Op) (*state.Finish, error) {
-	e := rs.log.View().Extent(o.Extent)
+// copier carries out repairs and moves: it makes a whole replica here, from the source that the start names.
+//
+// Goal: the copy of a large extent goes as fast as the disks let it while no client is served, slows no client down
+// else, and starts anew for nothing that a restart, a broken connection or another source can cause.
+//
+// Invariants:
+//   - What counts as a replica has the length and the sum that the log has. Bytes are compared with that as a whole
+//     before the file is put in its place, whoever sent them, and whatever an earlier attempt has staged.
+//   - A staged file is never read from: until it is committed it has another name, and the log does not list this node.
+//   - The source checks, before it reads, that the operation runs under the caller's fence and names it as the source;
+//     it verifies each record before it sends it.
+//   - What fails to compare is discarded, since nothing tells which part of it is wrong. All else that is staged is
+//     kept for the next attempt, but for a full disk: another node is to have the extent then.
+//
+// Order:
+//
+//  1. Space and the fence: the store refuses a stage under a lower fence than this extent has seen.
+//  2. The rest that is missing is read from the source, in pieces that leave clients their share of the disk.
+//  3. Once more: the operation still runs under this fence, so the state still wants the file.
+//  4. Commit: compare, fsync, rename, fsync of the folder.
+//  5. The finish is reported, and only with that entry is this node a holder. A node that fails in between has a file
+//     that the log does not know: its next attempt finds it, or the comparison at its next start.
+//
+// Rejected: the source pushing to the target. A target that is behind the log could not say so before the bytes come,
+// nor how much of them an earlier attempt has left it. Rejected: leaving the sharing of the disk to the kernel; see
+// "Why do copies rest at the disk" in docs/rationale.md.
+type copier struct {
+	store     *extent.Store
+	log       *raftlog.Group
+	reach     *Reachability
+	disk      *diskshare.Shares
+	suspects  *suspects
+	takeSpace func(op wire.OpType, bytes int) error
+	verify    func(ctx context.Context, e *state.Extent, node state.NodeID) // has a replica read in full
+	verified  func(state.ExtentID)
+}
+
+// copy is one attempt. It goes on where an earlier one stopped.
+func (c *copier) copy(ctx context.Context, o *state.Op) (*state.Finish, error) {
+	view := c.log.View()
+	e := view.Extent(o.Extent)
 	if e == nil || e.State != state.ExtentSealed {
 		return nil, fmt.Errorf("extent %d is not sealed", o.Extent)
 	}
-	if err := rs.opt.TakeSpace(wire.OpReplicaRead, 0); err != nil {
+	if err := c.takeSpace(wire.OpReplicaRead, 0); err != nil {
 		return nil, err
 	}
-	stage, err := rs.store.Stage(extent.ID(e.ID), extent.Fence(o.Fence), extent.Birth(e.Birth()))
+	stage, err := c.store.Stage(extent.ID(e.ID), extent.Fence(o.Fence), extent.Birth(e.Birth()))
 	if err != nil {
 		return nil, err
 	}
 	defer stage.Close()
-	share := rs.copying(e)
+	share := c.disk.Copy(view, e)
 	stage.Pace(func(piece func() error) error { return share.Do(ctx, piece) })
 	if stage.Len() > e.Length {
 		if err := stage.Truncate(e.Length); err != nil {
 			return nil, err
 		}
 	}
-	if err := rs.fill(ctx, o, e, stage, share); err != nil {
-		rs.suspectSource(o, err)
+	if err := c.fill(ctx, o, e, stage, share); err != nil {
+		c.suspects.source(o, err)
 		if wire.CodeOf(err) == wire.CodeNoSpace || extent.CodeOf(err) == extent.CodeNoSpace {
-			err = errors.Join(err, stage.Discard()) // another node is to have it, and this one needs the room
+			err = errors.Join(err, stage.Discard()) // another node is to have it, and this one needs the space
 		}
 		return nil, err
 	}
-	if !rs.log.View().Runs(o.Attempt()) {
+	if !c.log.View().Runs(o.Attempt()) {
 		return nil, fmt.Errorf("operation %s is no longer running under fence %d", o.ID, o.Fence)
 	}
 	if err := stage.Commit(e.Length, e.Sum); ctx.Err() != nil {
 		return nil, errors.Join(ctx.Err(), err) // it waited for its share: what is staged may be sound
 	} else if err != nil {
-		if extent.CodeOf(err) == extent.CodeCorrupt {
-			// It may hold other bytes with good checksums; then it is suspect.
-			rs.Verify(ctx, rs.opt.Self, e, o.Source)
-		}
-		// What is staged is not what the log says, so nothing of it can be trusted for a resume.
-		return nil, errors.Join(fmt.Errorf("copy of extent %d from %s: %w", e.ID, o.Source, err), stage.Discard())
+		return nil, c.differs(ctx, o, e, stage, err)
 	}
-	rs.opt.Verified(e.ID)
+	c.verified(e.ID)
 	return &state.Finish{Outcome: state.OutcomeDone}, nil
 }
 
+// differs ends an attempt whose bytes are not what the log has, so that nothing of them can be trusted for a resume.
+func (c *copier) differs(ctx context.Context, o *state.Op, e *state.Extent, stage *extent.Stage, err error) error {
+	if extent.CodeOf(err) == extent.CodeCorrupt {
+		c.verify(ctx, e, o.Source) // it may hold other bytes with good checksums; then it is suspect
+	}
+	return errors.Join(fmt.Errorf("copy of extent %d from %s: %w", e.ID, o.Source, err), stage.Discard())
+}
+
 // fill reads the missing rest from the source.
-func (rs *Replicas) fill(ctx context.Context, o *state.Op, e *state.Extent, stage *extent.Stage, share diskshare.Copy) error {
+func (c *copier) fill(
+	ctx context.Context, o *state.Op, e *state.Extent, stage *extent.Stage, share diskshare.Copy,
+) error {
 	if stage.Len() == e.Length {
 		return nil
 	}
-	conn, err := rs.reach.opt.ToNode(ctx, o.Source)
-	if err != nil {
-		return err
-	}
-	stream, err := conn.Open(ctx, mux.Request{
-		Op: wire.OpReplicaRead, Session: wire.SessionRepair, Fence: uint64(o.Fence), MinIndex: uint64(o.Fence),
-		Body: &wire.ReplicaRead{Extent: uint64(e.ID), Op: uint64(o.ID), Offset: stage.Len(), Length: e.Length - stage.Len(), Birth: e.Birth()},
-	})
+	stream, err := c.open(ctx, o, e, stage.Len())
 	if err != nil {
 		return err
 	}
 	defer stream.Close()
 	for {
-		p, err := rs.reach.Recv(stream)
+		p, err := c.reach.Recv(stream)
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -87,7 +123,7 @@ func (rs *Replicas) fill(ctx context.Context, o *state.Op, e *state.Extent, stag
 		if stage.Len()+uint64(len(p)) > e.Length {
 			return fmt.Errorf("%s sent more of extent %d than its %d bytes", o.Source, e.ID, e.Length)
 		}
-		if err := rs.opt.TakeSpace(wire.OpReplicaRead, len(p)); err != nil {
+		if err := c.takeSpace(wire.OpReplicaRead, len(p)); err != nil {
 			return err
 		}
 		if err := appendShared(ctx, stage, share, p); err != nil {
@@ -98,6 +134,20 @@ func (rs *Replicas) fill(ctx context.Context, o *state.Op, e *state.Extent, stag
 		return fmt.Errorf("%s sent extent %d up to byte %d of %d", o.Source, e.ID, stage.Len(), e.Length)
 	}
 	return nil
+}
+
+// open begins to read from the source.
+func (c *copier) open(ctx context.Context, o *state.Op, e *state.Extent, from uint64) (*mux.Stream, error) {
+	conn, err := c.reach.opt.ToNode(ctx, o.Source)
+	if err != nil {
+		return nil, err
+	}
+	return conn.Open(ctx, mux.Request{
+		Op: wire.OpReplicaRead, Session: wire.SessionRepair, Fence: uint64(o.Fence), MinIndex: uint64(o.Fence),
+		Body: &wire.ReplicaRead{
+			Extent: uint64(e.ID), Op: uint64(o.ID), Offset: from, Length: e.Length - from, Birth: e.Birth(),
+		},
+	})
 }
 
 // appendShared adds p, in the pieces and with the syncs that leave clients their share of the disk.

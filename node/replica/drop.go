@@ -19,11 +19,11 @@ const dropsBetween = 64
 // dropFiles removes the files that must go, and confirms each once that is durable.
 func (x *Executor) dropFiles(ctx context.Context) {
 	defer x.wg.Done()
-	said := confirmations{}
+	done := confirmations{}
 	dropped := 0
 	for ctx.Err() == nil {
 		changed := x.opt.Log.Changed()
-		if x.opt.Ready() && x.dropBatch(ctx, x.opt.Log.View(), said) {
+		if x.opt.Ready() && x.dropBatch(ctx, x.opt.Log.View(), done) {
 			dropped++
 			continue
 		}
@@ -39,15 +39,15 @@ func (x *Executor) dropFiles(ctx context.Context) {
 	}
 }
 
-// confirmations are the drops that the log has been told of, and the entries that carry that. While such an entry is not
-// applied here, which takes long on a node that is behind, the state goes on naming the file.
+// confirmations are the drops that were reported, and the entries that carry that. While such an entry is not applied
+// here, which takes long on a node that is behind, the state goes on naming the file.
 type confirmations map[state.Gone]state.Index
 
-// told tells whether the drop is confirmed by an entry that view has not come to. It forgets those that view has.
-func (c confirmations) told(view *state.View, g *state.Gone) bool {
+// reported tells whether the drop is confirmed by an entry that view has not come to. It forgets those that view has.
+func (c confirmations) reported(view *state.View, g *state.Gone) bool {
 	index, ok := c[*g]
 	if ok && view.Applied >= index {
-		delete(c, *g) // applied, and the file is still named: it is to be said again
+		delete(c, *g) // applied, and the file is still named: it is to be reported again
 		return false
 	}
 	return ok
@@ -58,14 +58,14 @@ func (c confirmations) forget(view *state.View) {
 	maps.DeleteFunc(c, func(_ state.Gone, index state.Index) bool { return view.Applied >= index })
 }
 
-// dropBatch drops what the view names and the log was not told of yet, up to dropsAtOnce. It tells whether there may be
+// dropBatch drops what the view names and nobody has reported yet, up to dropsAtOnce. It tells whether there may be
 // more to do at once.
-func (x *Executor) dropBatch(ctx context.Context, view *state.View, said confirmations) (more bool) {
-	said.forget(view)
+func (x *Executor) dropBatch(ctx context.Context, view *state.View, done confirmations) (more bool) {
+	done.forget(view)
 	var drops []*state.Gone
 	view.DropsOn(x.opt.ID, func(e *state.Extent) bool {
 		since, _ := e.FormerSince(x.opt.ID)
-		if g := (&state.Gone{Extent: e.ID, Node: x.opt.ID, Since: since}); !said.told(view, g) {
+		if g := (&state.Gone{Extent: e.ID, Node: x.opt.ID, Since: since}); !done.reported(view, g) {
 			drops = append(drops, g)
 		}
 		return len(drops) < dropsAtOnce
@@ -93,7 +93,7 @@ func (x *Executor) dropBatch(ctx context.Context, view *state.View, said confirm
 	for i, g := range confirmed {
 		switch err := answers[i].Err; {
 		case err == nil:
-			said[*g], more = answers[i].Index, true
+			done[*g], more = answers[i].Index, true
 		case ctx.Err() == nil:
 			x.opt.Logger.Warn("drop not confirmed yet", "extent", uint64(g.Extent), "error", err)
 		}
@@ -107,7 +107,8 @@ func (x *Executor) drop(ctx context.Context, g *state.Gone) error {
 		return err
 	}
 	id := extent.ID(g.Extent)
-	if err := x.opt.Store.RaiseFence(id, extent.Fence(g.Since)); err != nil && extent.CodeOf(err) != extent.CodeStaleFence {
+	err := x.opt.Store.RaiseFence(id, extent.Fence(g.Since))
+	if err != nil && extent.CodeOf(err) != extent.CodeStaleFence {
 		return err
 	}
 	return x.opt.Store.Drop(id)

@@ -33,10 +33,10 @@ func TestDropIsConfirmedOnce(t *testing.T) {
 	}, clock.Of(mux.Clock{}))
 	go drops.Run(t.Context())
 	x := NewExecutor(ExecutorOptions{ID: "n1", Store: store, Logger: slog.New(slog.DiscardHandler), Drops: drops})
-	said := confirmations{}
+	done := confirmations{}
 	view := s.State.Snapshot()
 	for round := range 100 {
-		if more := x.dropBatch(t.Context(), view, said); more != (round == 0) {
+		if more := x.dropBatch(t.Context(), view, done); more != (round == 0) {
 			t.Fatalf("round %d: more to do: %t", round, more)
 		}
 	}
@@ -46,14 +46,14 @@ func TestDropIsConfirmedOnce(t *testing.T) {
 	// The entry is applied, and did not do what it should.
 	s.RunAll("session\nsession\nsession")
 	entry.Add(1)
-	x.dropBatch(t.Context(), s.State.Snapshot(), said)
+	x.dropBatch(t.Context(), s.State.Snapshot(), done)
 	if count := count.Load(); count != 2 {
 		t.Errorf("confirmed %d times, want again once the entry is applied in vain", count)
 	}
 	s.RunAll("gone 1 n1")
-	x.dropBatch(t.Context(), s.State.Snapshot(), said)
-	if count := count.Load(); count != 2 || len(said) != 0 {
-		t.Errorf("confirmed %d times, %d remembered, after it was done", count, len(said))
+	x.dropBatch(t.Context(), s.State.Snapshot(), done)
+	if count := count.Load(); count != 2 || len(done) != 0 {
+		t.Errorf("confirmed %d times, %d remembered, after it was done", count, len(done))
 	}
 }
 

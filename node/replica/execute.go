@@ -159,9 +159,9 @@ func (rs *Replicas) CarryOut(ctx context.Context, o *state.Op) (*state.Finish, e
 	case policies.KindCreate:
 		return rs.executeCreate(ctx, o)
 	case policies.KindSeal:
-		return rs.executeSeal(ctx, o)
+		return rs.sealer.seal(ctx, o)
 	case policies.KindRepair, policies.KindMove:
-		return rs.executeCopy(ctx, o)
+		return rs.copier.copy(ctx, o)
 	}
 	return nil, &finalError{fmt.Errorf("this version cannot execute %s", o.Kind)}
 }

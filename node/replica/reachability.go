@@ -80,10 +80,11 @@ func (r *Reachability) Update(view *state.View) {
 	}
 }
 
-// calledDown says that a node is down, nil if it is not.
+// calledDown is the error of a step at a node that is down, nil if it is not.
 func calledDown(view *state.View, id state.NodeID) error {
 	if node := view.Node(id); node != nil && node.State == state.NodeDown {
-		return wire.Errorf(0, wire.CodeUnavailable, "%s is down: the leader hears nothing of it, or its disk hangs or has failed", id)
+		return wire.Errorf(0, wire.CodeUnavailable,
+			"%s is down: the leader hears nothing of it, or its disk hangs or has failed", id)
 	}
 	return nil
 }

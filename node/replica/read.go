@@ -20,7 +20,7 @@ func (rs *Replicas) sendCopy(ctx context.Context, c *mux.ServerCall, e *state.Ex
 	if err := c.Hold(int(min(length, PieceBytes))); err != nil {
 		return err
 	}
-	return rs.eachShared(ctx, rs.copying(e), uint64(e.ID), offset, length, c.Send)
+	return rs.eachShared(ctx, rs.opt.Disk.Copy(rs.log.View(), e), uint64(e.ID), offset, length, c.Send)
 }
 
 // EachPiece reads a range of this node's file for a client. What is good of it is sent also if the rest cannot be read.

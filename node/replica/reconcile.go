@@ -3,8 +3,6 @@ package replica
 import (
 	"context"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/datanode/datanode/node/extent"
@@ -35,35 +33,7 @@ func (rs *Replicas) Reconcile(ctx context.Context, view *state.View) error {
 	return rs.reconcileReplicas(ctx, view)
 }
 
-// fencesAtOnce bounds the fences that are forgotten together: they share a sync.
-const fencesAtOnce = 64
-
-// ForgetFences forgets the fences of extents that the cell has forgotten; the file of fences would grow for ever.
-//
-// A fence keeps a late step of an older operation from an extent. Of these extents there is none any more: the number is
-// never given to another, and a step for it is refused before the store is asked, because no operation on it runs.
-// That is why view must be one that this node has applied: in it the extent was made, and is gone.
-func (rs *Replicas) ForgetFences(view *state.View) {
-	var forgotten []extent.ID
-	for _, id := range rs.store.Bare() {
-		if state.ExtentID(id) < view.NextExtent && view.Extent(state.ExtentID(id)) == nil {
-			forgotten = append(forgotten, id)
-		}
-	}
-	for some := range slices.Chunk(forgotten, fencesAtOnce) {
-		var wg sync.WaitGroup
-		for _, id := range some {
-			wg.Go(func() {
-				if err := rs.store.ForgetFence(id); err != nil { // it is found again, at the latest by the next start
-					rs.logger.Debug("fence not forgotten", "extent", uint64(id), "error", err)
-				}
-			})
-		}
-		wg.Wait()
-	}
-}
-
-// unexplained says why the state does not account for a file that is here; empty when it does.
+// unexplained is why the state does not account for a file that is here; empty when it does.
 func (rs *Replicas) unexplained(view *state.View, id extent.ID) string {
 	e := view.Extent(state.ExtentID(id))
 	if e == nil || !e.MayHoldFile(rs.id) && !rs.expectsCopy(view, e) {
@@ -86,9 +56,9 @@ func (rs *Replicas) expectsCopy(view *state.View, e *state.Extent) bool {
 	return false
 }
 
-// reconcileReplicas tells the cell of every replica that is not here as it should be, before this node
-// counts as up: until then nobody takes them for whole. What the cell knows already is not said again,
-// so that this ends however often it is cut off.
+// reconcileReplicas reports every replica that is not here as it should be, before this node counts as up: until then
+// nobody takes them for whole. What the cell knows already is not reported again, so that this ends however often it is
+// cut off.
 func (rs *Replicas) reconcileReplicas(ctx context.Context, view *state.View) error {
 	var reports []state.Command
 	var err error
@@ -100,7 +70,8 @@ func (rs *Replicas) reconcileReplicas(ctx context.Context, view *state.View) err
 	c := comparison{rs: rs, proves: rs.proves()}
 	if node := view.Node(rs.id); node != nil && node.Unproven {
 		c.unproven = true
-		rs.logger.Warn("this folder is older than what the cell counts on: every replica in it is read and compared first", "replicas", view.CountReplicas(rs.id))
+		rs.logger.Warn("this folder is older than what the cell counts on: every replica in it is read and compared first",
+			"replicas", view.CountReplicas(rs.id))
 	}
 	view.ReplicasOn(rs.id, func(e *state.Extent) bool {
 		if err = ctx.Err(); err != nil {
@@ -120,13 +91,14 @@ func (rs *Replicas) reconcileReplicas(ctx context.Context, view *state.View) err
 // comparison compares this node's replicas with the state, one after the other.
 type comparison struct {
 	rs       *Replicas
-	proves   bool // the cell can be told of damage in open extents, and of replicas that prove to be whole
+	proves   bool // the log takes reports of damage in open extents, and of replicas that prove to be whole
 	unproven bool // the folder is older than what the cell counts on
 	done     int
-	said     time.Time
+	logged   time.Time // when progress was logged last
 }
 
-// replica answers what the cell must be told of this node's replica, nil for nothing, and does what the state asks of it.
+// replica is what has to be reported of this node's replica of an extent, nil for nothing. It does what the state asks
+// of the file.
 func (c *comparison) replica(e *state.Extent) state.Command {
 	c.progress()
 	r, _ := e.Replica(c.rs.id)
@@ -156,7 +128,9 @@ func (c *comparison) replica(e *state.Extent) state.Command {
 		return nil
 	}
 	c.rs.logger.Warn("replica is damaged", "extent", uint64(e.ID), "why", why)
-	return &state.Suspect{Extent: e.ID, Node: c.rs.id, Note: wire.Clip(why, report.MaxDetailBytes), Always: c.proves, From: from}
+	return &state.Suspect{
+		Extent: e.ID, Node: c.rs.id, Note: wire.Clip(why, report.MaxDetailBytes), Always: c.proves, From: from,
+	}
 }
 
 // sealed looks at the replica of a sealed extent whose file is sound: it may be shorter or longer than the extent, and
@@ -196,7 +170,7 @@ func (rs *Replicas) proof(e *state.Extent, length, floor uint64) (cmd state.Comm
 	return &state.Proven{Extent: e.ID, Node: rs.id, Length: length, Sum: sum, Floor: floor}, ""
 }
 
-// flaw says what is wrong with this node's file of an extent, and from which byte on; why is empty if it is sound as
+// flaw is what is wrong with this node's file of an extent, and from which byte on; why is empty if it is sound as
 // far as it goes.
 func (rs *Replicas) flaw(e *state.Extent) (info extent.Info, why string, from uint64) {
 	info, err := rs.store.Stat(extent.ID(e.ID))
@@ -213,18 +187,18 @@ func (rs *Replicas) flaw(e *state.Extent) (info extent.Info, why string, from ui
 	return info, why, from
 }
 
-// progressEvery is how often a node that compares all that it holds tells how far it is.
+// progressEvery is how often a node that compares all that it holds logs how far it is.
 const progressEvery = 10 * time.Second
 
 func (c *comparison) progress() {
 	c.done++
-	if now := c.rs.clock.Now(); c.unproven && now.Sub(c.said) > progressEvery {
-		c.said = now
+	if now := c.rs.clock.Now(); c.unproven && now.Sub(c.logged) > progressEvery {
+		c.logged = now
 		c.rs.logger.Warn("comparing replicas", "looked-at", c.done, "of", c.rs.log.View().CountReplicas(c.rs.id))
 	}
 }
 
-// compared reads this node's replica of a sealed extent in full and says how it differs from what the log says.
+// compared reads this node's replica of a sealed extent in full and answers how it differs from the log.
 func (rs *Replicas) compared(e *state.Extent) (why string) {
 	sum, err := rs.store.Sum(extent.ID(e.ID), e.Length)
 	switch {

@@ -54,7 +54,7 @@ type Options struct {
 	TakeSpace func(op wire.OpType, bytes int) error
 	// AskSeal asks the cell for the seal of an extent, in the background.
 	AskSeal func(state.ExtentID)
-	// Silent tells whether this node leads, and has not heard of a node for a while.
+	// Silent tells whether this node leads, and has had no heartbeat of a node for a while.
 	Silent func(state.NodeID) bool
 	// Verified notes that this node has just written its replica of an extent and found it to be what the log says.
 	Verified func(state.ExtentID)
@@ -76,6 +76,11 @@ type Replicas struct {
 	logger  *slog.Logger
 	opt     Options
 	refused map[wire.OpType]*atomic.Uint64 // steps; the keys never change
+
+	sealer   *sealer
+	sealPart *sealPart
+	suspects *suspects
+	copier   *copier
 }
 
 // New makes the replicas of a node whose log and store are open.
@@ -83,6 +88,17 @@ func New(o Options) *Replicas {
 	rs := &Replicas{
 		id: o.ID, log: o.Log, store: o.Store, reach: o.Reach, clock: o.Clock, logger: o.Logger, opt: o,
 		refused: map[wire.OpType]*atomic.Uint64{},
+	}
+	rs.sealPart = &sealPart{id: o.ID, log: o.Log, store: o.Store}
+	rs.sealer = &sealer{
+		id: o.ID, log: o.Log, clock: o.Clock, logger: o.Logger, reach: o.Reach, part: rs.sealPart,
+		silent: o.Silent, downAfter: o.DownAfter,
+	}
+	rs.suspects = &suspects{id: o.ID, log: o.Log, logger: o.Logger, reports: o.Reports, askSeal: o.AskSeal}
+	rs.copier = &copier{
+		store: o.Store, log: o.Log, reach: o.Reach, disk: o.Disk, suspects: rs.suspects,
+		takeSpace: o.TakeSpace, verified: o.Verified,
+		verify: func(ctx context.Context, e *state.Extent, node state.NodeID) { rs.Verify(ctx, o.Self, e, node) },
 	}
 	for _, t := range StepTypes() {
 		rs.refused[t] = new(atomic.Uint64)
@@ -95,11 +111,6 @@ func (rs *Replicas) Refused(step wire.OpType) uint64 { return rs.refused[step].L
 
 // proves tells whether all nodes carry out the commands about damaged extents and doubted replicas.
 func (rs *Replicas) proves() bool { return rs.log.View().AllReach(state.LevelProven) }
-
-// copying is the share of the disk of a copy of an extent.
-func (rs *Replicas) copying(e *state.Extent) diskshare.Copy {
-	return rs.opt.Disk.Copy(rs.log.View(), e)
-}
 
 // Each calls f for each replica of an extent at once and waits.
 func Each(e *state.Extent, f func(node state.NodeID) error) map[state.NodeID]error {

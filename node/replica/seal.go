@@ -4,60 +4,96 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
-	"github.com/datanode/datanode/node/extent"
-	"github.com/datanode/datanode/node/failure"
+	"github.com/datanode/datanode/node/clock"
 	"github.com/datanode/datanode/node/report"
+	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
-	"github.com/datanode/datanode/wire/mux"
 )
 
 const (
 	// sealAnswer is how long a seal waits for replicas that do not answer, once it can end without them. Each of those
 	// must be copied anew, which is too much for one broken connection; but until a seal ends, nobody appends.
 	sealAnswer = 2500 * time.Millisecond
-	// sealSoon is what is left of that when none of them has been heard of for a while already.
+	// sealSoon is what is left of that when the leader has had no heartbeat of any of them for a while already.
 	sealSoon = 500 * time.Millisecond
 	// sealAgain is the pause after which a replica is asked again that could not be reached.
 	sealAgain = 200 * time.Millisecond
 	// sealPace is how many bytes a second a replica reads at least, when it has to read all that it has.
 	sealPace = 16 << 20
 	// sealWait is how long a seal waits for replicas that it cannot do without, before the attempt fails
-	// and says so. It costs no log entries, which more attempts would.
+	// with that reason. It costs no log entries, which more attempts would.
 	sealWait = 2 * time.Minute
 )
 
-// executeSeal finds the final length of an extent and makes the replicas agree on it.
+// sealer carries out seals: it finds the final length of an extent, and makes its replicas agree on it.
 //
-// First every replica that can be reached raises its fence, so that no append is acknowledged any more, and
-// says how far it goes and how much it knows to be acknowledged. What they say is counted by a ballot. One that does
-// not answer soon is like one on a node that is down: the ballot says whether the others are enough. Then
-// those that go as far as the length which won read their files in full, and seal them. Those that answer
-// the same sum are confirmed; the others are suspect and will be repaired.
-func (rs *Replicas) executeSeal(ctx context.Context, o *state.Op) (*state.Finish, error) {
-	deadline := rs.clock.Now().Add(sealWait)
+// Goal: every byte that was acknowledged is below the final length, and appends wait for a seal as short as they can.
+//
+// Invariants:
+//   - A byte is acknowledged only once it is durable on all replicas. So each replica that has kept what it once had is
+//     long enough, and the longest sound one has every acknowledged byte.
+//   - Once a replica has answered, it takes no append of the old epoch: it has raised its durable fence to the seal's
+//     first. So what it answered stays true, and no primary that was cut off can acknowledge anything more.
+//   - No length is below a floor, which is what any replica knows to be acknowledged.
+//   - A replica is marked as sealed only after it has read all that it has up to that length.
+//   - The decision is the finish entry. Attempts before it may have been left at any point: each asks anew, and a
+//     replica that is sealed already answers as one that has this length.
+//
+// Order:
+//
+//  1. All replicas at once are asked to raise their fence, and answer how far they go and what they know (lengths).
+//  2. The ballot counts. If those that answered are enough, the others have sealAnswer to follow; else they are asked
+//     until they answer, their node is called down, or sealWait is over.
+//  3. The replicas that reach the winning length read themselves in full and seal (sums). One that cannot loses its
+//     vote, and the ballot is counted again.
+//  4. The sum that most answered is the extent's. Those that answered it are confirmed in the finish; all others become
+//     suspect, and are repaired.
+//
+// Rejected: believing the shortest replica, since it holds all that is acknowledged. One replica that had lost its end
+// then cut the others. Rejected: a majority of the replicas. Appends need all of them, so one sound replica is proof,
+// and two that both lost their end are none. Rejected: marking as sealed with the first question. A length that
+// no replica can read could not be taken back.
+type sealer struct {
+	id     state.NodeID
+	log    *raftlog.Group
+	clock  clock.Clock
+	logger *slog.Logger
+	reach  *Reachability
+	part   *sealPart // this node's own
+	// silent tells whether this node leads, and has had no heartbeat of a node for a while.
+	silent    func(state.NodeID) bool
+	downAfter time.Duration // silence after which the leader calls a node down
+}
+
+// seal is one attempt.
+func (s *sealer) seal(ctx context.Context, o *state.Op) (*state.Finish, error) {
+	deadline := s.clock.Now().Add(sealWait)
 	for {
-		view := rs.log.View()
-		changed := rs.log.Changed()
-		finish, err := rs.sealOnce(ctx, o)
+		view := s.log.View()
+		changed := s.log.Changed()
+		finish, err := s.once(ctx, o)
 		var awaited *awaitedError
-		if !errors.As(err, &awaited) || !rs.clock.Now().Before(deadline) {
+		if !errors.As(err, &awaited) || !s.clock.Now().Before(deadline) {
 			return finish, err
 		}
-		rs.logger.Warn("seal waits for replicas", "extent", uint64(o.Extent), "error", err)
-		if err := rs.awaitAnswer(ctx, view, changed, awaited.nodes, deadline); err != nil {
+		s.logger.Warn("seal waits for replicas", "extent", uint64(o.Extent), "error", err)
+		if err := s.await(ctx, view, changed, awaited.nodes, deadline); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// awaitAnswer returns when one of nodes has come up, or after a while in which something else may have changed.
-func (rs *Replicas) awaitAnswer(ctx context.Context, was *state.View, changed <-chan struct{}, nodes []state.NodeID, deadline time.Time) error {
-	pause := min(rs.opt.DownAfter, deadline.Sub(rs.clock.Now()))
-	over := rs.clock.After(max(pause, 0))
+// await returns when one of nodes has come up, or after a while in which something else may have changed.
+func (s *sealer) await(
+	ctx context.Context, was *state.View, changed <-chan struct{}, nodes []state.NodeID, deadline time.Time,
+) error {
+	pause := min(s.downAfter, deadline.Sub(s.clock.Now()))
+	over := s.clock.After(max(pause, 0))
 	for {
 		select {
 		case <-ctx.Done():
@@ -66,8 +102,8 @@ func (rs *Replicas) awaitAnswer(ctx context.Context, was *state.View, changed <-
 			return nil
 		case <-changed:
 		}
-		changed = rs.log.Changed()
-		now := rs.log.View()
+		changed = s.log.Changed()
+		now := s.log.View()
 		if slices.ContainsFunc(nodes, func(id state.NodeID) bool { return isUp(now, id) && !isUp(was, id) }) {
 			return nil
 		}
@@ -79,15 +115,15 @@ func isUp(view *state.View, id state.NodeID) bool {
 	return node != nil && node.State == state.NodeUp
 }
 
-func (rs *Replicas) sealOnce(ctx context.Context, o *state.Op) (*state.Finish, error) {
-	view := rs.log.View()
+// once asks and counts until the replicas agree. An *awaitedError means that more of them must answer first.
+func (s *sealer) once(ctx context.Context, o *state.Op) (*state.Finish, error) {
+	view := s.log.View()
 	e := view.Extent(o.Extent)
 	if e == nil {
 		return nil, fmt.Errorf("extent %d is gone", o.Extent)
 	}
 	b := newBallot(view, e)
-	ask := wire.ReplicaFence{Extent: uint64(e.ID), Op: uint64(o.ID), Votes: true}
-	rs.sealRound(ctx, e, o, ask, sealAnswer, b.cast, func() bool { _, _, err := b.count(); return err == nil })
+	s.lengths(ctx, o, e, b)
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -97,14 +133,9 @@ func (rs *Replicas) sealOnce(ctx context.Context, o *state.Op) (*state.Finish, e
 			return nil, err
 		}
 		if len(ends) == 0 {
-			return rs.sealDamaged(e, b)
+			return s.damaged(e, b)
 		}
-		sums := map[state.NodeID]sealVote{}
-		confirmed := func() bool { _, who := agree(e, sums, length); return len(who) > 0 }
-		ask := wire.ReplicaFence{Extent: uint64(e.ID), Op: uint64(o.ID), Seal: true, Length: length}
-		patience := sealAnswer + time.Duration(length/sealPace)*time.Second
-		cast := func(id state.NodeID, v sealVote) { sums[id] = v }
-		rs.sealRound(ctx, withReplicas(e, ends), o, ask, patience, cast, confirmed)
+		sums := s.sums(ctx, o, e, ends, length)
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -115,174 +146,45 @@ func (rs *Replicas) sealOnce(ctx context.Context, o *state.Op) (*state.Finish, e
 	}
 }
 
-// withReplicas is e with some of its replicas only.
-func withReplicas(e *state.Extent, ids []state.NodeID) *state.Extent {
-	some := *e
-	some.Replicas = nil
-	for _, id := range ids {
-		r, _ := e.Replica(id)
-		some.Replicas = append(some.Replicas, r)
-	}
-	return &some
+// lengths has every replica raise its fence and say how far it goes.
+func (s *sealer) lengths(ctx context.Context, o *state.Op, e *state.Extent, b *ballot) {
+	s.ask(ctx, question{
+		op: o, of: e.Replicas, patience: sealAnswer,
+		text:   wire.ReplicaFence{Extent: uint64(e.ID), Op: uint64(o.ID), Votes: true},
+		heard:  b.cast,
+		enough: func() bool { _, _, err := b.count(); return err == nil },
+	})
 }
 
-// sealRound asks each replica one question of the seal, and hands over what each says. After patience it waits for no
-// more as soon as those that have answered are enough.
-func (rs *Replicas) sealRound(ctx context.Context, e *state.Extent, o *state.Op, q wire.ReplicaFence, patience time.Duration,
-	heard func(state.NodeID, sealVote), enough func() bool) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type said struct {
-		node state.NodeID
-		vote sealVote
-	}
-	votes := make(chan said, len(e.Replicas))
-	waiting := map[state.NodeID]bool{}
-	for _, r := range e.Replicas {
-		waiting[r.Node] = true
-		go func() { votes <- said{r.Node, rs.askReplica(ctx, r.Node, o, q)} }()
-	}
-	soon, over, late := rs.clock.After(sealSoon), rs.clock.After(patience), false
-	for len(waiting) > 0 && !(late && enough()) {
-		select {
-		case s := <-votes:
-			delete(waiting, s.node)
-			heard(s.node, s.vote)
-		case <-soon:
-			soon, late = nil, late || rs.allSilent(waiting)
-		case <-over:
-			over, late = nil, true
-		case <-ctx.Done():
-			return
-		}
-	}
-	for id := range waiting {
-		heard(id, sealVote{err: wire.Errorf(wire.OpReplicaFence, wire.CodeDeadline, "%s has not answered in time", id)})
-	}
+// sums has the replicas that reach length read themselves in full, and seal.
+func (s *sealer) sums(ctx context.Context, o *state.Op, e *state.Extent, ends []state.NodeID, length uint64,
+) map[state.NodeID]sealVote {
+	sums := map[state.NodeID]sealVote{}
+	of := slices.DeleteFunc(slices.Clone(e.Replicas), func(r state.Replica) bool { return !slices.Contains(ends, r.Node) })
+	s.ask(ctx, question{
+		op: o, of: of, patience: sealAnswer + time.Duration(length/sealPace)*time.Second,
+		text:   wire.ReplicaFence{Extent: uint64(e.ID), Op: uint64(o.ID), Seal: true, Length: length},
+		heard:  func(id state.NodeID, v sealVote) { sums[id] = v },
+		enough: func() bool { _, who := agree(e, sums, length); return len(who) > 0 },
+	})
+	return sums
 }
 
-// allSilent tells whether this node leads, and has not heard of any of nodes for a while.
-func (rs *Replicas) allSilent(nodes map[state.NodeID]bool) bool {
-	for id := range nodes {
-		if !rs.opt.Silent(id) {
-			return false
-		}
-	}
-	return true
-}
-
-// askReplica asks one replica until it answers, or its node is called down: a connection that breaks is dialed again.
-func (rs *Replicas) askReplica(ctx context.Context, node state.NodeID, o *state.Op, q wire.ReplicaFence) sealVote {
-	for {
-		v := rs.askOnce(ctx, node, o, q)
-		switch wire.CodeOf(v.err) {
-		case wire.CodeUnavailable, wire.CodeConnection, wire.CodeDeadline:
-		default:
-			return v
-		}
-		if calledDown(rs.log.View(), node) != nil {
-			return v
-		}
-		select {
-		case <-rs.clock.After(sealAgain):
-		case <-ctx.Done():
-			return v
-		}
-	}
-}
-
-func (rs *Replicas) askOnce(ctx context.Context, node state.NodeID, o *state.Op, q wire.ReplicaFence) (v sealVote) {
-	if node == rs.id {
-		v = rs.askHere(ctx, q, o.Fence)
-	} else {
-		var reply mux.Reply
-		reply, v.err = rs.reach.Step(ctx, node, mux.Request{
-			Op: wire.OpReplicaFence, Session: wire.SessionControl, Fence: uint64(o.Fence), MinIndex: uint64(o.Fence), Body: &q,
-		})
-		if v.err == nil {
-			v.err = reply.Decode(&v.ReplicaLength)
-		}
-	}
-	if v.err != nil {
-		v.err = failure.Of(wire.OpReplicaFence, rs.id, v.err)
-	}
-	return v
-}
-
-// askHere is this node's own part. When its disk hangs, the seal goes on without it; the call returns when the disk
-// does.
-func (rs *Replicas) askHere(ctx context.Context, q wire.ReplicaFence, fence state.Fence) sealVote {
-	done := make(chan sealVote, 1)
-	go func() {
-		var v sealVote
-		v.ReplicaLength, v.err = rs.fenceReplica(q, fence)
-		done <- v
-	}()
-	select {
-	case v := <-done:
-		return v
-	case <-ctx.Done():
-		return sealVote{err: ctx.Err()}
-	}
-}
-
-// sealDamaged ends a seal when every replica has answered and none has all that is known to be acknowledged. No file is
+// damaged ends a seal when every replica has answered and none has all that is known to be acknowledged. No file is
 // cut or marked: what is left can be read, and a replica that comes back whole mends the extent.
-func (rs *Replicas) sealDamaged(e *state.Extent, b *ballot) (*state.Finish, error) {
+func (s *sealer) damaged(e *state.Extent, b *ballot) (*state.Finish, error) {
 	length, sound := b.floor(), uint64(0)
 	for _, v := range b.votes {
 		length, sound = max(length, v.Length), max(sound, v.Sound)
 	}
 	why := b.await(nil, "no replica has all that was acknowledged")
-	if !rs.proves() {
+	if !s.log.View().AllReach(state.LevelProven) {
 		return nil, fmt.Errorf("%w; it ends as damaged once all nodes run this build", why)
 	}
-	rs.logger.Error("extent is damaged", "extent", uint64(e.ID), "bytes", length, "from", min(sound, length), "why", why)
-	return &state.Finish{Outcome: state.OutcomeDone, Length: length, Damaged: true, DamagedFrom: min(sound, length), Detail: wire.Clip(why.Error(), report.MaxDetailBytes)}, nil
-}
-
-// fenceReplica is one replica's part in a seal.
-func (rs *Replicas) fenceReplica(req wire.ReplicaFence, fence state.Fence) (wire.ReplicaLength, error) {
-	id := extent.ID(req.Extent)
-	if err := rs.store.RaiseFence(id, extent.Fence(fence)); err != nil {
-		return wire.ReplicaLength{}, err
-	}
-	if _, err := rs.meant(wire.OpReplicaFence, req.Extent, 0); err != nil { // a file of another birth has no vote
-		return wire.ReplicaLength{}, err
-	}
-	if !req.Seal {
-		return rs.durableLength(id, req.Votes)
-	}
-	// Read first: a replica that turns out not to be readable must not have been marked as sealed.
-	sum, err := rs.store.Sum(id, req.Length)
-	if err != nil {
-		return wire.ReplicaLength{}, err
-	}
-	if err := rs.store.Seal(id, req.Length); err != nil {
-		return wire.ReplicaLength{}, err
-	}
-	return wire.ReplicaLength{Length: req.Length, Sum: sum}, nil
-}
-
-// durableLength is how far this node's replica goes, and what it knows of how far it should. One that is missing or
-// cannot be used at all answers with an error unless the caller counts votes: its length of nothing would otherwise
-// cut what the others have acknowledged.
-func (rs *Replicas) durableLength(id extent.ID, votes bool) (wire.ReplicaLength, error) {
-	info, err := rs.store.Stat(id)
-	switch {
-	case err != nil:
-		return wire.ReplicaLength{}, err
-	case !info.Present:
-		return wire.ReplicaLength{}, wire.Errorf(wire.OpReplicaFence, wire.CodeNotFound, "%s has no file of extent %d", rs.id, id)
-	case info.Broken != "" && !votes:
-		return wire.ReplicaLength{}, wire.Errorf(wire.OpReplicaFence, wire.CodeCorrupt, "the file of extent %d on %s cannot be used: %s", id, rs.id, info.Broken)
-	}
-	out := wire.ReplicaLength{Length: info.Length, Floor: info.Floor, Cut: info.Cut, Unsound: info.Broken, Sound: info.Length}
-	if node := rs.log.View().Node(rs.id); node != nil && node.Unproven {
-		out.Cut = true
-	}
-	if len(info.Damaged) > 0 {
-		out.Unsound, out.Sound = fmt.Sprintf("it is damaged from byte %d on", info.Damaged[0].From), info.Damaged[0].From
-	}
-	return out, nil
+	from := min(sound, length)
+	s.logger.Error("extent is damaged", "extent", uint64(e.ID), "bytes", length, "from", from, "why", why)
+	return &state.Finish{
+		Outcome: state.OutcomeDone, Length: length, Damaged: true, DamagedFrom: from,
+		Detail: wire.Clip(why.Error(), report.MaxDetailBytes),
+	}, nil
 }

@@ -11,13 +11,14 @@ import (
 )
 
 // caughtUp waits until this node has applied the entry that the caller's step builds on. A node that follows the
-// log from far behind, or not at all because the leader does not hear it, says so soon: the step is better done
-// elsewhere.
+// log from far behind, or not at all because the leader has no connection to it, answers that soon: the step is better
+// done elsewhere.
 func (rs *Replicas) caughtUp(ctx context.Context, c *mux.ServerCall) error {
 	limited, cancel := context.WithTimeout(ctx, rs.opt.LagLimit)
 	defer cancel()
 	if err := rs.log.WaitApplied(limited, state.Index(c.MinIndex())); err != nil {
-		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s has not applied entry %d yet, but %d", rs.id, c.MinIndex(), rs.log.AppliedIndex())
+		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s has not applied entry %d yet, but %d",
+			rs.id, c.MinIndex(), rs.log.AppliedIndex())
 	}
 	return nil
 }
@@ -28,7 +29,7 @@ func (rs *Replicas) ServeCreate(ctx context.Context, c *mux.ServerCall, req wire
 	if err != nil {
 		return err
 	}
-	e, err := rs.meant(c.Op(), req.Extent, req.Birth)
+	e, err := meant(rs.log.View(), rs.store, c.Op(), req.Extent, req.Birth)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (rs *Replicas) ServeFence(ctx context.Context, c *mux.ServerCall, req wire.
 	if err != nil {
 		return err
 	}
-	reply, err := rs.fenceReplica(req, o.Fence)
+	reply, err := rs.sealPart.do(req, o.Fence)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (rs *Replicas) ServeRead(ctx context.Context, c *mux.ServerCall, req wire.R
 	if _, err := rs.allow(ctx, c, what); err != nil {
 		return err
 	}
-	e, err := rs.meant(c.Op(), req.Extent, req.Birth)
+	e, err := meant(rs.log.View(), rs.store, c.Op(), req.Extent, req.Birth)
 	if err != nil {
 		return err
 	}
@@ -84,15 +85,15 @@ func (rs *Replicas) ServeRead(ctx context.Context, c *mux.ServerCall, req wire.R
 }
 
 // meant is the extent that a peer speaks of, if it is of the birth that the peer knows.
-func (rs *Replicas) meant(op wire.OpType, id uint64, birth uint32) (*state.Extent, error) {
-	e := rs.log.View().Extent(state.ExtentID(id))
+func meant(view *state.View, store *extent.Store, op wire.OpType, id uint64, birth uint32) (*state.Extent, error) {
+	e := view.Extent(state.ExtentID(id))
 	if e == nil {
 		return nil, wire.Errorf(op, wire.CodeNotFound, "extent %d is deleted", id)
 	}
 	if err := CheckBirth(op, e, birth); err != nil {
 		return nil, err
 	}
-	return e, rs.store.CheckBirth(extent.ID(id), extent.Birth(e.Birth()))
+	return e, store.CheckBirth(extent.ID(id), extent.Birth(e.Birth()))
 }
 
 // CheckBirth refuses what was meant for another extent of the same number, which another history of the cell has
@@ -102,5 +103,6 @@ func CheckBirth(op wire.OpType, e *state.Extent, birth uint32) error {
 		return nil
 	}
 	return wire.Errorf(op, wire.CodeNotFound,
-		"extent %d of this cell was born %s, the locator names %s: it was stored in another history of this cell", e.ID, wire.BirthText(e.Birth()), wire.BirthText(birth))
+		"extent %d of this cell was born %s, the locator names %s: it was stored in another history of this cell",
+		e.ID, wire.BirthText(e.Birth()), wire.BirthText(birth))
 }

@@ -13,7 +13,9 @@ import (
 
 // StepTypes are the calls that do a part of an operation on this node.
 func StepTypes() []wire.OpType {
-	return []wire.OpType{wire.OpReplicaCreate, wire.OpReplicaAppend, wire.OpReplicaFence, wire.OpReplicaRead, wire.OpReplicaSum}
+	return []wire.OpType{
+		wire.OpReplicaCreate, wire.OpReplicaAppend, wire.OpReplicaFence, wire.OpReplicaRead, wire.OpReplicaSum,
+	}
 }
 
 // step is what a peer says that it wants something done for.
@@ -37,7 +39,7 @@ func (rs *Replicas) allow(ctx context.Context, c *mux.ServerCall, s step) (*stat
 	return view.Op(state.OpID(s.op)), nil
 }
 
-// notOf says why a step is none of the operation that it names, "" when it is one.
+// notOf is why a step is none of the operation that it names, "" when it is one.
 func (rs *Replicas) notOf(view *state.View, c *mux.ServerCall, s step) string {
 	id, fence := state.OpID(s.op), state.Fence(c.Fence())
 	if !view.Runs(state.Attempt{Op: id, Fence: fence}) {
@@ -71,7 +73,8 @@ func (rs *Replicas) appendable(c *mux.ServerCall, req wire.ReplicaAppend, e *sta
 	case e == nil || e.State == state.ExtentDeleted:
 		return wire.Errorf(c.Op(), wire.CodeNotFound, "extent %d is deleted", req.Extent)
 	case e.State == state.ExtentSealed || e.Epoch != state.Fence(c.Fence()):
-		return wire.Errorf(c.Op(), wire.CodeStaleFence, "extent %d is %s at epoch %d, the append is of %d", req.Extent, e.State, e.Epoch, c.Fence())
+		return wire.Errorf(c.Op(), wire.CodeStaleFence, "extent %d is %s at epoch %d, the append is of %d",
+			req.Extent, e.State, e.Epoch, c.Fence())
 	case req.Birth != 0 && req.Birth != e.Birth(): // extents whose creates started together have one epoch
 		return wire.Errorf(c.Op(), wire.CodeStaleFence, "extent %d was born %s, the append is to one born %s",
 			req.Extent, wire.BirthText(e.Birth()), wire.BirthText(req.Birth))

@@ -2,68 +2,94 @@ package replica
 
 import (
 	"errors"
+	"log/slog"
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/failure"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
 
-// suspectSource tells the cell when a copy failed because the source is damaged.
-func (rs *Replicas) suspectSource(o *state.Op, err error) {
+// suspects reports replicas that are not what the log has, and those that prove to be it after all.
+type suspects struct {
+	id      state.NodeID
+	log     *raftlog.Group
+	logger  *slog.Logger
+	reports *report.Queue
+	askSeal func(state.ExtentID) // in the background
+}
+
+// NoteUnread reports a replica whose bytes a read has found damaged or missing; any other failure to
+// read means nothing for the replica.
+func (rs *Replicas) NoteUnread(e *state.Extent, node state.NodeID, err error) {
+	rs.suspects.unread(e, node, err)
+}
+
+// NoteSuspect reports that a replica cannot be read. If that is lost, the next read finds it again.
+func (rs *Replicas) NoteSuspect(id state.ExtentID, node state.NodeID, why string) {
+	rs.suspects.note(id, node, why, 0)
+}
+
+// source reports the source of a copy that failed because the source is damaged.
+func (s *suspects) source(o *state.Op, err error) {
 	if code := wire.CodeOf(err); code == wire.CodeCorrupt || code == wire.CodeNotFound {
-		rs.NoteSuspect(o.Extent, o.Source, err.Error())
+		s.note(o.Extent, o.Source, err.Error(), 0)
 	}
 }
 
-// NoteUnread tells the cell of a replica whose bytes a read has found damaged or missing; any other failure to
-// read says nothing of the replica.
-func (rs *Replicas) NoteUnread(e *state.Extent, node state.NodeID, err error) {
+func (s *suspects) unread(e *state.Extent, node state.NodeID, err error) {
 	var gone *SendError
 	if err == nil || errors.As(err, &gone) {
 		return
 	}
-	switch code := failure.Of(wire.OpRead, rs.id, err).Code; {
+	switch code := failure.Of(wire.OpRead, s.id, err).Code; {
 	case e.State == state.ExtentOpen && code == wire.CodeCorrupt:
-		rs.sealDamagedOpen(e, node, err)
+		s.sealOpen(e, node, err)
 	case e.State == state.ExtentSealed && (code == wire.CodeCorrupt || code == wire.CodeNotFound):
 		from := uint64(0)
 		if bad := (*extent.Error)(nil); errors.As(err, &bad) {
 			from = bad.Offset
 		}
-		rs.noteSuspectFrom(e.ID, node, err.Error(), from)
+		s.note(e.ID, node, err.Error(), from)
 	}
 }
 
-// sealDamagedOpen has an open extent sealed because a replica has rotted: the seal reads what every replica holds, and
+// sealOpen has an open extent sealed because a replica has rotted: the seal reads what every replica holds, and
 // what it does not confirm is repaired.
-func (rs *Replicas) sealDamagedOpen(e *state.Extent, node state.NodeID, err error) {
-	view := rs.log.View()
+func (s *suspects) sealOpen(e *state.Extent, node state.NodeID, err error) {
+	view := s.log.View()
 	for _, id := range e.Ops {
 		if o := view.Op(id); o != nil && o.Kind == policies.KindSeal {
 			return // asked for already
 		}
 	}
-	rs.logger.Warn("replica of an open extent is damaged", "extent", uint64(e.ID), "replica", string(node), "why", err)
-	rs.opt.AskSeal(e.ID)
+	s.logger.Warn("replica of an open extent is damaged", "extent", uint64(e.ID), "replica", string(node), "why", err)
+	s.askSeal(e.ID)
 }
 
-// NoteSuspect tells the cell that a replica cannot be read. If that is lost, the next read finds it again.
-func (rs *Replicas) NoteSuspect(id state.ExtentID, node state.NodeID, why string) {
-	rs.noteSuspectFrom(id, node, why, 0)
-}
-
-// noteSuspectFrom says from which byte on. Of its own replica a node says so also if no other is known to be whole:
-// the extent is damaged then.
-func (rs *Replicas) noteSuspectFrom(id state.ExtentID, node state.NodeID, why string, from uint64) {
-	if e := rs.log.View().Extent(id); e != nil {
+// note reports that a replica cannot be read from a byte on. Its own replica a node reports also if no other is known
+// to be whole: the extent is damaged then.
+func (s *suspects) note(id state.ExtentID, node state.NodeID, why string, from uint64) {
+	if e := s.log.View().Extent(id); e != nil {
 		r, holds := e.Replica(node)
 		if !holds || r.State == state.ReplicaSuspect || e.Damaged && e.DamagedFrom <= from {
 			return // known
 		}
 	}
-	rs.logger.Warn("replica is damaged", "extent", uint64(id), "replica", string(node), "why", why)
-	rs.opt.Reports.Note(&state.Suspect{Extent: id, Node: node, Note: wire.Clip(why, report.MaxDetailBytes), Always: node == rs.id && rs.proves(), From: from})
+	s.logger.Warn("replica is damaged", "extent", uint64(id), "replica", string(node), "why", why)
+	s.reports.Note(&state.Suspect{
+		Extent: id, Node: node, Note: wire.Clip(why, report.MaxDetailBytes), From: from,
+		Always: node == s.id && s.log.View().AllReach(state.LevelProven),
+	})
+}
+
+// proven reports that a replica which did not count is what it should be.
+func (s *suspects) proven(e *state.Extent, node state.NodeID, got wire.ReplicaLength) {
+	r, _ := e.Replica(node)
+	if (r.State == state.ReplicaSuspect || e.Damaged) && s.log.View().AllReach(state.LevelProven) {
+		s.reports.Note(&state.Proven{Extent: e.ID, Node: node, Length: got.Length, Sum: got.Sum})
+	}
 }

@@ -30,7 +30,7 @@ func (rs *Replicas) Verify(ctx context.Context, who Requester, e *state.Extent, 
 		}
 	case got.Length == e.Length && (got.Sum == e.Sum || e.Whole() == 0):
 		out.OK = true
-		rs.noteProven(e, node, got)
+		rs.suspects.proven(e, node, got)
 	default:
 		out.Detail = fmt.Sprintf("the log says %d bytes with sum %s", e.Length, wire.SumText(e.Sum))
 		rs.NoteSuspect(e.ID, node, out.Detail)
@@ -39,13 +39,6 @@ func (rs *Replicas) Verify(ctx context.Context, who Requester, e *state.Extent, 
 		out.Length, out.Sum = got.Length, wire.SumText(got.Sum)
 	}
 	return out
-}
-
-// noteProven tells the cell that a replica which did not count is what it should be.
-func (rs *Replicas) noteProven(e *state.Extent, node state.NodeID, got wire.ReplicaLength) {
-	if r, _ := e.Replica(node); (r.State == state.ReplicaSuspect || e.Damaged) && rs.proves() {
-		rs.opt.Reports.Note(&state.Proven{Extent: e.ID, Node: node, Length: got.Length, Sum: got.Sum})
-	}
 }
 
 func (rs *Replicas) sumAt(
@@ -72,7 +65,7 @@ func (rs *Replicas) sumAt(
 
 // ServeSum reads this node's replica of an extent in full, for a node that verifies it.
 func (rs *Replicas) ServeSum(ctx context.Context, c *mux.ServerCall, req wire.ReplicaSum) error {
-	e, err := rs.meant(c.Op(), req.Extent, req.Birth)
+	e, err := meant(rs.log.View(), rs.store, c.Op(), req.Extent, req.Birth)
 	if err != nil {
 		return err
 	}

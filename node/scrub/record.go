@@ -97,8 +97,8 @@ func (s *Scrubber) load() {
 	s.dropFutureLocked(s.opt.Clock.Now().Unix())
 }
 
-// dropFutureLocked forgets dates that are still to come: the clock was set back since, and would have them stand for long.
-// The caller holds mu.
+// dropFutureLocked forgets dates that are still to come: the clock was set back since, and would have them stand for
+// long. The caller holds mu.
 func (s *Scrubber) dropFutureLocked(now int64) {
 	for _, at := range []*int64{&s.record.began, &s.record.full, &s.record.log} {
 		if *at > now {
@@ -128,7 +128,7 @@ func (s *Scrubber) save() {
 	}
 }
 
-// VerifiedAt is when this node has last read its whole replica and found it to be what the log says; zero for never.
+// VerifiedAt is when this node has last read its whole replica and found it to be what the log has; zero for never.
 func (s *Scrubber) VerifiedAt(id state.ExtentID) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,7 +15,8 @@ func TestScrubRecord(t *testing.T) {
 	}
 	p := appendRecord(nil, r)
 	got, err := parseRecord(p)
-	if err != nil || got.began != 3 || got.full != 2 || got.log != 1 || len(got.verified) != 100 || got.verified[8] != 1_000_001 {
+	if err != nil || got.began != 3 || got.full != 2 || got.log != 1 ||
+		len(got.verified) != 100 || got.verified[8] != 1_000_001 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for i := range p {

@@ -193,7 +193,7 @@ func (s *Scrubber) held(id state.ExtentID) *state.Extent {
 	return e
 }
 
-// replica reads one replica, if it was not read in this round already, and tells the cell when it is damaged.
+// replica reads one replica, if it was not read in this round already, and reports it when it is damaged.
 func (s *Scrubber) replica(ctx context.Context, id state.ExtentID, began int64) error {
 	e := s.held(id)
 	if e == nil || s.VerifiedAt(id).Unix() > began {
@@ -223,14 +223,15 @@ func (s *Scrubber) replica(ctx context.Context, id state.ExtentID, began int64) 
 			e.Length, wire.SumText(sum), wire.SumText(e.Sum)))
 		return nil
 	}
-	if code := extent.CodeOf(err); code == extent.CodeCorrupt || code == extent.CodeNotFound || code == extent.CodeTooShort {
+	switch extent.CodeOf(err) {
+	case extent.CodeCorrupt, extent.CodeNotFound, extent.CodeTooShort:
 		s.damage.Add(1)
 	}
 	s.opt.Unread(e, err)
 	return nil
 }
 
-// Note records that this node's replica was read in full just now and is what the log says.
+// Note records that this node's replica was read in full just now and is what the log has.
 func (s *Scrubber) Note(id state.ExtentID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
