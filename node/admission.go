@@ -274,7 +274,7 @@ func (n *Node) draftOne(view *state.View, s *submission, placed *schedule.Placed
 // draftCreate chooses the nodes of a new extent, unless the caller did: then those are all that it wants, if he does
 // not say otherwise. placed counts what this batch has given to each node already, which the view cannot know.
 func (n *Node) draftCreate(view *state.View, s *submission, admit *state.Admit, placed *schedule.Placed) error {
-	if err := checkClass(wire.OpSubmit, s.Class); err != nil {
+	if err := state.CheckClass(wire.OpSubmit, s.Class); err != nil {
 		return err
 	}
 	admit.Class, admit.Want = s.Class, s.Want

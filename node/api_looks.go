@@ -13,7 +13,7 @@ import (
 
 func (n *Node) serveExtents(ctx context.Context, c *mux.ServerCall, req wire.ExtentsRequest) error {
 	if req.One {
-		e, err := n.freshExtent(ctx, state.ExtentID(req.From))
+		e, err := n.data.FreshExtent(ctx, state.ExtentID(req.From))
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ func (n *Node) serveScrub(ctx context.Context, c *mux.ServerCall, req wire.Scrub
 	}
 	reply := n.scrub.Describe()
 	if req.Extent != 0 {
-		e, err := n.freshExtent(ctx, state.ExtentID(req.Extent))
+		e, err := n.data.FreshExtent(ctx, state.ExtentID(req.Extent))
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 
 // serveVerify has every replica of an extent read in full and holds it against the log.
 func (n *Node) serveVerify(ctx context.Context, c *mux.ServerCall, req wire.VerifyRequest) error {
-	e, err := n.freshExtent(ctx, state.ExtentID(req.Extent))
+	e, err := n.data.FreshExtent(ctx, state.ExtentID(req.Extent))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/node/datapath"
 	"github.com/datanode/datanode/node/describe"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog/state"
@@ -25,6 +26,9 @@ type cell struct {
 
 	clientTLS *pki.Source // of the client; nil: plaintext
 }
+
+// appendPiece is what one append takes: a put of more has an extent of its own.
+const appendPiece = datapath.AppendBytes
 
 // patience bounds every wait of these tests. It is long because the machine may be busy; nothing
 // waits for it to pass.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/datanode/datanode/node/audit"
+	"github.com/datanode/datanode/node/datapath"
 	"github.com/datanode/datanode/node/diskshare"
 	"github.com/datanode/datanode/node/diskspace"
 	"github.com/datanode/datanode/node/extent"
@@ -68,7 +69,7 @@ type Node struct {
 	hang        *hang
 	watched     *vfs.Watched // what the store and all else but the log is on
 	parted      *parted
-	appends     *appenders
+	data        *datapath.Path
 	quotas      *quota.Quotas
 	inbound     *inbound
 	stock       *stock
@@ -192,7 +193,6 @@ func newNode(cfg Config, f *folder.Folder, l net.Listener) *Node {
 	n.hang = newHang(n)
 	n.parted = newParted()
 	n.listener.refuse = n.refuseParted
-	n.appends = newAppenders(n)
 	return n
 }
 
@@ -201,7 +201,7 @@ func (n *Node) open() error {
 	var err error
 	n.disk, err = diskspace.Open(diskspace.Options{
 		FS: n.cfg.FS, Dir: n.cfg.Dir, Node: n.id, Logger: n.logger, Clock: n.clock(), Look: n.time.tick,
-		AppendBytes: appendPiece, Reserve: n.diskReserve,
+		AppendBytes: datapath.AppendBytes, Reserve: n.diskReserve,
 	})
 	if err != nil {
 		return err
@@ -237,8 +237,9 @@ func (n *Node) open() error {
 		n.logger.Warn("this run is not in the store's list: the next one will compare all that it holds", "error", err)
 	}
 	n.group.Store(n.log)
-	n.quotas = n.newQuotas()
+	n.makeQuotas()
 	n.makeReplicas()
+	n.makeData()
 	n.policies = modules.New(modules.Options{
 		Node: n.id, Dir: filepath.Join(n.cfg.Dir, "policies"), FS: n.cfg.FS, Log: n.log, Host: n.cfg.Policies,
 		DefaultModule: n.cfg.DefaultModule, Fetch: n.fetchModule, CompiledOn: n.watch.compiledOn,
@@ -250,20 +251,12 @@ func (n *Node) open() error {
 	return n.openHTTP()
 }
 
-func (n *Node) newQuotas() *quota.Quotas {
-	return quota.New(quota.Options{
-		View: n.log.View, IsLeader: n.log.IsLeader, CatchUp: n.catchUp, Secure: n.secure != nil, Logger: n.logger,
-		Others:  func() []wire.Unsealed { return n.watch.unsealed(n.id) },
-		HearAll: func(ctx context.Context) { n.watch.hearAll(ctx, 0) },
-	})
-}
-
 // run starts the node's goroutines.
 func (n *Node) run() {
 	n.listener.run()
 	for _, loop := range []func(context.Context){
 		n.exec.Run, n.admit.run, n.reports.Run, n.drops.Run, n.watch.run, n.scrub.Run, n.hang.run, n.policies.Run,
-		n.appends.run, n.appends.watch,
+		n.data.Run,
 		n.lead, n.plan, n.heartbeats, n.watchLog, n.judgeConns, n.disk.Run,
 	} {
 		n.wg.Add(1)

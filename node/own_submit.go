@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/policies"
@@ -9,6 +10,9 @@ import (
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 )
+
+// reportPause is the pause before something is asked of the cell again.
+const reportPause = 100 * time.Millisecond
 
 // ownSession is this node's own session in the cell. What is submitted in it is carried out once, however often
 // it has to be asked for while the leader changes.

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/datanode/datanode/node/schedule"
-	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -102,16 +101,4 @@ func (n *Node) finishDecommission(ctx context.Context, view *state.View, node *s
 	if err != nil {
 		n.logger.Info("decommission not ended yet", "node", string(node.ID), "error", err)
 	}
-}
-
-// checkClass is asked before a class comes near the log: it ends up in every listing of extents, and in the facts of
-// policies, where zeros pad it.
-func checkClass(op wire.OpType, class string) error {
-	switch {
-	case len(class) > policies.ClassBytes:
-		return wire.Errorf(op, wire.CodeInvalid, "class %q is longer than %d bytes", class, policies.ClassBytes)
-	case !wire.Plain(class):
-		return wire.Errorf(op, wire.CodeInvalid, "class %q: want a tag without control characters, such as gold", class)
-	}
-	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/node/scrub"
-	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire/mux"
@@ -38,7 +37,7 @@ func (n *Node) replicaOptions() replica.Options {
 		ID: n.id, Log: n.log, Store: n.store, Reach: n.others, Disk: n.disks, Clock: n.clock(), Logger: n.logger,
 		LagLimit: n.time.lagLimit, DownAfter: n.time.downAfter,
 		Propose: n.proposer.Propose, Reports: n.reports, TakeSpace: n.disk.Take,
-		AskSeal:  func(id state.ExtentID) { n.appends.ask(policies.KindSeal, id) },
+		AskSeal:  func(id state.ExtentID) { n.data.AskSeal(id) },
 		Silent:   n.watch.silent,
 		Verified: func(id state.ExtentID) { n.scrub.Note(id) },
 		TakeTurn: n.turns[fair.WorkSums].Take,

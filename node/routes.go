@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/datanode/datanode/node/datapath"
 	"github.com/datanode/datanode/node/failure"
 	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/node/replica"
@@ -44,9 +45,9 @@ type route struct {
 // makeRoutes is who serves what. It is made once: each route has a closure.
 func (n *Node) makeRoutes() map[wire.OpType]route {
 	return map[wire.OpType]route{
-		wire.OpPut:           {serve: decoded(n.servePut), room: true, bytes: true},
-		wire.OpAppend:        {serve: decoded(n.servePut), room: true, bytes: true},
-		wire.OpRead:          {serve: decoded(n.serveRead), bytes: true},
+		wire.OpPut:           {serve: of(&n.data, (*datapath.Path).ServePut), room: true, bytes: true},
+		wire.OpAppend:        {serve: of(&n.data, (*datapath.Path).ServePut), room: true, bytes: true},
+		wire.OpRead:          {serve: of(&n.data, (*datapath.Path).ServeRead), bytes: true},
 		wire.OpVerify:        {serve: decoded(n.serveVerify)},
 		wire.OpReplicaCreate: {serve: of(&n.replicas, (*replica.Replicas).ServeCreate), room: true},
 		wire.OpReplicaAppend: {serve: of(&n.replicas, (*replica.Replicas).ServeAppend), room: true, bytes: true},

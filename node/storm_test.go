@@ -13,6 +13,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/datanode/datanode/node/datapath"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
@@ -227,8 +228,8 @@ func TestBurstOfPuts(t *testing.T) {
 		}()
 	}
 	wg.Wait()
-	if made := c.nodes["n1"].log.View().Counts().Extents; made > openPerTenant {
-		t.Errorf("%d extents for a hundred small puts, want at most %d", made, openPerTenant)
+	if made := c.nodes["n1"].log.View().Counts().Extents; made > datapath.OpenPerTenant {
+		t.Errorf("%d extents for a hundred small puts, want at most %d", made, datapath.OpenPerTenant)
 	}
 }
 

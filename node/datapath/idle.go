@@ -1,4 +1,4 @@
-package node
+package datapath
 
 import (
 	"context"
@@ -8,27 +8,27 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// idleLooks is after how many looks in a row without an append a shared extent is sealed. A look comes every idleLook,
-// so that is ten to eleven minutes.
-const idleLooks = 10
+// IdleLooks is after how many looks in a row without an append a shared extent is sealed. A look comes every
+// Options.IdleLook.
+const IdleLooks = 10
 
 // watch keeps the open extents that this node appends to as few as the log says: one that somebody else has sealed
 // or deleted gives its place back at once, one that nobody has put to for long is sealed.
 func (a *appenders) watch(ctx context.Context) {
-	look := a.n.after(a.n.time.idleLook)
+	look := a.o.Clock.After(a.o.IdleLook)
 	for {
-		changed := a.n.log.Changed()
-		a.forgetEnded(a.n.log.View())
+		changed := a.o.Log.Changed()
+		a.forgetEnded(a.o.Log.View())
 		select {
 		case <-changed:
 			select { // entries come in bursts; one look covers many
-			case <-a.n.after(a.n.time.tick):
+			case <-a.o.Clock.After(a.o.Tick):
 			case <-ctx.Done():
 				return
 			}
 		case <-look:
-			a.tidy(ctx)
-			look = a.n.after(a.n.time.idleLook)
+			a.sealIdle()
+			look = a.o.Clock.After(a.o.IdleLook)
 		case <-ctx.Done():
 			return
 		}
@@ -48,11 +48,11 @@ func (a *appenders) forgetEnded(view *state.View) {
 	for _, ap := range ended {
 		a.retire(ap)
 	}
-	a.n.quotas.Prune()
+	a.o.Quotas.Prune()
 }
 
-// tidy seals the shared extents that nothing was appended to for idleLooks looks, and deletes those that are empty.
-func (a *appenders) tidy(ctx context.Context) {
+// sealIdle seals the shared extents that nothing was appended to for IdleLooks looks, and deletes those that are empty.
+func (a *appenders) sealIdle() {
 	a.mu.Lock()
 	var shared []*appender
 	for _, list := range a.byTenant {
@@ -67,14 +67,15 @@ func (a *appenders) tidy(ctx context.Context) {
 			continue // in use
 		}
 		ap.idle++
-		switch why := wire.Errorf(wire.OpAppend, wire.CodePrecondition, "extent %d was idle and is being sealed", ap.extent.ID); {
-		case ap.idle < idleLooks || ap.broken != nil:
+		why := wire.Errorf(wire.OpAppend, wire.CodePrecondition, "extent %d was idle and is being sealed", ap.extent.ID)
+		switch {
+		case ap.idle < IdleLooks || ap.broken != nil:
 			ap.turn <- struct{}{}
 		case ap.offset == 0:
 			a.discard(ap, why)
 		default:
 			ap.broken = why
-			a.release(ctx, ap, true)
+			a.release(ap, true)
 		}
 	}
 }
@@ -83,5 +84,5 @@ func (a *appenders) tidy(ctx context.Context) {
 func (a *appenders) open() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.byID) + a.reserved
+	return len(a.byID) + a.creating
 }

@@ -1,4 +1,4 @@
-package node
+package datapath
 
 import (
 	"context"
@@ -7,19 +7,20 @@ import (
 	"io"
 
 	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/node/failure"
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// serveRead sends a range of an extent. Any whole replica will do: this node's own first, else
+// ServeRead sends a range of an extent. Any whole replica will do: this node's own first, else
 // another's, and when one cannot be read to the end the next goes on where it stopped.
-func (n *Node) serveRead(ctx context.Context, c *mux.ServerCall, req wire.ReadRequest) error {
-	if req.Node != "" && req.Node != string(n.id) {
-		return n.relayTo(ctx, c, state.NodeID(req.Node))
+func (dp *Path) ServeRead(ctx context.Context, c *mux.ServerCall, req wire.ReadRequest) error {
+	if req.Node != "" && req.Node != string(dp.o.ID) {
+		return dp.o.Relay(ctx, c, state.NodeID(req.Node))
 	}
-	e, err := n.freshExtent(ctx, state.ExtentID(req.Locator.Extent))
+	e, err := dp.FreshExtent(ctx, state.ExtentID(req.Locator.Extent))
 	if err != nil {
 		return err
 	}
@@ -30,12 +31,12 @@ func (n *Node) serveRead(ctx context.Context, c *mux.ServerCall, req wire.ReadRe
 	if err != nil {
 		return err
 	}
-	r := &rangeReader{n: n, e: e, c: c, offset: offset, end: offset + length}
+	r := &rangeReader{o: dp.o, e: e, c: c, offset: offset, end: offset + length}
 	if req.Node != "" {
 		if err := r.local(ctx); err != nil {
 			return err
 		}
-		return c.Reply(&wire.ReadReply{Length: length, Node: string(n.id)}, nil)
+		return c.Reply(&wire.ReadReply{Length: length, Node: string(dp.o.ID)}, nil)
 	}
 	from, err := r.anywhere(ctx)
 	if err != nil {
@@ -49,22 +50,25 @@ func readRange(e *state.Extent, req wire.ReadRequest) (offset, length uint64, er
 	loc := req.Locator
 	if req.Whole {
 		if e.State != state.ExtentSealed {
-			return 0, 0, wire.Errorf(wire.OpRead, wire.CodePrecondition, "extent %d is %s: its length is not final; seal it or name a range", e.ID, e.State)
+			return 0, 0, wire.Errorf(wire.OpRead, wire.CodePrecondition,
+				"extent %d is %s: its length is not final; seal it or name a range", e.ID, e.State)
 		}
 		return 0, e.Length, nil
 	}
 	if loc.Offset+loc.Length < loc.Offset {
-		return 0, 0, wire.Errorf(wire.OpRead, wire.CodeInvalid, "offset %d and length %d are more than an extent can have", loc.Offset, loc.Length)
+		return 0, 0, wire.Errorf(wire.OpRead, wire.CodeInvalid,
+			"offset %d and length %d are more than an extent can have", loc.Offset, loc.Length)
 	}
 	if e.State == state.ExtentSealed && loc.Offset+loc.Length > e.Length {
-		return 0, 0, wire.Errorf(wire.OpRead, wire.CodeNotFound, "extent %d has %d bytes, the locator ends at %d", e.ID, e.Length, loc.Offset+loc.Length)
+		return 0, 0, wire.Errorf(wire.OpRead, wire.CodeNotFound,
+			"extent %d has %d bytes, the locator ends at %d", e.ID, e.Length, loc.Offset+loc.Length)
 	}
 	return loc.Offset, loc.Length, nil
 }
 
 // rangeReader sends a range from one replica after the other. Invariant: what was sent ends at offset.
 type rangeReader struct {
-	n           *Node
+	o           *Options
 	e           *state.Extent
 	c           *mux.ServerCall
 	offset, end uint64
@@ -75,28 +79,28 @@ func (r *rangeReader) send(p []byte) error {
 		return err
 	}
 	r.offset += uint64(len(p))
-	r.n.disks.Client()
+	r.o.Share.Client()
 	return nil
 }
 
 // local reads this node's replica.
 func (r *rangeReader) local(ctx context.Context) error {
-	if _, holds := r.e.Replica(r.n.id); !holds {
-		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "%s has no replica of extent %d", r.n.id, r.e.ID)
+	if _, holds := r.e.Replica(r.o.ID); !holds {
+		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "%s has no replica of extent %d", r.o.ID, r.e.ID)
 	}
 	if err := r.c.Hold(int(min(r.end-r.offset, replica.PieceBytes))); err != nil {
 		return err
 	}
-	err := r.n.store.CheckBirth(extent.ID(r.e.ID), extent.Birth(r.e.Birth()))
+	err := r.o.Store.CheckBirth(extent.ID(r.e.ID), extent.Birth(r.e.Birth()))
 	if err != nil {
-		err = r.n.replicas.LocalError(uint64(r.e.ID), err)
+		err = r.o.Replicas.LocalError(uint64(r.e.ID), err)
 	} else {
-		err = r.n.replicas.EachPiece(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.send)
+		err = r.o.Replicas.EachPiece(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.send)
 	}
 	if r.e.State == state.ExtentOpen && extent.CodeOf(err) == extent.CodeTooShort {
 		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "open extent %d does not go as far as byte %d yet", r.e.ID, r.end)
 	}
-	r.n.replicas.NoteUnread(r.e, r.n.id, err)
+	r.o.Replicas.NoteUnread(r.e, r.o.ID, err)
 	return err
 }
 
@@ -122,15 +126,15 @@ func (r *rangeReader) anywhereOnce(ctx context.Context) (state.NodeID, error) {
 		if ctx.Err() != nil || errors.As(err, &gone) {
 			return "", err // it is the caller who cannot be reached
 		}
-		if id != r.n.id {
-			r.n.replicas.NoteUnread(r.e, id, err) // local has told of this node's own
+		if id != r.o.ID {
+			r.o.Replicas.NoteUnread(r.e, id, err) // local has noted this node's own
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", id, err))
 	}
 	if len(errs) == 0 {
 		return "", wire.Errorf(wire.OpRead, wire.CodeUnavailable, "no node with a replica of extent %d is up", r.e.ID)
 	}
-	out := r.n.typed(wire.OpRead, errs[0])
+	out := failure.Of(wire.OpRead, r.o.ID, errs[0])
 	out.Detail = fmt.Sprintf("extent %d cannot be read from any replica: %v", r.e.ID, errors.Join(errs...))
 	return "", out
 }
@@ -139,17 +143,17 @@ func (r *rangeReader) anywhereOnce(ctx context.Context) (state.NodeID, error) {
 // and only where they may have what no whole one has: of a damaged extent, and of an open one, which is going to be
 // sealed. Every record that is read is verified.
 func (r *rangeReader) order() []state.NodeID {
-	view := r.n.log.View()
+	view := r.o.Log.View()
 	var ids, last []state.NodeID
 	for _, rep := range r.e.Replicas {
 		node := view.Node(rep.Node)
 		switch {
-		case node == nil || rep.Node != r.n.id && (node.State != state.NodeUp || node.Unproven):
+		case node == nil || rep.Node != r.o.ID && (node.State != state.NodeUp || node.Unproven):
 		case rep.State != state.ReplicaWhole:
 			if r.e.Damaged || r.e.State == state.ExtentOpen {
 				last = append(last, rep.Node)
 			}
-		case rep.Node == r.n.id:
+		case rep.Node == r.o.ID:
 			ids = append([]state.NodeID{rep.Node}, ids...)
 		default:
 			ids = append(ids, rep.Node)
@@ -159,17 +163,20 @@ func (r *rangeReader) order() []state.NodeID {
 }
 
 func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
-	if id == r.n.id {
+	if id == r.o.ID {
 		return r.local(ctx)
 	}
-	conn, err := r.n.toNode(ctx, id)
+	conn, err := r.o.Connect(ctx, id)
 	if err != nil {
 		return err
 	}
 	stream, err := conn.Open(ctx, mux.Request{
 		Op: wire.OpRead, Session: wire.SessionClient,
 		Body: &wire.ReadRequest{
-			Locator: wire.Locator{Extent: uint64(r.e.ID), Offset: r.offset, Length: r.end - r.offset, Birth: r.e.Birth()}, Node: string(id),
+			Node: string(id),
+			Locator: wire.Locator{
+				Extent: uint64(r.e.ID), Offset: r.offset, Length: r.end - r.offset, Birth: r.e.Birth(),
+			},
 		},
 	})
 	if err != nil {
@@ -177,7 +184,7 @@ func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
 	}
 	defer stream.Close()
 	for {
-		p, err := r.n.others.Recv(stream)
+		p, err := r.o.Reach.Recv(stream)
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -195,45 +202,4 @@ func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
 		return wire.Errorf(wire.OpRead, wire.CodeProtocol, "%s ended at byte %d of %d", id, r.offset, r.end)
 	}
 	return nil
-}
-
-// freshExtent is what the cell knows of an extent now. A node that follows the log from behind may
-// not have heard of it yet: then it asks the leader how far the log goes, and waits for that.
-func (n *Node) freshExtent(ctx context.Context, id state.ExtentID) (*state.Extent, error) {
-	e := n.log.View().Extent(id)
-	if e == nil || e.State == state.ExtentCreating {
-		if err := n.catchUp(ctx); err != nil {
-			return nil, err
-		}
-		e = n.log.View().Extent(id)
-	}
-	switch {
-	case e == nil && id != 0 && id < n.log.View().NextExtent:
-		return nil, wire.Errorf(wire.OpRead, wire.CodeNotFound, "extent %d was deleted", id)
-	case e == nil:
-		return nil, wire.Errorf(wire.OpRead, wire.CodeNotFound, "there is no extent %d", id)
-	case e.State == state.ExtentDeleted:
-		return nil, wire.Errorf(wire.OpRead, wire.CodeNotFound, "extent %d is deleted", id)
-	}
-	return e, nil
-}
-
-// catchUp waits until this node has applied all that the leader had committed when it was asked.
-func (n *Node) catchUp(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, n.time.stepLimit)
-	defer cancel()
-	if n.log.IsLeader() {
-		if err := n.log.VerifyLeader(ctx); err != nil {
-			return err
-		}
-		if err := n.confirmLead(ctx); err != nil {
-			return err
-		}
-		return n.log.WaitApplied(ctx, n.log.CommitIndex())
-	}
-	reply, err := n.beatLeader(ctx)
-	if err != nil {
-		return err
-	}
-	return n.log.WaitApplied(ctx, state.Index(reply.Commit))
 }

@@ -1,0 +1,55 @@
+package node
+
+import (
+	"context"
+
+	"github.com/datanode/datanode/node/datapath"
+	"github.com/datanode/datanode/node/quota"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+)
+
+// makeQuotas makes what holds this node to the quotas. The log is open.
+func (n *Node) makeQuotas() {
+	n.quotas = quota.New(quota.Options{
+		View: n.log.View, IsLeader: n.log.IsLeader, CatchUp: n.catchUp, Secure: n.secure != nil, Logger: n.logger,
+		Others:  func() []wire.Unsealed { return n.watch.unsealed(n.id) },
+		HearAll: func(ctx context.Context) { n.watch.hearAll(ctx, 0) },
+	})
+}
+
+// makeData makes what serves puts and reads. The replicas and the quotas are made.
+func (n *Node) makeData() {
+	n.data = datapath.New(datapath.Options{
+		ID: n.id, Log: n.log, Store: n.store, Replicas: n.replicas, Reach: n.others, Quotas: n.quotas,
+		Share: n.disks, Space: n.disk, Clock: n.clock(), Logger: n.logger,
+		StepLimit: n.time.stepLimit, CreatePatience: n.time.createPatience, IdleLook: n.time.idleLook, Tick: n.time.tick,
+		CatchUp: n.catchUp, Works: n.hangs, InTouch: n.cutOff, Each: n.hang.unlessStuck, Create: n.own.submit,
+		Submit: func(ctx context.Context, s wire.Submission) error {
+			_, err := n.submitAnywhere(ctx, 0, s)
+			return err
+		},
+		Connect: n.toNode, Relay: n.relayTo, Asker: n.asker, Self: n.ownIdentity(),
+		NoteMisuse: func() { n.misused.answer.Add(1) },
+	})
+}
+
+// catchUp waits until this node has applied all that the leader had committed when it was asked.
+func (n *Node) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, n.time.stepLimit)
+	defer cancel()
+	if n.log.IsLeader() {
+		if err := n.log.VerifyLeader(ctx); err != nil {
+			return err
+		}
+		if err := n.confirmLead(ctx); err != nil {
+			return err
+		}
+		return n.log.WaitApplied(ctx, n.log.CommitIndex())
+	}
+	reply, err := n.beatLeader(ctx)
+	if err != nil {
+		return err
+	}
+	return n.log.WaitApplied(ctx, state.Index(reply.Commit))
+}

@@ -1,0 +1,68 @@
+package datapath
+
+import (
+	"errors"
+	"io"
+
+	"github.com/datanode/datanode/wire"
+)
+
+// pieces gathers chunks to appends of AppendBytes bytes.
+type pieces struct {
+	recv   func() ([]byte, error)
+	hold   func(int) error // asks for memory
+	expect int64           // how many bytes will come; less than 0: the caller does not know
+	got    int64           // Invariant: got <= expect, unless expect is less than 0.
+	rest   []byte          // what was received beyond the last piece
+	buf    []byte
+	end    bool
+}
+
+// next is the next piece, valid until the following call. last tells that no byte follows it, and that
+// as many have come as were announced.
+func (r *pieces) next() (p []byte, last bool, err error) {
+	if r.buf == nil {
+		size := int64(AppendBytes)
+		if r.expect >= 0 {
+			size = min(size, r.expect)
+		}
+		if err := r.hold(int(size)); err != nil {
+			return nil, false, err
+		}
+		r.buf = make([]byte, 0, size)
+	}
+	r.buf = append(r.buf[:0], r.rest...)
+	r.rest = nil
+	for !r.end && len(r.buf) <= AppendBytes {
+		chunk, err := r.receive()
+		if errors.Is(err, io.EOF) {
+			r.end = true
+			break
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		room := AppendBytes - len(r.buf)
+		if len(chunk) > room {
+			r.buf = append(r.buf, chunk[:room]...)
+			r.rest = append([]byte(nil), chunk[room:]...)
+			return r.buf, false, nil
+		}
+		r.buf = append(r.buf, chunk...)
+	}
+	return r.buf, true, nil
+}
+
+// receive is the next chunk, io.EOF after the last. A caller that sends more or less than it announced has
+// lost track of its bytes, or its input has changed meanwhile: what came is not what it meant to store.
+func (r *pieces) receive() ([]byte, error) {
+	chunk, err := r.recv()
+	r.got += int64(len(chunk))
+	switch {
+	case r.expect >= 0 && r.got > r.expect:
+		return nil, wire.Errorf(0, wire.CodeInvalid, "%d bytes were announced and more have come", r.expect)
+	case errors.Is(err, io.EOF) && r.got < r.expect:
+		return nil, wire.Errorf(0, wire.CodeInvalid, "%d bytes were announced and %d have come", r.expect, r.got)
+	}
+	return chunk, err
+}
