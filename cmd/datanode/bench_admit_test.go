@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/policyhost"
 	"github.com/datanode/datanode/node"
 	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/plugins"
@@ -25,12 +26,12 @@ const (
 // BenchmarkAdmit admits 256 deletes at once, in turns to a node that is decided by the native default and to one
 // that is decided by the same rules as a module, disks included. %-longer is the median over all turns.
 func BenchmarkAdmit(b *testing.B) {
-	host, err := newHost(b.Context(), slog.New(slog.DiscardHandler), "")
+	host, err := policyhost.New(b.Context(), slog.New(slog.DiscardHandler), "")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer host.Close(context.Background())
-	native, module := admitNode(b, nil), admitNode(b, policyHost{host})
+	native, module := admitNode(b, nil), admitNode(b, policyhost.For(host))
 	var without, with, ratios []float64
 	for turn := 0; b.Loop(); turn++ {
 		var n, m float64

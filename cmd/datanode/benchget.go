@@ -12,6 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
@@ -36,13 +39,13 @@ type getBench struct {
 func (b *getBench) check() error {
 	switch {
 	case b.callers < 1 || b.callers > 1000:
-		return usagef("--callers %d: want 1 to 1000", b.callers)
+		return exit.Usagef("--callers %d: want 1 to 1000", b.callers)
 	case b.objects < 1 || b.objects > 100_000:
-		return usagef("--objects %d: want 1 to 100000", b.objects)
+		return exit.Usagef("--objects %d: want 1 to 100000", b.objects)
 	case b.size < 1 || b.size > maxBenchSize:
-		return usagef("--size %d: want 1 to %d bytes", b.size, maxBenchSize)
+		return exit.Usagef("--size %d: want 1 to %d bytes", b.size, maxBenchSize)
 	case b.each <= 0:
-		return usagef("--each %s: want more than 0", b.each)
+		return exit.Usagef("--each %s: want more than 0", b.each)
 	}
 	return nil
 }
@@ -59,11 +62,11 @@ type gotten struct {
 	Max       float64 `json:"max_us"`
 }
 
-func newBenchGetCommand(a *app) *cobra.Command {
+func newBenchGetCommand(a app) *cobra.Command {
 	var b getBench
 	cmd := &cobra.Command{
-		Use: "get", Short: "Measure gets of small objects from a cell", Long: benchGetHelp, Args: takes(0, 0),
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+		Use: "get", Short: "Measure gets of small objects from a cell", Long: benchGetHelp, Args: cli.Takes(0, 0),
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			if err := b.check(); err != nil {
 				return err
 			}
@@ -78,19 +81,19 @@ func newBenchGetCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) benchGet(ctx context.Context, c *client.Client, b getBench) (err error) {
+func (a app) benchGet(ctx context.Context, c *client.Client, b getBench) (err error) {
 	objects, err := b.put(ctx, c)
 	defer func() { err = errors.Join(err, deleteExtents(context.WithoutCancel(ctx), c, objects)) }()
 	if err != nil {
 		return err
 	}
-	certificate, err := a.tls()
+	certificate, err := a.TLS()
 	if err != nil {
 		return err
 	}
 	readers := make([]*client.Client, b.callers)
 	for i := range readers {
-		addrs := a.addrs()
+		addrs := a.Addrs()
 		first := i % len(addrs)
 		own := client.Options{Addrs: slices.Concat(addrs[first:], addrs[:first]), TLS: certificate, Name: "datanode bench"}
 		readers[i] = client.New(own)
@@ -100,14 +103,14 @@ func (a *app) benchGet(ctx context.Context, c *client.Client, b getBench) (err e
 	if err != nil {
 		return err
 	}
-	return list(a, items([]gotten{row}),
-		column[gotten]{"CALLERS", func(g gotten) string { return count(g.Callers) }},
-		column[gotten]{"BYTES", func(g gotten) string { return count(g.Bytes) }},
-		column[gotten]{"RATE", func(g gotten) string { return fmt.Sprintf("%.0f/s", g.PerSecond) }},
-		column[gotten]{"P50", benchMicros(func(g gotten) float64 { return g.P50 })},
-		column[gotten]{"P99", benchMicros(func(g gotten) float64 { return g.P99 })},
-		column[gotten]{"P999", benchMicros(func(g gotten) float64 { return g.P999 })},
-		column[gotten]{"MAX", benchMicros(func(g gotten) float64 { return g.Max })})
+	return term.List(a.Terminal, term.Items([]gotten{row}),
+		term.Col("CALLERS", func(g gotten) string { return term.Count(g.Callers) }),
+		term.Col("BYTES", func(g gotten) string { return term.Count(g.Bytes) }),
+		term.Col("RATE", func(g gotten) string { return fmt.Sprintf("%.0f/s", g.PerSecond) }),
+		term.Col("P50", benchMicros(func(g gotten) float64 { return g.P50 })),
+		term.Col("P99", benchMicros(func(g gotten) float64 { return g.P99 })),
+		term.Col("P999", benchMicros(func(g gotten) float64 { return g.P999 })),
+		term.Col("MAX", benchMicros(func(g gotten) float64 { return g.Max })))
 }
 
 func benchMicros(of func(gotten) float64) func(gotten) string {

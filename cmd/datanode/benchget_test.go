@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 )
 
 // bench get measures gets and leaves nothing behind.
@@ -21,8 +23,8 @@ func TestBenchGet(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"--callers=0", "--objects=0", "--size=0", "--size=2000000", "--each=0s"} {
-		if code, _, _ := tell(t, "bench", "get", "--addr", addr, bad); code != exitUsage {
-			t.Errorf("%s: exit code %d, want %d", bad, code, exitUsage)
+		if code, _, _ := tell(t, "bench", "get", "--addr", addr, bad); code != exit.Usage {
+			t.Errorf("%s: exit code %d, want %d", bad, code, exit.Usage)
 		}
 	}
 }

@@ -7,63 +7,38 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
+
+	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 )
-
-// watcher is a stderr that does something when a text appears in it.
-type watcher struct {
-	mu   sync.Mutex
-	text bytes.Buffer // guarded by mu
-	want string
-	then func()
-}
-
-func (w *watcher) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.text.Write(p)
-	if w.then != nil && strings.Contains(w.text.String(), w.want) {
-		w.then()
-		w.then = nil
-	}
-	return len(p), nil
-}
-
-func (w *watcher) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
-}
-
-func noEnv(string) string { return "" }
 
 // An interrupt detaches from a decommission that cannot end. The cell goes on with it, and says so.
 func TestInterruptDetaches(t *testing.T) {
 	addr := startCell(t, 3)
-	cli := func(ctx context.Context, stderr *watcher, args ...string) (int, string) {
+	cli := func(ctx context.Context, stderr *clitest.Watcher, args ...string) (int, string) {
 		var stdout bytes.Buffer
-		code := runContext(ctx, append(args, "--addr", addr), strings.NewReader("x"), &stdout, stderr, noEnv)
+		code := runContext(ctx, append(args, "--addr", addr), strings.NewReader("x"), &stdout, stderr, clitest.NoEnv)
 		return code, stdout.String()
 	}
-	if code, out := cli(t.Context(), &watcher{}, "put", "-"); code != exitDone {
+	if code, out := cli(t.Context(), &clitest.Watcher{}, "put", "-"); code != exit.Done {
 		t.Fatalf("put ended with %d: %s", code, out)
 	}
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	stderr := &watcher{want: "blocked: ", then: interrupt}
+	stderr := &clitest.Watcher{Want: "blocked: ", Then: interrupt}
 	code, _ := cli(ctx, stderr, "node", "decommission", "n3", "--yes", "--force")
-	if code != exitInterrupted || !strings.Contains(stderr.String(), "look again with: datanode op show") {
-		t.Fatalf("exit code %d, want %d and how to look again; it said:\n%s", code, exitInterrupted, stderr)
+	if code != exit.Interrupted || !strings.Contains(stderr.String(), "look again with: datanode op show") {
+		t.Fatalf("exit code %d, want %d and how to look again; it said:\n%s", code, exit.Interrupted, stderr)
 	}
-	code, out := cli(t.Context(), &watcher{}, "op", "ls", "--open", "-o", "jsonl")
-	if code != exitDone || !strings.Contains(out, `"kind":"decommission"`) {
+	code, out := cli(t.Context(), &clitest.Watcher{}, "op", "ls", "--open", "-o", "jsonl")
+	if code != exit.Done || !strings.Contains(out, `"kind":"decommission"`) {
 		t.Fatalf("exit code %d; the decommission should still be open:\n%s", code, out)
 	}
-	late := &watcher{}
+	late := &clitest.Watcher{}
 	code, _ = cli(t.Context(), late, "node", "decommission", "n3", "--yes", "--force", "--timeout", "50ms")
-	if code != exitFailed && code != exitUnavailable {
-		t.Fatalf("exit code %d, want %d or, if the cell was slow, %d:\n%s", code, exitFailed, exitUnavailable, late)
+	if code != exit.Failed && code != exit.Unavailable {
+		t.Fatalf("exit code %d, want %d or, if the cell was slow, %d:\n%s", code, exit.Failed, exit.Unavailable, late)
 	}
 }
 
@@ -75,10 +50,10 @@ func TestDevAddressInUse(t *testing.T) {
 	}
 	defer l.Close()
 	var stdout bytes.Buffer
-	stderr := &watcher{}
-	code := runContext(t.Context(), []string{"dev", "--listen", l.Addr().String(), "--http", ""}, strings.NewReader(""), &stdout, stderr, noEnv)
-	if want := l.Addr().String() + " is in use"; code != exitFailed || !strings.Contains(stderr.String(), want) || strings.Count(stderr.String(), "\n") != 1 {
-		t.Fatalf("exit code %d, %q; want %d and one line with %q", code, stderr, exitFailed, want)
+	stderr := &clitest.Watcher{}
+	code := runContext(t.Context(), []string{"dev", "--listen", l.Addr().String(), "--http", ""}, strings.NewReader(""), &stdout, stderr, clitest.NoEnv)
+	if want := l.Addr().String() + " is in use"; code != exit.Failed || !strings.Contains(stderr.String(), want) || strings.Count(stderr.String(), "\n") != 1 {
+		t.Fatalf("exit code %d, %q; want %d and one line with %q", code, stderr, exit.Failed, want)
 	}
 }
 
@@ -103,9 +78,9 @@ func TestServeAndAgain(t *testing.T) {
 		t.Helper()
 		ctx, interrupt := context.WithCancel(t.Context())
 		defer interrupt()
-		stderr := &watcher{want: "n1 is ready at " + addr, then: interrupt}
+		stderr := &clitest.Watcher{Want: "n1 is ready at " + addr, Then: interrupt}
 		code := runContext(ctx, append([]string{"serve"}, args...), strings.NewReader(""), &bytes.Buffer{}, stderr, env)
-		if code != exitDone || !strings.Contains(stderr.String(), "is ready") {
+		if code != exit.Done || !strings.Contains(stderr.String(), "is ready") {
 			t.Fatalf("serve %v ended with %d: %s", args, code, stderr)
 		}
 	}
@@ -122,9 +97,9 @@ func TestDevRemovesItsData(t *testing.T) {
 	t.Setenv("TMPDIR", temp)
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	stderr := &watcher{want: "Interrupt to stop", then: interrupt}
-	code := runContext(ctx, []string{"dev", "--nodes", "1", "--listen", "127.0.0.1:0", "--http", ""}, strings.NewReader(""), &bytes.Buffer{}, stderr, noEnv)
-	if code != exitDone {
+	stderr := &clitest.Watcher{Want: "Interrupt to stop", Then: interrupt}
+	code := runContext(ctx, []string{"dev", "--nodes", "1", "--listen", "127.0.0.1:0", "--http", ""}, strings.NewReader(""), &bytes.Buffer{}, stderr, clitest.NoEnv)
+	if code != exit.Done {
 		t.Fatalf("dev ended with %d: %s", code, stderr)
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/pki"
 	"github.com/spf13/cobra"
 )
@@ -18,43 +21,6 @@ const (
 	maxCertDays     = 3650
 )
 
-// tlsFlags are the flags that name a certificate, the same for nodes and for those who talk to them.
-func tlsFlags(add func(p *string, name, value, usage string), f *pki.Files) {
-	add(&f.Cert, "tls-cert", "", "certificate to show, PEM (env DATANODE_TLS_CERT)")
-	add(&f.Key, "tls-key", "", "key of the certificate (env DATANODE_TLS_KEY)")
-	add(&f.CA, "tls-ca", "", "certificate of the authority that others' must be from (env DATANODE_TLS_CA)")
-	add(&f.Deny, "tls-crl", "", "deny list of what the authority has revoked (env DATANODE_TLS_CRL, default none)")
-}
-
-// tls is the certificate of the flags, else of the environment; nil for none.
-func (a *app) tls() (*pki.Source, error) {
-	f := a.tlsFiles
-	for _, v := range []struct {
-		to   *string
-		name string
-	}{{&f.Cert, "tls-cert"}, {&f.Key, "tls-key"}, {&f.CA, "tls-ca"}, {&f.Deny, "tls-crl"}} {
-		if *v.to == "" {
-			*v.to = a.env(envName(v.name))
-		}
-	}
-	if err := checkTLS(f); err != nil || !f.Any() {
-		return nil, err
-	}
-	source, err := pki.Open(f)
-	return source, fileError(err)
-}
-
-// checkTLS tells whether all of a certificate's files are named, or none.
-func checkTLS(f pki.Files) error {
-	switch own := (pki.Files{Deny: f.Deny}); {
-	case !f.Any() || f.Complete():
-		return nil
-	case f == own:
-		return usagef("--tls-crl is of no use without --tls-cert, --tls-key and --tls-ca")
-	}
-	return usagef("--tls-cert, --tls-key and --tls-ca belong together; given are %q, %q and %q", f.Cert, f.Key, f.CA)
-}
-
 // certs are the flags of the cert commands.
 type certs struct {
 	dir, cluster string
@@ -63,8 +29,8 @@ type certs struct {
 	renew        bool
 }
 
-func newCertCommand(a *app) *cobra.Command {
-	return group("cert", "Make the certificates of a cell",
+func newCertCommand(a app) *cobra.Command {
+	return cli.Group("cert", "Make the certificates of a cell",
 		`Make the certificates of a cell. All are kept in one folder: the authority, whose key should leave this machine
 as seldom as possible, and what it has signed. A running node takes up a renewed certificate by itself.`,
 		newCertInitCommand(a), newCertIssueCommand(a, pki.RoleNode),
@@ -72,10 +38,10 @@ as seldom as possible, and what it has signed. A running node takes up a renewed
 		newCertListCommand(a), newCertRevokeCommand(a))
 }
 
-func newCertInitCommand(a *app) *cobra.Command {
+func newCertInitCommand(a app) *cobra.Command {
 	var c certs
 	cmd := &cobra.Command{
-		Use: "init", Short: "Make the authority of a cell", Args: takes(0, 0),
+		Use: "init", Short: "Make the authority of a cell", Args: cli.Takes(0, 0),
 		Long: "Make the authority that signs the certificates of a cell, valid for ten years.",
 		RunE: func(*cobra.Command, []string) error { return a.certInit(c) },
 	}
@@ -84,7 +50,7 @@ func newCertInitCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func newCertIssueCommand(a *app, role pki.Role) *cobra.Command {
+func newCertIssueCommand(a app, role pki.Role) *cobra.Command {
 	var c certs
 	what := map[pki.Role][2]string{
 		pki.RoleNode:   {"ID", "Make the certificate of a node"},
@@ -92,7 +58,7 @@ func newCertIssueCommand(a *app, role pki.Role) *cobra.Command {
 		pki.RoleAdmin:  {"NAME", "Make a certificate to change the cell with: nodes, policies, settings"},
 	}[role]
 	cmd := &cobra.Command{
-		Use: string(role) + " " + what[0], Short: what[1], Args: takes(1, 1),
+		Use: string(role) + " " + what[0], Short: what[1], Args: cli.Takes(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.certIssue(c, role, args[0]) },
 	}
 	flags := cmd.Flags()
@@ -105,13 +71,13 @@ func newCertIssueCommand(a *app, role pki.Role) *cobra.Command {
 	return cmd
 }
 
-func (a *app) certInit(c certs) error {
+func (a app) certInit(c certs) error {
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return err
 	}
 	ca, pair, err := pki.NewAuthority(c.cluster, time.Now())
 	if err != nil {
-		return usagef("%w", err)
+		return exit.Usagef("%w", err)
 	}
 	if err := writePair(c.dir, "ca", pair, false); err != nil {
 		return err
@@ -123,13 +89,13 @@ func (a *app) certInit(c certs) error {
 	if err := a.printIssued(c.dir, "ca"); err != nil {
 		return err
 	}
-	a.note("next, for each node and for yourself:\n  datanode cert node n1 --host HOST%s\n  datanode cert admin %s%s", dirFlag(c.dir), "NAME", dirFlag(c.dir))
+	a.Note("next, for each node and for yourself:\n  datanode cert node n1 --host HOST%s\n  datanode cert admin %s%s", dirFlag(c.dir), "NAME", dirFlag(c.dir))
 	return nil
 }
 
-func (a *app) certIssue(c certs, role pki.Role, name string) error {
+func (a app) certIssue(c certs, role pki.Role, name string) error {
 	if c.days < 1 || c.days > maxCertDays {
-		return usagef("--days %d: want 1 to %d", c.days, maxCertDays)
+		return exit.Usagef("--days %d: want 1 to %d", c.days, maxCertDays)
 	}
 	ca, err := readAuthority(c.dir)
 	if err != nil {
@@ -144,7 +110,7 @@ func (a *app) certIssue(c certs, role pki.Role, name string) error {
 	now := time.Now()
 	pair, err := ca.Issue(pki.Request{Role: role, Name: name, Hosts: c.hosts, From: now, Expiry: now.AddDate(0, 0, c.days)})
 	if err != nil {
-		return usagef("%w", err)
+		return exit.Usagef("%w", err)
 	}
 	if !c.renew {
 		if err := checkAbsent(c.dir, stem); err != nil {
@@ -174,7 +140,7 @@ func (a *app) certIssue(c certs, role pki.Role, name string) error {
 		}
 		crl = " --tls-crl " + denyFile(c.dir)
 	}
-	a.note("use it with\n  %s --tls-cert %s --tls-key %s --tls-ca %s%s", use, cert, key, authority, crl)
+	a.Note("use it with\n  %s --tls-cert %s --tls-key %s --tls-ca %s%s", use, cert, key, authority, crl)
 	return nil
 }
 
@@ -214,17 +180,17 @@ func readAuthority(dir string) (*pki.Authority, error) {
 	certFile, keyFile := pairFiles(dir, "ca")
 	cert, err := os.ReadFile(certFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, withCode(exitNotFound, "there is no authority in %s; make one with datanode cert init%s", dir, dirFlag(dir))
+		return nil, exit.With(exit.NotFound, "there is no authority in %s; make one with datanode cert init%s", dir, dirFlag(dir))
 	}
 	if err != nil {
 		return nil, err
 	}
 	if err := pki.CheckKeyFile(keyFile); err != nil {
-		return nil, fileError(err)
+		return nil, exit.File(err)
 	}
 	key, err := os.ReadFile(keyFile)
 	if err != nil {
-		return nil, fileError(err)
+		return nil, exit.File(err)
 	}
 	ca, err := pki.ParseAuthority(pki.Pair{Cert: cert, Key: key})
 	if err != nil {
@@ -241,14 +207,14 @@ type issued struct {
 }
 
 // printIssued names the files that were written.
-func (a *app) printIssued(dir, stem string) error {
+func (a app) printIssued(dir, stem string) error {
 	var files issued
 	files.Cert, files.Key = pairFiles(dir, stem)
 	files.CA, _ = pairFiles(dir, "ca")
-	if a.output != outputTable {
-		return show(a, files, nil)
+	if a.Output != term.FormatTable {
+		return term.Show(a.Terminal, files, nil)
 	}
-	return a.print("%s\n%s", files.Key, files.Cert)
+	return a.Print("%s\n%s", files.Key, files.Cert)
 }
 
 // writePair writes both files, or says which is there already. The key comes first: a node that looks in
@@ -285,9 +251,9 @@ func checkAbsent(dir, stem string) error {
 	case len(there) == 0:
 		return nil
 	case there[0] == key:
-		return withCode(exitRefused, "%s is there already, without its certificate; if that was never finished remove it, else %s", key, how)
+		return exit.With(exit.Refused, "%s is there already, without its certificate; if that was never finished remove it, else %s", key, how)
 	}
-	return withCode(exitRefused, "%s is there already; %s", there[0], how)
+	return exit.With(exit.Refused, "%s is there already; %s", there[0], how)
 }
 
 // writeSecret replaces a file in one step by one that only its owner may read.

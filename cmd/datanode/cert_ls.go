@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/pki"
 	"github.com/spf13/cobra"
 )
@@ -18,10 +21,10 @@ import (
 // roleAuthority stands for a role where the certificate is the authority's own.
 const roleAuthority = "authority"
 
-func newCertListCommand(a *app) *cobra.Command {
+func newCertListCommand(a app) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
-		Use: "ls", Short: "List certificates, how many days they last, and which are revoked", Args: takes(0, 0),
+		Use: "ls", Short: "List certificates, how many days they last, and which are revoked", Args: cli.Takes(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			certs, err := listCerts(dir)
 			if err != nil {
@@ -34,20 +37,20 @@ func newCertListCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func printCerts(a *app, certs []certRecord) error {
-	return list(a, items(certs),
-		column[certRecord]{"ROLE", func(c certRecord) string { return c.Role }},
-		column[certRecord]{"NAME", func(c certRecord) string { return c.Name }},
-		column[certRecord]{"SERIAL", func(c certRecord) string { return c.Serial }},
-		column[certRecord]{"DAYS", daysText},
-		column[certRecord]{"UNTIL", func(c certRecord) string {
+func printCerts(a app, certs []certRecord) error {
+	return term.List(a.Terminal, term.Items(certs),
+		term.Col("ROLE", func(c certRecord) string { return c.Role }),
+		term.Col("NAME", func(c certRecord) string { return c.Name }),
+		term.Col("SERIAL", func(c certRecord) string { return c.Serial }),
+		term.Col("DAYS", daysText),
+		term.Col("UNTIL", func(c certRecord) string {
 			if c.Until.IsZero() {
 				return ""
 			}
 			return c.Until.UTC().Format(time.RFC3339)
-		}},
-		column[certRecord]{"STATE", func(c certRecord) string { return c.State }},
-		column[certRecord]{"FILE", func(c certRecord) string { return c.File }})
+		}),
+		term.Col("STATE", func(c certRecord) string { return c.State }),
+		term.Col("FILE", func(c certRecord) string { return c.File }))
 }
 
 func daysText(c certRecord) string {
@@ -71,7 +74,7 @@ func listCerts(dir string) ([]certRecord, error) {
 	caFile, _ := pairFiles(dir, "ca")
 	ca, err := os.ReadFile(caFile)
 	if errors.Is(err, os.ErrNotExist) && len(names) == 0 {
-		return nil, withCode(exitNotFound, "there are no certificates in %s; make some with datanode cert init%s",
+		return nil, exit.With(exit.NotFound, "there are no certificates in %s; make some with datanode cert init%s",
 			dir, dirFlag(dir))
 	}
 	var certs []certRecord

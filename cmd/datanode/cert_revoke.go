@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 	"github.com/datanode/datanode/pki"
 	"github.com/spf13/cobra"
 )
@@ -36,10 +38,10 @@ type certRecord struct {
 // stem is what the names of its files begin with.
 func (r certRecord) stem() string { return r.Role + "-" + r.Name }
 
-func newCertRevokeCommand(a *app) *cobra.Command {
+func newCertRevokeCommand(a app) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
-		Use: "revoke NAME|FILE|SERIAL...", Short: "Withdraw certificates", Args: takes(1, -1),
+		Use: "revoke NAME|FILE|SERIAL...", Short: "Withdraw certificates", Args: cli.Takes(1, -1),
 		Example: "  datanode cert revoke client/bob\n  datanode cert revoke n3 4fd1c2a09be0",
 		Long: `Withdraw certificates: their holders are shut out of the cell, also from connections that are open.
 
@@ -54,7 +56,7 @@ where the nodes' --tls-crl names it: they take it up within seconds, without a r
 	return cmd
 }
 
-func (a *app) certRevoke(dir string, names []string) error {
+func (a app) certRevoke(dir string, names []string) error {
 	ca, err := readAuthority(dir)
 	if err != nil {
 		return err
@@ -85,12 +87,12 @@ func (a *app) certRevoke(dir string, names []string) error {
 		return err
 	}
 	if len(added) == 0 {
-		a.note("datanode: revoked before: nothing has changed")
+		a.Note("datanode: revoked before: nothing has changed")
 	}
 	if err := printCerts(a, found); err != nil {
 		return err
 	}
-	a.note("copy %s to where each node's --tls-crl names it; a node takes it up within seconds", denyFile(dir))
+	a.Note("copy %s to where each node's --tls-crl names it; a node takes it up within seconds", denyFile(dir))
 	return nil
 }
 
@@ -107,7 +109,7 @@ func findCerts(ca *pki.Authority, known []certRecord, dir, name string) ([]certR
 	}
 	switch {
 	case len(roles) > 1:
-		return nil, usagef("%s is the name of several: say %s", name, strings.Join(sortedKeys(roles), " or "))
+		return nil, exit.Usagef("%s is the name of several: say %s", name, strings.Join(sortedKeys(roles), " or "))
 	case len(found) > 0:
 		return found, nil
 	}
@@ -118,15 +120,15 @@ func findCerts(ca *pki.Authority, known []certRecord, dir, name string) ([]certR
 			err = ca.Signed(text)
 		}
 		if err != nil {
-			return nil, withCode(exitRefused, "%s: %w", name, err)
+			return nil, exit.With(exit.Refused, "%s: %w", name, err)
 		}
 		if record.Role == roleAuthority {
-			return nil, withCode(exitRefused, "%s is the authority itself: change it, see docs/security.md", name)
+			return nil, exit.With(exit.Refused, "%s is the authority itself: change it, see docs/security.md", name)
 		}
 		return []certRecord{record}, nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
-		return nil, fileError(err)
+		return nil, exit.File(err)
 	}
 	serial, err := pki.ParseSerial(name)
 	if err == nil {
@@ -141,7 +143,7 @@ func findCerts(ca *pki.Authority, known []certRecord, dir, name string) ([]certR
 			return []certRecord{{Serial: want}}, nil
 		}
 	}
-	return nil, withCode(exitNotFound, "%s is neither the name nor the serial number of a certificate in %s, nor a file; "+
+	return nil, exit.With(exit.NotFound, "%s is neither the name nor the serial number of a certificate in %s, nor a file; "+
 		"see datanode cert ls%s", name, dir, dirFlag(dir))
 }
 

@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 	"github.com/datanode/datanode/pki"
 )
 
@@ -59,15 +62,15 @@ func TestCertsAreWhole(t *testing.T) {
 		code := runContext(t.Context(), append(append([]string{"cert"}, args...), "--dir", dir), strings.NewReader(""), stdout, &stderr, func(string) string { return "" })
 		return code, stderr.String()
 	}
-	if code, said := cert(full{}, "init"); code != exitFailed || !strings.Contains(said, syscall.ENOSPC.Error()) {
+	if code, said := cert(full{}, "init"); code != exit.Failed || !strings.Contains(said, syscall.ENOSPC.Error()) {
 		t.Errorf("init that cannot print: exit %d: %s", code, said)
 	}
-	if code, said := cert(io.Discard, "node", "n1"); code != exitDone {
+	if code, said := cert(io.Discard, "node", "n1"); code != exit.Done {
 		t.Errorf("its authority cannot be used: exit %d: %s", code, said)
 	}
 	_, key := pairFiles(dir, "client-bob")
-	must(t, os.WriteFile(key, nil, 0o600))
-	if code, said := cert(io.Discard, "client", "bob"); code != exitRefused || !strings.Contains(said, "without its certificate") {
+	clitest.Must(t, os.WriteFile(key, nil, 0o600))
+	if code, said := cert(io.Discard, "client", "bob"); code != exit.Refused || !strings.Contains(said, "without its certificate") {
 		t.Errorf("over a key that is alone: exit %d: %s", code, said)
 	}
 }
@@ -76,7 +79,7 @@ func TestCertsAreWhole(t *testing.T) {
 func tlsEnv(dir, stem, addr string) func(string) string {
 	return func(name string) string {
 		return map[string]string{
-			envAddr: addr, "DATANODE_TLS_CA": filepath.Join(dir, "ca.pem"),
+			cli.EnvAddr: addr, "DATANODE_TLS_CA": filepath.Join(dir, "ca.pem"),
 			"DATANODE_TLS_CERT": filepath.Join(dir, stem+".pem"), "DATANODE_TLS_KEY": filepath.Join(dir, stem+"-key.pem"),
 		}[name]
 	}
@@ -110,7 +113,7 @@ func TestServeWithTLS(t *testing.T) {
 	l.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan int, 1)
-	said := &watcher{}
+	said := &clitest.Watcher{}
 	go func() {
 		args := []string{"serve", "--id", "n1", "--dir", filepath.Join(t.TempDir(), "n1"), "--listen", addr, "--bootstrap", "n1=" + addr, "--log-level", "WARN"}
 		done <- runContext(ctx, args, strings.NewReader(""), said, said, tlsEnv(dir, "node-n1", ""))
@@ -130,21 +133,21 @@ func TestServeWithTLS(t *testing.T) {
 	limit := time.Now().Add(processLimit)
 	for { // the cell is being founded
 		code, out := as(ops, "settings", "set", "replicas", "1")
-		if code == exitDone {
+		if code == exit.Done {
 			break
 		}
 		if time.Now().After(limit) {
 			t.Fatalf("exit %d: %s\n%s", code, out, said)
 		}
 	}
-	if code, out := as(bob, "status"); code != exitDone {
+	if code, out := as(bob, "status"); code != exit.Done {
 		t.Errorf("status as a client: exit %d: %s", code, out)
 	}
-	if code, out := as(bob, "settings", "set", "replicas", "1"); code != exitRefused || !strings.Contains(out, "client bob") {
-		t.Errorf("settings set as a client: exit %d, want %d: %s", code, exitRefused, out)
+	if code, out := as(bob, "settings", "set", "replicas", "1"); code != exit.Refused || !strings.Contains(out, "client bob") {
+		t.Errorf("settings set as a client: exit %d, want %d: %s", code, exit.Refused, out)
 	}
-	plain := func(name string) string { return map[string]string{envAddr: addr}[name] }
-	if code, out := as(plain, "status"); code != exitUnavailable {
-		t.Errorf("status without a certificate: exit %d, want %d: %s", code, exitUnavailable, out)
+	plain := func(name string) string { return map[string]string{cli.EnvAddr: addr}[name] }
+	if code, out := as(plain, "status"); code != exit.Unavailable {
+		t.Errorf("status without a certificate: exit %d, want %d: %s", code, exit.Unavailable, out)
 	}
 }

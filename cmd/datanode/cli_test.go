@@ -16,12 +16,14 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/policyhost"
 	"go.uber.org/goleak"
 )
 
 // TestMain makes this program the child of its own policy hosts and benchmarks.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == compileCommand || len(os.Args) == 4 && os.Args[2] == benchServer {
+	if len(os.Args) == 2 && os.Args[1] == policyhost.ChildCommand || len(os.Args) == 4 && os.Args[2] == benchServer {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 	}
 	goleak.VerifyTestMain(m)
@@ -151,7 +153,7 @@ func (s *script) line(t *testing.T, out *strings.Builder, line string) {
 }
 
 func (s *script) env(name string) string {
-	if name == envAddr {
+	if name == cli.EnvAddr {
 		return s.addr
 	}
 	return ""

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -17,15 +19,15 @@ const flagConfig = "config"
 // fillFlags gives the flags of cmd that were not typed a value from the environment, else from the
 // file that --config names: a JSON object whose keys are names of flags, and whose values are strings,
 // numbers, booleans or lists of strings.
-func (a *app) fillFlags(cmd *cobra.Command) error {
+func (a app) fillFlags(cmd *cobra.Command) error {
 	var failed error
 	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-		v := a.env(envName(f.Name))
+		v := a.Env(cli.EnvName(f.Name))
 		if f.Changed || v == "" || failed != nil {
 			return
 		}
 		if err := cmd.Flags().Set(f.Name, v); err != nil {
-			failed = usagef("%s: %w", envName(f.Name), err)
+			failed = exit.Usagef("%s: %w", cli.EnvName(f.Name), err)
 		}
 	})
 	if failed != nil {
@@ -37,14 +39,9 @@ func (a *app) fillFlags(cmd *cobra.Command) error {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return fileError(err)
+		return exit.File(err)
 	}
 	return fillFromConfig(cmd, path, text)
-}
-
-// envName is the environment variable of a flag: DATANODE_LOG_LEVEL of --log-level.
-func envName(flag string) string {
-	return "DATANODE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 func fillFromConfig(cmd *cobra.Command, path string, text []byte) error {
@@ -52,7 +49,7 @@ func fillFromConfig(cmd *cobra.Command, path string, text []byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	if err := d.Decode(&values); err != nil {
-		return usagef("%s is not a JSON object of flags, such as {\"id\": \"n1\"}: %w", path, err)
+		return exit.Usagef("%s is not a JSON object of flags, such as {\"id\": \"n1\"}: %w", path, err)
 	}
 	names := make([]string, 0, len(values))
 	for name := range values {
@@ -62,7 +59,7 @@ func fillFromConfig(cmd *cobra.Command, path string, text []byte) error {
 	for _, name := range names {
 		f := cmd.LocalNonPersistentFlags().Lookup(name)
 		if f == nil || name == flagConfig {
-			return usagef("%s: there is no setting %q; its keys are the flags of %s", path, name, cmd.CommandPath())
+			return exit.Usagef("%s: there is no setting %q; its keys are the flags of %s", path, name, cmd.CommandPath())
 		}
 		if f.Changed {
 			continue // typed, or from the environment
@@ -72,7 +69,7 @@ func fillFromConfig(cmd *cobra.Command, path string, text []byte) error {
 			err = cmd.Flags().Set(name, v)
 		}
 		if err != nil {
-			return usagef("%s: %s: %w", path, name, err)
+			return exit.Usagef("%s: %s: %w", path, name, err)
 		}
 	}
 	return nil

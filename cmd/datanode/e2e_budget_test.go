@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
+	"github.com/datanode/datanode/cmd/datanode/internal/policyhost"
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -18,11 +20,11 @@ const worstUnit = 4 * time.Nanosecond
 // The settings and the host of policies do not know each other, but must agree.
 func TestBudgetsAgree(t *testing.T) {
 	most := state.MostBudget()
-	if took := time.Duration(most.Of(256)) * worstUnit; took >= callTimeout {
-		t.Errorf("settings allow a batch that takes %v, and a call is given up after %v", took, callTimeout)
+	if took := time.Duration(most.Of(256)) * worstUnit; took >= policyhost.CallTimeout {
+		t.Errorf("settings allow a batch that takes %v, and a call is given up after %v", took, policyhost.CallTimeout)
 	}
-	if took := time.Duration(most.Start) * worstUnit; took >= 5*callTimeout {
-		t.Errorf("settings allow to start for %v, and that is given up after %v", took, 5*callTimeout)
+	if took := time.Duration(most.Start) * worstUnit; took >= 5*policyhost.CallTimeout {
+		t.Errorf("settings allow to start for %v, and that is given up after %v", took, 5*policyhost.CallTimeout)
 	}
 	keys := map[string]bool{}
 	state.DefaultSettings().Each(func(key, _, _ string) { keys[key] = true })
@@ -38,25 +40,25 @@ func TestBudgetsAgree(t *testing.T) {
 	}
 	settings := state.DefaultSettings()
 	host, err := plugins.New(t.Context(), plugins.Options{})
-	must(t, err)
+	clitest.Must(t, err)
 	report, err := host.Check(t.Context(), plugins.Default())
-	must(t, err)
-	if report.Budget != budgetOf(settings.Budget()) {
+	clitest.Must(t, err)
+	if report.Budget != policyhost.Budget(settings.Budget()) {
 		t.Errorf("without a cell policies are held to %+v, in a new one to %+v", report.Budget, settings.Budget())
 	}
 	least := state.Budget{Batch: 1 << 10, Record: 1 << 10, Start: 1 << 20}
 	m, err := host.Compile(t.Context(), plugins.Default())
-	must(t, err)
-	if err := m.Fits(budgetOf(least)); err != nil {
+	clitest.Must(t, err)
+	if err := m.Fits(policyhost.Budget(least)); err != nil {
 		t.Errorf("within the least that can be set, %+v, not even the default policy answers: %v", least, err)
 	}
-	must(t, host.Close(t.Context()))
+	clitest.Must(t, host.Close(t.Context()))
 }
 
 // The document has the bounds that the code has.
 func TestBudgetsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/policy-abi.md")
-	must(t, err)
+	clitest.Must(t, err)
 	settings := state.DefaultSettings()
 	have, most := settings.Budget(), state.MostBudget()
 	for key, units := range map[string][]uint64{
@@ -80,14 +82,14 @@ func TestBudgetEndsAPolicy(t *testing.T) {
 	o := ordering{t: t, c: h.c}
 	p := o.load("least-redundant-first", nil)
 	_, err := h.c.PolicyActivate(t.Context(), p.Digest)
-	must(t, err)
+	clitest.Must(t, err)
 	decision := func() wire.Decision {
 		t.Helper()
 		answers, err := h.c.Submit(t.Context(), []wire.Submission{{Kind: "create"}}, client.SubmitOptions{})
-		must(t, err)
-		must(t, client.Refusal(answers[0]))
+		clitest.Must(t, err)
+		clitest.Must(t, client.Refusal(answers[0]))
 		op, err := h.c.Op(t.Context(), answers[0].Op)
-		must(t, err)
+		clitest.Must(t, err)
 		return op.Decision
 	}
 	decides := func() {
@@ -105,7 +107,7 @@ func TestBudgetEndsAPolicy(t *testing.T) {
 	}
 	set := func(key, value string) {
 		t.Helper()
-		must(t, h.c.SetSetting(t.Context(), key, value))
+		clitest.Must(t, h.c.SetSetting(t.Context(), key, value))
 	}
 	decides()
 	set("policy-record-budget", "1Ki")
@@ -117,12 +119,12 @@ func TestBudgetEndsAPolicy(t *testing.T) {
 
 	set("policy-start-budget", "1Mi")
 	overruns("_initialize", "policy-start-budget") // though it was started when it was allowed to
-	must(t, h.node.Close())
+	clitest.Must(t, h.node.Close())
 	h.cfg.Bootstrap = nil
 	h.start()
 	overruns("_initialize", "policy-start-budget")
 	_, err = h.c.PolicyLoadWith(t.Context(), plugins.Default(), map[string]string{"again": "1"})
-	must(t, err) // it takes less
+	clitest.Must(t, err) // it takes less
 	set("policy-start-budget", "128Mi")
 	decides()
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
+	"github.com/datanode/datanode/cmd/datanode/internal/policyhost"
 	"github.com/datanode/datanode/node"
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/wire"
@@ -31,22 +33,22 @@ type hoursCell struct {
 }
 
 func newHoursCell(t *testing.T) *hoursCell {
-	host, err := newHost(t.Context(), nil, "")
-	must(t, err)
+	host, err := policyhost.New(t.Context(), nil, "")
+	clitest.Must(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	clitest.Must(t, err)
 	addr := l.Addr().String()
 	h := &hoursCell{t: t, c: client.New(client.Options{Addrs: []string{addr}, Name: t.Name()})}
 	h.cfg = node.Config{
 		ID: "n1", Dir: t.TempDir(), Listener: l, Listen: addr, Bootstrap: []node.Peer{{ID: "n1", Addr: addr}}, Fast: true, Version: "test",
 		Settings: map[string]string{"replicas": "1"}, Logger: slog.New(slog.DiscardHandler),
-		Policies: policyHost{host}, DefaultModule: plugins.Default(),
+		Policies: policyhost.For(host), DefaultModule: plugins.Default(),
 	}
 	h.cfg.Clock.Now = func() time.Time { return time.Now().Add(time.Duration(h.clock.Load())) }
 	t.Cleanup(func() {
 		h.c.Close()
-		must(t, h.node.Close())
-		must(t, host.Close(context.WithoutCancel(t.Context())))
+		clitest.Must(t, h.node.Close())
+		clitest.Must(t, host.Close(context.WithoutCancel(t.Context())))
 	})
 	return h
 }
@@ -54,12 +56,12 @@ func newHoursCell(t *testing.T) *hoursCell {
 func (h *hoursCell) start() {
 	h.t.Helper()
 	n, err := node.Start(h.t.Context(), h.cfg)
-	must(h.t, err)
+	clitest.Must(h.t, err)
 	h.node, h.cfg.Listener = n, nil
 	<-n.Ready()
 	for up := 0; up == 0; { // it takes extents once it has heard of itself
 		s, err := h.c.Status(h.t.Context())
-		must(h.t, err)
+		clitest.Must(h.t, err)
 		up = s.Up
 	}
 	h.compiled()
@@ -70,7 +72,7 @@ func (h *hoursCell) compiled() {
 	h.t.Helper()
 	for all := false; !all; {
 		reply, err := h.c.Policies(h.t.Context())
-		must(h.t, err)
+		clitest.Must(h.t, err)
 		all = !slices.ContainsFunc(reply.Policies, func(p wire.Policy) bool { return len(p.Compiled) == 0 })
 	}
 }
@@ -79,7 +81,7 @@ func (h *hoursCell) compiled() {
 func (h *hoursCell) set(days int, clock string) {
 	h.t.Helper()
 	at, err := time.Parse("15:04", clock)
-	must(h.t, err)
+	clitest.Must(h.t, err)
 	day := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, days)
 	h.clock.Store(int64(time.Until(day.Add(at.Sub(at.Truncate(24 * time.Hour))))))
 }
@@ -110,29 +112,29 @@ func TestQuietHoursEnd(t *testing.T) {
 	h.set(1, "12:30")
 	h.start()
 	module, err := os.ReadFile("../../examples/policies/quiet-hours/quiet-hours.wasm")
-	must(t, err)
+	clitest.Must(t, err)
 	if _, err := h.c.PolicyLoadWith(t.Context(), module, map[string]string{"form": "12"}); wire.CodeOf(err) != wire.CodeInvalid ||
 		!strings.Contains(err.Error(), "the policy knows from, to") {
 		t.Errorf("a key that the policy does not know: %v", err)
 	}
 	p, err := h.c.PolicyLoadWith(t.Context(), module, map[string]string{"from": "12", "to": "13"})
-	must(t, err)
+	clitest.Must(t, err)
 	_, err = h.c.PolicyActivate(t.Context(), p.Digest)
-	must(t, err)
+	clitest.Must(t, err)
 
 	loc, err := h.c.Put(t.Context(), strings.NewReader("some bytes"), client.PutOptions{})
-	must(t, err)
+	clitest.Must(t, err)
 	o := ordering{t: t, c: h.c}
 	o.submit([]wire.Submission{{Kind: "seal", Extent: loc.Extent}})
 	answers, err := h.c.Submit(t.Context(), []wire.Submission{{Kind: "move", Extent: loc.Extent, Node: "n1"}}, client.SubmitOptions{})
-	must(t, err)
-	must(t, client.Refusal(answers[0]))
+	clitest.Must(t, err)
+	clitest.Must(t, client.Refusal(answers[0]))
 	move := answers[0].Op
 	h.becomes(move, busy, -9000, -8900)
 
 	h.set(1, "13:01") // by its own defaults the policy would call this busy too
 	h.becomes(move, even, 1000, 12000)
-	must(t, h.node.Close())
+	clitest.Must(t, h.node.Close())
 	h.set(2, "12:30")
 	h.start()
 	h.becomes(move, busy, 1800, 1800)

@@ -9,6 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/local"
 	"github.com/datanode/datanode/plugins/guest/build"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -24,8 +28,8 @@ const orderTaker = "n3"
 // other at what is lacking.
 func TestPolicyChangesTheOrder(t *testing.T) {
 	cell := startPolicyCell(t)
-	o := ordering{t: t, cell: cell, c: cell.client(devID(0))}
-	must(t, o.c.SetSetting(t.Context(), "max-running", "1"))
+	o := ordering{t: t, cell: cell, c: cell.Client(local.ID(0))}
+	clitest.Must(t, o.c.SetSetting(t.Context(), "max-running", "1"))
 
 	gold := o.load("gold-class-first", nil)
 	order, first := o.race(gold)
@@ -51,7 +55,7 @@ func TestPolicyChangesTheOrder(t *testing.T) {
 
 type ordering struct {
 	t    *testing.T
-	cell *demoCell
+	cell *local.Cell
 	c    *client.Client
 }
 
@@ -62,12 +66,12 @@ func (o *ordering) load(name string, config map[string]string) wire.Policy {
 	path := filepath.Join(dir, name+".wasm")
 	if _, err := os.Stat(path); err != nil {
 		path = filepath.Join(o.t.TempDir(), name+".wasm")
-		must(o.t, build.Policy(o.t.Context(), dir, path, build.Options{}))
+		clitest.Must(o.t, build.Policy(o.t.Context(), dir, path, build.Options{}))
 	}
 	module, err := os.ReadFile(path)
-	must(o.t, err)
+	clitest.Must(o.t, err)
 	p, err := o.c.PolicyLoadWith(o.t.Context(), module, config)
-	must(o.t, err)
+	clitest.Must(o.t, err)
 	return p
 }
 
@@ -76,20 +80,20 @@ func (o *ordering) load(name string, config map[string]string) wire.Policy {
 func (o *ordering) race(p wire.Policy) (order, first string) {
 	o.t.Helper()
 	_, err := o.c.PolicyActivate(o.t.Context(), p.Digest)
-	must(o.t, err)
-	o.cell.lose(orderTaker)
-	must(o.t, o.cell.awaitNodes(o.t.Context(), "the lost node to be missed", func(n wire.Node) bool {
+	clitest.Must(o.t, err)
+	o.cell.Lose(orderTaker)
+	clitest.Must(o.t, o.cell.AwaitNodes(o.t.Context(), "the lost node to be missed", func(n wire.Node) bool {
 		return (n.State == "up") == (n.ID != orderTaker)
 	}))
 	names := o.waiting()
-	must(o.t, o.cell.again(o.t.Context(), orderTaker))
+	clitest.Must(o.t, o.cell.Again(o.t.Context(), orderTaker))
 	ids := make([]string, 0, len(names))
 	for id := range names {
 		ids = append(ids, id)
 	}
 	ops, err := o.c.Wait(o.t.Context(), ids, nil)
-	must(o.t, err)
-	must(o.t, opsError(ops))
+	clitest.Must(o.t, err)
+	clitest.Must(o.t, cli.OpsError(ops))
 	started := o.started(names)
 	if len(started) != len(names) {
 		o.t.Fatalf("%d repairs have started once, want %d", len(started), len(names))
@@ -114,19 +118,19 @@ func (o *ordering) waiting() map[string]string {
 	}
 	for _, made := range o.submit(creates) {
 		_, err := o.c.Put(o.t.Context(), strings.NewReader("some bytes"), client.PutOptions{Extent: made.Extent})
-		must(o.t, err)
+		clitest.Must(o.t, err)
 		seals = append(seals, wire.Submission{Kind: "seal", Extent: made.Extent})
 		repairs = append(repairs, wire.Submission{Kind: "repair", Extent: made.Extent})
 	}
 	o.submit(seals)
 	answers, err := o.c.Submit(o.t.Context(), repairs, client.SubmitOptions{})
-	must(o.t, err)
+	clitest.Must(o.t, err)
 	names := map[string]string{}
 	for i, s := range answers {
-		must(o.t, client.Refusal(s))
+		clitest.Must(o.t, client.Refusal(s))
 		names[s.Op] = creates[i].Class
 		op, err := o.c.Op(o.t.Context(), s.Op)
-		must(o.t, err)
+		clitest.Must(o.t, err)
 		if op.State != "queued" || op.Blocked == "" {
 			o.t.Fatalf("repair %s is %s, blocked by %q; it should wait", op.ID, op.State, op.Blocked)
 		}
@@ -138,15 +142,15 @@ func (o *ordering) waiting() map[string]string {
 func (o *ordering) submit(subs []wire.Submission) []wire.Submitted {
 	o.t.Helper()
 	answers, err := o.c.Submit(o.t.Context(), subs, client.SubmitOptions{})
-	must(o.t, err)
+	clitest.Must(o.t, err)
 	var ids []string
 	for _, s := range answers {
-		must(o.t, client.Refusal(s))
+		clitest.Must(o.t, client.Refusal(s))
 		ids = append(ids, s.Op)
 	}
 	ops, err := o.c.Wait(o.t.Context(), ids, nil)
-	must(o.t, err)
-	must(o.t, opsError(ops))
+	clitest.Must(o.t, err)
+	clitest.Must(o.t, cli.OpsError(ops))
 	return answers
 }
 
@@ -155,7 +159,7 @@ func (o *ordering) started(ops map[string]string) []string {
 	o.t.Helper()
 	var started []string
 	for e, err := range o.c.LogRange(o.t.Context(), "", 1, 0) {
-		must(o.t, err)
+		clitest.Must(o.t, err)
 		for _, cmd := range e.Commands {
 			if cmd.Type != "start" {
 				continue
@@ -174,11 +178,11 @@ func (o *ordering) started(ops map[string]string) []string {
 func (o *ordering) explains(op string, words ...string) {
 	o.t.Helper()
 	var out bytes.Buffer
-	notes := &watcher{}
-	code := runContext(o.t.Context(), []string{"op", "explain", op, "--addr", o.cell.cfgs[0].Listen}, strings.NewReader(""), &out, notes, noEnv)
+	notes := &clitest.Watcher{}
+	code := runContext(o.t.Context(), []string{"op", "explain", op, "--addr", o.cell.Configs[0].Listen}, strings.NewReader(""), &out, notes, clitest.NoEnv)
 	text := strings.Join(strings.Fields(out.String()), " ")
 	for _, w := range words {
-		if code != exitDone || !strings.Contains(text, w) {
+		if code != exit.Done || !strings.Contains(text, w) {
 			o.t.Errorf("op explain: exit code %d, and %q is not in it:\n%s%s", code, w, out.String(), notes)
 		}
 	}

@@ -11,6 +11,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
+	"github.com/datanode/datanode/cmd/datanode/internal/local"
 )
 
 // actEnv makes the test program act as datanode, with the arguments behind --.
@@ -30,15 +33,15 @@ func datanode(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// cli runs a command line to its end.
-func cli(t *testing.T, addr string, args ...string) (code int, stdout string) {
+// command runs a command line to its end.
+func command(t *testing.T, addr string, args ...string) (code int, stdout string) {
 	t.Helper()
-	code, stdout, _ = cliNotes(t, addr, args...)
+	code, stdout, _ = commandNotes(t, addr, args...)
 	return code, stdout
 }
 
-// cliNotes is cli with what went to stderr.
-func cliNotes(t *testing.T, addr string, args ...string) (code int, stdout, stderr string) {
+// commandNotes is cli with what went to stderr.
+func commandNotes(t *testing.T, addr string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	cmd := datanode(append(args, "--addr", addr)...)
 	var out, notes bytes.Buffer
@@ -58,7 +61,7 @@ type nodeProcess struct {
 	t             *testing.T
 	id, addr, dir string
 	enter         []string // --bootstrap … or --join …
-	log           *watcher
+	log           *clitest.Watcher
 	cmd           *exec.Cmd
 	exited        chan struct{}
 }
@@ -74,7 +77,7 @@ func newProcesses(t *testing.T, count, voters int) []*nodeProcess {
 			t.Fatal(err)
 		}
 		defer l.Close() // only when all have theirs, so that no two have the same
-		p := &nodeProcess{t: t, id: devID(i), addr: l.Addr().String(), dir: filepath.Join(t.TempDir(), devID(i)), log: &watcher{}}
+		p := &nodeProcess{t: t, id: local.ID(i), addr: l.Addr().String(), dir: filepath.Join(t.TempDir(), local.ID(i)), log: &clitest.Watcher{}}
 		all[i] = p
 		if i < voters {
 			founders = append(founders, p.id+"="+p.addr)

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 )
 
 // Files are put through one of three nodes, which is killed while they are: each of them is stored all the same, by
@@ -32,24 +35,24 @@ func TestPutOutlivesItsNode(t *testing.T) {
 		p := make([]byte, bytesEach)
 		_, _ = content.Read(p) // it never fails
 		name := filepath.Join(t.TempDir(), "x"+strconv.Itoa(i))
-		must(t, os.WriteFile(name, p, 0o600))
+		clitest.Must(t, os.WriteFile(name, p, 0o600))
 		args, want[name] = append(args, name), p
 	}
-	stdout := &watcher{want: "locator", then: func() { processes[0].signal(syscall.SIGKILL) }}
-	stderr := &watcher{}
-	if code := runContext(t.Context(), args, strings.NewReader(""), stdout, stderr, noEnv); code != exitDone {
+	stdout := &clitest.Watcher{Want: "locator", Then: func() { processes[0].signal(syscall.SIGKILL) }}
+	stderr := &clitest.Watcher{}
+	if code := runContext(t.Context(), args, strings.NewReader(""), stdout, stderr, clitest.NoEnv); code != exit.Done {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	t.Logf("it said:\n%s%s", stdout, stderr)
 	for line := range strings.Lines(stdout.String()) {
 		var s stored
-		must(t, json.Unmarshal([]byte(line), &s))
+		clitest.Must(t, json.Unmarshal([]byte(line), &s))
 		out := filepath.Join(t.TempDir(), "out")
-		if code, _ := cli(t, processes[1].addr, "get", s.Locator, "-f", out); code != exitDone {
+		if code, _ := command(t, processes[1].addr, "get", s.Locator, "-f", out); code != exit.Done {
 			t.Fatalf("get of %s: exit code %d", s.Locator, code)
 		}
 		got, err := os.ReadFile(out)
-		must(t, err)
+		clitest.Must(t, err)
 		if !bytes.Equal(got, want[s.Name]) {
 			t.Errorf("%s does not have the bytes of %s", s.Locator, s.Name)
 		}

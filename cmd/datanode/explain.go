@@ -7,33 +7,35 @@ import (
 	"iter"
 	"strings"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
 )
 
-func newOpExplainCommand(a *app) *cobra.Command {
+func newOpExplainCommand(a app) *cobra.Command {
 	var extent uint64
 	cmd := &cobra.Command{
 		Use:     "explain ID... | --extent N",
 		Short:   "Tell why an operation was decided as it was, and what became of it",
 		Long:    "Tell what was decided about an operation, by which policy, from which facts, what it waited for, and what became of it.",
 		Example: "  datanode op explain 4711\n  datanode op explain --extent 12",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if (len(args) == 0) == (extent == 0) {
-				return usagef("op explain needs either operation IDs, as op ls shows them, or --extent N for all operations of an extent")
+				return exit.Usagef("op explain needs either operation IDs, as op ls shows them, or --extent N for all operations of an extent")
 			}
 			ops := explained(ctx, c, args, extent)
-			if a.output != outputTable && len(args) == 1 {
+			if a.Output != term.FormatTable && len(args) == 1 {
 				o, err := c.Op(ctx, args[0])
 				if err != nil {
 					return err
 				}
-				return show(a, o, nil)
+				return term.Show(a.Terminal, o, nil)
 			}
-			if a.output != outputTable {
-				return list(a, ops)
+			if a.Output != term.FormatTable {
+				return term.List(a.Terminal, ops)
 			}
 			first := true
 			for o, err := range ops {
@@ -41,10 +43,10 @@ func newOpExplainCommand(a *app) *cobra.Command {
 					return err
 				}
 				if !first {
-					fmt.Fprintln(a.stdout)
+					fmt.Fprintln(a.Stdout)
 				}
 				first = false
-				if err := explain(a.stdout, o); err != nil {
+				if err := explain(a.Stdout, o); err != nil {
 					return err
 				}
 			}
@@ -96,7 +98,7 @@ func explain(out io.Writer, o wire.Op) error {
 
 // say adds to the account. What nodes and policies say is made printable.
 func say(b *strings.Builder, format string, args ...any) {
-	b.WriteString(printf(printable, format, args...))
+	b.WriteString(term.Printf(term.Printable, format, args...))
 }
 
 func explainWhat(b *strings.Builder, o wire.Op) {
@@ -109,16 +111,16 @@ func explainWhat(b *strings.Builder, o wire.Op) {
 	case o.Node != "":
 		what += " of node " + o.Node
 	}
-	say(b, "Operation %s is a %s, asked for by %s at %s.\n", o.ID, what, asker(o), orNone(stamp(o.Admitted)))
+	say(b, "Operation %s is a %s, asked for by %s at %s.\n", o.ID, what, asker(o), orNone(term.Stamp(o.Admitted)))
 	say(b, "It is %s", o.State)
 	if o.Ended != 0 {
-		say(b, " since %s", stamp(o.Ended))
+		say(b, " since %s", term.Stamp(o.Ended))
 	}
 	if o.By != "" {
 		say(b, ", by operation %s", o.By)
 	}
 	if o.Detail != "" {
-		say(b, ": %s", oneLine(o.Detail))
+		say(b, ": %s", term.OneLine(o.Detail))
 	}
 	b.WriteString(".\n")
 	if o.Urgent {
@@ -135,10 +137,10 @@ func explainWhat(b *strings.Builder, o wire.Op) {
 
 func asker(o wire.Op) string {
 	if o.AskedBy != "" && o.Origin != "user" { // a node, for the cell
-		return "the " + o.Origin + " (" + oneLine(o.AskedBy) + ")"
+		return "the " + o.Origin + " (" + term.OneLine(o.AskedBy) + ")"
 	}
 	if o.AskedBy != "" {
-		return oneLine(o.AskedBy)
+		return term.OneLine(o.AskedBy)
 	}
 	if o.Parent != "" {
 		return o.Origin + " (operation " + o.Parent + ")"
@@ -150,16 +152,16 @@ func explainDecision(b *strings.Builder, d wire.Decision) {
 	say(b, "\nDecided by policy %s, epoch %d\n  digest    %s\n  priority  %d: %s\n",
 		orNone(d.Policy), d.Epoch, orNone(d.Digest), d.Priority, orNone(d.Reason))
 	if len(d.Config) > 0 {
-		say(b, "  config    %s\n", oneLine(policies.ConfigText(d.Config)))
+		say(b, "  config    %s\n", term.OneLine(policies.ConfigText(d.Config)))
 	}
 	switch {
 	case d.Cost > 0 && d.Budget > 0:
-		say(b, "  cost      %d of %d units (%s)\n", d.Cost, d.Budget, percent(float64(d.Cost)/float64(d.Budget)))
+		say(b, "  cost      %d of %d units (%s)\n", d.Cost, d.Budget, term.Percent(float64(d.Cost)/float64(d.Budget)))
 	case d.Cost > 0:
 		say(b, "  cost      %d\n", d.Cost) // decided before budgets were recorded
 	}
 	if d.Fallback != "" {
-		say(b, "  fallback  the native default decided instead: %s\n", oneLine(d.Fallback))
+		say(b, "  fallback  the native default decided instead: %s\n", term.OneLine(d.Fallback))
 	}
 	if len(d.Facts) == 0 {
 		return
@@ -196,7 +198,7 @@ func explainWaiting(b *strings.Builder, o wire.Op) {
 		say(b, "\nIt waits for operation %s to end.\n", strings.Join(o.Waits, ", "))
 	}
 	if o.Blocked != "" {
-		say(b, "\nIt does not start now: %s.\n", strings.TrimSuffix(oneLine(o.Blocked), "."))
+		say(b, "\nIt does not start now: %s.\n", strings.TrimSuffix(term.OneLine(o.Blocked), "."))
 	}
 }
 
@@ -205,11 +207,11 @@ func explainSteps(b *strings.Builder, o wire.Op) {
 		return
 	}
 	say(b, "\nWhat happened, by log index (%d attempts)\n", o.Attempts)
-	t := table{out: b}
+	t := term.Table{Out: b}
 	for _, s := range o.Steps {
-		t.row([]string{"  " + count(s.Index), stamp(s.Micros), s.State, oneLine(s.Note)})
+		t.Row([]string{"  " + term.Count(s.Index), term.Stamp(s.Micros), s.State, term.OneLine(s.Note)})
 	}
-	t.flush()
+	t.Flush()
 }
 
 func orNone(s string) string {

@@ -6,35 +6,38 @@ import (
 	"iter"
 	"strings"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
 )
 
-func newExtentCommand(a *app) *cobra.Command {
-	return group("extent", "List, show, make, fill, seal and verify extents", "",
+func newExtentCommand(a app) *cobra.Command {
+	return cli.Group("extent", "List, show, make, fill, seal and verify extents", "",
 		newExtentListCommand(a), newExtentShowCommand(a), newExtentCreateCommand(a),
 		newExtentAppendCommand(a), newExtentSealCommand(a), newExtentVerifyCommand(a))
 }
 
-func newExtentListCommand(a *app) *cobra.Command {
+func newExtentListCommand(a app) *cobra.Command {
 	var node string
 	var lacking bool
 	cmd := &cobra.Command{
-		Use: "ls", Short: "List extents", Args: takes(0, 0),
+		Use: "ls", Short: "List extents", Args: cli.Takes(0, 0),
 		Long:    "List extents. The bytes of an open one are known when it is sealed.",
 		Example: "  datanode extent ls --node n3\n  datanode extent ls --lacking -o jsonl",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			all := c.Extents(ctx, wire.ExtentsRequest{From: 1, Node: node})
 			keep := func(e wire.Extent) bool { return !lacking || e.State == "sealed" && e.Live < e.Want }
-			return list(a, only(all, keep),
-				column[wire.Extent]{"EXTENT", func(e wire.Extent) string { return number(e.ID) }},
-				column[wire.Extent]{"STATE", extentState},
-				column[wire.Extent]{"BYTES", extentBytes},
-				column[wire.Extent]{"LIVE", func(e wire.Extent) string { return fmt.Sprintf("%d/%d", e.Live, e.Want) }},
-				column[wire.Extent]{"REPLICAS", replicaList},
-				column[wire.Extent]{"CLASS", func(e wire.Extent) string { return e.Class }},
-				column[wire.Extent]{"OPS", func(e wire.Extent) string { return strings.Join(e.Ops, ",") }})
+			return term.List(a.Terminal, only(all, keep),
+				term.Col("EXTENT", func(e wire.Extent) string { return term.Number(e.ID) }),
+				term.Col("STATE", extentState),
+				term.Col("BYTES", extentBytes),
+				term.Col("LIVE", func(e wire.Extent) string { return fmt.Sprintf("%d/%d", e.Live, e.Want) }),
+				term.Col("REPLICAS", replicaList),
+				term.Col("CLASS", func(e wire.Extent) string { return e.Class }),
+				term.Col("OPS", func(e wire.Extent) string { return strings.Join(e.Ops, ",") }))
 		}),
 	}
 	cmd.Flags().StringVar(&node, "node", "", "only those with a replica on this node")
@@ -64,7 +67,7 @@ func extentBytes(e wire.Extent) string {
 	if e.State == "open" {
 		return ""
 	}
-	return count(e.Length)
+	return term.Count(e.Length)
 }
 
 // only are the items that keep is true for.
@@ -97,10 +100,10 @@ func replicaList(e wire.Extent) string {
 	return strings.Join(all, ",")
 }
 
-func newExtentShowCommand(a *app) *cobra.Command {
+func newExtentShowCommand(a app) *cobra.Command {
 	return &cobra.Command{
-		Use: "show EXTENT", Short: "Describe an extent", Args: takes(1, 1),
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		Use: "show EXTENT", Short: "Describe an extent", Args: cli.Takes(1, 1),
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			id, err := parseExtent(args[0])
 			if err != nil {
 				return err
@@ -113,11 +116,11 @@ func newExtentShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return show(a, shownExtent{Extent: e, Verified: dates}, []field{
-				{"extent", number(e.ID)}, {"state", extentState(e)}, {"damaged", ranges(e.Damaged)}, {"class", e.Class}, {"bytes", extentBytes(e)}, {"sum", e.Sum},
+			return term.Show(a.Terminal, shownExtent{Extent: e, Verified: dates}, []term.Field{
+				{"extent", term.Number(e.ID)}, {"state", extentState(e)}, {"damaged", ranges(e.Damaged)}, {"class", e.Class}, {"bytes", extentBytes(e)}, {"sum", e.Sum},
 				{"live", fmt.Sprintf("%d of %d wanted", e.Live, e.Want)}, {"replicas", replicaList(e)},
 				{"dropping", strings.Join(e.Dropping, ",")}, {"operations", strings.Join(e.Ops, ",")},
-				{"generation", number(e.Gen)}, {"epoch", number(e.Epoch)}, {"created", stamp(e.Created)},
+				{"generation", term.Number(e.Gen)}, {"epoch", term.Number(e.Epoch)}, {"created", term.Stamp(e.Created)},
 				{"birth", e.Birth},
 				{"verified", datesText(dates)},
 			})
@@ -125,11 +128,11 @@ func newExtentShowCommand(a *app) *cobra.Command {
 	}
 }
 
-func newExtentCreateCommand(a *app) *cobra.Command {
+func newExtentCreateCommand(a app) *cobra.Command {
 	var s wire.Submission
 	cmd := &cobra.Command{
-		Use: "create", Short: "Make an empty open extent; prints its number", Args: takes(0, 0),
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+		Use: "create", Short: "Make an empty open extent; prints its number", Args: cli.Takes(0, 0),
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			s.Kind = "create"
 			w := &work{a: a, waiting: true}
 			admitted, err := w.submit(ctx, c, []wire.Submission{s})
@@ -140,17 +143,17 @@ func newExtentCreateCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := opsError(ops); err != nil {
+			if err := cli.OpsError(ops); err != nil {
 				return err
 			}
-			if a.output == outputTable {
-				return a.print("%d", admitted[0].Extent)
+			if a.Output == term.FormatTable {
+				return a.Print("%d", admitted[0].Extent)
 			}
 			e, err := c.Extent(ctx, admitted[0].Extent)
 			if err != nil {
 				return err
 			}
-			return show(a, e, nil)
+			return term.Show(a.Terminal, e, nil)
 		}),
 	}
 	cmd.Flags().StringVar(&s.Class, "class", "", "class tag, such as gold")
@@ -160,10 +163,10 @@ func newExtentCreateCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func newExtentAppendCommand(a *app) *cobra.Command {
+func newExtentAppendCommand(a app) *cobra.Command {
 	return &cobra.Command{
-		Use: "append EXTENT FILE|-", Short: "Append a file to an open extent; prints its locator", Args: takes(2, 2),
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		Use: "append EXTENT FILE|-", Short: "Append a file to an open extent; prints its locator", Args: cli.Takes(2, 2),
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			id, err := parseExtent(args[0])
 			if err != nil {
 				return err
@@ -172,19 +175,19 @@ func newExtentAppendCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.output == outputTable {
-				return a.print("%s", s.Locator)
+			if a.Output == term.FormatTable {
+				return a.Print("%s", s.Locator)
 			}
-			return show(a, s, nil)
+			return term.Show(a.Terminal, s, nil)
 		}),
 	}
 }
 
-func newExtentSealCommand(a *app) *cobra.Command {
+func newExtentSealCommand(a app) *cobra.Command {
 	w := &work{a: a, waiting: true}
 	cmd := &cobra.Command{
-		Use: "seal EXTENT ...", Short: "Give open extents their final length", Args: takes(1, -1),
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		Use: "seal EXTENT ...", Short: "Give open extents their final length", Args: cli.Takes(1, -1),
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			ids, err := parseExtents(args)
 			if err != nil {
 				return err
@@ -201,15 +204,15 @@ func newExtentSealCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func newExtentVerifyCommand(a *app) *cobra.Command {
+func newExtentVerifyCommand(a app) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: "verify EXTENT ... | --all", Short: "Read every replica in full and hold it against the log", Args: takes(0, -1),
+		Use: "verify EXTENT ... | --all", Short: "Read every replica in full and hold it against the log", Args: cli.Takes(0, -1),
 		Long:    "Read every replica of sealed extents in full and hold its length and sum against the log. Exit code 6 says that one is damaged or missing; a repair of it has been proposed then. Exit code 5 says that none is known to be, but not all could be read: a node is down, unreachable or catching up.",
 		Example: "  datanode extent verify 12\n  datanode extent verify --all",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if all == (len(args) > 0) {
-				return usagef("name extents, or use --all")
+				return exit.Usagef("name extents, or use --all")
 			}
 			ids, err := parseExtents(args)
 			if err != nil {
@@ -217,7 +220,7 @@ func newExtentVerifyCommand(a *app) *cobra.Command {
 			}
 			bad, unchecked := 0, 0
 			verified := verifyEach(ctx, c, extentIDs(ctx, c, ids, all))
-			if err := list(a, only(verified, func(v wire.Verified) bool {
+			if err := term.List(a.Terminal, only(verified, func(v wire.Verified) bool {
 				switch {
 				case v.Unchecked:
 					unchecked++
@@ -239,9 +242,9 @@ func newExtentVerifyCommand(a *app) *cobra.Command {
 func verdict(bad, unchecked int) error {
 	switch {
 	case bad > 0:
-		return withCode(exitCorrupt, "replicas that do not hold what the log says: %d; see op ls --open for their repair", bad)
+		return exit.With(exit.Corrupt, "replicas that do not hold what the log says: %d; see op ls --open for their repair", bad)
 	case unchecked > 0:
-		return withCode(exitUnavailable, "replicas that could not be checked: %d; the others hold what the log says", unchecked)
+		return exit.With(exit.Unavailable, "replicas that could not be checked: %d; the others hold what the log says", unchecked)
 	}
 	return nil
 }
@@ -251,24 +254,24 @@ func verifiedText(v wire.Verified) string {
 	if v.Unchecked {
 		return "not checked"
 	}
-	return yesNo(v.OK)
+	return term.YesNo(v.OK)
 }
 
-func verifiedColumns() []column[wire.Verified] {
-	return []column[wire.Verified]{
-		{"EXTENT", func(v wire.Verified) string { return number(v.Extent) }},
-		{"NODE", func(v wire.Verified) string { return v.Node }},
-		{"OK", verifiedText},
-		{"BYTES", func(v wire.Verified) string { return count(v.Length) }},
-		{"SUM", func(v wire.Verified) string { return v.Sum }},
-		{"DETAIL", func(v wire.Verified) string { return v.Detail }},
+func verifiedColumns() []term.Column[wire.Verified] {
+	return []term.Column[wire.Verified]{
+		term.Col("EXTENT", func(v wire.Verified) string { return term.Number(v.Extent) }),
+		term.Col("NODE", func(v wire.Verified) string { return v.Node }),
+		term.Col("OK", verifiedText),
+		term.Col("BYTES", func(v wire.Verified) string { return term.Count(v.Length) }),
+		term.Col("SUM", func(v wire.Verified) string { return v.Sum }),
+		term.Col("DETAIL", func(v wire.Verified) string { return v.Detail }),
 	}
 }
 
 // extentIDs are the extents named, or all sealed ones.
 func extentIDs(ctx context.Context, c *client.Client, named []uint64, all bool) iter.Seq2[uint64, error] {
 	if !all {
-		return items(named)
+		return term.Items(named)
 	}
 	return func(yield func(uint64, error) bool) {
 		for e, err := range c.Extents(ctx, wire.ExtentsRequest{From: 1}) {

@@ -8,25 +8,28 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
 )
 
-func newGetCommand(a *app) *cobra.Command {
+func newGetCommand(a app) *cobra.Command {
 	var out, from string
 	cmd := &cobra.Command{
-		Use: "get LOCATOR|EXTENT", Short: "Read stored bytes", Args: takes(1, 1),
+		Use: "get LOCATOR|EXTENT", Short: "Read stored bytes", Args: cli.Takes(1, 1),
 		Long:    "Read stored bytes, to stdout or to a file. What is read was verified against its checksums. A file given with -f appears only when it is whole.",
 		Example: "  datanode get 12:0+4096 -f report.pdf\n  datanode get 12:1024+16 | xxd\n  datanode get 12 --from n2 -f extent",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			req, err := readRequest(args[0])
 			if err != nil {
 				return err
 			}
 			req.Node = from
 			if out == "" || out == "-" {
-				_, err = c.Read(ctx, req, a.stdout)
+				_, err = c.Read(ctx, req, a.Stdout)
 				return err
 			}
 			return a.getFile(ctx, c, req, out)
@@ -42,13 +45,13 @@ func readRequest(s string) (wire.ReadRequest, error) {
 	if !strings.Contains(s, ":") {
 		id, err := parseExtent(s)
 		if err != nil {
-			err = usagef("%q is neither a locator, such as 12:4096+512, nor the number of an extent", s)
+			err = exit.Usagef("%q is neither a locator, such as 12:4096+512, nor the number of an extent", s)
 		}
 		return wire.ReadRequest{Locator: wire.Locator{Extent: id}, Whole: true}, err
 	}
 	l, err := wire.ParseLocator(s)
 	if err != nil {
-		return wire.ReadRequest{}, usagef("%w", err)
+		return wire.ReadRequest{}, exit.Usagef("%w", err)
 	}
 	return wire.ReadRequest{Locator: l}, nil
 }
@@ -56,7 +59,7 @@ func readRequest(s string) (wire.ReadRequest, error) {
 func parseExtent(s string) (uint64, error) {
 	id, err := strconv.ParseUint(s, 10, 64)
 	if err != nil || id == 0 {
-		return 0, usagef("%q is not the number of an extent, such as 12; see extent ls", s)
+		return 0, exit.Usagef("%q is not the number of an extent, such as 12; see extent ls", s)
 	}
 	return id, nil
 }
@@ -74,13 +77,13 @@ func parseExtents(args []string) ([]uint64, error) {
 
 // getFile writes to a file beside name and gives it its name when it is whole and on disk, so that
 // name is never a part of what was asked for.
-func (a *app) getFile(ctx context.Context, c *client.Client, req wire.ReadRequest, name string) (err error) {
+func (a app) getFile(ctx context.Context, c *client.Client, req wire.ReadRequest, name string) (err error) {
 	if err := checkNewFile(name); err != nil {
 		return err
 	}
 	part, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.partial")
 	if err != nil {
-		return fileError(err)
+		return exit.File(err)
 	}
 	defer func() {
 		if err != nil {
@@ -88,15 +91,15 @@ func (a *app) getFile(ctx context.Context, c *client.Client, req wire.ReadReques
 			_ = os.Remove(part.Name()) // likewise
 		}
 	}()
-	bar := a.newProgress(filepath.Base(name), "B")
-	defer bar.end()
+	bar := a.NewProgress(filepath.Base(name), "B")
+	defer bar.End()
 	if _, err = c.Read(ctx, req, &countWriter{w: part, p: bar, total: int64(req.Locator.Length)}); err != nil {
 		return err
 	}
 	if err = part.Sync(); err != nil {
 		return err
 	}
-	if err = part.Chmod(newFileMode(name)); err != nil {
+	if err = part.Chmod(term.NewFileMode(name)); err != nil {
 		return err
 	}
 	if err = part.Close(); err != nil {
@@ -108,28 +111,18 @@ func (a *app) getFile(ctx context.Context, c *client.Client, req wire.ReadReques
 // checkNewFile tells, before anything is read, whether a file of that name can be made.
 func checkNewFile(name string) error {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		return withCode(exitFailed, "%s is a folder; name a file in it", name)
+		return exit.With(exit.Failed, "%s is a folder; name a file in it", name)
 	}
 	if _, err := os.Stat(filepath.Dir(name)); err != nil {
-		return fileError(err)
+		return exit.File(err)
 	}
 	return nil
-}
-
-// newFileMode is the mode of the file that is replaced, or that of a plain new one. CreateTemp's own
-// would keep everyone else from what they could read before.
-func newFileMode(name string) os.FileMode {
-	const plain = 0o644
-	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
-		return info.Mode().Perm()
-	}
-	return plain
 }
 
 // countWriter shows how much was written.
 type countWriter struct {
 	w     io.Writer
-	p     *progress
+	p     *term.Progress
 	total int64
 	done  int64
 }
@@ -137,6 +130,6 @@ type countWriter struct {
 func (c *countWriter) Write(b []byte) (int, error) {
 	n, err := c.w.Write(b)
 	c.done += int64(n)
-	c.p.set(c.done, max(c.total, c.done))
+	c.p.Set(c.done, max(c.total, c.done))
 	return n, err
 }

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
@@ -30,13 +33,13 @@ type healthCheck struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-func newHealthCommand(a *app) *cobra.Command {
+func newHealthCommand(a app) *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
-		Use: "health", Short: "Tell how each node is, check by check", Args: takes(0, 0),
+		Use: "health", Short: "Tell how each node is, check by check", Args: cli.Takes(0, 0),
 		Long: `Tell how each node is, check by check. It exits with 0 when all is well, with 1 when something wants to be looked at
 (WARN), with 2 when something is wrong (ERR), a node that does not answer among it, and with 5 when none can be asked.`,
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			checks, err := cellHealth(ctx, c, node)
 			if err != nil {
 				return ofNode(node, err)
@@ -51,12 +54,12 @@ func newHealthCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func printHealth(a *app, checks []healthCheck) error {
-	return list(a, items(checks),
-		column[healthCheck]{"NODE", func(c healthCheck) string { return c.Node }},
-		column[healthCheck]{"CHECK", func(c healthCheck) string { return c.Check }},
-		column[healthCheck]{"LEVEL", func(c healthCheck) string { return c.Level }},
-		column[healthCheck]{"DETAIL", func(c healthCheck) string { return c.Detail }})
+func printHealth(a app, checks []healthCheck) error {
+	return term.List(a.Terminal, term.Items(checks),
+		term.Col("NODE", func(c healthCheck) string { return c.Node }),
+		term.Col("CHECK", func(c healthCheck) string { return c.Check }),
+		term.Col("LEVEL", func(c healthCheck) string { return c.Level }),
+		term.Col("DETAIL", func(c healthCheck) string { return c.Detail }))
 }
 
 // healthVerdict is the worst of the checks, as an exit code.
@@ -65,14 +68,14 @@ func healthVerdict(checks []healthCheck) error {
 	for _, c := range checks {
 		counts[c.Level]++
 	}
-	code := exitFailed
+	code := exit.Failed
 	switch {
 	case counts[levelOK] == len(checks):
 		return nil
 	case counts[levelError] > 0:
-		code = exitUsage // which is 2, and means this here
+		code = exit.Usage // which is 2, and means this here
 	}
-	return withCode(code, "of %d checks %d say %s and %d %s", len(checks), counts[levelError], levelError, counts[levelWarn], levelWarn)
+	return exit.With(code, "of %d checks %d say %s and %d %s", len(checks), counts[levelError], levelError, counts[levelWarn], levelWarn)
 }
 
 // cellHealth asks one node, or all that the cell knows of.
@@ -82,7 +85,7 @@ func cellHealth(ctx context.Context, c *client.Client, node string) ([]healthChe
 		return nil, err
 	}
 	if node != "" {
-		one, err := findNode(ctx, c, node)
+		one, err := cli.FindNode(ctx, c, node)
 		if err != nil {
 			return nil, err
 		}
@@ -110,9 +113,9 @@ func nodeHealth(ctx context.Context, c *client.Client, n wire.Node) []healthChec
 	answers := healthCheck{Node: n.ID, Check: "answers", Level: levelOK}
 	reply, err := c.Health(ctx, n.ID)
 	if err != nil {
-		answers.Level, answers.Detail = levelError, oneLine(err.Error())
+		answers.Level, answers.Detail = levelError, term.OneLine(err.Error())
 		if wire.CodeOf(err) == wire.CodeProtocol { // of an older build
-			answers.Level, answers.Detail = levelWarn, fmt.Sprintf("it does not tell how it is: %s", oneLine(err.Error()))
+			answers.Level, answers.Detail = levelWarn, fmt.Sprintf("it does not tell how it is: %s", term.OneLine(err.Error()))
 		}
 		return []healthCheck{answers}
 	}

@@ -15,6 +15,7 @@ const module = "github.com/datanode/datanode"
 // layers is who may import whom: the table of docs/architecture.md. A package is under the longest
 // name here that it starts with; packages under the same name may import each other.
 func layers() map[string][]string {
+	const in = "cmd/datanode/internal/"
 	return map[string][]string{
 		"pki":                   {},
 		"wire":                  {},
@@ -73,8 +74,21 @@ func layers() map[string][]string {
 			"node/datapath",
 		},
 		"examples/policies": {"plugins/guest"},
-		"cmd/datanode": {"pki", "wire", "wire/mux", "wire/client", "wire/rpcbench", "policies", "policies/policytest", "policies/sim", "plugins", "plugins/guest",
-			"raftlog", "raftlog/state", "node", "node/console", "node/modules"},
+		in + "exit":         {"wire", "wire/client", "plugins", "raftlog"},
+		in + "term":         {in + "exit", "wire"},
+		in + "logdiff":      {in + "exit", "wire"},
+		in + "cli":          {in + "exit", in + "term", "pki", "wire", "wire/client"},
+		in + "policyhost":   {in + "cli", in + "exit", "node/modules", "plugins", "policies", "raftlog/state", "wire"},
+		in + "local":        {in + "cli", in + "exit", "node", "node/modules", "plugins", "wire", "wire/client"},
+		in + "demo": {in + "cli", in + "exit", in + "local", in + "logdiff", in + "policyhost", in + "term", "policies",
+			"wire", "wire/client"},
+		in + "author": {in + "cli", in + "exit", in + "policyhost", in + "term", "plugins", "plugins/guest", "policies",
+			"policies/policytest", "raftlog/state"},
+		in + "clitest": {in + "exit", in + "policyhost", "plugins"},
+		"cmd/datanode": {in + "author", in + "cli", in + "demo", in + "exit", in + "local", in + "logdiff",
+			in + "policyhost", in + "term", "pki", "wire", "wire/mux", "wire/client", "wire/rpcbench", "policies",
+			"policies/policytest", "policies/sim", "plugins", "plugins/guest", "raftlog", "raftlog/state",
+			"node", "node/console", "node/modules"},
 	}
 }
 

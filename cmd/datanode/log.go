@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
@@ -17,31 +20,31 @@ import (
 // newestEntries is how many entries log ls shows unless it is told otherwise.
 const newestEntries = 20
 
-func newLogCommand(a *app) *cobra.Command {
-	return group("log", "Read, verify and compare the operation log", "",
+func newLogCommand(a app) *cobra.Command {
+	return cli.Group("log", "Read, verify and compare the operation log", "",
 		newLogListCommand(a), newLogShowCommand(a), newLogVerifyCommand(a), newLogDiffCommand(a))
 }
 
-func newLogListCommand(a *app) *cobra.Command {
+func newLogListCommand(a app) *cobra.Command {
 	var req wire.LogRequest
 	cmd := &cobra.Command{
-		Use: "ls", Short: "List entries of the log; the newest unless --from is given", Args: takes(0, 0),
+		Use: "ls", Short: "List entries of the log; the newest unless --from is given", Args: cli.Takes(0, 0),
 		Example: "  datanode log ls --limit 5\n  datanode log ls --from 100 --to 120 --node n2 -o jsonl",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			if req.To > 0 && req.From > req.To {
-				return usagef("--from %d is behind --to %d", req.From, req.To)
+				return exit.Usagef("--from %d is behind --to %d", req.From, req.To)
 			}
 			if req.To > 0 && req.From == 0 {
 				req.From = 1
 			}
-			return list(a, logEntries(ctx, c, req),
-				column[wire.LogEntry]{"INDEX", func(e wire.LogEntry) string { return count(e.Index) }},
-				column[wire.LogEntry]{"TERM", func(e wire.LogEntry) string { return count(e.Term) }},
-				column[wire.LogEntry]{"TIME", func(e wire.LogEntry) string { return stamp(e.Micros) }},
-				column[wire.LogEntry]{"BYTES", func(e wire.LogEntry) string { return count(e.Bytes) }},
-				column[wire.LogEntry]{"TYPE", func(e wire.LogEntry) string { return e.Type }},
-				column[wire.LogEntry]{"ASKED-BY", askers},
-				column[wire.LogEntry]{"COMMANDS", commandTexts})
+			return term.List(a.Terminal, logEntries(ctx, c, req),
+				term.Col("INDEX", func(e wire.LogEntry) string { return term.Count(e.Index) }),
+				term.Col("TERM", func(e wire.LogEntry) string { return term.Count(e.Term) }),
+				term.Col("TIME", func(e wire.LogEntry) string { return term.Stamp(e.Micros) }),
+				term.Col("BYTES", func(e wire.LogEntry) string { return term.Count(e.Bytes) }),
+				term.Col("TYPE", func(e wire.LogEntry) string { return e.Type }),
+				term.Col("ASKED-BY", askers),
+				term.Col("COMMANDS", commandTexts))
 		}),
 	}
 	flags := cmd.Flags()
@@ -65,7 +68,7 @@ func logEntries(ctx context.Context, c *client.Client, req wire.LogRequest) iter
 			yield(wire.LogEntry{}, err)
 			return
 		}
-		items(reply.Entries)(yield)
+		term.Items(reply.Entries)(yield)
 	}
 }
 
@@ -73,7 +76,7 @@ func logEntries(ctx context.Context, c *client.Client, req wire.LogRequest) iter
 func askers(e wire.LogEntry) string {
 	var all []string
 	for _, c := range e.Commands {
-		if who := oneLine(c.AskedBy); who != "" && !slices.Contains(all, who) {
+		if who := term.OneLine(c.AskedBy); who != "" && !slices.Contains(all, who) {
 			all = append(all, who)
 		}
 	}
@@ -89,7 +92,7 @@ func commandTexts(e wire.LogEntry) string {
 }
 
 // commandText is a command's type, and what it says.
-func commandText(c wire.LogCommand) string { return oneLine(c.Type + " " + c.Text) }
+func commandText(c wire.LogCommand) string { return term.OneLine(c.Type + " " + c.Text) }
 
 // shownEntry is a log entry with its commands in full.
 type shownEntry struct {
@@ -104,14 +107,14 @@ type shownCommand struct {
 	Full    json.RawMessage `json:"command"`
 }
 
-func newLogShowCommand(a *app) *cobra.Command {
+func newLogShowCommand(a app) *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
-		Use: "show INDEX", Short: "Show one entry in full", Args: takes(1, 1), Example: "  datanode log show 4711",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		Use: "show INDEX", Short: "Show one entry in full", Args: cli.Takes(1, 1), Example: "  datanode log show 4711",
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			index, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil || index == 0 {
-				return usagef("%q is not an index of the log, such as 4711; see log ls", args[0])
+				return exit.Usagef("%q is not an index of the log, such as 4711; see log ls", args[0])
 			}
 			reply, err := c.LogEntries(ctx, wire.LogRequest{Node: node, From: index, To: index, Limit: 1})
 			if err != nil {
@@ -127,45 +130,45 @@ func newLogShowCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func showEntry(a *app, e wire.LogEntry) error {
+func showEntry(a app, e wire.LogEntry) error {
 	out := shownEntry{LogEntry: e}
-	fields := []field{{"index", count(e.Index)}, {"term", count(e.Term)}, {"time", stamp(e.Micros)}, {"type", e.Type}, {"bytes", count(e.Bytes)}}
+	fields := []term.Field{{"index", term.Count(e.Index)}, {"term", term.Count(e.Term)}, {"time", term.Stamp(e.Micros)}, {"type", e.Type}, {"bytes", term.Count(e.Bytes)}}
 	for _, c := range e.Commands {
 		full := json.RawMessage(c.JSON)
 		if !json.Valid(full) {
 			full = json.RawMessage("{}")
 		}
 		out.Commands = append(out.Commands, shownCommand{c.Type, c.Text, c.AskedBy, full})
-		fields = append(fields, field{"command", commandText(c)})
+		fields = append(fields, term.Field{"command", commandText(c)})
 		if c.AskedBy != "" {
-			fields = append(fields, field{"asked by", oneLine(c.AskedBy)})
+			fields = append(fields, term.Field{"asked by", term.OneLine(c.AskedBy)})
 		}
-		fields = append(fields, field{"", string(full)})
+		fields = append(fields, term.Field{"", string(full)})
 	}
-	return show(a, out, fields)
+	return term.Show(a.Terminal, out, fields)
 }
 
-func newLogVerifyCommand(a *app) *cobra.Command {
+func newLogVerifyCommand(a app) *cobra.Command {
 	var nodes []string
 	cmd := &cobra.Command{
-		Use: "verify", Short: "Have nodes read their stored log again and check every entry", Args: takes(0, 0),
+		Use: "verify", Short: "Have nodes read their stored log again and check every entry", Args: cli.Takes(0, 0),
 		Long: "Have nodes read their stored log again, checksums and chain. Exit code 6 says that one is damaged.",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			ids, err := nodesToAsk(ctx, a, c, nodes)
 			if err != nil {
 				return err
 			}
 			bad := 0
-			err = list(a, verifyLogs(ctx, c, ids, &bad),
-				column[wire.LogVerifyReply]{"NODE", func(v wire.LogVerifyReply) string { return v.Node }},
-				column[wire.LogVerifyReply]{"OK", func(v wire.LogVerifyReply) string { return yesNo(v.OK) }},
-				column[wire.LogVerifyReply]{"FIRST", func(v wire.LogVerifyReply) string { return count(v.First) }},
-				column[wire.LogVerifyReply]{"LAST", func(v wire.LogVerifyReply) string { return count(v.Last) }},
-				column[wire.LogVerifyReply]{"ENTRIES", func(v wire.LogVerifyReply) string { return count(v.Entries) }},
-				column[wire.LogVerifyReply]{"CHAIN", func(v wire.LogVerifyReply) string { return shortHash(v.Chain) }},
-				column[wire.LogVerifyReply]{"DETAIL", func(v wire.LogVerifyReply) string { return v.Detail }})
+			err = term.List(a.Terminal, verifyLogs(ctx, c, ids, &bad),
+				term.Col("NODE", func(v wire.LogVerifyReply) string { return v.Node }),
+				term.Col("OK", func(v wire.LogVerifyReply) string { return term.YesNo(v.OK) }),
+				term.Col("FIRST", func(v wire.LogVerifyReply) string { return term.Count(v.First) }),
+				term.Col("LAST", func(v wire.LogVerifyReply) string { return term.Count(v.Last) }),
+				term.Col("ENTRIES", func(v wire.LogVerifyReply) string { return term.Count(v.Entries) }),
+				term.Col("CHAIN", func(v wire.LogVerifyReply) string { return shortHash(v.Chain) }),
+				term.Col("DETAIL", func(v wire.LogVerifyReply) string { return v.Detail }))
 			if err == nil && bad > 0 {
-				err = withCode(exitCorrupt, "the logs of %d nodes are damaged", bad)
+				err = exit.With(exit.Corrupt, "the logs of %d nodes are damaged", bad)
 			}
 			return err
 		}),
@@ -190,7 +193,7 @@ func verifyLogs(ctx context.Context, c *client.Client, ids []string, bad *int) i
 
 // nodesToAsk are the nodes named, or all that are up. Those that are not are told, since what is said
 // then does not hold for them.
-func nodesToAsk(ctx context.Context, a *app, c *client.Client, named []string) ([]string, error) {
+func nodesToAsk(ctx context.Context, a app, c *client.Client, named []string) ([]string, error) {
 	if len(named) > 0 {
 		return named, nil
 	}
@@ -203,7 +206,7 @@ func nodesToAsk(ctx context.Context, a *app, c *client.Client, named []string) (
 		if n.State == "up" {
 			ids = append(ids, n.ID)
 		} else {
-			a.note("datanode: %s is %s and was not asked", oneLine(n.ID), n.State)
+			a.Note("datanode: %s is %s and was not asked", term.OneLine(n.ID), n.State)
 		}
 	}
 	if len(ids) == 0 {

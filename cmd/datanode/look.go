@@ -3,22 +3,22 @@ package main
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
 )
 
-func newSettingsCommand(a *app) *cobra.Command {
+func newSettingsCommand(a app) *cobra.Command {
 	get := &cobra.Command{
-		Use: "get [KEY]", Short: "Print one setting, or all", Args: takes(0, 1),
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		Use: "get [KEY]", Short: "Print one setting, or all", Args: cli.Takes(0, 1),
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			all, err := c.Settings(ctx)
 			if err != nil {
 				return err
@@ -26,16 +26,16 @@ func newSettingsCommand(a *app) *cobra.Command {
 			if len(args) == 1 {
 				return printSetting(a, all, args[0])
 			}
-			return list(a, items(all),
-				column[wire.Setting]{"KEY", func(s wire.Setting) string { return s.Key }},
-				column[wire.Setting]{"VALUE", func(s wire.Setting) string { return s.Value }},
-				column[wire.Setting]{"HELP", func(s wire.Setting) string { return s.Help }})
+			return term.List(a.Terminal, term.Items(all),
+				term.Col("KEY", func(s wire.Setting) string { return s.Key }),
+				term.Col("VALUE", func(s wire.Setting) string { return s.Value }),
+				term.Col("HELP", func(s wire.Setting) string { return s.Help }))
 		}),
 	}
 	set := &cobra.Command{
-		Use: "set KEY VALUE", Short: "Change a setting for the whole cell; prints what it is now", Args: takes(2, 2),
+		Use: "set KEY VALUE", Short: "Change a setting for the whole cell; prints what it is now", Args: cli.Takes(2, 2),
 		Example: "  datanode settings set repair-delay 90s",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			failed := c.SetSetting(ctx, args[0], args[1])
 			if failed != nil && wire.CodeOf(failed) != wire.CodeInvalid {
 				return failed
@@ -53,17 +53,17 @@ func newSettingsCommand(a *app) *cobra.Command {
 			return failed
 		}),
 	}
-	return group("settings", "Read and change the settings of the cell", "", get, set)
+	return cli.Group("settings", "Read and change the settings of the cell", "", get, set)
 }
 
 // warnOfFew says what a setting asks for that the cell does not have: more disks than there are nodes.
-func (a *app) warnOfFew(ctx context.Context, c *client.Client, all []wire.Setting, key string) {
+func (a app) warnOfFew(ctx context.Context, c *client.Client, all []wire.Setting, key string) {
 	if key != "replicas" && key != "min-replicas" {
 		return
 	}
 	nodes, err := c.Nodes(ctx)
 	if err != nil {
-		a.note("datanode: it is set; how many nodes there are for it cannot be told: %s", oneLine(err.Error()))
+		a.Note("datanode: it is set; how many nodes there are for it cannot be told: %s", term.OneLine(err.Error()))
 		return
 	}
 	takers := 0
@@ -73,7 +73,7 @@ func (a *app) warnOfFew(ctx context.Context, c *client.Client, all []wire.Settin
 		}
 	}
 	for _, text := range fewText(all, takers) {
-		a.note("datanode: %s", text)
+		a.Note("datanode: %s", text)
 	}
 }
 
@@ -98,24 +98,24 @@ func fewText(all []wire.Setting, takers int) (says []string) {
 	return says
 }
 
-func printSetting(a *app, all []wire.Setting, key string) error {
+func printSetting(a app, all []wire.Setting, key string) error {
 	for _, s := range all {
 		if s.Key != key {
 			continue
 		}
-		if a.output == outputTable {
-			return a.print("%s", s.Value)
+		if a.Output == term.FormatTable {
+			return a.Print("%s", s.Value)
 		}
-		return show(a, s, nil)
+		return term.Show(a.Terminal, s, nil)
 	}
 	return wire.Errorf(wire.OpSettings, wire.CodeNotFound, "there is no setting %q; see settings get", key)
 }
 
-func newConnsCommand(a *app) *cobra.Command {
+func newConnsCommand(a app) *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
-		Use: "conns", Short: "List a node's connections, and the calls in flight on them", Args: takes(0, 0),
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+		Use: "conns", Short: "List a node's connections, and the calls in flight on them", Args: cli.Takes(0, 0),
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			addr, err := nodeAddr(ctx, c, node)
 			if err != nil {
 				return err
@@ -125,20 +125,20 @@ func newConnsCommand(a *app) *cobra.Command {
 				return ofNode(node, err)
 			}
 			type conn = wire.Connection
-			return list(a, items(reply.Conns),
-				column[conn]{"PEER", func(n conn) string { return n.Peer }},
-				column[conn]{"ROLE", func(n conn) string { return n.Role }},
-				column[conn]{"DIR", func(n conn) string { return n.Direction }},
-				column[conn]{"PROTOCOL", func(n conn) string { return n.Protocol }},
-				column[conn]{"REMOTE", func(n conn) string { return n.Remote }},
-				column[conn]{"IN", func(n conn) string { return count(n.BytesIn) }},
-				column[conn]{"OUT", func(n conn) string { return count(n.BytesOut) }},
-				column[conn]{"STALLS", func(n conn) string { return count(n.Stalls) }},
-				column[conn]{"MISMATCHES", func(n conn) string { return count(n.Mismatches) }},
-				column[conn]{"SINCE", func(n conn) string { return stamp(n.Since) }},
-				column[conn]{"OLDEST", oldestText},
-				column[conn]{"SESSIONS", sessionsText},
-				column[conn]{"IN-FLIGHT", callsText})
+			return term.List(a.Terminal, term.Items(reply.Conns),
+				term.Col("PEER", func(n conn) string { return n.Peer }),
+				term.Col("ROLE", func(n conn) string { return n.Role }),
+				term.Col("DIR", func(n conn) string { return n.Direction }),
+				term.Col("PROTOCOL", func(n conn) string { return n.Protocol }),
+				term.Col("REMOTE", func(n conn) string { return n.Remote }),
+				term.Col("IN", func(n conn) string { return term.Count(n.BytesIn) }),
+				term.Col("OUT", func(n conn) string { return term.Count(n.BytesOut) }),
+				term.Col("STALLS", func(n conn) string { return term.Count(n.Stalls) }),
+				term.Col("MISMATCHES", func(n conn) string { return term.Count(n.Mismatches) }),
+				term.Col("SINCE", func(n conn) string { return term.Stamp(n.Since) }),
+				term.Col("OLDEST", oldestText),
+				term.Col("SESSIONS", sessionsText),
+				term.Col("IN-FLIGHT", callsText))
 		}),
 	}
 	cmd.Flags().StringVar(&node, "node", "", "of this node (default: the one that answers)")
@@ -157,7 +157,7 @@ func oldestText(n wire.Connection) string {
 func sessionsText(n wire.Connection) string {
 	all := make([]string, len(n.Sessions))
 	for i, s := range n.Sessions {
-		all[i] = fmt.Sprintf("%s=%s", s.Session, count(s.Credit))
+		all[i] = fmt.Sprintf("%s=%s", s.Session, term.Count(s.Credit))
 	}
 	return strings.Join(all, ",")
 }
@@ -170,45 +170,15 @@ func callsText(n wire.Connection) string {
 	return strings.Join(all, ",")
 }
 
-// built says what this program was built from.
-type built struct {
-	Version  string `json:"version"`
-	Revision string `json:"revision,omitempty"`
-	Modified bool   `json:"modified"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
-	Protocol uint16 `json:"protocol"`
-}
-
-func newVersionCommand(a *app) *cobra.Command {
+func newVersionCommand(a app) *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print what this program was built from", Args: takes(0, 0),
+		Use: "version", Short: "Print what this program was built from", Args: cli.Takes(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			b := buildInfo()
-			if a.output != outputTable {
-				return show(a, b, nil)
+			b := cli.BuildInfo()
+			if a.Output != term.FormatTable {
+				return term.Show(a.Terminal, b, nil)
 			}
-			return a.print("datanode %s (%s, %s, protocol %d)", b.Version, b.Go, b.Platform, b.Protocol)
+			return a.Print("datanode %s (%s, %s, protocol %d)", b.Version, b.Go, b.Platform, b.Protocol)
 		},
 	}
-}
-
-func buildInfo() built {
-	b := built{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Protocol: wire.Version}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return b
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		b.Version = v
-	}
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			b.Revision = s.Value
-		case "vcs.modified":
-			b.Modified = s.Value == "true"
-		}
-	}
-	return b
 }

@@ -2,7 +2,7 @@
 // to one.
 //
 // Data goes to stdout and all else to stderr. The names of commands and flags, the fields of
-// -o json and the exit codes are a contract: see exit.go.
+// -o json and the exit codes are a contract: see internal/exit.
 package main
 
 import (
@@ -11,6 +11,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/datanode/datanode/cmd/datanode/internal/author"
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)) }
@@ -25,12 +28,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, env func(stri
 
 // runContext is run without signals: the end of ctx stands for them.
 func runContext(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env}
-	root := newRootCommand(a)
-	root.SetArgs(singleDash(args))
-	err := root.ExecuteContext(ctx)
-	if err != nil {
-		a.note("datanode: %s", oneLine(explainError(ctx, err)))
-	}
-	return exitCode(ctx, err)
+	a := app{cli.New(stdin, stdout, stderr, env)}
+	return a.Execute(ctx, newRootCommand(a), author.SingleDash(args))
 }
+
+// app is what all commands of this package share.
+type app struct{ *cli.App }

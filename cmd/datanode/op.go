@@ -1,29 +1,33 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
 	"strings"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
 )
 
-func newOpCommand(a *app) *cobra.Command {
-	return group("op", "Ask for operations, list, explain, reorder and cancel them", "",
+func newOpCommand(a app) *cobra.Command {
+	return cli.Group("op", "Ask for operations, list, explain, reorder and cancel them", "",
 		newOpListCommand(a), newOpShowCommand(a), newOpExplainCommand(a), newOpCancelCommand(a), newOpReorderCommand(a), newOpSubmitCommand(a))
 }
 
-func newOpListCommand(a *app) *cobra.Command {
+func newOpListCommand(a app) *cobra.Command {
 	var req wire.OpsRequest
 	var limit int
 	cmd := &cobra.Command{
-		Use: "ls", Short: "List operations, oldest first", Args: takes(0, 0),
+		Use: "ls", Short: "List operations, oldest first", Args: cli.Takes(0, 0),
 		Example: "  datanode op ls --open\n  datanode op ls --extent 12 -o jsonl",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			return printOps(a, atMost(c.Ops(ctx, req), limit))
 		}),
 	}
@@ -52,18 +56,18 @@ func atMost[T any](all iter.Seq2[T, error], limit int) iter.Seq2[T, error] {
 	}
 }
 
-func printOps(a *app, ops iter.Seq2[wire.Op, error]) error {
-	return list(a, ops,
-		column[wire.Op]{"OP", func(o wire.Op) string { return o.ID }},
-		column[wire.Op]{"KIND", func(o wire.Op) string { return o.Kind }},
-		column[wire.Op]{"TARGET", func(o wire.Op) string { return target(o.Extent, o.Node) }},
-		column[wire.Op]{"STATE", func(o wire.Op) string { return o.State }},
-		column[wire.Op]{"PRIORITY", func(o wire.Op) string { return count(int(o.Decision.Priority)) }},
-		column[wire.Op]{"ORIGIN", func(o wire.Op) string { return o.Origin }},
-		column[wire.Op]{"FROM", func(o wire.Op) string { return o.Source }},
-		column[wire.Op]{"TO", func(o wire.Op) string { return o.Target }},
-		column[wire.Op]{"ADMITTED", func(o wire.Op) string { return stamp(o.Admitted) }},
-		column[wire.Op]{"DETAIL", func(o wire.Op) string { return urgentText(o.Urgent, firstWord(o.Detail, o.Blocked)) }})
+func printOps(a app, ops iter.Seq2[wire.Op, error]) error {
+	return term.List(a.Terminal, ops,
+		term.Col("OP", func(o wire.Op) string { return o.ID }),
+		term.Col("KIND", func(o wire.Op) string { return o.Kind }),
+		term.Col("TARGET", func(o wire.Op) string { return cli.Target(o.Extent, o.Node) }),
+		term.Col("STATE", func(o wire.Op) string { return o.State }),
+		term.Col("PRIORITY", func(o wire.Op) string { return term.Count(int(o.Decision.Priority)) }),
+		term.Col("ORIGIN", func(o wire.Op) string { return o.Origin }),
+		term.Col("FROM", func(o wire.Op) string { return o.Source }),
+		term.Col("TO", func(o wire.Op) string { return o.Target }),
+		term.Col("ADMITTED", func(o wire.Op) string { return term.Stamp(o.Admitted) }),
+		term.Col("DETAIL", func(o wire.Op) string { return urgentText(o.Urgent, firstWord(o.Detail, o.Blocked)) }))
 }
 
 // urgentText marks what is said of an urgent operation.
@@ -81,63 +85,63 @@ func urgentText(urgent bool, text string) string {
 func firstWord(texts ...string) string {
 	for _, s := range texts {
 		if s != "" {
-			return oneLine(s)
+			return term.OneLine(s)
 		}
 	}
 	return ""
 }
 
-func newOpShowCommand(a *app) *cobra.Command {
+func newOpShowCommand(a app) *cobra.Command {
 	return &cobra.Command{
-		Use: "show ID", Short: "Describe an operation", Args: takes(1, 1),
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		Use: "show ID", Short: "Describe an operation", Args: cli.Takes(1, 1),
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			o, err := c.Op(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			return show(a, o, []field{
-				{"operation", o.ID}, {"kind", o.Kind}, {"state", o.State}, {"extent", number(o.Extent)}, {"node", o.Node},
-				{"origin", o.Origin}, {"asked by", o.AskedBy}, {"urgent", whenYes(o.Urgent)}, {"parent", o.Parent},
-				{"from", o.Source}, {"to", o.Target}, {"fence", number(o.Fence)},
-				{"attempts", count(o.Attempts)}, {"waits for", strings.Join(o.Waits, ",")}, {"blocked", o.Blocked},
+			return term.Show(a.Terminal, o, []term.Field{
+				{"operation", o.ID}, {"kind", o.Kind}, {"state", o.State}, {"extent", term.Number(o.Extent)}, {"node", o.Node},
+				{"origin", o.Origin}, {"asked by", o.AskedBy}, {"urgent", term.WhenYes(o.Urgent)}, {"parent", o.Parent},
+				{"from", o.Source}, {"to", o.Target}, {"fence", term.Number(o.Fence)},
+				{"attempts", term.Count(o.Attempts)}, {"waits for", strings.Join(o.Waits, ",")}, {"blocked", o.Blocked},
 				{"by", o.By}, {"detail", o.Detail},
-				{"admitted", stamp(o.Admitted)}, {"started", stamp(o.Started)}, {"ended", stamp(o.Ended)},
-				{"priority", count(int(o.Decision.Priority))}, {"reason", o.Decision.Reason}, {"policy", o.Decision.Policy},
+				{"admitted", term.Stamp(o.Admitted)}, {"started", term.Stamp(o.Started)}, {"ended", term.Stamp(o.Ended)},
+				{"priority", term.Count(int(o.Decision.Priority))}, {"reason", o.Decision.Reason}, {"policy", o.Decision.Policy},
 			})
 		}),
 	}
 }
 
-func newOpCancelCommand(a *app) *cobra.Command {
+func newOpCancelCommand(a app) *cobra.Command {
 	return &cobra.Command{
-		Use: "cancel ID", Short: "End an operation that has not ended", Args: takes(1, 1),
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		Use: "cancel ID", Short: "End an operation that has not ended", Args: cli.Takes(1, 1),
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			o, err := c.Cancel(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			return printOps(a, items([]wire.Op{o}))
+			return printOps(a, term.Items([]wire.Op{o}))
 		}),
 	}
 }
 
-func newOpReorderCommand(a *app) *cobra.Command {
+func newOpReorderCommand(a app) *cobra.Command {
 	var before string
 	var first bool
 	cmd := &cobra.Command{
-		Use: "reorder ID (--before ID | --first)", Short: "Put a queued operation before others of its kind", Args: takes(1, 1),
+		Use: "reorder ID (--before ID | --first)", Short: "Put a queued operation before others of its kind", Args: cli.Takes(1, 1),
 		Long: `Put a queued operation before another of its kind, or before all others. It is for kinds of which one runs at a time in
 the cell: see the setting serial. What runs already goes on; cancel it to make room.`,
 		Example: "  datanode op reorder 4711 --first\n  datanode op reorder 4711 --before 4690",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if first == (before != "") {
-				return usagef("op reorder needs either --before and the ID of a queued operation of the same kind, or --first")
+				return exit.Usagef("op reorder needs either --before and the ID of a queued operation of the same kind, or --first")
 			}
 			o, err := c.Reorder(ctx, args[0], before)
 			if err != nil {
 				return err
 			}
-			return printOps(a, items([]wire.Op{o}))
+			return printOps(a, term.Items([]wire.Op{o}))
 		}),
 	}
 	cmd.Flags().StringVar(&before, "before", "", "the operation that it is to come before")
@@ -145,17 +149,17 @@ the cell: see the setting serial. What runs already goes on; cancel it to make r
 	return cmd
 }
 
-func newOpSubmitCommand(a *app) *cobra.Command {
+func newOpSubmitCommand(a app) *cobra.Command {
 	w := &work{a: a}
 	var s wire.Submission
 	var extents []uint
 	cmd := &cobra.Command{
-		Use: "submit KIND", Short: "Ask for operations; prints their IDs", Args: takes(1, 1),
+		Use: "submit KIND", Short: "Ask for operations; prints their IDs", Args: cli.Takes(1, 1),
 		Long:    "Ask for operations: create, seal, repair, move, delete, decommission or recommission. With several --extent there is one operation for each. It asks no questions: rm and node decommission do.",
 		Example: "  datanode op submit repair --extent 12 --wait\n  datanode op submit move --extent 12,13 --node n1 --target n4",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if _, ok := policies.ParseKind(args[0]); !ok {
-				return usagef("there is no operation %q; want create, seal, repair, move, delete, decommission or recommission", args[0])
+				return exit.Usagef("there is no operation %q; want create, seal, repair, move, delete, decommission or recommission", args[0])
 			}
 			s.Kind = args[0]
 			if err := checkAbout(s, extents); err != nil {
@@ -167,7 +171,7 @@ func newOpSubmitCommand(a *app) *cobra.Command {
 				if plans == nil {
 					return err
 				}
-				return firstError(w.printPlans(plans), err)
+				return cmp.Or(w.printPlans(plans), err)
 			}
 			admitted, err := w.submit(ctx, c, subs)
 			return w.finish(ctx, c, admitted, err)
@@ -192,13 +196,13 @@ func checkAbout(s wire.Submission, extents []uint) error {
 	switch s.Kind {
 	case "seal", "repair", "delete", "move":
 		if len(extents) == 0 || slices.Contains(extents, 0) {
-			return usagef("op submit %s needs --extent, the number of an extent as extent ls shows it", s.Kind)
+			return exit.Usagef("op submit %s needs --extent, the number of an extent as extent ls shows it", s.Kind)
 		}
 	}
 	switch s.Kind {
 	case "move", "decommission", "recommission":
 		if s.Node == "" {
-			return usagef("op submit %s needs --node, as node ls shows it", s.Kind)
+			return exit.Usagef("op submit %s needs --node, as node ls shows it", s.Kind)
 		}
 	}
 	return nil

@@ -4,6 +4,10 @@ import (
 	"context"
 	"strings"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/author"
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire"
@@ -24,30 +28,30 @@ const policyHelp = `Policies choose what goes first and who yields, among outcom
   datanode policy ls                               list those that are loaded
   datanode policy show my-policy                   describe one of them`
 
-func newPolicyCommand(a *app) *cobra.Command {
-	return group("policy", "Write, try, load, activate and roll back policies", policyHelp,
-		newPolicyNewCommand(a), newPolicyBuildCommand(a), newPolicyCheckCommand(a), newPolicyTestCommand(a), newPolicyBenchCommand(a),
-		newPolicyLoadCommand(a), newPolicyActivateCommand(a), newPolicyRollbackCommand(a), newPolicyListCommand(a), newPolicyShowCommand(a))
+func newPolicyCommand(a app) *cobra.Command {
+	cmd := cli.Group("policy", "Write, try, load, activate and roll back policies", policyHelp, author.Commands(a.App)...)
+	cmd.AddCommand(newPolicyLoadCommand(a), newPolicyActivateCommand(a), newPolicyRollbackCommand(a), newPolicyListCommand(a), newPolicyShowCommand(a))
+	return cmd
 }
 
-func newPolicyLoadCommand(a *app) *cobra.Command {
+func newPolicyLoadCommand(a app) *cobra.Command {
 	var activate bool
 	var config []string
 	cmd := &cobra.Command{
-		Use: "load MODULE.wasm", Short: "Bring a policy into the cell; it decides nothing yet", Args: takes(1, 1),
-		ValidArgsFunction: completeModules,
+		Use: "load MODULE.wasm", Short: "Bring a policy into the cell; it decides nothing yet", Args: cli.Takes(1, 1),
+		ValidArgsFunction: author.CompleteModules,
 		Long: "Bring a policy into the cell; it decides nothing yet. Its configuration is part of what is loaded: to change it, load the module " +
 			"with another one, and activate that. policy rollback goes back to the policy before, with the configuration that it had. A cell keeps 128 policies.",
 		Example: "  datanode policy load mine.wasm\n  datanode policy load mine.wasm --activate\n  datanode policy load quiet-hours.wasm --config from=22 --config to=6",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
-			if isDir(args[0]) {
-				return usagef("%s is a folder: make a module of it with policy build, and load that", args[0])
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
+			if author.IsDir(args[0]) {
+				return exit.Usagef("%s is a folder: make a module of it with policy build, and load that", args[0])
 			}
-			module, err := a.readModule(ctx, args[0])
+			module, err := author.ReadModule(ctx, a.Terminal, args[0])
 			if err != nil {
 				return err
 			}
-			told, err := parseConfig(config)
+			told, err := author.ParseConfig(config)
 			if err != nil {
 				return err
 			}
@@ -66,26 +70,13 @@ func newPolicyLoadCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// parseConfig reads KEY=VALUE pairs. What the cell will take of them is its own business.
-func parseConfig(pairs []string) (map[string]string, error) {
-	config := map[string]string{}
-	for _, pair := range pairs {
-		key, value, ok := strings.Cut(pair, "=")
-		if _, twice := config[key]; !ok || key == "" || twice {
-			return nil, usagef("configuration %q: want KEY=VALUE, each key once", pair)
-		}
-		config[key] = value
-	}
-	return config, nil
-}
-
-func newPolicyActivateCommand(a *app) *cobra.Command {
+func newPolicyActivateCommand(a app) *cobra.Command {
 	return &cobra.Command{
-		Use: "activate DIGEST|NAME", Short: "Let a loaded policy decide from now on", Args: takes(1, 1),
+		Use: "activate DIGEST|NAME", Short: "Let a loaded policy decide from now on", Args: cli.Takes(1, 1),
 		Long: "Let a loaded policy decide from now on, once enough nodes have compiled it. Its name will do, or the first digits of its digest.\n" +
 			"Versions of a policy share its name, and so does one module with several configurations: then only the digest tells them apart.",
 		Example: "  datanode policy activate gold-class-first\n  datanode policy activate 7567149c",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			p, err := c.PolicyActivate(ctx, args[0])
 			if err != nil {
 				return err
@@ -95,11 +86,11 @@ func newPolicyActivateCommand(a *app) *cobra.Command {
 	}
 }
 
-func newPolicyRollbackCommand(a *app) *cobra.Command {
+func newPolicyRollbackCommand(a app) *cobra.Command {
 	return &cobra.Command{
-		Use: "rollback", Short: "Let the policy decide again that did before", Args: takes(0, 0),
+		Use: "rollback", Short: "Let the policy decide again that did before", Args: cli.Takes(0, 0),
 		Long: "Let the policy decide again that did before the active one. Twice is back to where it was; policy ls shows which is which.",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			p, err := c.PolicyRollback(ctx)
 			if err != nil {
 				return err
@@ -109,10 +100,10 @@ func newPolicyRollbackCommand(a *app) *cobra.Command {
 	}
 }
 
-func newPolicyListCommand(a *app) *cobra.Command {
+func newPolicyListCommand(a app) *cobra.Command {
 	return &cobra.Command{
-		Use: "ls", Short: "List the loaded policies", Args: takes(0, 0),
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+		Use: "ls", Short: "List the loaded policies", Args: cli.Takes(0, 0),
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			all, err := c.Policies(ctx)
 			if err != nil {
 				return err
@@ -122,22 +113,22 @@ func newPolicyListCommand(a *app) *cobra.Command {
 	}
 }
 
-func printPolicies(a *app, all []wire.Policy) error {
-	return list(a, items(all),
-		column[wire.Policy]{"STATE", func(p wire.Policy) string { return p.State }},
-		column[wire.Policy]{"NAME", func(p wire.Policy) string { return p.Name }},
-		column[wire.Policy]{"VERSION", func(p wire.Policy) string { return p.Version }},
-		column[wire.Policy]{"BYTES", func(p wire.Policy) string { return count(p.Bytes) }},
-		column[wire.Policy]{"COMPILED-ON", func(p wire.Policy) string { return strings.Join(p.Compiled, ",") }},
-		column[wire.Policy]{"DIGEST", func(p wire.Policy) string { return p.Digest }},
-		column[wire.Policy]{"CONFIG", func(p wire.Policy) string { return policies.ConfigText(p.Config) }})
+func printPolicies(a app, all []wire.Policy) error {
+	return term.List(a.Terminal, term.Items(all),
+		term.Col("STATE", func(p wire.Policy) string { return p.State }),
+		term.Col("NAME", func(p wire.Policy) string { return p.Name }),
+		term.Col("VERSION", func(p wire.Policy) string { return p.Version }),
+		term.Col("BYTES", func(p wire.Policy) string { return term.Count(p.Bytes) }),
+		term.Col("COMPILED-ON", func(p wire.Policy) string { return strings.Join(p.Compiled, ",") }),
+		term.Col("DIGEST", func(p wire.Policy) string { return p.Digest }),
+		term.Col("CONFIG", func(p wire.Policy) string { return policies.ConfigText(p.Config) }))
 }
 
-func newPolicyShowCommand(a *app) *cobra.Command {
+func newPolicyShowCommand(a app) *cobra.Command {
 	return &cobra.Command{
-		Use: "show DIGEST|NAME", Short: "Describe a loaded policy and its reasons", Args: takes(1, 1),
+		Use: "show DIGEST|NAME", Short: "Describe a loaded policy and its reasons", Args: cli.Takes(1, 1),
 		Long: "Describe a loaded policy and its reasons, and what it has counted with counter_add: on the node that leads, which is the one that\nasks it, since that node last compiled it.",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			all, err := c.Policies(ctx)
 			if err != nil {
 				return err
@@ -146,23 +137,15 @@ func newPolicyShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fields := []field{
+			fields := []term.Field{
 				{"name", p.Name}, {"version", p.Version}, {"state", p.State}, {"digest", p.Digest},
-				{"bytes", count(p.Bytes)}, {"compiled on", strings.Join(p.Compiled, ",")},
+				{"bytes", term.Count(p.Bytes)}, {"compiled on", strings.Join(p.Compiled, ",")},
 				{"module", p.Module}, {"config", policies.ConfigText(p.Config)},
 			}
 			if len(p.Counters) > 0 {
-				fields = append(fields, field{"counted on " + p.CountedOn, countersText(p.Counters)})
+				fields = append(fields, term.Field{"counted on " + p.CountedOn, author.CountersText(p.Counters)})
 			}
-			return show(a, p, append(fields, reasonFields(p.Reasons)...))
+			return term.Show(a.Terminal, p, append(fields, author.ReasonFields(p.Reasons)...))
 		}),
 	}
-}
-
-func reasonFields(reasons []string) []field {
-	fields := make([]field, len(reasons))
-	for i, r := range reasons {
-		fields[i] = field{"reason " + count(i), r}
-	}
-	return fields
 }

@@ -1,15 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
-	"os"
 	"time"
 
-	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
 )
@@ -26,30 +27,30 @@ type stored struct {
 // few tells whether it is on fewer disks than it should be.
 func (s stored) few() bool { return s.Disks < s.Want }
 
-func newPutCommand(a *app) *cobra.Command {
+func newPutCommand(a app) *cobra.Command {
 	var o client.PutOptions
 	cmd := &cobra.Command{
-		Use: "put FILE|- ...", Short: "Store files; prints a locator for each", Args: takes(1, -1),
+		Use: "put FILE|- ...", Short: "Store files; prints a locator for each", Args: cli.Takes(1, -1),
 		Long: "Store files. Each is durable on all its replicas when its locator is printed. A single dash reads stdin. A file that cannot be read, or that the cell does not take, is told and left out; the others are stored all the same. " +
 			"When a node is lost, what can be read again is stored by way of another: a file, or up to 1 MiB of stdin.",
 		Example: "  datanode put report.pdf\n  datanode put --class gold *.go\n  tar c folder | datanode put -",
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, names []string) error {
-			if a.output == outputTable && len(names) == 1 {
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, names []string) error {
+			if a.Output == term.FormatTable && len(names) == 1 {
 				a.learn(ctx, c)
 				s, err := a.put(ctx, c, names[0], o)
 				if err != nil {
 					return err
 				}
 				if s.few() {
-					a.note("datanode: on %d of %d disks; the cell adds the others as soon as nodes can take them", s.Disks, s.Want)
+					a.Note("datanode: on %d of %d disks; the cell adds the others as soon as nodes can take them", s.Disks, s.Want)
 				}
-				return a.print("%s", s.Locator)
+				return a.Print("%s", s.Locator)
 			}
-			return list(a, a.putAll(ctx, c, names, o),
-				column[stored]{"LOCATOR", func(s stored) string { return s.Locator }},
-				column[stored]{"BYTES", func(s stored) string { return count(s.Bytes) }},
-				column[stored]{"DISKS", func(s stored) string { return number(s.Disks) }},
-				column[stored]{"NAME", func(s stored) string { return s.Name }})
+			return term.List(a.Terminal, a.putAll(ctx, c, names, o),
+				term.Col("LOCATOR", func(s stored) string { return s.Locator }),
+				term.Col("BYTES", func(s stored) string { return term.Count(s.Bytes) }),
+				term.Col("DISKS", func(s stored) string { return term.Number(s.Disks) }),
+				term.Col("NAME", func(s stored) string { return s.Name }))
 		}),
 	}
 	cmd.Flags().StringVar(&o.Class, "class", "", "class tag of the extents, such as gold")
@@ -61,7 +62,7 @@ const putsInVain = 3
 
 // putAll stores one file after the other. One that cannot be read, or that the cell does not take, is told and left
 // out; there is an error in the end. Only a cell that cannot be reached, or takes none of some in a row, ends it early.
-func (a *app) putAll(ctx context.Context, c *client.Client, names []string, o client.PutOptions) iter.Seq2[stored, error] {
+func (a app) putAll(ctx context.Context, c *client.Client, names []string, o client.PutOptions) iter.Seq2[stored, error] {
 	return func(yield func(stored, error) bool) {
 		var left leftOut
 		few := 0
@@ -77,14 +78,14 @@ func (a *app) putAll(ctx context.Context, c *client.Client, names []string, o cl
 				}
 				continue
 			}
-			a.note("datanode: %s", oneLine(left.note(name, err)))
+			a.Note("datanode: %s", term.OneLine(left.note(name, err)))
 			if rest := len(names) - i - 1; rest > 0 && (ctx.Err() != nil || left.inVain >= putsInVain || errors.As(err, new(*client.Unreachable))) {
 				left.untried = rest
 				break
 			}
 		}
 		if few > 0 {
-			a.note("datanode: %d of the files are on fewer disks than they should be; the cell adds the others as soon as nodes can take them", few)
+			a.Note("datanode: %d of the files are on fewer disks than they should be; the cell adds the others as soon as nodes can take them", few)
 		}
 		if err := left.err(ctx, len(names)); err != nil {
 			yield(stored{}, err)
@@ -94,7 +95,7 @@ func (a *app) putAll(ctx context.Context, c *client.Client, names []string, o cl
 
 // learn lets the client go on by way of nodes that it was not told of. When that fails, it has to do with those that
 // it was: the put itself says what is wrong.
-func (a *app) learn(ctx context.Context, c *client.Client) {
+func (a app) learn(ctx context.Context, c *client.Client) {
 	ctx, cancel := context.WithTimeout(ctx, learnPatience)
 	defer cancel()
 	_ = c.Learn(ctx)
@@ -127,21 +128,21 @@ func (l *leftOut) err(ctx context.Context, files int) error {
 	case missing == 0:
 		return nil
 	case len(l.refused) == 0 && l.untried == 0:
-		return withCode(exitCode(ctx, l.unread[0]), "%d of %d files could not be read and were not stored; the others are", missing, files)
+		return exit.With(exit.Code(ctx, l.unread[0]), "%d of %d files could not be read and were not stored; the others are", missing, files)
 	case missing == files:
-		first := firstError(append(l.refused, l.unread...)...)
-		return withCode(exitCode(ctx, first), "none of %d files is stored: %d were refused, %d could not be read, %d were not tried",
+		first := cmp.Or(append(l.refused, l.unread...)...)
+		return exit.With(exit.Code(ctx, first), "none of %d files is stored: %d were refused, %d could not be read, %d were not tried",
 			files, len(l.refused), len(l.unread), l.untried)
 	}
 	tail := ""
 	if l.untried > 0 {
 		tail = fmt.Sprintf("; %d of them were not tried any more", l.untried)
 	}
-	code := exitFailed
+	code := exit.Failed
 	if errors.Is(ctx.Err(), context.Canceled) {
-		code = exitInterrupted
+		code = exit.Interrupted
 	}
-	return withCode(code, "%d of %d files are not stored; the others are, and their locators are printed%s", missing, files, tail)
+	return exit.With(code, "%d of %d files are not stored; the others are, and their locators are printed%s", missing, files, tail)
 }
 
 // unreadable is why a file of this machine could not be opened, or not be read as it was.
@@ -151,63 +152,20 @@ func (u *unreadable) Error() string { return u.err.Error() }
 func (u *unreadable) Unwrap() error { return u.err }
 
 // put stores one file, or stdin.
-func (a *app) put(ctx context.Context, c *client.Client, name string, o client.PutOptions) (stored, error) {
-	in, size, err := a.open(ctx, name)
+func (a app) put(ctx context.Context, c *client.Client, name string, o client.PutOptions) (stored, error) {
+	in, size, err := a.Open(ctx, name)
 	if err != nil {
 		return stored{}, &unreadable{err}
 	}
 	defer in.Close()
-	bar := a.newProgress(name, "B")
-	defer bar.end()
+	bar := a.NewProgress(name, "B")
+	defer bar.End()
 	o.Length = size
-	counted := &countReader{r: in, p: bar, total: size}
+	counted := &term.CountReader{R: in, Bar: bar, Total: size}
 	l, err := c.Put(ctx, counted, o)
-	if err != nil && counted.changed() {
-		return stored{}, &unreadable{withCode(exitFailed, "%s was %d bytes long when it was opened, and is not as it is read, so nothing of it is stored: "+
+	if err != nil && counted.Changed() {
+		return stored{}, &unreadable{exit.With(exit.Failed, "%s was %d bytes long when it was opened, and is not as it is read, so nothing of it is stored: "+
 			"try again once nobody changes it, or store what can be read now with datanode put - <%s", name, size, name)}
 	}
 	return stored{Locator: l.String(), Bytes: l.Length, Name: name, Disks: uint64(l.Disks), Want: uint64(l.Want)}, err
-}
-
-// open opens a file, or stdin for a dash. size is 0 when it is not known.
-func (a *app) open(ctx context.Context, name string) (in io.ReadCloser, size int64, err error) {
-	if name == "-" {
-		return io.NopCloser(a.input(ctx)), 0, nil
-	}
-	info, err := os.Stat(name)
-	switch {
-	case err != nil: // Open says why
-	case info.IsDir():
-		return nil, 0, withCode(exitFailed, "%s is a folder; name the files in it", name)
-	case !info.Mode().IsRegular():
-		return io.NopCloser(newPipeReader(ctx, &lateFile{name: name})), 0, nil
-	default:
-		size = info.Size()
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, 0, fileError(err)
-	}
-	return f, size, nil
-}
-
-func fileError(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return withCode(exitNotFound, "%w", err)
-	}
-	return err
-}
-
-// readWhole reads a file of at most limit bytes.
-func (a *app) readWhole(ctx context.Context, name string, limit int64) ([]byte, error) {
-	in, _, err := a.open(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close()
-	data, err := io.ReadAll(io.LimitReader(in, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = wire.Errorf(0, wire.CodeInvalid, "%s is larger than %d bytes", name, limit)
-	}
-	return data, err
 }

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/node"
 	"github.com/spf13/cobra"
 )
@@ -19,10 +22,10 @@ type recovering struct {
 	emptyLog                bool
 }
 
-func newRecoverCommand(a *app) *cobra.Command {
+func newRecoverCommand(a app) *cobra.Command {
 	r := &recovering{work: work{a: a}}
 	cmd := &cobra.Command{
-		Use: "recover --dir DIR[,…] (--addresses ID=HOST:PORT,… | --voters ID,… | --empty-log)", Short: "Bring back a cell that cannot help itself, in the folders of stopped nodes", Args: takes(0, 0),
+		Use: "recover --dir DIR[,…] (--addresses ID=HOST:PORT,… | --voters ID,… | --empty-log)", Short: "Bring back a cell that cannot help itself, in the folders of stopped nodes", Args: cli.Takes(0, 0),
 		Long: `Bring back a cell that cannot help itself, in the folders of its stopped nodes.
 
 --addresses tells folders where the nodes of the cell are from now on, when all have moved at once. It changes nothing in a
@@ -58,9 +61,9 @@ func (r *recovering) options() (node.RecoverOptions, error) {
 	o := node.RecoverOptions{Dirs: r.dirs, Voters: r.voters, Now: time.Now(), Note: recoveredBy()}
 	switch {
 	case len(r.dirs) == 0:
-		return o, usagef("recover needs --dir, the data folder of a stopped node; see datanode recover --help")
+		return o, exit.Usagef("recover needs --dir, the data folder of a stopped node; see datanode recover --help")
 	case len(r.addresses) > 0 && len(r.voters) > 0 || r.emptyLog && len(r.addresses)+len(r.voters) > 0:
-		return o, usagef("--addresses, --voters and --empty-log: want one of them at a time")
+		return o, exit.Usagef("--addresses, --voters and --empty-log: want one of them at a time")
 	}
 	var err error
 	o.Addresses, err = parsePeers("--addresses", r.addresses)
@@ -100,10 +103,10 @@ func (r *recovering) run(ctx context.Context) error {
 	case nothing && r.dryRun:
 		return nil
 	case nothing:
-		return usagef("say what to do: --addresses, or --voters with %s, whose log is the newest of these; --dry-run alone only looks", plan.Newest())
+		return exit.Usagef("say what to do: --addresses, or --voters with %s, whose log is the newest of these; --dry-run alone only looks", plan.Newest())
 	}
 	for _, s := range plan.Steps {
-		r.a.note("%s", oneLine(s))
+		r.a.Note("%s", term.OneLine(s))
 	}
 	if r.dryRun {
 		return nil
@@ -114,17 +117,17 @@ func (r *recovering) run(ctx context.Context) error {
 	if err := plan.Carry(); err != nil {
 		return err
 	}
-	r.a.note("done; nothing else in the folders was changed")
+	r.a.Note("done; nothing else in the folders was changed")
 	return nil
 }
 
 func (r *recovering) printFolders(folders []node.RecoverFolder) error {
-	return list(r.a, items(folders),
-		column[node.RecoverFolder]{"NODE", func(f node.RecoverFolder) string { return f.Node }},
-		column[node.RecoverFolder]{"CELL", func(f node.RecoverFolder) string { return f.Cell }},
-		column[node.RecoverFolder]{"LAST", func(f node.RecoverFolder) string { return count(f.Last) }},
-		column[node.RecoverFolder]{"OF-TERM", func(f node.RecoverFolder) string { return count(f.LastTerm) }},
-		column[node.RecoverFolder]{"CHAIN", func(f node.RecoverFolder) string { return f.Chain }},
-		column[node.RecoverFolder]{"MEMBERS", func(f node.RecoverFolder) string { return strings.Join(f.Members, ",") }},
-		column[node.RecoverFolder]{"DIR", func(f node.RecoverFolder) string { return f.Dir }})
+	return term.List(r.a.Terminal, term.Items(folders),
+		term.Col("NODE", func(f node.RecoverFolder) string { return f.Node }),
+		term.Col("CELL", func(f node.RecoverFolder) string { return f.Cell }),
+		term.Col("LAST", func(f node.RecoverFolder) string { return term.Count(f.Last) }),
+		term.Col("OF-TERM", func(f node.RecoverFolder) string { return term.Count(f.LastTerm) }),
+		term.Col("CHAIN", func(f node.RecoverFolder) string { return f.Chain }),
+		term.Col("MEMBERS", func(f node.RecoverFolder) string { return strings.Join(f.Members, ",") }),
+		term.Col("DIR", func(f node.RecoverFolder) string { return f.Dir }))
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -35,14 +36,14 @@ func scrubOf(ctx context.Context, c *client.Client, n wire.Node, extent uint64) 
 	return &reply
 }
 
-func scrubFields(s *wire.ScrubReply) []field {
+func scrubFields(s *wire.ScrubReply) []term.Field {
 	if s == nil {
-		return []field{{"scrub", "not known: the node does not tell"}}
+		return []term.Field{{"scrub", "not known: the node does not tell"}}
 	}
-	return []field{
+	return []term.Field{
 		{"scrub", scrubText(s)}, {"scrub read", fmt.Sprintf("%d bytes since the node started", s.Bytes)},
-		{"scrub found damaged", count(int(s.Damage))},
-		{"last full scrub", cmp.Or(stamp(s.Full), "never")}, {"log verified", cmp.Or(stamp(s.Log), "never")},
+		{"scrub found damaged", term.Count(int(s.Damage))},
+		{"last full scrub", cmp.Or(term.Stamp(s.Full), "never")}, {"log verified", cmp.Or(term.Stamp(s.Log), "never")},
 	}
 }
 
@@ -53,7 +54,7 @@ func scrubText(s *wire.ScrubReply) string {
 	case s.Began == 0:
 		return "rests between two rounds"
 	}
-	return fmt.Sprintf("%d of %d replicas in the round that began %s, at %s bytes a second at most", s.Done, s.Of, stamp(s.Began), state.UnitsText(s.Pace))
+	return fmt.Sprintf("%d of %d replicas in the round that began %s, at %s bytes a second at most", s.Done, s.Of, term.Stamp(s.Began), state.UnitsText(s.Pace))
 }
 
 // shownExtent is an extent with when its replicas were verified.
@@ -89,7 +90,7 @@ func datesText(dates []verifiedDate) string {
 	for _, d := range dates {
 		when := "not known"
 		if d.Known {
-			when = cmp.Or(stamp(d.Micros), "never")
+			when = cmp.Or(term.Stamp(d.Micros), "never")
 		}
 		all = append(all, d.Node+" "+when)
 	}

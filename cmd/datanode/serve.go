@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/local"
+	"github.com/datanode/datanode/cmd/datanode/internal/policyhost"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/node"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/plugins"
@@ -22,16 +28,16 @@ type serving struct {
 	httpPlain                                bool
 	tls                                      pki.Files
 	insecure                                 bool
-	logs                                     logFlags
+	logs                                     cli.LogFlags
 }
 
-func newServeCommand(a *app) *cobra.Command {
+func newServeCommand(a app) *cobra.Command {
 	var s serving
 	cmd := &cobra.Command{
 		Example: `  datanode serve --id n1 --dir n1 --listen 127.0.0.1:7401 --bootstrap n1=127.0.0.1:7401,n2=127.0.0.1:7402,n3=127.0.0.1:7403
   datanode serve --id n4 --dir n4 --listen 127.0.0.1:7404 --join 127.0.0.1:7401`,
 		Use:   "serve --id ID --dir DIR --listen HOST:PORT (--bootstrap ID=HOST:PORT,… | --join HOST:PORT)",
-		Short: "Run one node", Args: takes(0, 0),
+		Short: "Run one node", Args: cli.Takes(0, 0),
 		Long: `Run one node until it is interrupted. The first nodes of a cell are all given the same --bootstrap list;
 further ones --join it. Both are needed only while the data folder is new.
 
@@ -59,39 +65,39 @@ see datanode cert. Without, it listens on this machine only, unless --insecure a
 	flags.StringSliceVar(&s.bootstrap, "bootstrap", nil, "the voters of a new cell, ID=HOST:PORT,…, this node among them")
 	flags.StringSliceVar(&s.join, "join", nil, "HOST:PORT of nodes of the cell to join")
 	flags.StringVar(&s.config, flagConfig, "", "JSON file with further flags")
-	tlsFlags(flags.StringVar, &s.tls)
+	cli.TLSFlags(flags.StringVar, &s.tls)
 	flags.BoolVar(&s.insecure, "insecure", false, "listen beyond this machine without TLS: anyone who reaches the port can read and delete")
-	s.logs.add(cmd, slog.LevelInfo.String())
+	s.logs.Add(cmd, slog.LevelInfo.String())
 	return cmd
 }
 
 // nodeConfig checks the flags and makes a node's configuration of them.
 func (s serving) nodeConfig() (node.Config, error) {
 	cfg := node.Config{ID: s.id, Dir: s.dir, Listen: s.listen, HTTP: s.http, Advertise: s.advertise, Join: s.join,
-		HTTPHosts: s.httpHosts, HTTPPlain: s.httpPlain, TLS: s.tls, Insecure: s.insecure, Version: buildInfo().Version}
+		HTTPHosts: s.httpHosts, HTTPPlain: s.httpPlain, TLS: s.tls, Insecure: s.insecure, Version: cli.BuildInfo().Version}
 	for _, need := range []struct{ flag, value string }{{"--id", s.id}, {"--dir", s.dir}, {"--listen", s.listen}} {
 		if need.value == "" {
-			return cfg, usagef("serve needs %s; see datanode serve --help", need.flag)
+			return cfg, exit.Usagef("serve needs %s; see datanode serve --help", need.flag)
 		}
 	}
 	if len(s.bootstrap) > 0 && len(s.join) > 0 {
-		return cfg, usagef("a node either starts a new cell with --bootstrap or enters one with --join, not both")
+		return cfg, exit.Usagef("a node either starts a new cell with --bootstrap or enters one with --join, not both")
 	}
 	if err := checkNodeID(s.id); err != nil {
-		return cfg, usagef("--id: %w", err)
+		return cfg, exit.Usagef("--id: %w", err)
 	}
 	for _, addr := range append([]string{s.listen}, s.join...) {
-		if err := checkAddr(addr); err != nil {
+		if err := cli.CheckAddr(addr); err != nil {
 			return cfg, err
 		}
 	}
-	if err := firstError(s.checkSecurity(), s.checkCertificate()); err != nil {
+	if err := cmp.Or(s.checkSecurity(), s.checkCertificate()); err != nil {
 		return cfg, err
 	}
 	var err error
 	cfg.Bootstrap, err = parsePeers("--bootstrap", s.bootstrap)
 	if err == nil && len(cfg.Bootstrap) > 0 && !slices.ContainsFunc(cfg.Bootstrap, func(p node.Peer) bool { return p.ID == s.id }) {
-		err = usagef("--bootstrap does not name this node, %s; every first node is given the same list", s.id)
+		err = exit.Usagef("--bootstrap does not name this node, %s; every first node is given the same list", s.id)
 	}
 	return cfg, err
 }
@@ -109,16 +115,16 @@ func checkNodeID(id string) error {
 }
 
 func (s serving) checkSecurity() error {
-	if err := checkTLS(s.tls); err != nil {
+	if err := cli.CheckTLS(s.tls); err != nil {
 		return err
 	}
 	switch {
 	case s.tls.Any() && s.insecure:
-		return usagef("--insecure allows what --tls-cert forbids; want one of them")
+		return exit.Usagef("--insecure allows what --tls-cert forbids; want one of them")
 	case !s.open() || s.insecure:
 		return nil
 	}
-	return usagef("%s can be reached from other machines, and there is no certificate: anyone who reaches it could read and delete; make one with datanode cert and give it with --tls-cert, listen on 127.0.0.1, or accept that with --insecure", s.listen)
+	return exit.Usagef("%s can be reached from other machines, and there is no certificate: anyone who reaches it could read and delete; make one with datanode cert and give it with --tls-cert, listen on 127.0.0.1, or accept that with --insecure", s.listen)
 }
 
 // checkCertificate tells whether --tls-cert is that of the node that --id names.
@@ -128,10 +134,10 @@ func (s serving) checkCertificate() error {
 	}
 	source, err := pki.Open(s.tls)
 	if err != nil {
-		return fileError(err)
+		return exit.File(err)
 	}
 	if id := source.Identity(); id.Role != pki.RoleNode || id.Name != s.id {
-		return usagef("certificate %s is that of %s, this is node %s; make one with datanode cert node %s", s.tls.Cert, id, s.id, s.id)
+		return exit.Usagef("certificate %s is that of %s, this is node %s; make one with datanode cert node %s", s.tls.Cert, id, s.id, s.id)
 	}
 	return nil
 }
@@ -145,13 +151,13 @@ func parsePeers(flag string, list []string) ([]node.Peer, error) {
 	for _, s := range list {
 		id, addr, ok := strings.Cut(s, "=")
 		if !ok || id == "" {
-			return nil, usagef("%s: %q is not ID=HOST:PORT, such as n1=127.0.0.1:7400", flag, s)
+			return nil, exit.Usagef("%s: %q is not ID=HOST:PORT, such as n1=127.0.0.1:7400", flag, s)
 		}
 		if err := checkNodeID(id); err != nil {
-			return nil, usagef("%s: %w", flag, err)
+			return nil, exit.Usagef("%s: %w", flag, err)
 		}
-		if err := checkAddr(addr); err != nil {
-			return nil, usagef("%s: %w", flag, err)
+		if err := cli.CheckAddr(addr); err != nil {
+			return nil, exit.Usagef("%s: %w", flag, err)
 		}
 		peers = append(peers, node.Peer{ID: id, Addr: addr})
 	}
@@ -168,23 +174,23 @@ func loopback(addr string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func (a *app) serve(ctx context.Context, s serving) error {
+func (a app) serve(ctx context.Context, s serving) error {
 	cfg, err := s.nodeConfig()
 	if err != nil {
 		return err
 	}
-	if cfg.Logger, err = s.logs.logger(a.stderr); err != nil {
+	if cfg.Logger, err = s.logs.Logger(a.Stderr); err != nil {
 		return err
 	}
 	if s.open() {
-		a.note("datanode: INSECURE: %s speaks plaintext on %s; anyone who reaches it can read and delete; see datanode cert", s.id, s.listen)
+		a.Note("datanode: INSECURE: %s speaks plaintext on %s; anyone who reaches it can read and delete; see datanode cert", s.id, s.listen)
 	}
-	host, err := newHost(ctx, cfg.Logger, filepath.Join(cfg.Dir, compiledDir))
+	host, err := policyhost.New(ctx, cfg.Logger, filepath.Join(cfg.Dir, policyhost.CacheDir))
 	if err != nil {
 		return err
 	}
 	defer host.Close(context.WithoutCancel(ctx))
-	cfg.Policies, cfg.DefaultModule = policyHost{host}, plugins.Default()
+	cfg.Policies, cfg.DefaultModule = policyhost.For(host), plugins.Default()
 	n, err := node.Start(ctx, cfg)
 	if err != nil {
 		return err
@@ -192,18 +198,18 @@ func (a *app) serve(ctx context.Context, s serving) error {
 	go a.announce(ctx, n)
 	select {
 	case <-n.Done():
-		return fmt.Errorf("node %s stopped: %w", cfg.ID, orStopped(n.Err()))
+		return fmt.Errorf("node %s stopped: %w", cfg.ID, local.OrStopped(n.Err()))
 	case <-ctx.Done():
 	}
-	a.note("datanode: %s is finishing what it does; interrupt again to stop at once", cfg.ID)
+	a.Note("datanode: %s is finishing what it does; interrupt again to stop at once", cfg.ID)
 	if err := n.Drain(context.WithoutCancel(ctx)); err != nil {
-		a.note("datanode: %s was cut off: %s", cfg.ID, oneLine(err.Error()))
+		a.Note("datanode: %s was cut off: %s", cfg.ID, term.OneLine(err.Error()))
 	}
-	return firstError(n.Err(), n.Close())
+	return cmp.Or(n.Err(), n.Close())
 }
 
 // announce says when a node is ready.
-func (a *app) announce(ctx context.Context, n *node.Node) {
+func (a app) announce(ctx context.Context, n *node.Node) {
 	select {
 	case <-n.Ready():
 	case <-n.Done():
@@ -215,12 +221,5 @@ func (a *app) announce(ctx context.Context, n *node.Node) {
 	if h := n.HTTPURL(); h != "" {
 		where += ", " + h
 	}
-	a.note("datanode: %s is ready at %s", n.ID(), where)
-}
-
-func orStopped(err error) error {
-	if err == nil {
-		return fmt.Errorf("it was closed")
-	}
-	return err
+	a.Note("datanode: %s is ready at %s", n.ID(), where)
 }

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -18,16 +21,16 @@ import (
 // wrong, and wants to be told.
 const statusPatience = 2500 * time.Millisecond
 
-func newStatusCommand(a *app) *cobra.Command {
+func newStatusCommand(a app) *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
-		Use: "status", Short: "Describe the cell as a node sees it", Args: takes(0, 0),
-		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
+		Use: "status", Short: "Describe the cell as a node sees it", Args: cli.Takes(0, 0),
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			s, err := a.status(ctx, c, node)
 			if err != nil {
 				return ofNode(node, err)
 			}
-			return errors.Join(show(a, s, statusFields(s)), noLeader(s))
+			return errors.Join(term.Show(a.Terminal, s, statusFields(s)), noLeader(s))
 		}),
 	}
 	cmd.Flags().StringVar(&node, "node", "", "as this node sees it (default: the one that answers)")
@@ -36,12 +39,12 @@ func newStatusCommand(a *app) *cobra.Command {
 
 // status is what the named node says, or the first of the addresses to answer: one that is silent must not hold up what
 // another can tell.
-func (a *app) status(ctx context.Context, c *client.Client, node string) (wire.Status, error) {
+func (a app) status(ctx context.Context, c *client.Client, node string) (wire.Status, error) {
 	addr, err := nodeAddr(ctx, c, node)
 	if err != nil {
 		return wire.Status{}, err
 	}
-	addrs := a.addrs()
+	addrs := a.Addrs()
 	if node != "" || len(addrs) < 2 {
 		ctx, cancel := context.WithTimeout(ctx, statusPatience)
 		defer cancel()
@@ -89,7 +92,7 @@ func noLeader(s wire.Status) error {
 	}
 	text := "the cell has no leader"
 	if s.Since != 0 {
-		text += " since " + stamp(s.Since)
+		text += " since " + term.Stamp(s.Since)
 	}
 	switch most := len(s.Voters)/2 + 1; {
 	case len(s.Voters) == 0:
@@ -101,7 +104,7 @@ func noLeader(s wire.Status) error {
 	default:
 		text += ", although all of its voters answer; ask again in a moment"
 	}
-	return withCode(exitUnavailable, "%s", text)
+	return exit.With(exit.Unavailable, "%s", text)
 }
 
 // votersText lists the voters; those that are silent are marked.
@@ -118,30 +121,30 @@ func votersText(s wire.Status) string {
 	return strings.Join(all, ", ")
 }
 
-func statusFields(s wire.Status) []field {
-	fields := []field{
-		{"cell", s.Cell}, {"asked", s.Node}, {"leader", orNone(s.Leader)}, {"no leader since", stamp(s.Since)}, {"voters", votersText(s)}, {"ready", yesNo(s.Ready)},
-		{"nodes", fmt.Sprintf("%d of %d up", s.Up, s.Nodes)}, {"extents", count(s.Extents)}, {"replicas", count(s.Replicas)},
+func statusFields(s wire.Status) []term.Field {
+	fields := []term.Field{
+		{"cell", s.Cell}, {"asked", s.Node}, {"leader", orNone(s.Leader)}, {"no leader since", term.Stamp(s.Since)}, {"voters", votersText(s)}, {"ready", term.YesNo(s.Ready)},
+		{"nodes", fmt.Sprintf("%d of %d up", s.Up, s.Nodes)}, {"extents", term.Count(s.Extents)}, {"replicas", term.Count(s.Replicas)},
 		{"lacking", fmt.Sprintf("%d extents have too few live replicas", s.Lacking)},
-		{"queued", count(s.Queued)}, {"running", count(s.Running)}, {"dropping", count(s.Dropping)},
-		{"policy", s.Policy}, {"digest", s.Digest}, {"policy epoch", count(s.Epoch)},
-		{"term", count(s.Term)}, {"applied", count(s.Applied)}, {"commit", count(s.Commit)}, {"chain", s.Chain}, {"version", s.Version},
+		{"queued", term.Count(s.Queued)}, {"running", term.Count(s.Running)}, {"dropping", term.Count(s.Dropping)},
+		{"policy", s.Policy}, {"digest", s.Digest}, {"policy epoch", term.Count(s.Epoch)},
+		{"term", term.Count(s.Term)}, {"applied", term.Count(s.Applied)}, {"commit", term.Count(s.Commit)}, {"chain", s.Chain}, {"version", s.Version},
 		{"free", freeText(wire.Node{Free: s.Free, Total: s.Total})}, {"refuses", s.Refuses},
 	}
-	fields = append(fields, field{"by kind", countsText(s.ByKind)}, field{"by class", countsText(s.ByClass)},
-		field{"by node", nodeCountsText(s.ByNode)})
+	fields = append(fields, term.Field{"by kind", countsText(s.ByKind)}, term.Field{"by class", countsText(s.ByClass)},
+		term.Field{"by node", nodeCountsText(s.ByNode)})
 	for _, p := range s.Parted {
-		fields = append(fields, field{"parted", partedText(p)})
+		fields = append(fields, term.Field{"parted", partedText(p)})
 	}
 	for _, q := range s.Quotas {
-		fields = append(fields, field{"quota", quotaText(q)})
+		fields = append(fields, term.Field{"quota", quotaText(q)})
 	}
 	return fields
 }
 
 // quotaText says what is used of a quota: "class=logs 1.2Gi of 10Gi bytes, 3 of 100 extents".
 func quotaText(q wire.QuotaUsage) string {
-	bytes, extents := state.Roughly(q.Bytes)+" bytes", count(q.Extents)+" extents"
+	bytes, extents := state.Roughly(q.Bytes)+" bytes", term.Count(q.Extents)+" extents"
 	if q.MostBytes != wire.NoLimit {
 		bytes = fmt.Sprintf("%s of %s bytes", state.Roughly(q.Bytes), state.Roughly(uint64(q.MostBytes)))
 	}
@@ -182,9 +185,9 @@ func nodeCountsText(counts []wire.NodeOpCount) string {
 func loadText(queued, running int) string {
 	switch {
 	case queued == 0:
-		return count(running) + " running"
+		return term.Count(running) + " running"
 	case running == 0:
-		return count(queued) + " queued"
+		return term.Count(queued) + " queued"
 	}
 	return fmt.Sprintf("%d queued, %d running", queued, running)
 }

@@ -5,6 +5,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/local"
 	"github.com/datanode/datanode/wire"
 )
 
@@ -16,21 +19,21 @@ func TestStatusWithoutQuorum(t *testing.T) {
 		p.start()
 	}
 	newE2E(t, processes).nodesUp(t, 3)
-	if code, out := cli(t, processes[2].addr, "status"); code != exitDone || !strings.Contains(out, "n1, n2, n3") {
-		t.Errorf("exit code %d with all nodes up, want %d and all voters", code, exitDone)
+	if code, out := command(t, processes[2].addr, "status"); code != exit.Done || !strings.Contains(out, "n1, n2, n3") {
+		t.Errorf("exit code %d with all nodes up, want %d and all voters", code, exit.Done)
 	}
 	processes[0].signal(syscall.SIGKILL)
 	processes[0].wait()
 	processes[1].signal(syscall.SIGSTOP)
 	all := processes[0].addr + "," + processes[1].addr + "," + processes[2].addr
-	must(t, await(t.Context(), "n3 to miss its leader", func() (bool, string, error) {
-		code, out := cli(t, all, "status")
-		return code == exitUnavailable, out, nil
+	clitest.Must(t, local.Await(t.Context(), "n3 to miss its leader", func() (bool, string, error) {
+		code, out := command(t, all, "status")
+		return code == exit.Unavailable, out, nil
 	}))
-	code, out, notes := cliNotes(t, all, "status")
+	code, out, notes := commandNotes(t, all, "status")
 	for _, want := range []string{"n1 (no answer), n2 (no answer), n3", "no leader since"} {
-		if code != exitUnavailable || !strings.Contains(out, want) {
-			t.Errorf("exit code %d, want %d; %q is not in:\n%s", code, exitUnavailable, want, out)
+		if code != exit.Unavailable || !strings.Contains(out, want) {
+			t.Errorf("exit code %d, want %d; %q is not in:\n%s", code, exit.Unavailable, want, out)
 		}
 	}
 	for _, want := range []string{"1 of its 3 voters answer, and 2 must", processes[0].addr, processes[1].addr} {
@@ -57,8 +60,8 @@ func TestNoLeaderSaysWhoIsMissing(t *testing.T) {
 			}
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), want) || exitCode(t.Context(), err) != exitUnavailable {
-			t.Errorf("%+v: %v, want %q and exit code %d", s, err, want, exitUnavailable)
+		if err == nil || !strings.Contains(err.Error(), want) || exit.Code(t.Context(), err) != exit.Unavailable {
+			t.Errorf("%+v: %v, want %q and exit code %d", s, err, want, exit.Unavailable)
 		}
 	}
 }
@@ -74,9 +77,9 @@ func TestSettingsWarn(t *testing.T) {
 		{"min-replicas", "2", "replicas is 9"},
 		{"replicas", "2", ""},
 	} {
-		code, _, notes := cliNotes(t, addr, "settings", "set", c.key, c.value)
-		if code != exitDone || !strings.Contains(notes, c.says) || (c.says == "") != (notes == "") {
-			t.Errorf("settings set %s %s: exit code %d, %q; want %d, %q", c.key, c.value, code, notes, exitDone, c.says)
+		code, _, notes := commandNotes(t, addr, "settings", "set", c.key, c.value)
+		if code != exit.Done || !strings.Contains(notes, c.says) || (c.says == "") != (notes == "") {
+			t.Errorf("settings set %s %s: exit code %d, %q; want %d, %q", c.key, c.value, code, notes, exit.Done, c.says)
 		}
 	}
 }

@@ -2,11 +2,15 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
@@ -17,7 +21,7 @@ const notedOps = 8
 
 // work is how a command asks for operations: its flags, and what they are about.
 type work struct {
-	a       *app
+	a       app
 	wait    bool
 	noWait  bool
 	dryRun  bool
@@ -78,7 +82,7 @@ func (w *work) check(ctx context.Context, c *client.Client, subs []wire.Submissi
 		}
 	}
 	if refused != nil && w.force && wire.CodeOf(refused) != wire.CodeNotFound {
-		w.a.note("datanode: the check says: %s; going on, as --force says", oneLine(refused.Error()))
+		w.a.Note("datanode: the check says: %s; going on, as --force says", term.OneLine(refused.Error()))
 		refused = nil
 	}
 	return plans, refused
@@ -86,22 +90,15 @@ func (w *work) check(ctx context.Context, c *client.Client, subs []wire.Submissi
 
 // printPlans answers --dry-run.
 func (w *work) printPlans(plans []plan) error {
-	return list(w.a, items(plans),
-		column[plan]{"KIND", func(p plan) string { return p.Kind }},
-		column[plan]{"TARGET", func(p plan) string { return target(p.Extent, p.Node) }},
-		column[plan]{"PLAN", func(p plan) string {
+	return term.List(w.a.Terminal, term.Items(plans),
+		term.Col("KIND", func(p plan) string { return p.Kind }),
+		term.Col("TARGET", func(p plan) string { return cli.Target(p.Extent, p.Node) }),
+		term.Col("PLAN", func(p plan) string {
 			if p.Error != "" {
 				return "refused: " + p.Error
 			}
 			return p.Plan
-		}})
-}
-
-func target(extent uint64, node string) string {
-	if extent == 0 {
-		return node
-	}
-	return number(extent)
+		}))
 }
 
 // confirm asks the person to type want; back says what takes it back. Without a terminal it fails rather than hang.
@@ -109,24 +106,24 @@ func (w *work) confirm(ctx context.Context, plans []plan, want, back string) err
 	if w.yes {
 		return nil
 	}
-	if !terminal(w.a.stdin) {
-		return usagef("not confirmed: stdin is not a terminal to ask at; add --yes, or --dry-run to see the plan")
+	if !term.IsTerminal(w.a.Stdin) {
+		return exit.Usagef("not confirmed: stdin is not a terminal to ask at; add --yes, or --dry-run to see the plan")
 	}
 	for i, p := range plans {
 		if i == notedOps {
-			w.a.note("… and %d more", len(plans)-i)
+			w.a.Note("… and %d more", len(plans)-i)
 			break
 		}
-		w.a.note("%s", oneLine(p.Plan))
+		w.a.Note("%s", term.OneLine(p.Plan))
 	}
-	_, _ = fmt.Fprintf(w.a.stderr, "%s. Type %s to go on: ", back, want)
-	line, err := bufio.NewReader(w.a.input(ctx)).ReadString('\n')
+	_, _ = fmt.Fprintf(w.a.Stderr, "%s. Type %s to go on: ", back, want)
+	line, err := bufio.NewReader(w.a.Input(ctx)).ReadString('\n')
 	if errors.Is(ctx.Err(), context.Canceled) {
-		w.a.note("") // ends the line of the question
-		return withCode(exitInterrupted, "not confirmed, nothing was done")
+		w.a.Note("") // ends the line of the question
+		return exit.With(exit.Interrupted, "not confirmed, nothing was done")
 	}
 	if err != nil || strings.TrimSpace(line) != want {
-		return withCode(exitFailed, "not confirmed, nothing was done")
+		return exit.With(exit.Failed, "not confirmed, nothing was done")
 	}
 	return nil
 }
@@ -158,27 +155,18 @@ func (w *work) finish(ctx context.Context, c *client.Client, admitted []wire.Sub
 	if err != nil {
 		return err
 	}
-	if err := printOps(w.a, items(ops)); err != nil {
+	if err := printOps(w.a, term.Items(ops)); err != nil {
 		return err
 	}
-	return firstError(refused, opsError(ops))
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(refused, cli.OpsError(ops))
 }
 
 func (w *work) printIDs(admitted []wire.Submitted) error {
-	if w.a.output != outputTable {
-		return list[wire.Submitted](w.a, items(admitted))
+	if w.a.Output != term.FormatTable {
+		return term.List[wire.Submitted](w.a.Terminal, term.Items(admitted))
 	}
 	for _, s := range admitted {
-		if err := w.a.print("%s", s.Op); err != nil {
+		if err := w.a.Print("%s", s.Op); err != nil {
 			return err
 		}
 	}
@@ -194,16 +182,16 @@ func (w *work) await(ctx context.Context, c *client.Client, admitted []wire.Subm
 	for i, s := range admitted {
 		ids[i] = s.Op
 		if i < notedOps {
-			w.a.note("operation %s", oneLine(s.Op))
+			w.a.Note("operation %s", term.OneLine(s.Op))
 		}
 	}
 	if more := len(ids) - notedOps; more > 0 {
-		w.a.note("… and %d more", more)
+		w.a.Note("… and %d more", more)
 	}
 	if watch == nil {
-		bar := w.a.newProgress("operations", "")
-		defer bar.end()
-		watch = func(ops []wire.Op) { bar.set(int64(countEnded(ops)), int64(len(ops))) }
+		bar := w.a.NewProgress("operations", "")
+		defer bar.End()
+		watch = func(ops []wire.Op) { bar.Set(int64(countEnded(ops)), int64(len(ops))) }
 	}
 	ops, err := c.Wait(ctx, ids, watch)
 	if err != nil {
@@ -230,43 +218,9 @@ func detached(ctx context.Context, err error, ids []string, ended int) error {
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return withCode(exitInterrupted, "detached; the cell goes on with it, look again with: %s", look)
+		return exit.With(exit.Interrupted, "detached; the cell goes on with it, look again with: %s", look)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return withCode(exitFailed, "%d of %d operations have ended within --timeout; the cell goes on with it, look again with: %s", ended, len(ids), look)
+		return exit.With(exit.Failed, "%d of %d operations have ended within --timeout; the cell goes on with it, look again with: %s", ended, len(ids), look)
 	}
 	return fmt.Errorf("%w; the cell may go on with it, look again with: %s", err, look)
-}
-
-// opsError is the first of the operations that did not come to a good end.
-func opsError(ops []wire.Op) error {
-	bad := 0
-	var first error
-	for _, op := range ops {
-		if op.State == "done" {
-			continue
-		}
-		if bad++; first == nil {
-			first = opError(op)
-		}
-	}
-	if bad > 1 {
-		return fmt.Errorf("%d of %d operations came to nothing; the first: %w", bad, len(ops), first)
-	}
-	return first
-}
-
-func opError(op wire.Op) error {
-	detail := op.Detail
-	if detail == "" && op.By != "" {
-		detail = "by " + op.By
-	}
-	if detail != "" {
-		detail = ": " + detail
-	}
-	code := exitFailed
-	if op.State == "rejected" || op.State == "superseded" {
-		code = exitRefused
-	}
-	return withCode(code, "operation %s (%s %s) is %s%s; see datanode op explain %s",
-		op.ID, op.Kind, target(op.Extent, op.Node), op.State, detail, op.ID)
 }
