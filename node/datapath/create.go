@@ -128,6 +128,7 @@ func (opt *Options) checkMadeBy(o *state.Op, id state.ExtentID) error {
 	}
 	opt.NoteMisuse()
 	return &wire.Error{Op: wire.OpSubmit, Code: wire.CodeProtocol, Outcome: wire.Unknown, Detail: fmt.Sprintf(
-		"this node asked for a create, and was told of %s (by %s): nothing is written to that extent, and it is not discarded",
+		"this node asked for a create, and was told of %s (by %s): "+
+			"nothing is written to that extent, and it is not discarded",
 		o, describe.Person(o.AskedBy))}
 }

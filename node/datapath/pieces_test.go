@@ -7,7 +7,8 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// A put of more than it announced is refused as soon as one byte too many is there, whether or not the caller ever ends it.
+// A put of more than it announced is refused as soon as one byte too many is there, whether or not the caller ever
+// ends it.
 func TestPutOfTooMuchIsSeenAtOnce(t *testing.T) {
 	for _, length := range []int64{0, 2, AppendBytes - 1, AppendBytes, AppendBytes + 1} {
 		chunks := [][]byte{make([]byte, length), make([]byte, 1)}
