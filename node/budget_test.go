@@ -17,7 +17,9 @@ type dearHost struct{}
 
 const dearCost = 1 << 20
 
-func (dearHost) Compile(ctx context.Context, module []byte, config map[string]string, b state.Budget) (policies.Policy, error) {
+func (dearHost) Compile(
+	ctx context.Context, module []byte, config map[string]string, b policies.Budget,
+) (policies.Policy, error) {
 	if b.Batch < dearCost {
 		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "it takes %d units (policy-batch-budget)", dearCost)
 	}
@@ -27,10 +29,10 @@ func (dearHost) Compile(ctx context.Context, module []byte, config map[string]st
 
 type dearPolicy struct {
 	policies.Policy
-	budget state.Budget
+	budget policies.Budget
 }
 
-func (p *dearPolicy) Within(b state.Budget) policies.Policy { return &dearPolicy{p.Policy, b} }
+func (p *dearPolicy) Within(b policies.Budget) policies.Policy { return &dearPolicy{p.Policy, b} }
 
 func (p *dearPolicy) Score(ctx context.Context, facts []policies.Facts, out []policies.Score) (uint64, error) {
 	if allowed := p.budget.Of(len(facts)); allowed < dearCost {

@@ -33,7 +33,9 @@ func (p *flatPolicy) Score(_ context.Context, facts []policies.Facts, out []poli
 	return 1, nil
 }
 
-func (flatHost) Compile(_ context.Context, module []byte, config map[string]string, _ state.Budget) (policies.Policy, error) {
+func (flatHost) Compile(
+	_ context.Context, module []byte, config map[string]string, _ policies.Budget,
+) (policies.Policy, error) {
 	native := policies.Native()
 	p := &flatPolicy{native, policies.Info{Name: "flat", Version: "1", Digest: modules.DigestOf(module), Reasons: native.Info().Reasons}, 0}
 	for key, value := range config {

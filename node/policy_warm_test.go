@@ -11,7 +11,6 @@ import (
 
 	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/policies"
-	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
 
@@ -26,7 +25,9 @@ type heavyPolicy struct {
 	host *heavyHost
 }
 
-func (h *heavyHost) Compile(ctx context.Context, module []byte, config map[string]string, b state.Budget) (policies.Policy, error) {
+func (h *heavyHost) Compile(
+	ctx context.Context, module []byte, config map[string]string, b policies.Budget,
+) (policies.Policy, error) {
 	flat, err := flatHost{}.Compile(ctx, module, config, b)
 	if err != nil {
 		return nil, err

@@ -299,7 +299,9 @@ type namedPolicy struct {
 
 func (p *namedPolicy) Info() policies.Info { return p.info }
 
-func (fakeHost) Compile(_ context.Context, module []byte, config map[string]string, _ state.Budget) (policies.Policy, error) {
+func (fakeHost) Compile(
+	_ context.Context, module []byte, config map[string]string, _ policies.Budget,
+) (policies.Policy, error) {
 	name, ok := strings.CutPrefix(string(module), "policy ")
 	if !ok {
 		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "not a module: it begins with other bytes")
@@ -314,7 +316,9 @@ type shortHost struct {
 	fails *atomic.Int32 // so many times
 }
 
-func (h shortHost) Compile(ctx context.Context, module []byte, config map[string]string, b state.Budget) (policies.Policy, error) {
+func (h shortHost) Compile(
+	ctx context.Context, module []byte, config map[string]string, b policies.Budget,
+) (policies.Policy, error) {
 	if string(module) == "policy late" && h.fails.Add(-1) >= 0 {
 		return nil, errors.New("no process can be started")
 	}

@@ -22,16 +22,16 @@ func TestWithin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if have, err := ask(m.Within(Budget{Batch: one - 1, Record: 1}), 1); err != nil || have != one {
+		if have, err := ask(m.Within(policies.Budget{Batch: one - 1, Record: 1}), 1); err != nil || have != one {
 			t.Errorf("%s within exactly its cost: %d, %v; want %d", name, have, err, one)
 		}
-		_, err = ask(m.Within(Budget{Batch: one - 1, Record: 1}), 2)
+		_, err = ask(m.Within(policies.Budget{Batch: one - 1, Record: 1}), 2)
 		wantCause(t, err, Overrun, SettingBatch+", "+SettingRecord)
 		if have, err := ask(m, 1); err != nil || have != one {
 			t.Errorf("%s by the host's budget again: %d, %v; want %d", name, have, err, one)
 		}
 	}
-	if have := m.Within(Budget{}).Info().Digest; have != m.Info().Digest {
+	if have := m.Within(policies.Budget{}).Info().Digest; have != m.Info().Digest {
 		t.Errorf("digest %s, want that of the module, %s", have, m.Info().Digest)
 	}
 }
@@ -46,10 +46,10 @@ func TestStartBudget(t *testing.T) {
 		t.Fatalf("starting it took %d units, and %d instances wait", most, len(m.idle))
 	}
 	for range 2 {
-		_, err := m.Within(Budget{Start: most - 1}).Score(t.Context(), facts, out)
+		_, err := m.Within(policies.Budget{Start: most - 1}).Score(t.Context(), facts, out)
 		wantCause(t, err, Overrun, SettingStart)
 	}
-	for _, p := range []policies.Policy{m.Within(Budget{Start: most}), m} {
+	for _, p := range []policies.Policy{m.Within(policies.Budget{Start: most}), m} {
 		if _, err := p.Score(t.Context(), facts, out); err != nil {
 			t.Error(err)
 		}
@@ -67,16 +67,16 @@ func TestFits(t *testing.T) {
 		r := m.report
 		batch := r.Scores.BatchCost * uint64(r.Scores.Samples)
 		for _, c := range []struct {
-			budget Budget
+			budget policies.Budget
 			words  string
 		}{
-			{Budget{}, ""},
-			{Budget{Start: r.StartMost}, ""},
-			{Budget{Start: r.StartMost - 1}, SettingStart},
-			{Budget{Batch: batch, Record: r.Conflicts.CostMax}, ""},
-			{Budget{Batch: batch - 100, Record: 1}, "72 records"},
-			{Budget{Batch: r.Scores.CostMax - 2, Record: 1}, SettingRecord},
-			{Budget{Batch: 1, Record: r.Scores.CostMax - 2}, "one record"},
+			{policies.Budget{}, ""},
+			{policies.Budget{Start: r.StartMost}, ""},
+			{policies.Budget{Start: r.StartMost - 1}, SettingStart},
+			{policies.Budget{Batch: batch, Record: r.Conflicts.CostMax}, ""},
+			{policies.Budget{Batch: batch - 100, Record: 1}, "72 records"},
+			{policies.Budget{Batch: r.Scores.CostMax - 2, Record: 1}, SettingRecord},
+			{policies.Budget{Batch: 1, Record: r.Scores.CostMax - 2}, "one record"},
 		} {
 			err := m.Fits(c.budget)
 			if c.words == "" {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/datanode/datanode/policies"
 )
 
 // filesUnder are the paths of all files of a folder.
@@ -118,7 +120,7 @@ func TestCacheKey(t *testing.T) {
 	}{
 		{"nothing", Options{}, nil},
 		{"less memory", Options{MemoryPages: 16}, nil},
-		{"a smaller budget", Options{Budget: Budget{Batch: 1 << 20}}, nil},
+		{"a smaller budget", Options{Budget: policies.Budget{Batch: 1 << 20}}, nil},
 		{"a configuration", Options{}, map[string]string{"a": "b"}},
 	} {
 		if check(c.o, c.config) {

@@ -19,7 +19,7 @@ import (
 func TestWatchdog(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection waits for the guest, and everything for the collection
 	var logged bytes.Buffer
-	h := newHost(t, Options{Budget: Budget{Batch: 1 << 32}, Logger: slog.New(slog.NewJSONHandler(&logged, nil))})
+	h := newHost(t, Options{Budget: policies.Budget{Batch: 1 << 32}, Logger: slog.New(slog.NewJSONHandler(&logged, nil))})
 	m := compile(t, h, tiny(badCalls["endless loop"].change))
 	if err := askBoth(m, 1); err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func TestCloseOfStuck(t *testing.T) {
 
 // The budget grows with the batch, and the cost is that of all batches together.
 func TestCostAndBudget(t *testing.T) {
-	m := compile(t, newHost(t, Options{Budget: Budget{Batch: 2000, Record: 300}}), Default())
+	m := compile(t, newHost(t, Options{Budget: policies.Budget{Batch: 2000, Record: 300}}), Default())
 	cost := func(n int) uint64 {
 		facts := make([]policies.Facts, n)
 		cost, err := m.Score(t.Context(), facts, make([]policies.Score, n))
@@ -87,10 +87,10 @@ func TestCostAndBudget(t *testing.T) {
 	if have := cost(512); have != 2*many {
 		t.Errorf("512 cost %d, want twice the %d of 256", have, many)
 	}
-	tight := Budget{Batch: one - 1, Record: 1} // one more than what one record costs is too little for two
+	tight := policies.Budget{Batch: one - 1, Record: 1} // one more than what one record costs is too little for two
 	h := newHost(t, Options{})
 	again := compile(t, h, Default())
-	h.opts.Budget = tight.withDefaults()
+	h.opts.Budget = orDefault(tight)
 	facts := make([]policies.Facts, 2)
 	if have, err := again.Score(t.Context(), facts[:1], make([]policies.Score, 1)); err != nil || have != one {
 		t.Errorf("a budget of exactly the cost: %d, %v", have, err)
@@ -118,7 +118,7 @@ func TestHostFunctionsAreComplete(t *testing.T) {
 func memoryOf(t *testing.T) *instance {
 	t.Helper()
 	m := compile(t, newHost(t, Options{}), tiny(nil))
-	i, err := m.acquire(t.Context(), "test", Budget{}.withDefaults())
+	i, err := m.acquire(t.Context(), "test", orDefault(policies.Budget{}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func askChatty(m *Module, what uint32) (int32, error) {
 func TestGoGuest(t *testing.T) {
 	ctx := context.Background()
 	var logged bytes.Buffer
-	h := newHost(t, Options{Budget: Budget{Batch: 2 << 30}, Logger: slog.New(slog.NewJSONHandler(&logged, nil))})
+	h := newHost(t, Options{Budget: policies.Budget{Batch: 2 << 30}, Logger: slog.New(slog.NewJSONHandler(&logged, nil))})
 	m, err := h.CompileWith(ctx, buildChatty(t), map[string]string{"short": "abc", "long": strings.Repeat("y", 1000)})
 	if err != nil {
 		t.Fatal(err)

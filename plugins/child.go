@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/datanode/datanode/policies"
 )
 
 // The child process compiles a module and tries it, so that the node does not have to: a compiler
@@ -24,7 +26,7 @@ import (
 type errand struct {
 	CacheDir    string            `json:"cache_dir"`
 	MemoryPages uint32            `json:"memory_pages"`
-	Budget      Budget            `json:"budget"`
+	Budget      policies.Budget   `json:"budget"`
 	Timeout     time.Duration     `json:"timeout"`
 	Config      map[string]string `json:"config"`
 	ModuleBytes int               `json:"module_bytes"`
@@ -82,7 +84,7 @@ const (
 // limitsFor are the limits for a module: what any needs, and more by the byte and by what the scan
 // expects of the compiler. A module that the scan expects little of has little time.
 func (o Options) limitsFor(p *prepared) limits {
-	trial := o.Budget.Start + o.Budget.of(len(sampleFacts()))
+	trial := o.Budget.Start + ofCall(o.Budget, len(sampleFacts()))
 	return limits{
 		Data:      slow * (childData + childDataPerByte*uint64(len(p.module))),
 		Processor: o.ChildTime + slow*(childTimesEffort*time.Duration(p.layout.effort)+time.Duration(trial/trialUnitsPerNano)),

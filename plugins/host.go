@@ -23,6 +23,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/datanode/datanode/policies"
 )
 
 // Options of a Host. The zero value is ready for use.
@@ -34,7 +36,7 @@ type Options struct {
 	// MemoryPages is the most memory an instance can take, in pages of 64 KiB. 0 means 256.
 	MemoryPages uint32
 	// Budget bounds the metered work of each call. All nodes of a cell must agree on it.
-	Budget Budget
+	Budget policies.Budget
 	// Timeout is how long a call is waited for, by the wall clock, should the budget fail to end it: it is
 	// given up after one to two times as long.
 	// 0 means one second.
@@ -69,7 +71,7 @@ func (o Options) withDefaults() Options {
 	if o.MemoryPages == 0 {
 		o.MemoryPages = defaultMemoryPages
 	}
-	o.Budget = o.Budget.withDefaults()
+	o.Budget = orDefault(o.Budget)
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
@@ -89,7 +91,7 @@ func (o Options) valid() error {
 	if o.Timeout < 0 || o.ChildTime < 0 {
 		return fmt.Errorf("plugins: timeouts %v and %v, want more than 0", o.Timeout, o.ChildTime)
 	}
-	return o.Budget.valid()
+	return checkBudget(o.Budget)
 }
 
 // Host compiles modules.

@@ -229,7 +229,7 @@ func TestDamagedModules(t *testing.T) {
 	const seed = 7
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, seed))
-	h := newHost(t, Options{MemoryPages: 16, Budget: Budget{Batch: 1 << 20, Start: 1 << 22}})
+	h := newHost(t, Options{MemoryPages: 16, Budget: policies.Budget{Batch: 1 << 20, Start: 1 << 22}})
 	accepted := 0
 	for n := range 300 {
 		module := [][]byte{Default(), tiny(nil)}[n%2]
@@ -262,7 +262,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add(tiny(nil))
 	f.Add(Default())
-	h, err := New(context.Background(), Options{MemoryPages: 16, Budget: Budget{Batch: 1 << 20, Start: 1 << 22}})
+	h, err := New(context.Background(), Options{MemoryPages: 16, Budget: policies.Budget{Batch: 1 << 20, Start: 1 << 22}})
 	if err != nil {
 		f.Fatal(err)
 	}

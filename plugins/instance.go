@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/datanode/datanode/plugins/meter"
-	"github.com/datanode/datanode/policies"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"github.com/datanode/datanode/plugins/meter"
+	"github.com/datanode/datanode/policies"
 )
 
 const (
@@ -27,7 +28,7 @@ type instance struct {
 	in     uint32            // where the guest reads batches, inBytes long
 	out    uint32            // where it writes answers, outBytes long
 	env    environment
-	budget Budget                  // that the present call is held to
+	budget policies.Budget         // that the present call is held to
 	funcs  map[string]api.Function // by export; each has a stack of its own that is reused
 
 	lane *lane // makes the calls
@@ -40,7 +41,7 @@ type instance struct {
 // start makes an instance: WASI's reactor start, policy_init with the configuration, and room for
 // one batch and its answers, which is kept for the life of the instance. The caller holds a slot, and
 // retires the instance in the end, also when this fails.
-func (m *Module) start(ctx context.Context, e *engine, b Budget) (*instance, error) {
+func (m *Module) start(ctx context.Context, e *engine, b policies.Budget) (*instance, error) {
 	inst := &instance{module: m, budget: b, funcs: map[string]api.Function{}}
 	inst.lane = newLane(context.WithValue(context.Background(), instanceKey{}, inst))
 	return inst, inst.run(ctx, e)
@@ -167,7 +168,8 @@ func (i *instance) room(at uint32, n int) []byte {
 func (i *instance) ask(ctx context.Context, export string, n int, nowMicros int64) ([]byte, uint64, error) {
 	i.env.begin(i.module, nowMicros)
 	clear(i.room(i.out, n*answerBytes)[:n*answerBytes])
-	written, cost, err := i.call(ctx, i.budget.of(n), i.module.host.opts.Timeout, export, uint64(i.in), uint64(n), uint64(i.out))
+	written, cost, err := i.call(ctx, ofCall(i.budget, n), i.module.host.opts.Timeout, export,
+		uint64(i.in), uint64(n), uint64(i.out))
 	if !i.givenUp {
 		i.env.end()
 	}

@@ -95,7 +95,9 @@ func (m *Module) Score(ctx context.Context, facts []policies.Facts, out []polici
 	return m.score(ctx, m.host.opts.Budget, facts, out)
 }
 
-func (m *Module) score(ctx context.Context, b Budget, facts []policies.Facts, out []policies.Score) (uint64, error) {
+func (m *Module) score(
+	ctx context.Context, b policies.Budget, facts []policies.Facts, out []policies.Score,
+) (uint64, error) {
 	if len(facts) != len(out) {
 		return 0, fmt.Errorf("plugins: score: %d facts, but room for %d scores", len(facts), len(out))
 	}
@@ -116,7 +118,9 @@ func (m *Module) Conflict(ctx context.Context, pairs []policies.Pair, out []poli
 	return m.conflict(ctx, m.host.opts.Budget, pairs, out)
 }
 
-func (m *Module) conflict(ctx context.Context, b Budget, pairs []policies.Pair, out []policies.Resolution) (uint64, error) {
+func (m *Module) conflict(
+	ctx context.Context, b policies.Budget, pairs []policies.Pair, out []policies.Resolution,
+) (uint64, error) {
 	if len(pairs) != len(out) {
 		return 0, fmt.Errorf("plugins: conflict: %d pairs, but room for %d resolutions", len(pairs), len(out))
 	}
@@ -133,7 +137,9 @@ func (m *Module) conflict(ctx context.Context, b Budget, pairs []policies.Pair, 
 }
 
 // with lends an instance to ask, and keeps it for the next call unless ask failed.
-func (m *Module) with(ctx context.Context, call string, b Budget, ask func(*instance) (uint64, error)) (uint64, error) {
+func (m *Module) with(
+	ctx context.Context, call string, b policies.Budget, ask func(*instance) (uint64, error),
+) (uint64, error) {
 	inst, err := m.acquire(ctx, call, b)
 	if err != nil {
 		return 0, err
@@ -146,7 +152,7 @@ func (m *Module) with(ctx context.Context, call string, b Budget, ask func(*inst
 }
 
 // acquire waits for a free slot and gives an idle instance, or a new one, held to a budget.
-func (m *Module) acquire(ctx context.Context, call string, b Budget) (*instance, error) {
+func (m *Module) acquire(ctx context.Context, call string, b policies.Budget) (*instance, error) {
 	if n := m.stuck.Load(); n > 0 {
 		return nil, m.failed(call, TimedOut, fmt.Sprintf("%d earlier calls have outlived the watchdog and still run", n))
 	}

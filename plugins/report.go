@@ -25,11 +25,11 @@ type Report struct {
 	MemoryPages     uint32 `json:"memory_pages"`      // of 64 KiB, that it begins with
 	MemoryPagesUsed uint32 `json:"memory_pages_used"` // that it has after the self-test
 
-	Budget    Budget   `json:"budget"`     // that it was held to
-	StartCost uint64   `json:"start_cost"` // of one instance, until it is asked
-	StartMost uint64   `json:"start_most"` // of the dearest of the calls that start one
-	Scores    Measured `json:"scores"`
-	Conflicts Measured `json:"conflicts"`
+	Budget    policies.Budget `json:"budget"`     // that it was held to
+	StartCost uint64          `json:"start_cost"` // of one instance, until it is asked
+	StartMost uint64          `json:"start_most"` // of the dearest of the calls that start one
+	Scores    Measured        `json:"scores"`
+	Conflicts Measured        `json:"conflicts"`
 
 	// Counters are what it counted with counter_add while one instance was asked about all samples, twice.
 	Counters map[string]int64 `json:"counters,omitempty"`
@@ -79,10 +79,10 @@ func (m *Measured) alone(units []uint64, nanos []int64) {
 }
 
 // batch takes in what all of them cost together.
-func (m *Measured) batch(b Budget, cost uint64, nanos int64) {
+func (m *Measured) batch(b policies.Budget, cost uint64, nanos int64) {
 	n := uint64(m.Samples)
 	m.BatchCost, m.BatchNanos = cost/n, nanos/int64(n)
-	m.BudgetShare = max(float64(cost)/float64(b.of(m.Samples)), float64(m.CostMax)/float64(b.of(1)))
+	m.BudgetShare = max(float64(cost)/float64(ofCall(b, m.Samples)), float64(m.CostMax)/float64(ofCall(b, 1)))
 }
 
 // report takes over what was measured of the first instance.

@@ -9,6 +9,7 @@ import (
 	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
 	"github.com/datanode/datanode/cmd/datanode/internal/policyhost"
 	"github.com/datanode/datanode/plugins"
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -43,13 +44,13 @@ func TestBudgetsAgree(t *testing.T) {
 	clitest.Must(t, err)
 	report, err := host.Check(t.Context(), plugins.Default())
 	clitest.Must(t, err)
-	if report.Budget != policyhost.Budget(settings.Budget()) {
+	if report.Budget != settings.Budget() {
 		t.Errorf("without a cell policies are held to %+v, in a new one to %+v", report.Budget, settings.Budget())
 	}
-	least := state.Budget{Batch: 1 << 10, Record: 1 << 10, Start: 1 << 20}
+	least := policies.Budget{Batch: 1 << 10, Record: 1 << 10, Start: 1 << 20}
 	m, err := host.Compile(t.Context(), plugins.Default())
 	clitest.Must(t, err)
-	if err := m.Fits(policyhost.Budget(least)); err != nil {
+	if err := m.Fits(least); err != nil {
 		t.Errorf("within the least that can be set, %+v, not even the default policy answers: %v", least, err)
 	}
 	clitest.Must(t, host.Close(t.Context()))

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/datanode/datanode/policies"
-	"github.com/datanode/datanode/raftlog/state"
 )
 
 // MaxModuleBytes bounds a policy module: what any gate lets pass.
@@ -18,7 +17,7 @@ type Host interface {
 	// module is refused; what fails in another way may succeed later, and is tried again. What counts its
 	// work is a Metered policy. It may be called from several goroutines at once.
 	Compile(
-		ctx context.Context, module []byte, config map[string]string, budget state.Budget,
+		ctx context.Context, module []byte, config map[string]string, budget policies.Budget,
 	) (policies.Policy, error)
 }
 
@@ -27,7 +26,7 @@ type Metered interface {
 	policies.Policy
 	// Within is the policy held to a budget: a call that takes more fails, on every node at the same
 	// place, and the error names the setting to raise. It costs nothing, and shares all else with the policy.
-	Within(budget state.Budget) policies.Policy
+	Within(budget policies.Budget) policies.Policy
 }
 
 // Closer is a policy that holds memory.

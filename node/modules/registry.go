@@ -182,7 +182,7 @@ func (r *Registry) ensure(ctx context.Context, p *state.LoadPolicy, asked bool) 
 // is tried out matters where it is loaded. What the log names is compiled within the most there can be: which budget
 // is in force then is chance, and it is held to that with every call, here as on nodes that have long compiled it.
 func (r *Registry) add(
-	ctx context.Context, module []byte, config map[string]string, b state.Budget,
+	ctx context.Context, module []byte, config map[string]string, b policies.Budget,
 ) (policies.Info, error) {
 	digest := DigestOf(module)
 	id := policies.ConfiguredDigest(digest, config)
@@ -204,7 +204,7 @@ func (r *Registry) add(
 }
 
 func (r *Registry) compile(
-	ctx context.Context, module []byte, config map[string]string, b state.Budget,
+	ctx context.Context, module []byte, config map[string]string, b policies.Budget,
 ) (policies.Policy, error) {
 	if r.o.Host == nil {
 		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodePrecondition, "this node runs without a policy host")

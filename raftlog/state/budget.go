@@ -5,29 +5,14 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/datanode/datanode/policies"
 )
 
-// Budget is how much metered work a policy may do, in units that mean the same on every node. It is part of
-// the settings, and every change of it makes another policy epoch: so a decision on record had the
-// budget that was in force where its entry applied.
-type Budget struct {
-	Batch  uint64 // for one call, however many records it is asked about
-	Record uint64 // for each of these records besides
-	Start  uint64 // for each of the calls that start an instance
-}
-
-// maxRecords is how many records a policy is asked about in one call.
-const maxRecords = 256
-
-// Of is the budget for records of one kind, in as many calls as they take.
-func (b Budget) Of(records int) uint64 {
-	calls := (uint64(records) + maxRecords - 1) / maxRecords
-	return b.Batch*calls + b.Record*uint64(records)
-}
-
-// The bounds. With the least, small policies still answer, and grow their memory by a few pages; beyond the most, a policy could stop a node: a
-// unit takes 4 ns at the worst, and a call that takes longer than a second is given up, as is a leader that is not
-// heard of for as long. With the most, 256 records take 0.8 s at the worst. Starting may take five times as long.
+// The bounds. With the least, small policies still answer, and grow their memory by a few pages; beyond the most, a
+// policy could stop a node: a unit takes 4 ns at the worst, and a call that takes longer than a second is given up, as
+// is a leader that is not heard of for as long. With the most, 256 records take 0.8 s at the worst. Starting may take five times
+// as long.
 const (
 	leastBatchBudget, mostBatchBudget   = 1 << 10, 128 << 20
 	leastRecordBudget, mostRecordBudget = 1 << 10, 256 << 10
@@ -35,11 +20,14 @@ const (
 )
 
 // MostBudget is as much as settings can allow.
-func MostBudget() Budget { return Budget{mostBatchBudget, mostRecordBudget, mostStartBudget} }
+func MostBudget() policies.Budget {
+	return policies.Budget{Batch: mostBatchBudget, Record: mostRecordBudget, Start: mostStartBudget}
+}
 
-// Budget is what policies are held to.
-func (s *Settings) Budget() Budget {
-	return Budget{Batch: s.PolicyBatchBudget, Record: s.PolicyRecordBudget, Start: s.PolicyStartBudget}
+// Budget is what policies are held to. Every change of it makes another policy epoch: so a decision on record had the
+// budget that was in force where its entry applied.
+func (s *Settings) Budget() policies.Budget {
+	return policies.Budget{Batch: s.PolicyBatchBudget, Record: s.PolicyRecordBudget, Start: s.PolicyStartBudget}
 }
 
 // orDefault is s with what it does not have: it may be of a snapshot that was written before there was such a

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -76,7 +77,7 @@ func TestUnitsComeBack(t *testing.T) {
 }
 
 func TestBudgetOf(t *testing.T) {
-	b := state.Budget{Batch: 1000, Record: 10}
+	b := policies.Budget{Batch: 1000, Record: 10}
 	for records, want := range map[int]uint64{0: 0, 1: 1010, 256: 3560, 257: 4570, 512: 7120} {
 		if have := b.Of(records); have != want {
 			t.Errorf("%d records may take %d units, want %d", records, have, want)

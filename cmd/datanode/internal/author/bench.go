@@ -6,13 +6,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/datanode/datanode/cmd/datanode/internal/cli"
 	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/policies/policytest"
-	"github.com/spf13/cobra"
 )
 
 const policyBenchHelp = `Measure what a decision takes, in batches of 1, 64 and 256, for scores and for conflicts, on made-up facts that are the same
@@ -93,7 +94,7 @@ func newPolicyBenchCommand(a tools) *cobra.Command {
 type benchSubject struct {
 	name   string
 	policy policies.Policy
-	budget plugins.Budget // of zeros if there is none
+	budget policies.Budget // of zeros if there is none
 	memory int64
 }
 

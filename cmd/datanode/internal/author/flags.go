@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/datanode/datanode/cmd/datanode/internal/exit"
-	"github.com/datanode/datanode/cmd/datanode/internal/policyhost"
-	"github.com/datanode/datanode/plugins"
-	"github.com/datanode/datanode/raftlog/state"
 	"github.com/spf13/cobra"
+
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/plugins"
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog/state"
 )
 
 // offlineFlags are what a policy is told and held to where there is no cell to say so.
@@ -20,7 +21,7 @@ type offlineFlags struct {
 // offline is what the flags come to.
 type offline struct {
 	config map[string]string
-	budget plugins.Budget
+	budget policies.Budget
 }
 
 // add adds the flags to a command: --config, and for each budget one that is named like its setting, with
@@ -47,7 +48,7 @@ func (f *offlineFlags) parse() (offline, error) {
 			return offline{}, exit.Usagef("%w", err)
 		}
 	}
-	return offline{config, policyhost.Budget(s.Budget())}, nil
+	return offline{config, s.Budget()}, nil
 }
 
 // ParseConfig reads KEY=VALUE pairs. What the cell will take of them is its own business.
@@ -63,11 +64,11 @@ func ParseConfig(pairs []string) (map[string]string, error) {
 	return config, nil
 }
 
-func budgetText(b plugins.Budget) string {
+func budgetText(b policies.Budget) string {
 	text := fmt.Sprintf("%s units for a batch, %s for each of its records, %s for each call that starts it",
 		state.UnitsText(b.Batch), state.UnitsText(b.Record), state.UnitsText(b.Start))
 	s := state.DefaultSettings()
-	if b == policyhost.Budget(s.Budget()) {
+	if b == s.Budget() {
 		text += "; those of a new cell"
 	}
 	return text

@@ -8,7 +8,7 @@ import (
 
 	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
 	"github.com/datanode/datanode/cmd/datanode/internal/exit"
-	"github.com/datanode/datanode/plugins"
+	"github.com/datanode/datanode/policies"
 )
 
 // A policy is measured as it is configured, and within the budgets that are given.
@@ -33,7 +33,7 @@ func TestPolicyCheckFlags(t *testing.T) {
 		t.Errorf("configured with %v it takes %d units to start, without %d", configured.Config, configured.StartCost, plain.StartCost)
 	}
 	within := check(exit.Done, "--batch-budget", "64Mi", "--record-budget", "1Ki", "--start-budget", "2097152")
-	if want := (plugins.Budget{Batch: 64 << 20, Record: 1 << 10, Start: 2 << 20}); within.Budget != want {
+	if want := (policies.Budget{Batch: 64 << 20, Record: 1 << 10, Start: 2 << 20}); within.Budget != want {
 		t.Errorf("it was held to %+v, want %+v", within.Budget, want)
 	}
 	check(exit.Usage, "--batch-budget", "2Gi")

@@ -14,13 +14,14 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/datanode/datanode/cmd/datanode/internal/cli"
 	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 	"github.com/datanode/datanode/cmd/datanode/internal/policyhost"
 	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/plugins"
 	"github.com/datanode/datanode/policies"
-	"github.com/spf13/cobra"
 )
 
 const (
@@ -100,7 +101,7 @@ func IsDir(name string) bool {
 
 // withHost gives f a host that compiles as a node does, in a child process, and holds policies to a budget. What
 // they log there goes to stderr.
-func (a tools) withHost(ctx context.Context, b plugins.Budget, f func(*plugins.Host) error) error {
+func (a tools) withHost(ctx context.Context, b policies.Budget, f func(*plugins.Host) error) error {
 	host, err := policyhost.NewWithin(ctx, b, slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{ReplaceAttr: untimed})), "")
 	if err != nil {
 		return err

@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/datanode/datanode/cmd/datanode/internal/cli"
 	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 	"github.com/datanode/datanode/node/modules"
@@ -18,34 +20,25 @@ import (
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
-	"github.com/spf13/cobra"
 )
 
 // nodeHost lets a node compile modules without knowing what compiles them.
 type nodeHost struct{ host *plugins.Host }
 
-// hosted is a module as a node sees it: held to the budget of the cell.
-type hosted struct{ *plugins.Module }
-
 var (
-	_ modules.Metered = hosted{}
-	_ modules.Closer  = hosted{}
-	_ modules.Counted = hosted{}
+	_ modules.Metered = (*plugins.Module)(nil)
+	_ modules.Closer  = (*plugins.Module)(nil)
+	_ modules.Counted = (*plugins.Module)(nil)
 )
-
-// Within is the module held to a budget.
-func (h hosted) Within(b state.Budget) policies.Policy { return h.Module.Within(Budget(b)) }
-
-func Budget(b state.Budget) plugins.Budget {
-	return plugins.Budget{Batch: b.Batch, Record: b.Record, Start: b.Start}
-}
 
 // Compile gives a module's policy. A module or configuration that is refused is the caller's mistake, not
 // ours, and the error says so across the wire.
-func (p nodeHost) Compile(ctx context.Context, module []byte, config map[string]string, b state.Budget) (policies.Policy, error) {
+func (p nodeHost) Compile(
+	ctx context.Context, module []byte, config map[string]string, b policies.Budget,
+) (policies.Policy, error) {
 	m, err := p.host.CompileWith(ctx, module, config)
 	if err == nil {
-		if err = m.Fits(Budget(b)); err != nil {
+		if err = m.Fits(b); err != nil {
 			_ = m.Close(ctx) // err says more
 		}
 	}
@@ -58,7 +51,7 @@ func (p nodeHost) Compile(ctx context.Context, module []byte, config map[string]
 	if err := policies.CheckConfigSchema(m.ConfigSchema(), config); err != nil {
 		return nil, errors.Join(wire.Errorf(wire.OpPolicyLoad, wire.CodeInvalid, "%v", err), m.Close(ctx))
 	}
-	return hosted{m}, nil
+	return m, nil
 }
 
 // ChildCommand is the hidden command that makes this program the child which compiles modules.
@@ -75,12 +68,14 @@ const CallTimeout = time.Second
 // New starts a host for nodes. It tries policies out within the most that settings can allow, so that
 // what it has compiled stays good when they change, and holds each call to what they allow then.
 func New(ctx context.Context, logger *slog.Logger, cacheDir string) (*plugins.Host, error) {
-	return NewWithin(ctx, Budget(state.MostBudget()), logger, cacheDir)
+	return NewWithin(ctx, state.MostBudget(), logger, cacheDir)
 }
 
 // NewWithin starts a host whose child is this program. Compiled modules are kept in cacheDir, or as long as
 // the host lives if that is empty.
-func NewWithin(ctx context.Context, b plugins.Budget, logger *slog.Logger, cacheDir string) (*plugins.Host, error) {
+func NewWithin(
+	ctx context.Context, b policies.Budget, logger *slog.Logger, cacheDir string,
+) (*plugins.Host, error) {
 	o := plugins.Options{Logger: logger, CacheDir: cacheDir, Budget: b, Timeout: CallTimeout}
 	program, err := os.Executable()
 	if runtime.GOOS == "linux" {

@@ -9,6 +9,7 @@ import (
 	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
 	"github.com/datanode/datanode/cmd/datanode/internal/policyhost"
 	"github.com/datanode/datanode/plugins"
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -25,7 +26,8 @@ func TestHostileModuleIsRefused(t *testing.T) {
 		!strings.Contains(err.Error(), string(plugins.MissingExport)) {
 		t.Errorf("%v, want a refusal for %s", err, plugins.MissingExport)
 	}
-	_, err = policyhost.For(host).Compile(t.Context(), plugins.Default(), nil, state.Budget{Batch: 1 << 10, Record: 1 << 10, Start: 4 << 10})
+	_, err = policyhost.For(host).Compile(t.Context(), plugins.Default(), nil,
+		policies.Budget{Batch: 1 << 10, Record: 1 << 10, Start: 4 << 10})
 	if wire.CodeOf(err) != wire.CodeEnvelope || !strings.Contains(err.Error(), "policy-start-budget") {
 		t.Errorf("%v, want a refusal that names what to raise", err)
 	}
