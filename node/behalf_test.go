@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
@@ -71,7 +72,7 @@ func (c *cell) askers(which func(state.Command) bool) (all []state.Identity) {
 func (c *cell) rawAs(source *pki.Source, cfg mux.Config) *mux.Conn {
 	c.t.Helper()
 	ctx, addr := testContext(c.t), c.nodes[c.leader()].Addr()
-	nc, err := dialTCP(ctx, addr)
+	nc, err := transport.DialTCP(ctx, addr)
 	if err != nil {
 		c.t.Fatal(err)
 	}

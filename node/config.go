@@ -26,6 +26,7 @@ import (
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/node/schedule"
+	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire/mux"
@@ -102,7 +103,7 @@ func (c Config) timing() timing {
 func (c Config) withDefaults() Config {
 	c.Clock = clock.Of(c.Clock).Clock
 	if c.Dial == nil {
-		c.Dial = dialTCP
+		c.Dial = transport.DialTCP
 	}
 	if c.FS == nil {
 		c.FS = vfs.OS{}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -14,7 +12,6 @@ import (
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
-	"github.com/datanode/datanode/wire/mux"
 )
 
 // sample is a value of the metrics.
@@ -189,121 +186,5 @@ func TestTotalsNeverFall(t *testing.T) {
 	}
 	if look("datanode_wire_sent_bytes_total") <= 0 {
 		t.Error("nothing sent")
-	}
-}
-
-// fakeCounted has done what the test says.
-type fakeCounted struct{ stats mux.Stats }
-
-func (f *fakeCounted) Stats() mux.Stats { return f.stats }
-
-// Each byte is counted once, by whoever takes stock, in the order in which they come; what a connection does once its
-// peer is a node of the cell, or no longer is, goes to another group, and no total falls.
-func TestStock(t *testing.T) {
-	s := newStock()
-	node := false
-	s.isNode = func(id string) bool { return node && id == "n4" }
-	totals := func(peer string, want traffic) {
-		t.Helper()
-		if got := s.sums()[wireGroup{peer, "", directionIn, protocolFrames}]; got != want {
-			t.Errorf("%s: %+v, want %+v", peer, got, want)
-		}
-	}
-	moved := func(f *fakeCounted, in, out, stalls uint64) {
-		f.stats.BytesIn, f.stats.BytesOut, f.stats.CreditStalls = in, out, stalls
-	}
-	a, b := &fakeCounted{}, &fakeCounted{}
-	endA := s.add(a, connection{peer: "n4", direction: directionIn, protocol: protocolFrames})
-	endB := s.add(b, connection{peer: "bob", direction: directionIn, protocol: protocolFrames})
-	moved(a, 10, 20, 1)
-	moved(b, 1, 2, 0)
-	s.take()
-	s.take()
-	totals("client", traffic{11, 22, 1})
-	totals("n4", traffic{})
-	node = true
-	moved(a, 15, 20, 3)
-	s.take()
-	totals("client", traffic{11, 22, 1})
-	totals("n4", traffic{5, 0, 2})
-	moved(a, 10, 20, 1) // looked at before, counted after
-	s.take()
-	totals("n4", traffic{5, 0, 2})
-	moved(a, 16, 21, 3)
-	endA()
-	endA()
-	node = false
-	moved(b, 2, 2, 0)
-	endB()
-	totals("client", traffic{12, 22, 1})
-	totals("n4", traffic{6, 1, 2})
-	if left := s.take(); len(left) != 0 {
-		t.Errorf("%+v is left", left)
-	}
-	if g := s.group(&connection{peer: "n9", protocol: protocolRaft}); g.peer != "unknown" {
-		t.Errorf("a raft stream of no node of the cell is counted under %q", g.peer)
-	}
-}
-
-// The bytes of a raft stream are counted on either side.
-func TestCountedStream(t *testing.T) {
-	near, far := net.Pipe()
-	s := newStock()
-	one := s.stream(near, "n2", pki.RoleNode, directionOut)
-	other := s.stream(far, "", "", directionIn)
-	go func() {
-		_, _ = one.Write(make([]byte, 7))
-		one.Close()
-	}()
-	if got, err := io.ReadAll(other); err != nil || len(got) != 7 {
-		t.Fatalf("%d bytes, %v", len(got), err)
-	}
-	other.Close()
-	want := map[wireGroup]traffic{
-		{"unknown", pki.RoleNode, directionOut, protocolRaft}: {sent: 7},
-		{"unknown", "", directionIn, protocolRaft}:            {received: 7},
-	}
-	for g, sum := range want {
-		if got := s.sums()[g]; got != sum {
-			t.Errorf("%+v: %+v, want %+v", g, got, sum)
-		}
-	}
-}
-
-// In plaintext the name in a raft stream's hello is anybody's: it must be fit to be shown and kept.
-func TestStreamNamesAreBounded(t *testing.T) {
-	t.Parallel()
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := newListener(inner, patience)
-	l.logger, l.hello = slog.New(slog.DiscardHandler), func() streamHello { return streamHello{} }
-	l.run()
-	t.Cleanup(func() { l.Close(); l.wait() })
-	for name, ok := range map[string]bool{"n2": true, "": true, "n2\x1b[31m": false, "n\n2": false, strings.Repeat("n", wire.MaxNameBytes+1): false} {
-		nc, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := writeStreamHello(nc, streamHello{node: name}); err != nil {
-			t.Fatal(err)
-		}
-		refused, accepted := make(chan struct{}), make(chan bool, 1)
-		go func() {
-			select {
-			case stream := <-l.raft:
-				accepted <- true
-				stream.Close()
-			case <-refused:
-				accepted <- false
-			}
-		}()
-		_, _ = io.Copy(io.Discard, nc) // until one of them closes it
-		close(refused)
-		if got := <-accepted; got != ok {
-			t.Errorf("a stream of node %q: accepted %t, want %t", name, got, ok)
-		}
-		nc.Close()
 	}
 }

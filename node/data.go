@@ -12,7 +12,7 @@ import (
 // makeQuotas makes what holds this node to the quotas. The log is open.
 func (n *Node) makeQuotas() {
 	n.quotas = quota.New(quota.Options{
-		View: n.log.View, IsLeader: n.log.IsLeader, CatchUp: n.catchUp, Secure: n.secure != nil, Logger: n.logger,
+		View: n.log.View, IsLeader: n.log.IsLeader, CatchUp: n.catchUp, Secure: n.transport.Source() != nil, Logger: n.logger,
 		Others:  func() []wire.Unsealed { return n.watch.unsealed(n.id) },
 		HearAll: func(ctx context.Context) { n.watch.hearAll(ctx, 0) },
 	})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"sync"
+
+	"github.com/datanode/datanode/node/transport"
 )
 
 // frost stops the traffic of one node, as if its process were stopped: its connections stay open, new ones are
@@ -35,7 +37,7 @@ func (f *frost) end() {
 func (f *frost) wrap(cfg *Config) {
 	id := cfg.ID
 	cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
-		nc, err := dialTCP(ctx, addr)
+		nc, err := transport.DialTCP(ctx, addr)
 		if err != nil {
 			return nil, err
 		}

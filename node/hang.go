@@ -120,7 +120,7 @@ func (h *hang) tell(ctx context.Context) {
 		wg.Go(func() {
 			limited, cancel := context.WithTimeout(ctx, tellLimit)
 			defer cancel()
-			conn, err := h.n.peers.conn(limited, "", addr)
+			conn, err := h.n.transport.Conn(limited, "", addr)
 			if err == nil {
 				_, err = ask[wire.HeartbeatReply](limited, conn, wire.OpHeartbeat, beat)
 			}

@@ -39,10 +39,10 @@ const (
 // certChecks say how long this node's certificate is good, and whether what is in its files is in use. None makes the
 // node unready: it serves as long as its certificate lasts, and a new one would not make it serve better.
 func (n *Node) certChecks() []check {
-	if n.secure == nil {
+	source := n.transport.Source()
+	if source == nil {
 		return nil
 	}
-	source := n.secure.source
 	source.Refresh()
 	checks := []check{certExpires(source, n.now())}
 	files := check{Name: "CERT_FILES", OK: true, Level: levelOK, Advisory: true}

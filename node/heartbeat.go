@@ -230,7 +230,7 @@ func (n *Node) join(ctx context.Context) error {
 	var errs []error
 	strangers, answered := 0, false
 	for _, addr := range n.cellAddrs() {
-		conn, err := n.peers.conn(ctx, "", addr)
+		conn, err := n.transport.Conn(ctx, "", addr)
 		switch {
 		case err == nil:
 			answered = true
@@ -261,7 +261,7 @@ func (n *Node) joinAt(ctx context.Context, conn *mux.Conn, req wire.JoinRequest)
 	if err != nil {
 		return err
 	}
-	n.secure.vouch(reply.Members)
+	n.transport.Vouch(reply.Members)
 	return n.folder.Admit(reply.Cell)
 }
 
@@ -273,7 +273,7 @@ func (n *Node) leaderBy(ctx context.Context, conn *mux.Conn) *mux.Conn {
 		if !node.Leader || node.ID == conn.Peer().Node {
 			continue
 		}
-		leader, failed := n.peers.conn(ctx, node.ID, node.Addr)
+		leader, failed := n.transport.Conn(ctx, node.ID, node.Addr)
 		if failed == nil {
 			return leader
 		}

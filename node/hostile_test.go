@@ -3,7 +3,6 @@ package node
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -12,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"flag"
+	"github.com/datanode/datanode/node/transport/connlimit"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 )
@@ -31,7 +32,7 @@ const (
 	// that wait for a call.
 	connGoroutines = 3 + 64
 	// callGoroutines is for calls. Each holds 8 KiB of the budget at least.
-	callGoroutines = (clientPoolBytes + connReserveBytes) / (8 << 10)
+	callGoroutines = (connlimit.ClientPoolBytes + connlimit.ConnReserveBytes) / (8 << 10)
 )
 
 // beside is how many calls the honest client makes beside each bomb, and as many alone before and after.
@@ -143,8 +144,8 @@ func (o outcome) String() string {
 func (s *siege) under(t *testing.T, n int, b *bomb) outcome {
 	o := outcome{name: b.name}
 	before := p99(s.latencies(t))
-	conns, _ := s.node.listener.census.count()
-	heap, goroutines, refused := liveHeap(), runtime.NumGoroutine(), s.node.listener.census.budgets.clients.Refused()
+	conns, _ := s.node.transport.Limits().Count()
+	heap, goroutines, refused := liveHeap(), runtime.NumGoroutine(), s.node.transport.Limits().Memory().Refused()
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -156,26 +157,26 @@ func (s *siege) under(t *testing.T, n int, b *bomb) outcome {
 		s.c.untilTrue("the node hangs up", a.ended.Load)
 	}
 	o.heap = max(liveHeap()-heap, 0)
-	o.held = s.node.listener.census.budgets.clients.Taken()
-	all, half := s.node.listener.census.count()
+	o.held = s.node.transport.Limits().Memory().Taken()
+	all, half := s.node.transport.Limits().Count()
 	o.opened, o.ended = a.stop()
 	cancel()
 	o.goroutines = most()
-	o.refused = int(s.node.listener.census.budgets.clients.Refused() - refused)
+	o.refused = int(s.node.transport.Limits().Memory().Refused() - refused)
 
-	o.heapBound = clientPoolBytes + b.conns*(connReserveBytes+connOverheadBytes)
+	o.heapBound = connlimit.ClientPoolBytes + b.conns*(connlimit.ConnReserveBytes+connOverheadBytes)
 	if o.heap > o.heapBound {
 		t.Errorf("the heap has grown by %d bytes, want %d at most", o.heap, o.heapBound)
 	}
 	if bound := goroutines + b.conns*connGoroutines + callGoroutines; o.goroutines > bound {
 		t.Errorf("%d goroutines, want %d at most", o.goroutines, bound)
 	}
-	if o.held > clientPoolBytes || all > maxConns || half > maxHalfOpen {
-		t.Errorf("%d bytes held of %d, %d connections of %d, %d half open of %d", o.held, clientPoolBytes, all, maxConns, half, maxHalfOpen)
+	if o.held > connlimit.ClientPoolBytes || all > connlimit.MaxConns || half > connlimit.MaxHalfOpen {
+		t.Errorf("%d bytes held of %d, %d connections of %d, %d half open of %d", o.held, connlimit.ClientPoolBytes, all, connlimit.MaxConns, half, connlimit.MaxHalfOpen)
 	}
 	s.c.untilTrue("the hostile connections are forgotten", func() bool {
-		all, _ := s.node.listener.census.count()
-		return all <= conns && s.node.listener.census.budgets.clients.Taken() == 0
+		all, _ := s.node.transport.Limits().Count()
+		return all <= conns && s.node.transport.Limits().Memory().Taken() == 0
 	})
 	o.alone = (before + p99(s.latencies(t))) / 2
 	if *control {

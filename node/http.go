@@ -42,11 +42,11 @@ func (n *Node) openHTTP() error {
 	guard := &httpGuard{next: n.httpRoutes(local), local: local, names: n.httpNames(local),
 		refused: func(why httpRefusal) { n.httpDoor.refused[why].Add(1) }}
 	l = n.httpDoor
-	if n.secure != nil && !n.cfg.HTTPPlain {
-		guard.secure = n.secure
-		l = tls.NewListener(l, n.secure.source.HTTPConfig())
+	if source := n.transport.Source(); source != nil && !n.cfg.HTTPPlain {
+		guard.source = source
+		l = tls.NewListener(l, source.HTTPConfig())
 	}
-	n.warnOfHTTP(local, guard.secure != nil)
+	n.warnOfHTTP(local, guard.source != nil)
 	n.httpd = &http.Server{
 		Handler: guard, ConnState: n.httpDoor.state, MaxHeaderBytes: httpHeaderBytes, DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout: n.time.firstByte, ReadTimeout: httpReadLimit, WriteTimeout: httpWriteLimit, IdleTimeout: httpIdleLimit,
@@ -96,7 +96,7 @@ func (n *Node) HTTPURL() string {
 	switch {
 	case n.httpAddr == "":
 		return ""
-	case n.secure != nil && !n.cfg.HTTPPlain:
+	case n.transport.Source() != nil && !n.cfg.HTTPPlain:
 		return "https://" + n.httpAddr
 	}
 	return "http://" + n.httpAddr

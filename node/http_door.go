@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"github.com/datanode/datanode/node/transport/connlimit"
 )
 
 const (
@@ -48,7 +50,7 @@ type httpDoor struct {
 type httpConn struct {
 	net.Conn
 	door  *httpDoor
-	addr  string        // see machine
+	addr  string        // see connlimit.Machine
 	place *list.Element // Guarded by door.mu. Among those that wait; nil: it has a request.
 	left  bool          // Guarded by door.mu.
 }
@@ -72,13 +74,13 @@ func (d *httpDoor) Accept() (net.Conn, error) {
 			return c, nil
 		}
 		d.refused[httpTurnedAway].Add(1)
-		hangUp(nc)
+		connlimit.HangUp(nc)
 	}
 }
 
 // enter counts a connection in, nil if there is no room.
 func (d *httpDoor) enter(nc net.Conn) *httpConn {
-	c := &httpConn{Conn: nc, door: d, addr: machine(nc.RemoteAddr())}
+	c := &httpConn{Conn: nc, door: d, addr: connlimit.Machine(nc.RemoteAddr())}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if crowded := d.from[c.addr] >= maxHTTPConnsPerAddr; crowded || d.all >= maxHTTPConns {
@@ -88,7 +90,7 @@ func (d *httpDoor) enter(nc net.Conn) *httpConn {
 		}
 		d.refused[httpCrowdedOut].Add(1)
 		d.leaveLocked(idle)
-		hangUp(idle.Conn)
+		connlimit.HangUp(idle.Conn)
 	}
 	d.all++
 	d.from[c.addr]++

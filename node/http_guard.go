@@ -18,9 +18,9 @@ const maxProfile = 5 * time.Minute
 // httpGuard decides who is served what over HTTP.
 type httpGuard struct {
 	next    http.Handler
-	secure  *security // nil: plaintext
-	local   bool      // it listens on this machine only
-	names   []string  // that requests may be for, besides addresses; in lower case
+	source  *pki.Source // nil: plaintext
+	local   bool        // it listens on this machine only
+	names   []string    // that requests may be for, besides addresses; in lower case
 	refused func(httpRefusal)
 }
 
@@ -56,7 +56,7 @@ func (g *httpGuard) judge(r *http.Request) (why httpRefusal, status int, text st
 		return httpCrossSite, http.StatusForbidden, "profiles are not for other sites' pages"
 	case profile && tooLong(r):
 		return httpMethod, http.StatusBadRequest, fmt.Sprintf("want at most %d seconds", int(maxProfile.Seconds()))
-	case g.secure == nil:
+	case g.source == nil:
 		return "", 0, ""
 	}
 	return g.judgeCertificate(r, profile)
@@ -73,7 +73,7 @@ func (g *httpGuard) judgeCertificate(r *http.Request, profile bool) (why httpRef
 			"without one there are /livez and /readyz"
 	}
 	// It was good in the handshake, and connections are kept.
-	if err := g.secure.source.JudgeState(r.TLS); err != nil {
+	if err := g.source.JudgeState(r.TLS); err != nil {
 		return httpCertificate, http.StatusForbidden, err.Error()
 	}
 	who, err := pki.PeerOf(r.TLS)
@@ -129,8 +129,8 @@ func (n *Node) httpNames(local bool) []string {
 		if here, err := os.Hostname(); err == nil {
 			names = append(names, here)
 		}
-		if n.secure != nil {
-			names = append(names, n.secure.source.Hosts()...)
+		if source := n.transport.Source(); source != nil {
+			names = append(names, source.Hosts()...)
 		}
 	}
 	var all []string

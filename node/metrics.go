@@ -124,8 +124,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge("datanode_scrub_last_round_seconds", float64(scrub.Full)/1e6)
 	c.counts.collect(view, ch)
-	for kind, count := range n.mismatches {
-		ch <- prometheus.MustNewConstMetric(c.mismatch, prometheus.CounterValue, float64(count.Load()), kind.String())
+	for kind, count := range n.transport.Mismatches() {
+		ch <- prometheus.MustNewConstMetric(c.mismatch, prometheus.CounterValue, float64(count), kind.String())
 	}
 	for _, step := range replica.StepTypes() {
 		count := float64(n.replicas.Refused(step))
@@ -134,19 +134,19 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for s := wire.SessionClient; s.Valid(); s++ {
 		ch <- prometheus.MustNewConstMetric(c.sessions, prometheus.CounterValue, float64(n.sessionsRefused[s].Load()), s.String())
 	}
-	for call, count := range n.denied.counts {
-		ch <- prometheus.MustNewConstMetric(c.denied, prometheus.CounterValue, float64(count.Load()), call)
+	for call, count := range n.transport.Denied().Counts() {
+		ch <- prometheus.MustNewConstMetric(c.denied, prometheus.CounterValue, float64(count), call)
 	}
-	for what, count := range map[string]uint64{"stream": n.listener.plain.damaged.Load(), "entry": n.log.DamagedEntries()} {
+	for what, count := range map[string]uint64{"stream": n.transport.DamagedStreams(), "entry": n.log.DamagedEntries()} {
 		ch <- prometheus.MustNewConstMetric(c.damage, prometheus.CounterValue, float64(count), what)
 	}
 	n.misused.collect(ch)
 	c.turns.collect(n, ch)
-	c.wire.collect(n.stock, ch)
+	c.wire.collect(n.transport.Table(), ch)
 	c.quotas.collect(n, view, ch)
-	c.wire.collectCrowd(n.listener.census.crowd(), ch)
-	c.wire.collectStandings(n.listener.census.standings.tally(), ch)
-	c.certs.collect(n.secure, ch)
+	c.wire.collectCrowd(n.transport.Limits().Crowd(), ch)
+	c.wire.collectPenalties(n.transport.Limits().Penalties(), ch)
+	c.certs.collect(n.transport, ch)
 	c.http.collect(n.httpDoor, ch)
 }
 

@@ -2,6 +2,8 @@ package node
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/datanode/datanode/node/transport"
 )
 
 // certMetrics are about certificates, this node's own and those of its peers.
@@ -51,14 +53,15 @@ func (m *certMetrics) describe(ch chan<- *prometheus.Desc) {
 	ch <- m.denied
 }
 
-func (m *certMetrics) collect(s *security, ch chan<- prometheus.Metric) {
-	for u, n := range s.unfitCounts() {
-		ch <- prometheus.MustNewConstMetric(m.unfit, prometheus.CounterValue, float64(n), string(u.why), u.where)
+func (m *certMetrics) collect(t *transport.Transport, ch chan<- prometheus.Metric) {
+	for u, n := range t.RejectedCerts() {
+		ch <- prometheus.MustNewConstMetric(m.unfit, prometheus.CounterValue, float64(n), string(u.Why), u.Where)
 	}
-	if s == nil {
+	source := t.Source()
+	if source == nil {
 		return
 	}
-	certs, _, _ := s.source.Deny()
-	ch <- prometheus.MustNewConstMetric(m.notAfter, prometheus.GaugeValue, float64(s.source.Until().Unix()))
+	certs, _, _ := source.Deny()
+	ch <- prometheus.MustNewConstMetric(m.notAfter, prometheus.GaugeValue, float64(source.Until().Unix()))
 	ch <- prometheus.MustNewConstMetric(m.denied, prometheus.GaugeValue, float64(certs))
 }

@@ -6,10 +6,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/datanode/datanode/node/transport"
+	"github.com/datanode/datanode/node/transport/connlimit"
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// wireMetrics are about connections. They are counted together by peer, role, direction and protocol, see wireGroup.
+// wireMetrics are about connections. They are counted together by peer, role, direction and protocol, see transport.ConnGroup.
 type wireMetrics struct {
 	connections, received, sent *prometheus.Desc
 	stalls, oldest, calls       *prometheus.Desc // of frames
@@ -62,23 +64,23 @@ type wireNow struct {
 	calls       map[string]int // by operation type
 }
 
-func (m *wireMetrics) collect(s *stock, ch chan<- prometheus.Metric) {
-	now := map[wireGroup]*wireNow{}
-	for _, c := range s.take() {
-		g := s.group(&c)
+func (m *wireMetrics) collect(t *transport.ConnTable, ch chan<- prometheus.Metric) {
+	now := map[transport.ConnGroup]*wireNow{}
+	for _, c := range t.Scan() {
+		g := t.Group(&c)
 		if now[g] == nil {
 			now[g] = &wireNow{calls: map[string]int{}}
 		}
-		now[g].add(&c.stats)
+		now[g].add(&c.Stats)
 	}
-	for g, total := range s.sums() {
+	for g, total := range t.Totals() {
 		m.collectGroup(g, total, now[g], ch)
 	}
 }
 
-func (m *wireMetrics) collectGroup(g wireGroup, total traffic, now *wireNow, ch chan<- prometheus.Metric) {
-	frames := []string{g.peer, string(g.role), string(g.direction)}
-	every := append(slices.Clone(frames), string(g.protocol))
+func (m *wireMetrics) collectGroup(g transport.ConnGroup, total transport.Traffic, now *wireNow, ch chan<- prometheus.Metric) {
+	frames := []string{g.Peer, string(g.Role), string(g.Direction)}
+	every := append(slices.Clone(frames), string(g.Protocol))
 	sample := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}
@@ -86,43 +88,39 @@ func (m *wireMetrics) collectGroup(g wireGroup, total traffic, now *wireNow, ch 
 		now = &wireNow{} // all have ended
 	}
 	sample(m.connections, prometheus.GaugeValue, float64(now.connections), every...)
-	sample(m.received, prometheus.CounterValue, float64(total.received), every...)
-	sample(m.sent, prometheus.CounterValue, float64(total.sent), every...)
-	if g.protocol != protocolFrames {
+	sample(m.received, prometheus.CounterValue, float64(total.Received), every...)
+	sample(m.sent, prometheus.CounterValue, float64(total.Sent), every...)
+	if g.Protocol != transport.ProtocolFrames {
 		return
 	}
-	sample(m.stalls, prometheus.CounterValue, float64(total.stalls), frames...)
+	sample(m.stalls, prometheus.CounterValue, float64(total.Stalls), frames...)
 	sample(m.oldest, prometheus.GaugeValue, now.oldest.Seconds(), frames...)
 	for op, n := range now.calls {
 		sample(m.calls, prometheus.GaugeValue, float64(n), append(slices.Clone(frames), op)...)
 	}
 }
 
-func (m *wireMetrics) collectCrowd(now crowd, ch chan<- prometheus.Metric) {
+func (m *wireMetrics) collectCrowd(now connlimit.Crowd, ch chan<- prometheus.Metric) {
 	for _, count := range []struct {
 		of         string
 		now, limit int
 	}{
-		{"all", now.all, maxConns}, {"half-open", now.half, maxHalfOpen},
-		{"nodes", now.nodes, maxNodeConns}, {"one-address", now.allOfOne, maxConnsPerAddr}, {"half-open-one-address", now.halfOfOne, maxHalfOpenPerAddr},
+		{"all", now.All, connlimit.MaxConns}, {"half-open", now.Half, connlimit.MaxHalfOpen},
+		{"nodes", now.Nodes, connlimit.MaxNodeConns}, {"one-address", now.AllOfOne, connlimit.MaxConnsPerAddr},
+		{"half-open-one-address", now.HalfOfOne, connlimit.MaxHalfOpenPerAddr},
 	} {
 		ch <- prometheus.MustNewConstMetric(m.accepted, prometheus.GaugeValue, float64(count.now), count.of)
 		ch <- prometheus.MustNewConstMetric(m.limit, prometheus.GaugeValue, float64(count.limit), count.of)
 	}
-	ch <- prometheus.MustNewConstMetric(m.noRoom, prometheus.CounterValue, float64(now.refused))
+	ch <- prometheus.MustNewConstMetric(m.noRoom, prometheus.CounterValue, float64(now.Refused))
 }
 
-// allOffences are the values of a label, so that each is there from the start.
-func allOffences() []offence {
-	return []offence{offenceSilent, offencePreamble, offenceHandshake, offenceFrame, offenceMismatch}
-}
-
-func (m *wireMetrics) collectStandings(counts standingCounts, ch chan<- prometheus.Metric) {
-	for _, why := range allOffences() {
-		ch <- prometheus.MustNewConstMetric(m.offences, prometheus.CounterValue, float64(counts.offences[why]), string(why))
+func (m *wireMetrics) collectPenalties(counts connlimit.PenaltyCounts, ch chan<- prometheus.Metric) {
+	for _, why := range connlimit.Offences() {
+		ch <- prometheus.MustNewConstMetric(m.offences, prometheus.CounterValue, float64(counts.Offences[why]), string(why))
 	}
-	ch <- prometheus.MustNewConstMetric(m.turnedAway, prometheus.CounterValue, float64(counts.turnedAway))
-	ch <- prometheus.MustNewConstMetric(m.waiting, prometheus.GaugeValue, float64(counts.waiting))
+	ch <- prometheus.MustNewConstMetric(m.turnedAway, prometheus.CounterValue, float64(counts.TurnedAway))
+	ch <- prometheus.MustNewConstMetric(m.waiting, prometheus.GaugeValue, float64(counts.Waiting))
 }
 
 func (s *wireNow) add(stats *mux.Stats) {

@@ -29,10 +29,11 @@ import (
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/node/scrub"
+	"github.com/datanode/datanode/node/transport"
+	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
-	"github.com/datanode/datanode/wire/mux"
 )
 
 // Node is one running datanode. Its methods may be called from any goroutine.
@@ -44,13 +45,11 @@ type Node struct {
 	time        timing
 	logger      *slog.Logger
 
-	listener    *listener
+	transport   *transport.Transport
 	log         *raftlog.Group
 	group       atomic.Pointer[raftlog.Group] // log, for what raft calls while it is opened
 	store       *extent.Store
 	disk        *diskspace.Disk
-	peers       *peers
-	secure      *security         // nil: plaintext
 	policies    *modules.Registry // made when the log is open
 	replicas    *replica.Replicas
 	exec        *replica.Executor
@@ -71,10 +70,7 @@ type Node struct {
 	parted      *parted
 	data        *datapath.Path
 	quotas      *quota.Quotas
-	inbound     *inbound
-	stock       *stock
 	stocktaking singleflight.Group // of conns
-	passedOn    *mux.Budget        // of what other nodes have answered and nobody has taken yet
 	httpd       *http.Server
 	httpAddr    string
 	httpDoor    *httpDoor // nil: no HTTP
@@ -83,12 +79,9 @@ type Node struct {
 
 	confirmedTerm atomic.Uint64 // the last term that this node led and was confirmed in
 
-	mismatches map[mux.MismatchKind]*atomic.Uint64 // frames that matched no call, over all connections; the keys never change
-
 	misused misuse
 
-	denied *denials
-	turns  fair.Classes // by class of work; the keys never change
+	turns fair.Classes // by class of work; the keys never change
 
 	sessionsRefused sessionCounts
 	disks           *diskshare.Shares
@@ -132,7 +125,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if f.AdmittedBy() == "" && len(cfg.Bootstrap) == 0 && len(cfg.Join) == 0 {
 		return nil, fmt.Errorf("data folder %s belongs to no cell yet: say --bootstrap to make one or --join to enter one", cfg.Dir)
 	}
-	secure, err := openSecurity(cfg)
+	source, err := transport.OpenSource(cfg.TLS, cfg.ID, cfg.Clock.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -140,9 +133,9 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := newNode(cfg, f, l)
+	n := newNode(cfg, f, l, source)
 	n.watched = watched
-	if err := n.useSecurity(secure); err != nil {
+	if err := n.checkHost(source); err != nil {
 		n.stop(nil)
 		return nil, err
 	}
@@ -154,7 +147,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	return n, nil
 }
 
-func newNode(cfg Config, f *folder.Folder, l net.Listener) *Node {
+func newNode(cfg Config, f *folder.Folder, l net.Listener, source *pki.Source) *Node {
 	n := &Node{
 		cfg: cfg, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), folder: f,
 		incarnation: uint64(cfg.Clock.Now().UnixMicro()),
@@ -164,35 +157,16 @@ func newNode(cfg Config, f *folder.Folder, l net.Listener) *Node {
 	if n.addr == "" {
 		n.addr = l.Addr().String()
 	}
-	n.mismatches = map[mux.MismatchKind]*atomic.Uint64{}
-	for _, kind := range mux.MismatchKinds() {
-		n.mismatches[kind] = new(atomic.Uint64)
-	}
 	n.disks = diskshare.New(n.clock())
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	n.listener = newListener(l, n.time.firstByte)
-	n.listener.dial, n.listener.pause = cfg.Dial, n.after
-	n.listener.hello = func() streamHello { return streamHello{cell: n.cell(), era: n.era(), node: cfg.ID} }
-	n.listener.blank = func() bool { return n.log.LastIndex() <= bootstrapIndex }
-	n.listener.frames, n.listener.logger = n.serveConn, n.logger
-	n.listener.census.standings.now, n.listener.census.standings.logger = n.now, n.logger
-	n.listener.proven = n.provenAt
-	n.listener.nodeAt, n.listener.nodesFrom, n.stock = n.nodeAt, n.hasNodes, n.listener.stock
-	n.stock.now, n.stock.isNode = n.now, n.isNode
-	n.passedOn = mux.NewBudget(passedOnPoolBytes, connReserveBytes)
-	n.peers = newPeers(func() context.Context { return n.ctx }, n.time.dialLimit, cfg.Dial, n.peerConfig)
-	n.peers.stock = n.stock
-	n.inbound = newInbound()
 	n.routes, n.turns = n.makeRoutes(), fair.NewClasses(n.clock())
-	n.denied = newDenials(n.routes, n.now, n.logger)
-	n.listener.denied = n.denied
+	n.transport = n.newTransport(l, source)
 	n.admit = newAdmission(n)
 	n.own = &ownSession{n: n}
 	n.audit = audit.Trail{Logger: n.logger}
 	n.watch = newWatch(n)
 	n.hang = newHang(n)
 	n.parted = newParted()
-	n.listener.refuse = n.refuseParted
 	return n
 }
 
@@ -224,7 +198,7 @@ func (n *Node) open() error {
 		return err
 	}
 	n.log, err = raftlog.Open(raftlog.Config{
-		Addresses: moves, Dir: filepath.Join(n.cfg.Dir, folder.Log), ID: n.id, Advertise: n.addr, Layer: n.listener,
+		Addresses: moves, Dir: filepath.Join(n.cfg.Dir, folder.Log), ID: n.id, Advertise: n.addr, Layer: n.transport.Streams(),
 		Bootstrap: servers, Logger: n.logger, Now: n.now, Held: n.folder.AdmittedBy() != "", MakeRoom: n.disk.MakeRoom,
 	})
 	if err != nil {
@@ -253,11 +227,11 @@ func (n *Node) open() error {
 
 // run starts the node's goroutines.
 func (n *Node) run() {
-	n.listener.run()
+	n.transport.Run()
 	for _, loop := range []func(context.Context){
 		n.exec.Run, n.admit.run, n.reports.Run, n.drops.Run, n.watch.run, n.scrub.Run, n.hang.run, n.policies.Run,
 		n.data.Run,
-		n.lead, n.plan, n.heartbeats, n.watchLog, n.judgeConns, n.disk.Run,
+		n.lead, n.plan, n.heartbeats, n.watchLog, n.disk.Run,
 	} {
 		n.wg.Add(1)
 		go func() {
@@ -299,22 +273,6 @@ func (n *Node) learnFolder(view *state.View) error {
 
 func (n *Node) cell() string { return n.folder.Cell() }
 
-// muxHello is what this node says of itself on a connection.
-func (n *Node) muxHello() wire.Hello {
-	return wire.Hello{Cell: n.cell(), Node: n.cfg.ID, Incarnation: n.incarnation}
-}
-
-func (n *Node) peerConfig() mux.Config {
-	return mux.Config{
-		Hello: n.muxHello(), Logger: n.logger, Clock: n.cfg.Clock, OnMismatch: n.countMismatch, Silence: n.time.silence,
-		// Answers that are passed on wait for those who asked. With the usual window, eight slow readers would
-		// use up the session of all others; with this one memory is what bounds them.
-		SessionWindowBytes: passedOnWindow, Share: n.passedOn.NewShare(),
-	}
-}
-
-func (n *Node) countMismatch(m mux.Mismatch) { n.mismatches[m.Kind].Add(1) }
-
 // Addr is the address that others dial.
 func (n *Node) Addr() string { return n.addr }
 
@@ -328,8 +286,8 @@ func (n *Node) ID() string { return n.cfg.ID }
 // Each has closed its connection.
 func (n *Node) Mismatches() uint64 {
 	sum := uint64(0)
-	for _, count := range n.mismatches {
-		sum += count.Load()
+	for _, count := range n.transport.Mismatches() {
+		sum += count
 	}
 	return sum
 }
@@ -369,7 +327,7 @@ func (n *Node) Drain(ctx context.Context) error {
 			n.logger.Info("leadership not handed on", "error", err)
 		}
 	}
-	err := n.inbound.drain(ctx)
+	err := n.transport.Drain(ctx)
 	n.stop(nil)
 	return err
 }
@@ -383,8 +341,7 @@ func (n *Node) Close() error {
 // Kill stops the node without a word to anybody, as a crash would: connections break, nothing is
 // handed on. What was acknowledged is on disk.
 func (n *Node) Kill() {
-	n.listener.Close()
-	n.inbound.close()
+	n.transport.HangUp()
 	n.stop(nil)
 }
 
@@ -392,15 +349,13 @@ func (n *Node) Kill() {
 func (n *Node) stop(why error) {
 	n.closed.Do(func() {
 		n.cancel()
-		n.listener.Close()
-		n.peers.close() // first: handlers may wait for a peer, longer than anybody would wait for them
-		n.inbound.close()
+		n.transport.Stop()
 		n.closeHTTP()
 		n.wg.Wait()
 		if n.exec != nil {
 			n.exec.Wait()
 		}
-		n.listener.wait()
+		n.transport.Wait()
 		var errs []error
 		if n.log != nil {
 			errs = append(errs, n.log.Close())

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -41,7 +42,7 @@ func (w *oneWay) dialFor(from string) func(context.Context, string) (net.Conn, e
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
-		nc, err := dialTCP(ctx, to)
+		nc, err := transport.DialTCP(ctx, to)
 		return &oneWayConn{Conn: nc, net: w, from: from, to: to}, err
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -79,10 +79,10 @@ func (o *ownSession) open(ctx context.Context) (wire.SessionReply, error) {
 
 // ownIdentity is who this node is to the others, and to itself when it leads.
 func (n *Node) ownIdentity() state.Identity {
-	if n.secure == nil {
+	if n.transport.Source() == nil {
 		return ""
 	}
-	return caller{secure: true, Identity: pki.Identity{Role: pki.RoleNode, Name: string(n.id)}}.identity()
+	return transport.NodeCaller(string(n.id)).ID()
 }
 
 // submitAnywhere submits one operation of the cell's own, here or at the leader, once.

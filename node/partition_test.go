@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -26,7 +27,7 @@ var errUnplugged = errors.New("unplugged")
 
 func (c *cable) dialFor(from string) func(context.Context, string) (net.Conn, error) {
 	return func(ctx context.Context, to string) (net.Conn, error) {
-		nc, err := dialTCP(ctx, to)
+		nc, err := transport.DialTCP(ctx, to)
 		if err != nil {
 			return nil, err
 		}

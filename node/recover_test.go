@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/node/folder"
+	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire/client"
@@ -116,7 +117,7 @@ func TestRecoverFewerVoters(t *testing.T) {
 		c.start(id)
 	}
 	refused := func(id string) error {
-		return c.nodes["n1"].listener.judgeStream(streamHello{cell: c.nodes["n1"].cell(), node: id}, caller{})
+		return c.nodes["n1"].transport.JudgeStream(transport.Hello{Cell: c.nodes["n1"].cell(), Node: id}, transport.Caller{})
 	}
 	oneLine(t, refused("n2"), "recovered with entry")
 	if c.nodes["n1"].log.View().Era != era || !c.nodes["n1"].log.IsLeader() {

@@ -9,6 +9,7 @@ import (
 	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/node/report"
+	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -93,10 +94,10 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 func (n *Node) typed(op wire.OpType, err error) *wire.Error { return failure.Of(op, n.id, err) }
 
 // serveCall answers one call, whoever it is from. An error becomes the typed reply.
-func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall, who caller) {
+func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall, who transport.Caller) {
 	if err := n.dispatch(ctx, c, who); err != nil {
 		typed := n.typed(c.Op(), err)
-		n.denied.note(c.Op().String(), who.name(c.Peer().Node), typed)
+		n.transport.Denied().Note(c.Op().String(), who.Describe(c.Peer().Node), typed)
 		if typed.Code == wire.CodeInternal {
 			n.logger.Error("call failed", "op", c.Op().String(), "error", err)
 		}
@@ -106,7 +107,7 @@ func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall, who caller) {
 	}
 }
 
-func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who caller) error {
+func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who transport.Caller) error {
 	r, ok := n.routes[c.Op()]
 	if !ok {
 		return wire.Errorf(c.Op(), wire.CodeProtocol, "this version does not serve %s", c.Op())
@@ -114,7 +115,7 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who caller) erro
 	if err := n.checkSession(c); err != nil {
 		return err
 	}
-	if err := cmp.Or(who.mayCall(c), namesNode(c)); err != nil {
+	if err := cmp.Or(who.MayCall(c), namesNode(c)); err != nil {
 		return err
 	}
 	switch {

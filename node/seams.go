@@ -1,24 +1,10 @@
 package node
 
 import (
-	"context"
-	"net"
 	"time"
 
 	"github.com/datanode/datanode/node/clock"
 )
-
-// dialer is how connections are made.
-type dialer func(ctx context.Context, addr string) (net.Conn, error)
-
-func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "tcp", addr)
-	if err == nil {
-		watchLine(nc)
-	}
-	return nc, err
-}
 
 // clock is the node's clock.
 func (n *Node) clock() clock.Clock { return clock.Clock{Clock: n.cfg.Clock} }

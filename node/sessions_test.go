@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -25,7 +26,7 @@ func (v voice) dial(id string) *mux.Conn {
 		return v.c.raw(id)
 	}
 	ctx, addr := testContext(v.c.t), v.c.nodes[id].Addr()
-	nc, err := dialTCP(ctx, addr)
+	nc, err := transport.DialTCP(ctx, addr)
 	if err != nil {
 		v.c.t.Fatal(err)
 	}

@@ -29,9 +29,9 @@ func TestSlowReaders(t *testing.T) {
 	}
 	c.untilTrue("the slow readers' answers are stuck", func() bool {
 		stuck := 0
-		for _, conn := range c.nodes[by].stock.take() {
-			for _, s := range conn.stats.Sessions {
-				if conn.direction == "out" && conn.peer == holder && s.Session == wire.SessionClient {
+		for _, conn := range c.nodes[by].transport.Table().Scan() {
+			for _, s := range conn.Stats.Sessions {
+				if conn.Direction == "out" && conn.Peer == holder && s.Session == wire.SessionClient {
 					stuck = s.Held
 				}
 			}

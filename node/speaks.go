@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -20,7 +21,7 @@ func namesNode(c *mux.ServerCall) error {
 	case wire.OpReplicaCreate, wire.OpReplicaAppend, wire.OpReplicaFence, wire.OpReplicaRead:
 		return nil // steps: what runs is carried out by somebody, whom they are held against
 	}
-	if needs(c.Op()) != pki.RoleNode || c.Peer().Node != "" {
+	if transport.RoleFor(c.Op()) != pki.RoleNode || c.Peer().Node != "" {
 		return nil
 	}
 	return wire.Errorf(c.Op(), wire.CodeDenied, "%s is a call between nodes, and this hello names none", c.Op())
@@ -48,11 +49,11 @@ func (n *Node) mayJoin(c *mux.ServerCall, req *wire.JoinRequest) error {
 	}
 	view := n.log.View()
 	relayer := view.Node(state.NodeID(from))
-	joiner := caller{secure: true, Identity: pki.Identity{Role: pki.RoleNode, Name: req.Node}}
-	whose := c.OnBehalf() == string(joiner.identity())
+	joiner := transport.NodeCaller(req.Node)
+	whose := c.OnBehalf() == string(joiner.ID())
 	switch {
 	case relayer == nil:
-	case n.secure == nil:
+	case n.transport.Source() == nil:
 		return nil
 	case view.Level >= state.LevelNamed:
 	case whose, c.OnBehalf() == "" && relayer.Level < state.LevelNamed:

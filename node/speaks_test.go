@@ -46,13 +46,14 @@ func (c *cell) refused(what string, as func() *mux.Conn, req mux.Request) {
 	c.t.Helper()
 	req.Session = wire.SessionControl
 	for {
-		count := c.nodes[c.leader()].denied.counts[req.Op.String()]
-		before := count.Load()
+		by := c.nodes[c.leader()]
+		denied := func() uint64 { return by.transport.Denied().Counts()[req.Op.String()] }
+		before := denied()
 		_, err := as().Call(testContext(c.t), req)
 		if wire.CodeOf(err) == wire.CodeUnavailable {
 			continue
 		}
-		if now := count.Load(); wire.CodeOf(err) != wire.CodeDenied || now != before+1 {
+		if now := denied(); wire.CodeOf(err) != wire.CodeDenied || now != before+1 {
 			c.t.Errorf("%s: %v, counted %d times; want it denied and counted", what, err, now-before)
 		}
 		return

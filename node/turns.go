@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/datanode/datanode/node/fair"
+	"github.com/datanode/datanode/node/transport/connlimit"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire/mux"
 )
@@ -34,7 +35,7 @@ func (n *Node) sharer(c *mux.ServerCall) string {
 	if node := c.Peer().Node; node != "" && n.log.View().Node(state.NodeID(node)) != nil {
 		return "node/" + node
 	}
-	return machine(c.Remote())
+	return connlimit.Machine(c.Remote())
 }
 
 // ownSharer is this node's own share.

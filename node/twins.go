@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/datanode/datanode/raftlog/state"
@@ -18,8 +17,6 @@ const (
 	// twinAfter is how long a node's other self may still be heard of when it joins: what it sent before it ended
 	// may be late.
 	twinAfter = 2 * time.Second
-	// twinLook bounds the question who is at an address.
-	twinLook = time.Second
 )
 
 // twinError refuses a node for good whose other self runs.
@@ -70,28 +67,12 @@ func (n *Node) checkCopy(ctx context.Context, node *state.Node, req wire.JoinReq
 	return nil
 }
 
-// whoIsAt asks an address who is there, on a connection of its own. Its error is that somebody accepts connections and says
-// nothing; nobody at all, or none who would be let in here, is an empty hello.
+// whoIsAt is transport.WhoIsAt, but for this node's own address.
 func (n *Node) whoIsAt(ctx context.Context, addr string) (wire.Hello, error) {
 	if addr == n.addr {
-		return n.muxHello(), nil
+		return wire.Hello{Cell: n.cell(), Node: n.cfg.ID, Incarnation: n.incarnation}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, twinLook)
-	defer cancel()
-	nc, err := n.peers.dialTo(ctx, addr)
-	if err != nil {
-		return wire.Hello{}, nil
-	}
-	nc.Close()
-	conn, _, err := n.peers.connect(ctx, addr)
-	if err != nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || wire.CodeOf(err) == wire.CodeDeadline) {
-		return wire.Hello{}, err
-	}
-	if err != nil {
-		return wire.Hello{}, nil
-	}
-	defer conn.Close()
-	return conn.Peer(), nil
+	return n.transport.WhoIsAt(ctx, addr)
 }
 
 // lookForOriginal asks the address at which the log has this node, if that is not here, who is there. If nobody is, and

@@ -50,7 +50,7 @@ func (n *Node) voters(ctx context.Context, view *state.View, led bool) []wire.Vo
 
 // hears tells whether a node answers. That it does not lead is an answer, too.
 func (n *Node) hears(ctx context.Context, node, addr string) bool {
-	conn, err := n.peers.conn(ctx, node, addr)
+	conn, err := n.transport.Conn(ctx, node, addr)
 	if err != nil {
 		return false
 	}

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/node/transport"
+	"github.com/datanode/datanode/node/transport/connlimit"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -108,18 +110,18 @@ func (c *cell) putHalf(who *client.Client, name string) halfPut {
 }
 
 // cutOff waits until a node has ended the connection, gives the rest of the bytes, and tells what became of the put.
-func (p halfPut) cutOff(c *cell, why unfit) error {
+func (p halfPut) cutOff(c *cell, why transport.RejectedCert) error {
 	c.t.Helper()
-	c.untilTrue("a node ends the connection: "+string(why.why), func() bool { return c.unfitSum(why) > 0 })
+	c.untilTrue("a node ends the connection: "+string(why.Why), func() bool { return c.unfitSum(why) > 0 })
 	p.rest.Close()
 	return <-p.err
 }
 
 // connsOf are the connections that the nodes have with somebody, and calls in flight on.
-func (c *cell) connsOf(name string) (found []connection) {
+func (c *cell) connsOf(name string) (found []transport.Connection) {
 	for _, n := range c.nodes {
-		for _, conn := range n.stock.take() {
-			if conn.peer == name && conn.stats.InFlight.Calls > 0 {
+		for _, conn := range n.transport.Table().Scan() {
+			if conn.Peer == name && conn.Stats.InFlight.Calls > 0 {
 				found = append(found, conn)
 			}
 		}
@@ -128,9 +130,9 @@ func (c *cell) connsOf(name string) (found []connection) {
 }
 
 // unfitSum is how many connections the nodes have refused or ended for it.
-func (c *cell) unfitSum(u unfit) (sum uint64) {
+func (c *cell) unfitSum(u transport.RejectedCert) (sum uint64) {
 	for _, n := range c.nodes {
-		sum += n.secure.unfitCounts()[u]
+		sum += n.transport.RejectedCerts()[u]
 	}
 	return sum
 }
@@ -148,7 +150,7 @@ func TestRevokedInTheMiddleOfAPut(t *testing.T) {
 	put := c.putHalf(bob, "bob")
 
 	deny.withdraw(files.Cert)
-	err := put.cutOff(c, unfit{pki.Revoked, onOpen})
+	err := put.cutOff(c, transport.RejectedCert{Why: pki.Revoked, Where: transport.OnOpen})
 	if got := (*wire.Error)(nil); !errors.As(err, &got) || got.Code != wire.CodeDenied || got.Outcome != wire.Unknown {
 		t.Errorf("the put ended with %v, want it denied", err)
 	}
@@ -157,7 +159,7 @@ func TestRevokedInTheMiddleOfAPut(t *testing.T) {
 	if _, err := again.Nodes(testContext(t)); err == nil {
 		t.Error("it got in again")
 	}
-	if c.unfitSum(unfit{pki.Revoked, atHandshake}) == 0 {
+	if c.unfitSum(transport.RejectedCert{Why: pki.Revoked, Where: transport.AtHandshake}) == 0 {
 		t.Error("no node has counted that it came again")
 	}
 	alice := c.as(o.source(pki.RoleClient, "alice"))
@@ -178,7 +180,7 @@ func TestExpiredOnAnOpenConnection(t *testing.T) {
 	bob := c.as(openSource(t, files))
 	defer bob.Close()
 	put := c.putHalf(bob, "bob")
-	if err := put.cutOff(c, unfit{pki.Expired, onOpen}); wire.CodeOf(err) != wire.CodeDenied {
+	if err := put.cutOff(c, transport.RejectedCert{Why: pki.Expired, Where: transport.OnOpen}); wire.CodeOf(err) != wire.CodeDenied {
 		t.Errorf("the put ended with %v, want it denied", err)
 	}
 }
@@ -194,9 +196,9 @@ func TestRevokedRaftPeer(t *testing.T) {
 			if id == node {
 				continue
 			}
-			for _, conn := range n.stock.take() {
-				if conn.peer == node {
-					protocols = append(protocols, string(conn.protocol))
+			for _, conn := range n.transport.Table().Scan() {
+				if conn.Peer == node {
+					protocols = append(protocols, string(conn.Protocol))
 				}
 			}
 		}
@@ -204,7 +206,7 @@ func TestRevokedRaftPeer(t *testing.T) {
 	}
 	c.untilTrue("n3 has raft streams and connections", func() bool {
 		all := with("n3")
-		return slices.Contains(all, string(protocolRaft)) && slices.Contains(all, string(protocolFrames))
+		return slices.Contains(all, string(transport.ProtocolRaft)) && slices.Contains(all, string(transport.ProtocolFrames))
 	})
 	deny.withdraw(c.configs["n3"].TLS.Cert)
 	c.untilTrue("the others have none with it", func() bool { return len(with("n3")) == 0 })
@@ -214,15 +216,17 @@ func TestRevokedRaftPeer(t *testing.T) {
 		t.Errorf("without it: %v", err)
 	}
 	// It goes on dialing, from an address that is here everybody's: nobody has to wait for that.
-	c.untilTrue("it has dialed again and again", func() bool { return c.unfitSum(unfit{pki.Revoked, atHandshake}) > 2*offencesForFree })
+	c.untilTrue("it has dialed again and again", func() bool {
+		return c.unfitSum(transport.RejectedCert{Why: pki.Revoked, Where: transport.AtHandshake}) > 2*connlimit.FreeOffences
+	})
 	for id, n := range c.nodes {
-		if counts := n.listener.census.standings.tally(); counts.waiting > 0 || counts.turnedAway > 0 {
-			t.Errorf("%s lets %d addresses wait, and has turned %d connections away", id, counts.waiting, counts.turnedAway)
+		if counts := n.transport.Limits().Penalties(); counts.Waiting > 0 || counts.TurnedAway > 0 {
+			t.Errorf("%s lets %d addresses wait, and has turned %d connections away", id, counts.Waiting, counts.TurnedAway)
 		}
 	}
 	// It has a new one: it is back.
 	o.write(c.configs["n3"].TLS, o.pair(pki.RoleNode, "n3", time.Now().Add(time.Hour)))
-	c.untilTrue("n3 is back, with another certificate", func() bool { return slices.Contains(with("n3"), string(protocolRaft)) })
+	c.untilTrue("n3 is back, with another certificate", func() bool { return slices.Contains(with("n3"), string(transport.ProtocolRaft)) })
 }
 
 // A deny list that cannot be used changes nothing: not a damaged one, not another authority's, not an older one, and

@@ -1,6 +1,7 @@
-package node
+package transport
 
 import (
+	"context"
 	"net"
 	"time"
 )
@@ -25,4 +26,17 @@ func watchLine(nc net.Conn) {
 	// It works without, only slower, and the errors would say that the connection is closed already.
 	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAliveIdle, Interval: keepAliveEvery, Count: keepAliveCount})
 	limitUnacked(tcp, unackedLimit)
+}
+
+// Dialer is how connections are made.
+type Dialer = func(ctx context.Context, addr string) (net.Conn, error)
+
+// DialTCP dials another node.
+func DialTCP(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "tcp", addr)
+	if err == nil {
+		watchLine(nc)
+	}
+	return nc, err
 }

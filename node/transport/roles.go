@@ -1,4 +1,4 @@
-package node
+package transport
 
 import (
 	"cmp"
@@ -9,31 +9,40 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// caller is who is at the other end of an accepted connection. The zero value is anybody, in plaintext.
-type caller struct {
+// Caller is who is at the other end of an accepted connection. The zero value is anybody, in plaintext.
+type Caller struct {
 	secure bool
 	pki.Identity
 }
 
-// identity is who the caller is, empty for anybody.
-func (w caller) identity() state.Identity {
+// CallerWith is the holder of a certificate.
+func CallerWith(id pki.Identity) Caller { return Caller{secure: true, Identity: id} }
+
+// NodeCaller is a node with its certificate.
+func NodeCaller(node string) Caller { return CallerWith(pki.Identity{Role: pki.RoleNode, Name: node}) }
+
+// ID is who the caller is, empty for anybody.
+func (w Caller) ID() state.Identity {
 	if !w.secure {
 		return ""
 	}
 	return state.Identity(string(w.Role) + "/" + w.Name)
 }
 
-// name is who the caller is for people who read the log. node is what its hello says.
-func (w caller) name(node string) string {
+// Describe is who the caller is for people who read the log. node is what its hello says.
+func (w Caller) Describe(node string) string {
 	if !w.secure {
 		return cmp.Or(node, "a client")
 	}
 	return w.String()
 }
 
-// mayClaim tells whether the caller may say in its hello that it is this node, empty for none. A node's
+// provenNode reports whether a certificate proves the caller a node.
+func (w Caller) provenNode() bool { return w.secure && w.Role == pki.RoleNode }
+
+// mayClaim says why the caller may not say in its hello that it is this node, empty for none; nil when it may. A node's
 // certificate is for its own connections only.
-func (w caller) mayClaim(node string) error {
+func (w Caller) mayClaim(node string) error {
 	switch {
 	case !w.secure:
 		return nil
@@ -45,9 +54,9 @@ func (w caller) mayClaim(node string) error {
 	return nil
 }
 
-// mayCall tells whether the caller may make a call: the one place where roles decide. It comes before a
+// MayCall says why the caller may not make a call, nil when it may: the one place where roles decide. It comes before a
 // call is passed on; the next node sees this one's certificate.
-func (w caller) mayCall(c *mux.ServerCall) error {
+func (w Caller) MayCall(c *mux.ServerCall) error {
 	if !w.secure {
 		if c.OnBehalf() != "" {
 			return wire.Errorf(c.Op(), wire.CodeDenied, "without certificates nobody asks on behalf of another, such as %s", c.OnBehalf())
@@ -61,7 +70,7 @@ func (w caller) mayCall(c *mux.ServerCall) error {
 	if c.OnBehalf() != "" && w.Role != pki.RoleNode {
 		return wire.Errorf(c.Op(), wire.CodeDenied, "%s may not ask on behalf of %s; only nodes pass on what others ask", w, c.OnBehalf())
 	}
-	need := needs(c.Op())
+	need := RoleFor(c.Op())
 	if w.Role != pki.RoleNode && c.Op() == wire.OpSubmit {
 		var req wire.SubmitRequest
 		if err := c.Decode(&req); err != nil {
@@ -75,7 +84,7 @@ func (w caller) mayCall(c *mux.ServerCall) error {
 	return nil
 }
 
-// atLeast tells whether a role includes another: nodes may do what admins may, and they what clients may.
+// atLeast reports whether a role includes another: nodes may do what admins may, and they what clients may.
 func atLeast(have, need pki.Role) bool {
 	switch have {
 	case pki.RoleNode:
@@ -88,8 +97,8 @@ func atLeast(have, need pki.Role) bool {
 	return false
 }
 
-// needs is the role that a call takes. What is not named here takes the highest.
-func needs(op wire.OpType) pki.Role {
+// RoleFor is the role that a call takes. What is not named here takes the highest.
+func RoleFor(op wire.OpType) pki.Role {
 	switch op {
 	case wire.OpPut, wire.OpRead, wire.OpAppend, wire.OpVerify, wire.OpSession, wire.OpSubmit, // submit: see needsSubmit
 		wire.OpOps, wire.OpShowOp, wire.OpExtents, wire.OpNodes, wire.OpStatus, wire.OpConns, wire.OpWait,

@@ -1,4 +1,4 @@
-package node
+package transport
 
 import (
 	"context"
@@ -28,9 +28,13 @@ func TestHangUpNamesTLS(t *testing.T) {
 	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	}
-	p := newPeers(t.Context, patience, dial, func() mux.Config { return mux.Config{} })
+	o := Options{Dial: dial, DialLimit: patience}.withDefaults()
+	p := newPeers(t.Context(), &o, nil, newConnTable(o.IsNode), func() mux.Config { return mux.Config{} })
 	defer p.close()
-	if _, err := p.conn(testContext(t), "", l.Addr().String()); err == nil || !strings.Contains(err.Error(), "--tls-cert") {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err = p.conn(ctx, "", l.Addr().String())
+	if err == nil || !strings.Contains(err.Error(), "--tls-cert") {
 		t.Errorf("%v, want an error that names --tls-cert", err)
 	}
 }
