@@ -17,7 +17,8 @@ func TestSlotsComeBack(t *testing.T) {
 	for _, kind := range []string{"seal", "delete"} {
 		loc := c.put(pattern(1, 100))
 		made := c.run(wire.Submission{Kind: "create"})[0]
-		if _, err := c.client.Put(testContext(t), bytes.NewReader(pattern(2, 10)), client.PutOptions{Extent: made.Extent}); err != nil {
+		to := client.PutOptions{Extent: made.Extent}
+		if _, err := c.client.Put(testContext(t), bytes.NewReader(pattern(2, 10)), to); err != nil {
 			t.Fatal(err)
 		}
 		if open := n.data.Open(); open != 2 {

@@ -43,8 +43,10 @@ func TestLargePutMovesOn(t *testing.T) {
 		return e
 	}
 	for name, then := range map[string]func(){
-		"its extent is sealed": func() { c.run(wire.Submission{Kind: policies.KindSeal.String(), Extent: uint64(written().ID)}) },
-		"a replica is lost":    func() { c.kill("n3") },
+		"its extent is sealed": func() {
+			c.run(wire.Submission{Kind: policies.KindSeal.String(), Extent: uint64(written().ID)})
+		},
+		"a replica is lost": func() { c.kill("n3") },
 	} {
 		data := pattern(7, 9<<20)
 		in := &eventful{r: bytes.NewReader(data), after: 5 << 20, then: then}

@@ -61,19 +61,26 @@ func TestPutOfAnotherLength(t *testing.T) {
 		{length: 1 << 62, sent: large},
 	} {
 		loc, err := a.put(t, conn)
-		if wire.CodeOf(err) != wire.CodeInvalid || wire.OutcomeOf(err) != wire.NotDone || !strings.Contains(fmt.Sprint(err), "announced") {
-			t.Fatalf("%d bytes after an announcement of %d: %v, %v (%s); want an invalid put that was not done", a.sent, a.length, loc, err, wire.OutcomeOf(err))
+		if !invalidNotDone(err) || !strings.Contains(fmt.Sprint(err), "announced") {
+			t.Fatalf("%d bytes after an announcement of %d: %v, %v (%s); want an invalid put that was not done",
+				a.sent, a.length, loc, err, wire.OutcomeOf(err))
 		}
 		c.until("no extent is left", func(n *Node) bool { return n.log.View().Counts().Extents == 0 })
 	}
-	for _, a := range []announced{{length: 0}, {length: 3, sent: 3}, {length: -1, sent: 3}, {length: large, sent: large}, {length: -1, sent: large}} {
+	for _, a := range []announced{
+		{length: 0}, {length: 3, sent: 3}, {length: -1, sent: 3}, {length: large, sent: large}, {length: -1, sent: large},
+	} {
 		if loc, err := a.put(t, conn); err != nil || loc.Length != uint64(a.sent) {
 			t.Errorf("%d bytes after an announcement of %d: %v, %v", a.sent, a.length, loc, err)
 		}
 	}
 }
 
-// The same holds of an append to a named extent, but for the pieces that are in it already: of those the caller is told.
+func invalidNotDone(err error) bool {
+	return wire.CodeOf(err) == wire.CodeInvalid && wire.OutcomeOf(err) == wire.NotDone
+}
+
+// The same holds of an append to a named extent, but for the pieces that are in it already: the answer names those.
 func TestAppendOfAnotherLength(t *testing.T) {
 	t.Parallel()
 	c := newCell(t, 1, 0)
@@ -87,8 +94,9 @@ func TestAppendOfAnotherLength(t *testing.T) {
 		return info.Length
 	}
 	for _, a := range []announced{{length: 5, sent: 3, extent: id}, {length: 2, sent: 3, extent: id}} {
-		if loc, err := a.put(t, conn); wire.CodeOf(err) != wire.CodeInvalid || wire.OutcomeOf(err) != wire.NotDone || holds() != 0 {
-			t.Errorf("%v, %v (%s), the extent holds %d bytes; want an invalid append that was not done", loc, err, wire.OutcomeOf(err), holds())
+		if loc, err := a.put(t, conn); !invalidNotDone(err) || holds() != 0 {
+			t.Errorf("%v, %v (%s), the extent holds %d bytes; want an invalid append that was not done",
+				loc, err, wire.OutcomeOf(err), holds())
 		}
 	}
 	_, err := announced{length: 3 * appendPiece, sent: 2*appendPiece + 1, extent: id}.put(t, conn)

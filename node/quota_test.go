@@ -100,7 +100,8 @@ func TestQuotaOfAppends(t *testing.T) {
 		t.Errorf("a second extent: %+v, %v", res, err)
 	}
 	add := func(n int) error {
-		_, err := c.client.Put(ctx, bytes.NewReader(pattern(1, n)), client.PutOptions{Extent: made[0].Extent, Length: int64(n)})
+		to := client.PutOptions{Extent: made[0].Extent, Length: int64(n)}
+		_, err := c.client.Put(ctx, bytes.NewReader(pattern(1, n)), to)
 		return err
 	}
 	if err := add(2 << 20); err != nil {

@@ -41,7 +41,7 @@ func (c *creator) create(ctx context.Context, t quota.Tenant) (*state.Extent, er
 	}
 }
 
-// once runs a create through the log and waits for it. failed tells that it was admitted and has failed.
+// once runs a create through the log and waits for it. failed reports that it was admitted and has failed.
 func (c *creator) once(ctx context.Context, t quota.Tenant) (e *state.Extent, failed bool, err error) {
 	notHere := wire.Errorf(wire.OpPut, wire.CodeUnavailable, "%s takes no new extents now; ask another node", c.o.ID)
 	if self := c.o.Log.View().Node(c.o.ID); self == nil || !self.Takes() {
@@ -114,7 +114,7 @@ func elsewhere(err error) error {
 	return wire.Errorf(wire.OpPut, wire.CodeUnavailable, "%v", err)
 }
 
-// CheckMadeBy tells whether an operation is a create of this extent that this node has asked for. Whatever else it is
+// CheckMadeBy reports whether an operation is a create of this extent that this node has asked for. Whatever else it is
 // was never this node's to write to, nor to discard.
 func (dp *Path) CheckMadeBy(o *state.Op, id state.ExtentID) error { return dp.o.checkMadeBy(o, id) }
 

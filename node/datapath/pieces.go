@@ -18,7 +18,7 @@ type pieces struct {
 	end    bool
 }
 
-// next is the next piece, valid until the following call. last tells that no byte follows it, and that
+// next is the next piece, valid until the following call. last reports that no byte follows it, and that
 // as many have come as were announced.
 func (r *pieces) next() (p []byte, last bool, err error) {
 	if r.buf == nil {
@@ -54,7 +54,7 @@ func (r *pieces) next() (p []byte, last bool, err error) {
 }
 
 // receive is the next chunk, io.EOF after the last. A caller that sends more or less than it announced has
-// lost track of its bytes, or its input has changed meanwhile: what came is not what it meant to store.
+// made a mistake, or its input has changed meanwhile: what came is not what it meant to store.
 func (r *pieces) receive() ([]byte, error) {
 	chunk, err := r.recv()
 	r.got += int64(len(chunk))

@@ -56,7 +56,7 @@ type Tenant struct {
 // TenantOf is whose bytes are in an extent.
 func TenantOf(e *state.Extent) Tenant { return Tenant{e.Class, e.Owner} }
 
-// under tells whether a quota is over the tenant's bytes.
+// under reports whether a quota is over the tenant's bytes.
 func (t Tenant) under(q *state.Quota) bool {
 	if q.By == state.QuotaByIdentity {
 		return string(t.Owner) == q.Name
@@ -134,13 +134,13 @@ func (q *Quotas) Prune() {
 	}
 }
 
-// unsealed tells whether the log does not count the bytes of an extent.
+// unsealed reports whether the log does not count the bytes of an extent.
 func unsealed(view *state.View, id state.ExtentID) bool {
 	e := view.Extent(id)
 	return e != nil && (e.State == state.ExtentOpen || e.State == state.ExtentCreating)
 }
 
-// MayCreate tells whether the quotas leave room for another extent of a tenant that has some to share already.
+// MayCreate reports whether the quotas leave room for another extent of a tenant that has some to share already.
 func (q *Quotas) MayCreate(t Tenant) bool { return q.o.View().CheckExtent(t.Class, t.Owner) == nil }
 
 // CountRefusal counts a refusal for a quota that somebody else has found.

@@ -53,7 +53,7 @@ func (r *Reservation) grow(ctx context.Context, more uint64) error {
 	return err
 }
 
-// want counts so many bytes more, and tells whether that is so little that nobody need be asked.
+// want counts so many bytes more, and reports whether that is so little that nobody need be asked.
 func (r *Reservation) want(more uint64) (sure bool) {
 	r.q.mu.Lock()
 	defer r.q.mu.Unlock()
@@ -100,7 +100,7 @@ func (r *Reservation) End() {
 	delete(r.q.reservations, r)
 }
 
-// sureLocked tells whether so little more is wanted that it does not matter what the other nodes have granted since
+// sureLocked reports whether so little more is wanted that it does not matter what the other nodes have granted since
 // the leader was last asked.
 func (q *Quotas) sureLocked(by Tenant, more uint64) bool {
 	view := q.o.View()
