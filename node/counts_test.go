@@ -2,20 +2,19 @@ package node
 
 import (
 	"bytes"
+	"net/http"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // On a real cell the counts are in status, in the list of nodes and in the metrics.
 func TestCountsAreShown(t *testing.T) {
 	t.Parallel()
-	c := newCell(t, 3, 1)
+	c := newCellWith(t, 3, 1, func(cfg *Config) { cfg.HTTP = "127.0.0.1:0" })
 	made := c.run(wire.Submission{Kind: "create", Class: "gold", Replicas: []string{"n1", "n2"}, Want: 2})
 	id := made[0].Extent
 	if _, err := c.client.Put(testContext(t), bytes.NewReader(pattern(1, 1000)),
@@ -40,32 +39,16 @@ func TestCountsAreShown(t *testing.T) {
 	if err != nil || nodes[0].SourceQueued != 1 || nodes[3].TargetQueued != 1 || nodes[1].SourceQueued != 0 {
 		t.Errorf("nodes are %+v, %v", nodes, err)
 	}
-	r := prometheus.NewRegistry()
-	r.MustRegister(newCollector(c.any()))
-	families, err := r.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	series := map[string]float64{}
-	for _, f := range families {
-		if !strings.HasSuffix(f.GetName(), "_operations") {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			name := f.GetName()
-			for _, l := range m.GetLabel() {
-				name += " " + l.GetValue()
-			}
-			series[name] = m.GetGauge().GetValue()
-		}
-	}
+	_, metrics := askHTTP(t, http.DefaultClient, http.MethodGet, c.any().HTTPURL()+"/metrics", "")
 	for name, want := range map[string]float64{
-		"datanode_operations move queued": 1, "datanode_operations move running": 0, "datanode_operations repair queued": 0,
-		"datanode_class_operations gold queued": 1, "datanode_node_operations n1 source queued": 1,
-		"datanode_node_operations n4 target queued": 1, "datanode_node_operations n2 source queued": 0,
+		`datanode_operations{kind="move",state="queued"}`: 1, `datanode_operations{kind="move",state="running"}`: 0,
+		`datanode_operations{kind="repair",state="queued"}`: 0, `datanode_class_operations{class="gold",state="queued"}`: 1,
+		`datanode_node_operations{node="n1",side="source",state="queued"}`: 1,
+		`datanode_node_operations{node="n4",side="target",state="queued"}`: 1,
+		`datanode_node_operations{node="n2",side="source",state="queued"}`: 0,
 	} {
-		if got, ok := series[name]; !ok || got != want {
-			t.Errorf("%s is %v, %t, want %v", name, got, ok, want)
+		if got := sample(t, metrics, name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
 }

@@ -3,8 +3,6 @@ package node
 import (
 	"sync/atomic"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -26,15 +24,7 @@ func (m *misuse) count(res state.Result) {
 	}
 }
 
-func misuseDesc() *prometheus.Desc {
-	return prometheus.NewDesc("datanode_client_session_misuse_total",
-		"Submissions that the leader has refused because the session was another's (owner) or the number another request's (number), and answers to this node that were to something else than it had asked (answer).",
-		[]string{"what"}, nil)
-}
-
-func (m *misuse) collect(ch chan<- prometheus.Metric) {
-	desc := misuseDesc()
-	for what, count := range map[string]*atomic.Uint64{"owner": &m.owner, "number": &m.number, "answer": &m.answer} {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(count.Load()), what)
-	}
+// counts are for the metrics; the keys are labels.
+func (m *misuse) counts() map[string]uint64 {
+	return map[string]uint64{"owner": m.owner.Load(), "number": m.number.Load(), "answer": m.answer.Load()}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -30,6 +29,7 @@ import (
 	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/node/scrub"
 	"github.com/datanode/datanode/node/transport"
+	"github.com/datanode/datanode/node/web"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
@@ -71,9 +71,7 @@ type Node struct {
 	data        *datapath.Path
 	quotas      *quota.Quotas
 	stocktaking singleflight.Group // of conns
-	httpd       *http.Server
-	httpAddr    string
-	httpDoor    *httpDoor // nil: no HTTP
+	web         *web.Server        // nil: no HTTP
 
 	folder *folder.Folder
 
@@ -276,9 +274,6 @@ func (n *Node) cell() string { return n.folder.Cell() }
 // Addr is the address that others dial.
 func (n *Node) Addr() string { return n.addr }
 
-// HTTPAddr is where health and metrics are, empty if nowhere.
-func (n *Node) HTTPAddr() string { return n.httpAddr }
-
 // ID is the node's ID.
 func (n *Node) ID() string { return n.cfg.ID }
 
@@ -350,7 +345,7 @@ func (n *Node) stop(why error) {
 	n.closed.Do(func() {
 		n.cancel()
 		n.transport.Stop()
-		n.closeHTTP()
+		n.web.Close()
 		n.wg.Wait()
 		if n.exec != nil {
 			n.exec.Wait()

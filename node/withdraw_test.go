@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/node/health"
 	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/node/transport/connlimit"
 	"github.com/datanode/datanode/pki"
@@ -249,7 +250,7 @@ func TestBadDenyList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := func() (found check) {
+	check := func() (found health.Check) {
 		for _, got := range c.nodes["n1"].checks(testContext(t)) {
 			if got.Name == "DENY_LIST" {
 				found = got
@@ -257,7 +258,7 @@ func TestBadDenyList(t *testing.T) {
 		}
 		return found
 	}
-	if got := check(); !got.OK || got.Level != levelOK {
+	if got := check(); !got.OK || got.Level != health.OK {
 		t.Errorf("with a good list: %+v", got)
 	}
 	other, _, err := newOffice(t, "cell").ca.Withdraw(nil, nil, time.Now())
@@ -278,7 +279,7 @@ func TestBadDenyList(t *testing.T) {
 			deny.write(bad.text)
 		}
 		c.untilTrue(name+": the log says so", func() bool { return said.says("deny list", "stays in force", bad.says) })
-		if got := check(); got.OK || got.Level != levelError || !got.Advisory {
+		if got := check(); got.OK || got.Level != health.Error || !got.Advisory {
 			t.Errorf("%s: %+v", name, got)
 		}
 		bob := c.as(openSource(t, files))

@@ -1,13 +1,9 @@
-package node
+package web
 
-import (
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/datanode/datanode/node/fair"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 // workSubmissions is what the metrics call the submissions that wait to be decided.
-const workSubmissions fair.Work = "submissions"
+const workSubmissions = "submissions"
 
 // turnMetrics are about what callers take turns at, by class of work.
 type turnMetrics struct{ running, waiting, turnedAway *prometheus.Desc }
@@ -28,17 +24,15 @@ func (m *turnMetrics) describe(ch chan<- *prometheus.Desc) {
 	ch <- m.turnedAway
 }
 
-func (m *turnMetrics) collect(n *Node, ch chan<- prometheus.Metric) {
-	sample := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, w fair.Work) {
-		ch <- prometheus.MustNewConstMetric(d, kind, v, string(w))
+func (m *turnMetrics) collect(now *Numbers, ch chan<- prometheus.Metric) {
+	sample := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, work string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, work)
 	}
-	for w, t := range n.turns {
-		running, waiting, turnedAway := t.Tally()
-		sample(m.running, prometheus.GaugeValue, float64(running), w)
-		sample(m.waiting, prometheus.GaugeValue, float64(waiting), w)
-		sample(m.turnedAway, prometheus.CounterValue, float64(turnedAway), w)
+	for work, t := range now.Turns {
+		sample(m.running, prometheus.GaugeValue, float64(t.Running), work)
+		sample(m.waiting, prometheus.GaugeValue, float64(t.Waiting), work)
+		sample(m.turnedAway, prometheus.CounterValue, float64(t.Refused), work)
 	}
-	waiting, turnedAway := n.admit.tally()
-	sample(m.waiting, prometheus.GaugeValue, float64(waiting), workSubmissions)
-	sample(m.turnedAway, prometheus.CounterValue, float64(turnedAway), workSubmissions)
+	sample(m.waiting, prometheus.GaugeValue, float64(now.Submissions.Waiting), workSubmissions)
+	sample(m.turnedAway, prometheus.CounterValue, float64(now.Submissions.Refused), workSubmissions)
 }

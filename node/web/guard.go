@@ -1,4 +1,4 @@
-package node
+package web
 
 import (
 	"fmt"
@@ -15,17 +15,17 @@ import (
 // maxProfile bounds how long a profile or a trace may take.
 const maxProfile = 5 * time.Minute
 
-// httpGuard decides who is served what over HTTP.
-type httpGuard struct {
+// guard decides who is served what over HTTP.
+type guard struct {
 	next    http.Handler
 	source  *pki.Source // nil: plaintext
 	local   bool        // it listens on this machine only
 	names   []string    // that requests may be for, besides addresses; in lower case
-	refused func(httpRefusal)
+	refused func(refusal)
 }
 
 // ServeHTTP implements http.Handler.
-func (g *httpGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	why, status, text := g.judge(r)
@@ -42,20 +42,20 @@ func (g *httpGuard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // judge tells why a request is refused; a status of 0 if it is not.
-func (g *httpGuard) judge(r *http.Request) (why httpRefusal, status int, text string) {
+func (g *guard) judge(r *http.Request) (why refusal, status int, text string) {
 	profile := strings.HasPrefix(r.URL.Path, "/debug/")
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		return httpMethod, http.StatusMethodNotAllowed, "want GET or HEAD"
+		return refusedMethod, http.StatusMethodNotAllowed, "want GET or HEAD"
 	case !g.forUs(r.Host):
 		// A page of somebody else whose name was made to lead here would otherwise read all of this in its
 		// visitor's name.
-		return httpHost, http.StatusMisdirectedRequest, fmt.Sprintf("this node does not go by the name %q; "+
+		return refusedHost, http.StatusMisdirectedRequest, fmt.Sprintf("this node does not go by the name %q; "+
 			"ask it by its address, or start it with --http-host and that name", hostOf(r.Host))
 	case profile && r.Header.Get("Sec-Fetch-Site") == "cross-site":
-		return httpCrossSite, http.StatusForbidden, "profiles are not for other sites' pages"
+		return refusedCrossSite, http.StatusForbidden, "profiles are not for other sites' pages"
 	case profile && tooLong(r):
-		return httpMethod, http.StatusBadRequest, fmt.Sprintf("want at most %d seconds", int(maxProfile.Seconds()))
+		return refusedMethod, http.StatusBadRequest, fmt.Sprintf("want at most %d seconds", int(maxProfile.Seconds()))
 	case g.source == nil:
 		return "", 0, ""
 	}
@@ -64,24 +64,25 @@ func (g *httpGuard) judge(r *http.Request) (why httpRefusal, status int, text st
 
 // judgeCertificate tells whether the caller's certificate is good for a request. Those who look whether a node lives
 // and is ready, load balancers and supervisors, have none, and learn nothing else.
-func (g *httpGuard) judgeCertificate(r *http.Request, profile bool) (why httpRefusal, status int, text string) {
+func (g *guard) judgeCertificate(r *http.Request, profile bool) (why refusal, status int, text string) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		if r.URL.Path == "/livez" || r.URL.Path == "/readyz" && !r.URL.Query().Has("verbose") {
 			return "", 0, ""
 		}
-		return httpCertificate, http.StatusUnauthorized, "show a certificate of this cell, of any role; " +
+		return refusedCertificate, http.StatusUnauthorized, "show a certificate of this cell, of any role; " +
 			"without one there are /livez and /readyz"
 	}
 	// It was good in the handshake, and connections are kept.
 	if err := g.source.JudgeState(r.TLS); err != nil {
-		return httpCertificate, http.StatusForbidden, err.Error()
+		return refusedCertificate, http.StatusForbidden, err.Error()
 	}
 	who, err := pki.PeerOf(r.TLS)
 	if err != nil {
-		return httpCertificate, http.StatusForbidden, err.Error()
+		return refusedCertificate, http.StatusForbidden, err.Error()
 	}
 	if profile && who.Role == pki.RoleClient {
-		return httpCertificate, http.StatusForbidden, fmt.Sprintf("%s may not take profiles; it needs a certificate with the role %s",
+		return refusedCertificate, http.StatusForbidden, fmt.Sprintf("%s may not take profiles; it needs a "+
+			"certificate with the role %s",
 			who, pki.RoleAdmin)
 	}
 	return "", 0, ""
@@ -89,7 +90,7 @@ func (g *httpGuard) judgeCertificate(r *http.Request, profile bool) (why httpRef
 
 // forUs tells whether a request that names this host may be served. Only names are dangerous: what leads to an address
 // is up to whoever has the name. A request without one is no browser's.
-func (g *httpGuard) forUs(hostport string) bool {
+func (g *guard) forUs(hostport string) bool {
 	host := hostOf(hostport)
 	if ip := net.ParseIP(host); ip != nil {
 		return !ip.IsUnspecified() && (!g.local || ip.IsLoopback())
@@ -120,17 +121,17 @@ func tooLong(r *http.Request) bool {
 	return text != "" && (err != nil || !(seconds <= maxProfile.Seconds()))
 }
 
-// httpNames are the names that this node goes by: those that it was given, and, if others reach it, those that they
-// dial it by.
-func (n *Node) httpNames(local bool) []string {
-	names := n.cfg.HTTPHosts
-	if !local {
-		names = append([]string{hostOf(n.cfg.HTTP), hostOf(n.addr)}, names...)
+// namesOf are the names that this node goes by: those that it was given, and, if others reach it, those that they dial
+// it by.
+func namesOf(o *Options) []string {
+	names := o.Hosts
+	if !o.Local {
+		names = append([]string{hostOf(o.Addr), hostOf(o.Advertise)}, names...)
 		if here, err := os.Hostname(); err == nil {
 			names = append(names, here)
 		}
-		if source := n.transport.Source(); source != nil {
-			names = append(names, source.Hosts()...)
+		if o.Identity != nil {
+			names = append(names, o.Identity.Hosts()...)
 		}
 	}
 	var all []string

@@ -1,4 +1,4 @@
-package node
+package web
 
 import (
 	"container/list"
@@ -12,59 +12,61 @@ import (
 )
 
 const (
-	// maxHTTPConns bounds the connections of HTTP, and maxHTTPConnsPerAddr those from one machine. One more closes the
+	// maxConns bounds the connections of HTTP, and maxConnsPerAddr those from one machine. One more closes the
 	// one that has been without a request for longest: those who ask nothing must not keep out those who look whether
 	// the node lives.
-	maxHTTPConns        = 64
-	maxHTTPConnsPerAddr = 16
+	maxConns        = 64
+	maxConnsPerAddr = 16
 )
 
-// httpRefusal is why HTTP was refused. The values are labels of a metric.
-type httpRefusal string
+// refusal is why HTTP was refused. The values are labels of a metric.
+type refusal string
 
 const (
-	httpTurnedAway  httpRefusal = "turned-away" // a new connection, when all others were busy
-	httpCrowdedOut  httpRefusal = "crowded-out" // an idle connection that made room
-	httpMethod      httpRefusal = "method"
-	httpHost        httpRefusal = "host"
-	httpCertificate httpRefusal = "certificate" // none, or not one that allows it
-	httpCrossSite   httpRefusal = "cross-site"
+	refusedTurnedAway  refusal = "turned-away" // a new connection, when all others were busy
+	refusedCrowdedOut  refusal = "crowded-out" // an idle connection that made room
+	refusedMethod      refusal = "method"
+	refusedHost        refusal = "host"
+	refusedCertificate refusal = "certificate" // none, or not one that allows it
+	refusedCrossSite   refusal = "cross-site"
 )
 
-func allHTTPRefusals() []httpRefusal {
-	return []httpRefusal{httpTurnedAway, httpCrowdedOut, httpMethod, httpHost, httpCertificate, httpCrossSite}
+func allRefusals() []refusal {
+	return []refusal{
+		refusedTurnedAway, refusedCrowdedOut, refusedMethod, refusedHost, refusedCertificate, refusedCrossSite,
+	}
 }
 
-// httpDoor is the listener of HTTP. It counts the connections, and closes those that are too many.
-type httpDoor struct {
+// door is the listener of HTTP. It counts the connections, and closes those that are too many.
+type door struct {
 	net.Listener
-	refused map[httpRefusal]*atomic.Uint64 // the keys never change
+	refused map[refusal]*atomic.Uint64 // the keys never change
 
 	mu      sync.Mutex
-	waiting list.List      // Guarded by mu. Of *httpConn: those without a request, the longest first.
+	waiting list.List      // Guarded by mu. Of *conn: those without a request, the longest first.
 	all     int            // Guarded by mu.
 	from    map[string]int // Guarded by mu. How many from each machine.
 }
 
-// httpConn is a connection that has come through the door.
-type httpConn struct {
+// conn is a connection that has come through the door.
+type conn struct {
 	net.Conn
-	door  *httpDoor
+	door  *door
 	addr  string        // see connlimit.Machine
 	place *list.Element // Guarded by door.mu. Among those that wait; nil: it has a request.
 	left  bool          // Guarded by door.mu.
 }
 
-func newHTTPDoor(l net.Listener) *httpDoor {
-	d := &httpDoor{Listener: l, refused: map[httpRefusal]*atomic.Uint64{}, from: map[string]int{}}
-	for _, why := range allHTTPRefusals() {
+func newDoor(l net.Listener) *door {
+	d := &door{Listener: l, refused: map[refusal]*atomic.Uint64{}, from: map[string]int{}}
+	for _, why := range allRefusals() {
 		d.refused[why] = new(atomic.Uint64)
 	}
 	return d
 }
 
 // Accept waits for the next connection that there is room for.
-func (d *httpDoor) Accept() (net.Conn, error) {
+func (d *door) Accept() (net.Conn, error) {
 	for {
 		nc, err := d.Listener.Accept()
 		if err != nil {
@@ -73,22 +75,22 @@ func (d *httpDoor) Accept() (net.Conn, error) {
 		if c := d.enter(nc); c != nil {
 			return c, nil
 		}
-		d.refused[httpTurnedAway].Add(1)
+		d.refuse(refusedTurnedAway)
 		connlimit.HangUp(nc)
 	}
 }
 
 // enter counts a connection in, nil if there is no room.
-func (d *httpDoor) enter(nc net.Conn) *httpConn {
-	c := &httpConn{Conn: nc, door: d, addr: connlimit.Machine(nc.RemoteAddr())}
+func (d *door) enter(nc net.Conn) *conn {
+	c := &conn{Conn: nc, door: d, addr: connlimit.Machine(nc.RemoteAddr())}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if crowded := d.from[c.addr] >= maxHTTPConnsPerAddr; crowded || d.all >= maxHTTPConns {
+	if crowded := d.from[c.addr] >= maxConnsPerAddr; crowded || d.all >= maxConns {
 		idle := d.longestLocked(c.addr, crowded)
 		if idle == nil {
 			return nil
 		}
-		d.refused[httpCrowdedOut].Add(1)
+		d.refuse(refusedCrowdedOut)
 		d.leaveLocked(idle)
 		connlimit.HangUp(idle.Conn)
 	}
@@ -99,16 +101,16 @@ func (d *httpDoor) enter(nc net.Conn) *httpConn {
 }
 
 // longestLocked is the connection that has been without a request for longest, of one machine or of all.
-func (d *httpDoor) longestLocked(addr string, ofAddr bool) *httpConn {
+func (d *door) longestLocked(addr string, ofAddr bool) *conn {
 	for e := d.waiting.Front(); e != nil; e = e.Next() {
-		if c := e.Value.(*httpConn); !ofAddr || c.addr == addr { //nolint:forcetypeassert // there is nothing else in it
+		if c := e.Value.(*conn); !ofAddr || c.addr == addr { //nolint:forcetypeassert // there is nothing else in it
 			return c
 		}
 	}
 	return nil
 }
 
-func (d *httpDoor) leaveLocked(c *httpConn) {
+func (d *door) leaveLocked(c *conn) {
 	if c.left {
 		return
 	}
@@ -117,10 +119,10 @@ func (d *httpDoor) leaveLocked(c *httpConn) {
 	if d.from[c.addr]--; d.from[c.addr] == 0 {
 		delete(d.from, c.addr)
 	}
-	d.settleLocked(c)
+	d.stopWaitingLocked(c)
 }
 
-func (d *httpDoor) settleLocked(c *httpConn) {
+func (d *door) stopWaitingLocked(c *conn) {
 	if c.place != nil {
 		d.waiting.Remove(c.place)
 		c.place = nil
@@ -128,7 +130,7 @@ func (d *httpDoor) settleLocked(c *httpConn) {
 }
 
 // Close counts the connection out.
-func (c *httpConn) Close() error {
+func (c *conn) Close() error {
 	c.door.mu.Lock()
 	c.door.leaveLocked(c)
 	c.door.mu.Unlock()
@@ -136,11 +138,11 @@ func (c *httpConn) Close() error {
 }
 
 // state is told by the server what a connection does.
-func (d *httpDoor) state(nc net.Conn, now http.ConnState) {
+func (d *door) state(nc net.Conn, now http.ConnState) {
 	if tc, ok := nc.(*tls.Conn); ok {
 		nc = tc.NetConn()
 	}
-	c, ok := nc.(*httpConn)
+	c, ok := nc.(*conn)
 	if !ok {
 		return
 	}
@@ -149,15 +151,18 @@ func (d *httpDoor) state(nc net.Conn, now http.ConnState) {
 	switch {
 	case c.left:
 	case now == http.StateActive: // a request has come, head and all
-		d.settleLocked(c)
+		d.stopWaitingLocked(c)
 	case now == http.StateIdle && c.place == nil:
 		c.place = d.waiting.PushBack(c)
 	}
 }
 
 // count is how many connections there are.
-func (d *httpDoor) count() int {
+func (d *door) count() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.all
 }
+
+// refuse counts a refusal.
+func (d *door) refuse(why refusal) { d.refused[why].Add(1) }

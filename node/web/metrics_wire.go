@@ -1,4 +1,4 @@
-package node
+package web
 
 import (
 	"slices"
@@ -11,7 +11,8 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// wireMetrics are about connections. They are counted together by peer, role, direction and protocol, see transport.ConnGroup.
+// wireMetrics are about connections. They are counted together by peer, role, direction and protocol, see
+// transport.ConnGroup.
 type wireMetrics struct {
 	connections, received, sent *prometheus.Desc
 	stalls, oldest, calls       *prometheus.Desc // of frames
@@ -29,26 +30,35 @@ func newWireMetrics() wireMetrics {
 	}
 	return wireMetrics{
 		connections: desc("datanode_connections", "Open connections of this node, raft streams among them.", every...),
-		received:    desc("datanode_wire_received_bytes_total", "Bytes received, on connections that have ended too.", every...),
-		sent:        desc("datanode_wire_sent_bytes_total", "Bytes sent, on connections that have ended too.", every...),
-		stalls:      desc("datanode_wire_credit_stalls_total", "Times that a sender had to wait for credit, on connections that have ended too.", frames...),
-		oldest:      desc("datanode_wire_oldest_call_seconds", "Age of the oldest call in flight.", frames...),
-		calls:       desc("datanode_wire_calls_in_flight", "Calls in flight on the open connections.", append(slices.Clone(frames), "op")...),
+		received: desc("datanode_wire_received_bytes_total", "Bytes received, on connections that have ended "+
+			"too.", every...),
+		sent: desc("datanode_wire_sent_bytes_total", "Bytes sent, on connections that have ended too.", every...),
+		stalls: desc("datanode_wire_credit_stalls_total", "Times that a sender had to wait for credit, on "+
+			"connections that have ended too.", frames...),
+		oldest: desc("datanode_wire_oldest_call_seconds", "Age of the oldest call in flight.", frames...),
+		calls: desc("datanode_wire_calls_in_flight", "Calls in flight on the open connections.",
+			append(slices.Clone(frames), "op")...),
 
-		accepted: desc("datanode_accepted_connections", "Connections that count against a limit on those accepted: all, those half open, and as many of each as the IP address has that has most.", "of"),
-		limit:    desc("datanode_accepted_connections_limit", "The most that there may be.", "of"),
-		noRoom:   desc("datanode_connections_refused_total", "Connections closed because there was no room for them."),
+		accepted: desc("datanode_accepted_connections", "Connections that count against a limit on those accepted: "+
+			"all, those half open, and as many of each as the IP address has that has most.", "of"),
+		limit:  desc("datanode_accepted_connections_limit", "The most that there may be.", "of"),
+		noRoom: desc("datanode_connections_refused_total", "Connections closed because there was no room for them."),
 
-		offences: prometheus.NewDesc("datanode_wire_offences_total", "Connections that ended for what their peer did, by what that was.",
+		offences: prometheus.NewDesc("datanode_wire_offences_total", "Connections that ended for what their peer did, "+
+			"by what that was.",
 			[]string{"reason"}, nil),
 		turnedAway: prometheus.NewDesc("datanode_wire_turned_away_total",
 			"New connections closed at once, because others from the same address had ended for what their peer did.", nil, nil),
-		waiting: prometheus.NewDesc("datanode_wire_addresses_waiting", "Addresses whose new connections have to wait for that.", nil, nil),
+		waiting: prometheus.NewDesc("datanode_wire_addresses_waiting", "Addresses whose new connections have to wait "+
+			"for that.", nil, nil),
 	}
 }
 
 func (m *wireMetrics) all() []*prometheus.Desc {
-	return []*prometheus.Desc{m.connections, m.received, m.sent, m.stalls, m.oldest, m.calls, m.accepted, m.limit, m.noRoom, m.offences, m.turnedAway, m.waiting}
+	return []*prometheus.Desc{
+		m.connections, m.received, m.sent, m.stalls, m.oldest, m.calls, m.accepted, m.limit, m.noRoom, m.offences,
+		m.turnedAway, m.waiting,
+	}
 }
 
 func (m *wireMetrics) describe(ch chan<- *prometheus.Desc) {
@@ -78,7 +88,9 @@ func (m *wireMetrics) collect(t *transport.ConnTable, ch chan<- prometheus.Metri
 	}
 }
 
-func (m *wireMetrics) collectGroup(g transport.ConnGroup, total transport.Traffic, now *wireNow, ch chan<- prometheus.Metric) {
+func (m *wireMetrics) collectGroup(
+	g transport.ConnGroup, total transport.Traffic, now *wireNow, ch chan<- prometheus.Metric,
+) {
 	frames := []string{g.Peer, string(g.Role), string(g.Direction)}
 	every := append(slices.Clone(frames), string(g.Protocol))
 	sample := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {

@@ -1,13 +1,14 @@
-package node
+package web
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/datanode/datanode/node/transport"
+	"github.com/datanode/datanode/pki"
 )
 
 // certMetrics are about certificates, this node's own and those of its peers.
-type certMetrics struct{ notAfter, unfit, denied *prometheus.Desc }
+type certMetrics struct{ notAfter, rejected, denied *prometheus.Desc }
 
 // httpMetrics are about the listener that they are read from.
 type httpMetrics struct{ conns, refused *prometheus.Desc }
@@ -25,10 +26,7 @@ func (m *httpMetrics) describe(ch chan<- *prometheus.Desc) {
 	ch <- m.refused
 }
 
-func (m *httpMetrics) collect(d *httpDoor, ch chan<- prometheus.Metric) {
-	if d == nil {
-		return
-	}
+func (m *httpMetrics) collect(d *door, ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(m.conns, prometheus.GaugeValue, float64(d.count()))
 	for why, n := range d.refused {
 		ch <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(n.Load()), string(why))
@@ -39,8 +37,9 @@ func newCertMetrics() certMetrics {
 	return certMetrics{
 		notAfter: prometheus.NewDesc("datanode_certificate_not_after_timestamp_seconds",
 			"When this node's certificate ends, in seconds since 1970. Only with TLS.", nil, nil),
-		unfit: prometheus.NewDesc("datanode_certificates_unfit_total",
-			"Connections refused in the handshake, or ended while open, for a certificate that was good once, by what became of it.",
+		rejected: prometheus.NewDesc("datanode_certificates_unfit_total",
+			"Connections refused in the handshake, or ended while open, for a certificate that was good once, by what "+
+				"became of it.",
 			[]string{"reason", "where"}, nil),
 		denied: prometheus.NewDesc("datanode_certificates_denied",
 			"Certificates that the deny list in force has. Only with TLS.", nil, nil),
@@ -49,15 +48,14 @@ func newCertMetrics() certMetrics {
 
 func (m *certMetrics) describe(ch chan<- *prometheus.Desc) {
 	ch <- m.notAfter
-	ch <- m.unfit
+	ch <- m.rejected
 	ch <- m.denied
 }
 
-func (m *certMetrics) collect(t *transport.Transport, ch chan<- prometheus.Metric) {
+func (m *certMetrics) collect(t *transport.Transport, source *pki.Source, ch chan<- prometheus.Metric) {
 	for u, n := range t.RejectedCerts() {
-		ch <- prometheus.MustNewConstMetric(m.unfit, prometheus.CounterValue, float64(n), string(u.Why), u.Where)
+		ch <- prometheus.MustNewConstMetric(m.rejected, prometheus.CounterValue, float64(n), string(u.Why), u.Where)
 	}
-	source := t.Source()
 	if source == nil {
 		return
 	}

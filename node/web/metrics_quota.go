@@ -1,4 +1,4 @@
-package node
+package web
 
 import (
 	"math"
@@ -20,7 +20,8 @@ func newQuotaMetrics() quotaMetrics {
 		return prometheus.NewDesc(name, help, []string{"by", "name"}, nil)
 	}
 	return quotaMetrics{
-		bytes:       desc("datanode_quota_used_bytes", "Bytes kept of a class or for an identity that has a quota, as far as this node knows."),
+		bytes: desc("datanode_quota_used_bytes", "Bytes kept of a class or for an identity that has a quota, as "+
+			"far as this node knows."),
 		mostBytes:   desc("datanode_quota_bytes", "Bytes that its quota allows; +Inf: any number."),
 		extents:     desc("datanode_quota_used_extents", "Extents kept of a class or for an identity that has a quota."),
 		mostExtents: desc("datanode_quota_extents", "Extents that its quota allows; +Inf: any number."),
@@ -35,8 +36,8 @@ func (m *quotaMetrics) describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-func (m *quotaMetrics) collect(n *Node, view *state.View, ch chan<- prometheus.Metric) {
-	ch <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(n.quotas.Refused()))
+func (m *quotaMetrics) collect(view *state.View, now *Numbers, ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(now.QuotaRefused))
 	for _, q := range view.Settings.Quotas {
 		if q.Each {
 			continue
@@ -45,7 +46,7 @@ func (m *quotaMetrics) collect(n *Node, view *state.View, ch chan<- prometheus.M
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, q.By.String(), q.Name)
 		}
 		used := view.Used(q.By, q.Name)
-		gauge(m.bytes, float64(used.Bytes+n.quotas.UnsealedBytes(view, &q)))
+		gauge(m.bytes, float64(used.Bytes+now.Unsealed(view, &q)))
 		gauge(m.mostBytes, limitOf(q.Bytes))
 		gauge(m.extents, float64(used.Extents))
 		gauge(m.mostExtents, limitOf(q.Extents))

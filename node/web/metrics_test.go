@@ -1,0 +1,62 @@
+package web
+
+import (
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/datanode/datanode/node/diskspace"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/raftlog/state/statetest"
+	"github.com/datanode/datanode/wire"
+)
+
+// What a node says of itself comes out under the names and labels that dashboards know.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	cell := statetest.New()
+	cell.RunAll("join n1 n2\ncreate on=n1,n2\nstart create\nfinish create done")
+	view := cell.State.Snapshot()
+	view.Settings.Quotas = []state.Quota{{By: state.QuotaByClass, Name: "gold", Bytes: state.Unbounded, Extents: 7}}
+	now := Numbers{
+		Applied: 41, Commit: 42, Leads: true, Ready: true, Diverged: 2, DiskHangs: true,
+		Disk: diskspace.Status{Free: 5, Total: 9, Reserve: 1, Refuses: "full"}, Scrub: wire.ScrubReply{Bytes: 11, Full: 3e6},
+		DamagedEntries: 6, StepsRefused: map[wire.OpType]uint64{wire.OpReplicaRead: 8},
+		SessionsRefused: map[wire.Session]uint64{wire.SessionRepair: 9}, Misuse: map[string]uint64{"owner": 10},
+		Turns:        map[string]TurnNumbers{"lists": {Running: 1, Waiting: 2, Refused: 3}},
+		Submissions:  TurnNumbers{Waiting: 4, Refused: 5},
+		QuotaRefused: 12, Unsealed: func(*state.View, *state.Quota) uint64 { return 13 },
+	}
+	s := serve(t, func(o *Options) {
+		o.Metrics.View, o.Metrics.Numbers = func() *state.View { return view }, func() Numbers { return now }
+	})
+	status, body := ask(t, http.DefaultClient, http.MethodGet, s.URL()+"/metrics", "")
+	if status != http.StatusOK {
+		t.Fatal(status, body)
+	}
+	lines := strings.Split(body, "\n")
+	for _, want := range []string{
+		"datanode_log_applied_index 41", "datanode_log_commit_index 42", "datanode_log_abstains 0", "datanode_leader 1",
+		"datanode_ready 1", "datanode_log_parted 2", "datanode_extents 1", "datanode_replicas 2", "datanode_store_failed 0",
+		"datanode_disk_hangs 1", "datanode_disk_free_bytes 5", "datanode_disk_total_bytes 9", "datanode_disk_reserve_bytes 1",
+		"datanode_node_refuses 1", "datanode_scrub_bytes_total 11", "datanode_scrub_last_round_seconds 3",
+		`datanode_log_damage_received_total{what="entry"} 6`, `datanode_log_damage_received_total{what="stream"} 0`,
+		`datanode_steps_refused_total{step="replica-read"} 8`, `datanode_session_refused_total{session="repair"} 9`,
+		`datanode_client_session_misuse_total{what="owner"} 10`, `datanode_turns_running{work="lists"} 1`,
+		`datanode_turns_waiting{work="lists"} 2`, `datanode_turns_refused_total{work="lists"} 3`,
+		`datanode_turns_waiting{work="submissions"} 4`, `datanode_turns_refused_total{work="submissions"} 5`,
+		"datanode_quota_refused_total 12", `datanode_quota_used_bytes{by="class",name="gold"} 13`,
+		`datanode_quota_bytes{by="class",name="gold"} +Inf`, `datanode_quota_extents{by="class",name="gold"} 7`,
+		`datanode_accepted_connections{of="all"} 0`, `datanode_http_refused_total{reason="host"} 0`,
+		`datanode_operations{kind="create",state="queued"} 0`,
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("the metrics do not have %s", want)
+		}
+	}
+	if got := limitOf(state.Unbounded); !math.IsInf(got, 1) {
+		t.Errorf("no limit is %v", got)
+	}
+}
