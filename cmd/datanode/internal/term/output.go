@@ -8,7 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/rivo/uniseg"
 )
 
 // measuredRows is how many rows of a table are looked at to find the widths of its columns. What
@@ -111,7 +112,7 @@ func listTable[T any](out *bufio.Writer, items iter.Seq2[T, error], columns []Co
 	return failed
 }
 
-// Table aligns columns with two spaces between them.
+// Table aligns columns with two spaces between them, as a screen shows them: a character may take two columns, or none.
 type Table struct {
 	Out    io.Writer
 	rows   [][]string // held back until the widths are known
@@ -139,7 +140,7 @@ func (t *Table) Flush() {
 		t.widths = make([]int, len(t.rows[0]))
 		for _, row := range t.rows {
 			for i, c := range row {
-				t.widths[i] = max(t.widths[i], utf8.RuneCountInString(c))
+				t.widths[i] = max(t.widths[i], uniseg.StringWidth(c))
 			}
 		}
 	}
@@ -154,7 +155,7 @@ func (t *Table) print(cells []string) {
 	for i, c := range cells {
 		line.WriteString(c)
 		if i < len(cells)-1 {
-			line.WriteString(strings.Repeat(" ", max(t.widths[i]-utf8.RuneCountInString(c), 0)+2))
+			line.WriteString(strings.Repeat(" ", max(t.widths[i]-uniseg.StringWidth(c), 0)+2))
 		}
 	}
 	fmt.Fprintln(t.Out, line.String()) // the writer below remembers its error

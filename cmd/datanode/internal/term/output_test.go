@@ -50,3 +50,19 @@ func TestListIsWholeUpToAnError(t *testing.T) {
 		}
 	}
 }
+
+// Columns stand below each other on a screen, where some characters take two columns and some none.
+func TestTableAlignsWideText(t *testing.T) {
+	var out bytes.Buffer
+	a := &Terminal{Stdout: &out, Output: FormatTable}
+	type row struct{ name, class string }
+	err := List(a, Items([]row{
+		{"夜間優先", "gold"},             // four characters of two columns
+		{"re\u0301paration", "gold"}, // an accent that combines with the letter before it
+		{"plain", "gold"},
+	}), Col("NAME", func(r row) string { return r.name }), Col("CLASS", func(r row) string { return r.class }))
+	want := "NAME        CLASS\n夜間優先    gold\nre\u0301paration  gold\nplain       gold\n"
+	if err != nil || out.String() != want {
+		t.Fatalf("%v, printed\n%swant\n%s", err, out.String(), want)
+	}
+}
