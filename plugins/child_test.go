@@ -20,7 +20,8 @@ func TestChildCompiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if first.FromCache || first.Name == "" || first.MachineBytes == 0 || first.Scores.CostMax == 0 || first.StartCost == 0 {
+			if first.FromCache || first.Name == "" || first.MachineBytes == 0 || first.Scores.CostMax == 0 ||
+				first.StartCost == 0 {
 				t.Errorf("%+v", first)
 			}
 			if limited := first.Unlimited == ""; limited && (first.ChildPeakBytes == 0 || first.ChildNanos == 0) {
@@ -30,7 +31,7 @@ func TestChildCompiles(t *testing.T) {
 			if err != nil || !again.FromCache || again.Scores != first.Scores {
 				t.Fatalf("%+v, %v", again, err)
 			}
-			here, err := Check(t.Context(), module, Options{})
+			here, err := newHost(t, Options{}).Check(t.Context(), module)
 			if err != nil || here.StartCost != first.StartCost || here.Scores.CostMax != first.Scores.CostMax ||
 				here.Conflicts.BatchCost != first.Conflicts.BatchCost || here.Unlimited == "" {
 				t.Errorf("in this process %+v, %v, in the child %+v", here, err, first)
@@ -50,7 +51,8 @@ func TestChildIsNone(t *testing.T) {
 	} {
 		h := newHost(t, Options{Child: child})
 		_, err := h.Compile(t.Context(), tiny(nil))
-		if refused := (*LoadError)(nil); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "does not act as one") {
+		if refused := (*LoadError)(nil); err == nil || errors.As(err, &refused) ||
+			!strings.Contains(err.Error(), "does not act as one") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -58,7 +60,8 @@ func TestChildIsNone(t *testing.T) {
 
 // A child that gets nothing done though it has time left is not the module's fault either.
 func TestChildStarved(t *testing.T) {
-	h := newHost(t, Options{Child: []string{"/bin/sh", "-c", "printf '" + strings.TrimSpace(greeting) + "\\n'; exec sleep 60"}})
+	h := newHost(t, Options{Child: []string{"/bin/sh", "-c",
+		"printf '" + strings.TrimSpace(greeting) + "\\n'; exec sleep 60"}})
 	h.limits = func(*prepared) limits { return limits{Data: childData, Processor: 20 * time.Millisecond} }
 	_, err := h.Compile(t.Context(), tiny(nil))
 	if refused := (*LoadError)(nil); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "too busy") {

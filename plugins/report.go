@@ -107,16 +107,3 @@ func (h *Host) Check(ctx context.Context, module []byte) (Report, error) {
 	}
 	return *report, m.Close(context.WithoutCancel(ctx))
 }
-
-// Check is Host.Check on a host of its own.
-func Check(ctx context.Context, module []byte, o Options) (Report, error) {
-	h, err := New(ctx, o)
-	if err != nil {
-		return Report{}, err
-	}
-	report, err := h.Check(ctx, module)
-	if cerr := h.Close(ctx); err == nil {
-		err = cerr
-	}
-	return report, err
-}

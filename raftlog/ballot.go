@@ -114,11 +114,6 @@ func (b *ballot) others(self string) bool {
 	return slices.ContainsFunc(b.Voters, func(v string) bool { return v != self })
 }
 
-// later tells whether b knows of a term or vote that o does not.
-func (b *ballot) later(o *ballot) bool {
-	return b.Term > o.Term || b.VotedTerm > o.VotedTerm || b.VotedTerm == o.VotedTerm && b.VotedFor != o.VotedFor
-}
-
 // ballotBox keeps the ballot while a node runs. A nil one keeps nothing: logs in memory have none. Its methods may
 // be called from any goroutine.
 type ballotBox struct {

@@ -26,13 +26,6 @@ type Stores struct {
 	box         *ballotBox // nil in memory
 }
 
-// MemoryStores keeps everything in memory, for simulations. A group that is closed can be opened
-// again on them, as on a disk.
-func MemoryStores() *Stores {
-	m := raft.NewInmemStore()
-	return &Stores{log: m, stable: m, snapshots: raft.NewInmemSnapshotStore(), close: func() error { return nil }}
-}
-
 // guard stands between the engine and its store. The engine trusts its store to answer in time, and
 // panics where a term cannot be written or an entry not be read; guard instead calls fail, which
 // cuts the node off from its peers. From then on nothing that the engine believes can reach anybody,

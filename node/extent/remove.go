@@ -51,30 +51,6 @@ func (s *Store) removeFrom(dir, name string) error {
 	return syncDir(s.fs, dir)
 }
 
-// DropStaging removes an extent's staging file, durably, and ends its stage. Without one it does nothing.
-func (s *Store) DropStaging(id ID) error {
-	const op = "drop staging"
-	e, err := s.change(op, id)
-	if err != nil {
-		return err
-	}
-	defer s.unchange(e)
-	if e.stage != nil {
-		e.stage.end(CodeClosed, "its file was dropped")
-		e.stage = nil
-	}
-	if !e.snapshot().staged {
-		return nil
-	}
-	if err := s.removeFrom(s.dir.staging(), s.dir.part(id)); err != nil {
-		return s.failure(op, id, distrust(err))
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.staged, e.partBytes = false, 0
-	return nil
-}
-
 // Quarantine moves an extent's replica aside, with a note that says why. Nothing deletes it.
 func (s *Store) Quarantine(id ID, why string) error {
 	const op = "quarantine"
