@@ -100,7 +100,8 @@ func (a *Authority) Issue(r Request) (Pair, error) {
 		return Pair{}, err
 	}
 	if r.Expiry.After(a.cert.NotAfter) {
-		return Pair{}, fmt.Errorf("the authority itself ends on %s, before %s", a.cert.NotAfter.Format(time.DateOnly), r.Expiry.Format(time.DateOnly))
+		return Pair{}, fmt.Errorf("the authority itself ends on %s, before %s", a.cert.NotAfter.Format(time.DateOnly),
+			r.Expiry.Format(time.DateOnly))
 	}
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: id.String(), Organization: []string{a.Cluster}},

@@ -161,9 +161,10 @@ func TestStaleDenyList(t *testing.T) {
 		text []byte
 		says string
 	}{
-		"empty": {nil, "no list"}, "damaged": {good[:len(good)-30], "X509 CRL"}, "trailing": {append(bytes.Clone(good), "x"...), "X509 CRL"},
-		"a key":   {[]byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "X509 CRL"},
-		"strange": {theirs, "not signed"}, "older": {empty, "older"}, "too large": {make([]byte, maxDenyBytes+1), "larger"},
+		"empty": {nil, "no list"}, "damaged": {good[:len(good)-30], "X509 CRL"},
+		"trailing": {append(bytes.Clone(good), "x"...), "X509 CRL"},
+		"a key":    {[]byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "X509 CRL"},
+		"strange":  {theirs, "not signed"}, "older": {empty, "older"}, "too large": {make([]byte, maxDenyBytes+1), "larger"},
 		"changes only": {deltaList(t, a), "critical"}, "flipped": {flipped(good), ""},
 	} {
 		replace(t, f.Deny, c.text)

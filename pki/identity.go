@@ -113,7 +113,8 @@ func IdentityOf(cert *x509.Certificate) (Identity, error) {
 		}
 	}
 	if len(found) != 1 {
-		return Identity{}, fmt.Errorf("certificate of %q has %d URIs %s://CLUSTER/ROLE/NAME, want one", cert.Subject.CommonName, len(found), scheme)
+		return Identity{}, fmt.Errorf("certificate of %q has %d URIs %s://CLUSTER/ROLE/NAME, want one",
+			cert.Subject.CommonName, len(found), scheme)
 	}
 	return ParseIdentity(found[0])
 }

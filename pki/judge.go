@@ -30,7 +30,8 @@ func (u *Unfit) Error() string {
 		return fmt.Sprintf("the certificate of %s, serial %s, is revoked; ask whoever keeps the authority for a new one",
 			u.Who, u.Serial)
 	}
-	return fmt.Sprintf("the certificate of %s, serial %s, has ended at %s; make a new one with datanode cert %s %s --renew",
+	return fmt.Sprintf(
+		"the certificate of %s, serial %s, has ended at %s; make a new one with datanode cert %s %s --renew",
 		u.Who, u.Serial, u.Until.UTC().Format(time.RFC3339), u.Who.Role, u.Who.Name)
 }
 

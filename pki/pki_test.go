@@ -92,8 +92,10 @@ func TestParseIdentity(t *testing.T) {
 		t.Errorf("got %+v, %v, want %+v", got, err, good)
 	}
 	for _, bad := range []string{
-		"", "datanode://cell/node", "datanode://cell/node/", "datanode:///node/n1", "datanode://cell/node/n1/", "datanode://cell/root/n1",
-		"https://cell/node/n1", "datanode://cell/node/n1?x", "datanode://cell/node/..", "datanode://u@cell/node/n1", "datanode://cell/Node/n1",
+		"", "datanode://cell/node", "datanode://cell/node/", "datanode:///node/n1", "datanode://cell/node/n1/",
+		"datanode://cell/root/n1",
+		"https://cell/node/n1", "datanode://cell/node/n1?x", "datanode://cell/node/..", "datanode://u@cell/node/n1",
+		"datanode://cell/Node/n1",
 		"datanode://cell/node/" + strings.Repeat("n", maxNameBytes+1),
 	} {
 		if got, err := ParseIdentity(bad); err == nil {
@@ -129,15 +131,21 @@ func TestHandshake(t *testing.T) {
 		clientSays     string // empty: no word of it; in TLS 1.3 the client is done first
 	}{
 		{name: "client to node", server: node, client: client, addr: "127.0.0.1:1"},
-		{name: "node to node", server: node, client: open(t, store(t, issue(t, a, RoleNode, "n2"), pair.Cert)), addr: "127.0.0.1:1"},
-		{name: "server's authority not known", server: node, client: open(t, store(t, issue(t, other, RoleClient, "bob"), otherPair.Cert)),
-			addr: "127.0.0.1:1", serverSays: "bad certificate", clientSays: "unknown authority"},
-		{name: "client's authority not known", server: node, client: open(t, store(t, issue(t, other, RoleClient, "bob"), both)),
-			addr: "127.0.0.1:1", serverSays: "unknown authority"},
-		{name: "client of another cluster", server: node, client: open(t, store(t, issue(t, foreign, RoleClient, "bob"), pair.Cert)),
-			addr: "127.0.0.1:1", serverSays: "bad certificate", clientSays: `of cluster "cell", want "cellar"`},
-		{name: "wrong host", server: node, client: client, addr: "127.0.0.2:1", serverSays: "bad certificate", clientSays: "127.0.0.2"},
-		{name: "client as server", server: client, client: client, addr: "127.0.0.1:1", serverSays: "bad certificate", clientSays: "127.0.0.1"},
+		{name: "node to node", server: node, client: open(t, store(t, issue(t, a, RoleNode, "n2"), pair.Cert)),
+			addr: "127.0.0.1:1"},
+		{name: "server's authority not known", server: node,
+			client: open(t, store(t, issue(t, other, RoleClient, "bob"), otherPair.Cert)),
+			addr:   "127.0.0.1:1", serverSays: "bad certificate", clientSays: "unknown authority"},
+		{name: "client's authority not known", server: node,
+			client: open(t, store(t, issue(t, other, RoleClient, "bob"), both)),
+			addr:   "127.0.0.1:1", serverSays: "unknown authority"},
+		{name: "client of another cluster", server: node,
+			client: open(t, store(t, issue(t, foreign, RoleClient, "bob"), pair.Cert)),
+			addr:   "127.0.0.1:1", serverSays: "bad certificate", clientSays: `of cluster "cell", want "cellar"`},
+		{name: "wrong host", server: node, client: client, addr: "127.0.0.2:1", serverSays: "bad certificate",
+			clientSays: "127.0.0.2"},
+		{name: "client as server", server: client, client: client, addr: "127.0.0.1:1", serverSays: "bad certificate",
+			clientSays: "127.0.0.1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			serverErr, clientErr := shakeHands(t, c.server, c.client, c.addr)

@@ -67,7 +67,8 @@ func Open(f Files) (*Source, error) { return OpenAt(f, time.Now) }
 // OpenAt is Open with another clock than the system's.
 func OpenAt(f Files, now func() time.Time) (*Source, error) {
 	if !f.Complete() {
-		return nil, fmt.Errorf("TLS needs a certificate, its key and the authority's certificate; named are %q, %q and %q", f.Cert, f.Key, f.CA)
+		return nil, fmt.Errorf("TLS needs a certificate, its key and the authority's certificate; named are %q, %q and %q",
+			f.Cert, f.Key, f.CA)
 	}
 	m, err := load(f, now())
 	if err != nil {
@@ -76,7 +77,8 @@ func OpenAt(f Files, now func() time.Time) (*Source, error) {
 	s := &Source{files: f, now: now, loaded: m, deny: denial{list: &denyList{}}}
 	s.refreshDenyLocked() // nobody else has it yet
 	if s.deny.changed != nil {
-		return nil, fmt.Errorf("%w; without the deny list nobody would be kept out, so it must be there and good from the start",
+		return nil, fmt.Errorf(
+			"%w; without the deny list nobody would be kept out, so it must be there and good from the start",
 			s.deny.changed)
 	}
 	if err := s.ownLocked(); err != nil {

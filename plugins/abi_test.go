@@ -27,13 +27,16 @@ func TestGoldenRecords(t *testing.T) {
 		have []byte
 		want string
 	}{
-		"score header":    {appendHeader(nil, scoreHeader(3)), "0100" + "1800" + "50000000" + "03000000" + "50000000" + "08000000" + "00000000"},
-		"conflict header": {appendHeader(nil, conflictHeader(256)), "0100" + "1800" + "a8000000" + "00010000" + "50000000" + "08000000" + "00000000"},
-		"facts":           {AppendFacts(nil, &goldenFacts), goldenFactsHex},
+		"score header": {appendHeader(nil, scoreHeader(3)),
+			"0100" + "1800" + "50000000" + "03000000" + "50000000" + "08000000" + "00000000"},
+		"conflict header": {appendHeader(nil, conflictHeader(256)),
+			"0100" + "1800" + "a8000000" + "00010000" + "50000000" + "08000000" + "00000000"},
+		"facts": {AppendFacts(nil, &goldenFacts), goldenFactsHex},
 		"pair": {AppendPair(nil, &policies.Pair{Existing: goldenFacts, Incoming: goldenFacts, SameNode: true}),
 			"0100000000000000" + goldenFactsHex + goldenFactsHex},
-		"score":      {AppendScore(nil, policies.Score{Priority: -2, Reason: 0x0102}), "feffffff" + "0201" + "0000"},
-		"resolution": {AppendResolution(nil, policies.Resolution{Verdict: policies.Reject, Reason: 0x0102}), "05" + "00" + "0201" + "00000000"},
+		"score": {AppendScore(nil, policies.Score{Priority: -2, Reason: 0x0102}), "feffffff" + "0201" + "0000"},
+		"resolution": {AppendResolution(nil, policies.Resolution{Verdict: policies.Reject, Reason: 0x0102}),
+			"05" + "00" + "0201" + "00000000"},
 	} {
 		if have := hex.EncodeToString(c.have); have != c.want {
 			t.Errorf("%s\nhave %s\nwant %s", name, have, c.want)

@@ -54,7 +54,8 @@ func TestTakeScores(t *testing.T) {
 			damaged := slices.Clone(answers)
 			damaged[at] = byte(1 + r.IntN(255))
 			err := takeScores(have, damaged, 1<<16)
-			if text := "answer " + strconv.Itoa(bad) + ": score: bytes 6 and 7"; err == nil || !strings.Contains(err.Error(), text) {
+			if text := "answer " + strconv.Itoa(bad) + ": score: bytes 6 and 7"; err == nil ||
+				!strings.Contains(err.Error(), text) {
 				t.Errorf("byte %d of %d scores is %#x: %v, want %s", at, n, damaged[at], err, text)
 			}
 		}

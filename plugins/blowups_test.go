@@ -40,15 +40,19 @@ func justBeyond(n int, family func(n int) []byte) []byte {
 // blowups has a family for each term of the estimate, without which the larger one would pass.
 func blowups() map[string]blowup {
 	return map[string]blowup{
-		"loops in loops":      {taken: 60, make: loopsInLoops},
-		"locals and loops":    {taken: 200, make: func(n int) []byte { return liveLocals(n, 100) }},
-		"blocks in blocks":    {taken: 2500, make: func(n int) []byte { return scoring(cat(times(n, 0x02, 0x40), times(n, 0x0b))) }},
-		"a row of ifs":        {taken: 1500, make: func(n int) []byte { return scoring(times(n, 0x20, 0, 0x04, 0x40, 0x0b)) }},
-		"a row of exits":      {taken: 1200, make: func(n int) []byte { return scoring(cat([]byte{0x02, 0x40}, times(n, 0x20, 0, 0x0d, 0), []byte{0x0b})) }},
+		"loops in loops":   {taken: 60, make: loopsInLoops},
+		"locals and loops": {taken: 200, make: func(n int) []byte { return liveLocals(n, 100) }},
+		"blocks in blocks": {taken: 2500,
+			make: func(n int) []byte { return scoring(cat(times(n, 0x02, 0x40), times(n, 0x0b))) }},
+		"a row of ifs": {taken: 1500,
+			make: func(n int) []byte { return scoring(times(n, 0x20, 0, 0x04, 0x40, 0x0b)) }},
+		"a row of exits": {taken: 1200,
+			make: func(n int) []byte { return scoring(cat([]byte{0x02, 0x40}, times(n, 0x20, 0, 0x0d, 0), []byte{0x0b})) }},
 		"a row of rounds":     {taken: 100, make: rounds},
 		"reads far from sets": {taken: 100, make: farReads},
 		"reads behind exits":  {taken: 10, make: readsBehindExits},
-		"branch targets":      {taken: 6000, make: func(n int) []byte { return scoring(cat([]byte{0x02, 0x40}, branchTable(n), []byte{0x0b})) }},
+		"branch targets": {taken: 6000,
+			make: func(n int) []byte { return scoring(cat([]byte{0x02, 0x40}, branchTable(n), []byte{0x0b})) }},
 		"values and ifs":      {taken: 150, make: valuesAndIfs},
 		"addresses and exits": {taken: 300, make: addressesAndExits},
 		"locals set in an if": {taken: 1000, make: setInIf},
@@ -143,7 +147,8 @@ func valuesAndIfs(n int) []byte {
 
 // addressesAndExits reads at n addresses that are known from then on in each of 1000 blocks.
 func addressesAndExits(n int) []byte {
-	return scoring(cat([]byte{0x02, 0x40, 0x20, 0}, times(n, 0x28, 2, 0), []byte{0x1a}, times(1000, 0x20, 0, 0x0d, 0), []byte{0x0b}))
+	return scoring(cat([]byte{0x02, 0x40, 0x20, 0}, times(n, 0x28, 2, 0), []byte{0x1a}, times(1000, 0x20, 0, 0x0d, 0),
+		[]byte{0x0b}))
 }
 
 func setInIf(n int) []byte {
@@ -152,7 +157,8 @@ func setInIf(n int) []byte {
 	for i := range n {
 		set = cat(set, []byte{0x41, 1, 0x21}, uleb(3+i))
 	}
-	return scoringWith(localsI32(n), []byte{0x20, 0, 0x04, 0x40}, set, []byte{0x0b, 0x20, 0, 0x04, 0x40}, set, []byte{0x0b}, readAll(n))
+	return scoringWith(localsI32(n), []byte{0x20, 0, 0x04, 0x40}, set, []byte{0x0b, 0x20, 0, 0x04, 0x40}, set,
+		[]byte{0x0b}, readAll(n))
 }
 
 // globalsAndCalls makes 2000 calls, after each of which n globals may have changed.

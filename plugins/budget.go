@@ -85,7 +85,8 @@ func (m *Module) Fits(b policies.Budget) error {
 	b = orDefault(b)
 	r := m.report
 	if r.StartMost > b.Start {
-		return refuse(TooSlow, "starting it takes %d units in one call, and its budget is %d (%s)", r.StartMost, b.Start, SettingStart)
+		return refuse(TooSlow, "starting it takes %d units in one call, and its budget is %d (%s)", r.StartMost, b.Start,
+			SettingStart)
 	}
 	for _, t := range []struct {
 		export string

@@ -106,7 +106,8 @@ var bump = []byte{
 
 // whenMagic runs code if the first record's QueuedOps is magicQueued; at is where the facts begin.
 func whenMagic(at int, code ...byte) []byte {
-	return cat([]byte{0x20, 0, 0x28, 2}, uleb(headerBytes+at+44), []byte{0x41, 0xda, 0xb4, 0x01, 0x46, wasm.OpIf, wasm.BlockEmpty},
+	return cat([]byte{0x20, 0, 0x28, 2}, uleb(headerBytes+at+44),
+		[]byte{0x41, 0xda, 0xb4, 0x01, 0x46, wasm.OpIf, wasm.BlockEmpty},
 		code, []byte{wasm.OpEnd})
 }
 
@@ -141,12 +142,14 @@ func (g *guestParts) bytes() []byte {
 		export("policy_alloc", wasm.ExternFunc, first+1), export("policy_describe", wasm.ExternFunc, first+2),
 		export("policy_score", wasm.ExternFunc, first+3), export("policy_conflict", wasm.ExternFunc, first+4),
 	} {
-		if name := []string{"memory", exportMarker, exportAlloc, exportDescribe, exportScore, exportConflict}[i]; name != g.drop {
+		if name := []string{"memory", exportMarker, exportAlloc, exportDescribe, exportScore,
+			exportConflict}[i]; name != g.drop {
 			exports = append(exports, e)
 		}
 	}
 	functions := [][]byte{uleb(typeNone), uleb(typeAlloc), uleb(typeDescribe), uleb(typeBatch), uleb(typeBatch)}
-	bodies := [][]byte{body(noLocals), body(noLocals, g.alloc), body(noLocals, describe), body(g.locals, g.score), body(oneLocal, g.conflict)}
+	bodies := [][]byte{body(noLocals), body(noLocals, g.alloc), body(noLocals, describe), body(g.locals, g.score),
+		body(oneLocal, g.conflict)}
 	if g.initialize != nil {
 		exports = append(exports, export(exportInitialize, wasm.ExternFunc, first+len(functions)))
 		functions, bodies = append(functions, uleb(typeNone)), append(bodies, body(noLocals, g.initialize))
@@ -159,7 +162,8 @@ func (g *guestParts) bytes() []byte {
 	if g.table != nil {
 		sections = append(sections, section(wasm.SecTable, g.table))
 	}
-	sections = append(sections, section(wasm.SecMemory, g.memory), section(wasm.SecGlobal, constHeap), section(wasm.SecExport, exports...))
+	sections = append(sections, section(wasm.SecMemory, g.memory), section(wasm.SecGlobal, constHeap),
+		section(wasm.SecExport, exports...))
 	sections = append(sections, g.extra...)
 	return moduleOf(append(sections,
 		section(wasm.SecCode, bodies...),

@@ -22,7 +22,8 @@ import (
 // the next call from beginning; it does not end the wait for this one, which is short enough. Note that Go
 // cannot stop a guest's code to collect garbage: what bounds the pause is the budget again, some 20 ms at
 // the default.
-func (i *instance) call(ctx context.Context, budget uint64, limit time.Duration, export string, args ...uint64) (result, cost uint64, err error) {
+func (i *instance) call(ctx context.Context, budget uint64, limit time.Duration, export string, args ...uint64) (result,
+	cost uint64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, 0, i.module.failed(export, Cancelled, err.Error())
 	}
@@ -45,7 +46,8 @@ func (i *instance) settle(export string, budget uint64, o outcome) (result, cost
 	left := int64(i.left.Get())
 	switch {
 	case left < 0: // a host function may have taken the last of it, and the guest returned after that
-		return 0, 0, i.module.failed(export, Overrun, fmt.Sprintf("its budget of %d units is spent (%s)", budget, settingsOf(export)))
+		return 0, 0, i.module.failed(export, Overrun, fmt.Sprintf("its budget of %d units is spent (%s)", budget,
+			settingsOf(export)))
 	case o.err != nil:
 		return 0, 0, i.module.failed(export, causeOf(o.err), firstLine(o.err)+i.env.lastWords())
 	}

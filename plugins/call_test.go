@@ -137,17 +137,24 @@ func TestWASI(t *testing.T) {
 		args []uint64
 		want errno
 	}{
-		{"args_get", []uint64{0, 0}, errnoOK}, {"args_sizes_get", []uint64{8, 12}, errnoOK}, {"args_sizes_get", []uint64{size, 0}, errnoFault},
+		{"args_get", []uint64{0, 0}, errnoOK}, {"args_sizes_get", []uint64{8, 12}, errnoOK},
+		{"args_sizes_get", []uint64{size, 0}, errnoFault},
 		{"environ_sizes_get", []uint64{8, size - 3}, errnoFault},
 		{"clock_time_get", []uint64{clockReal, 0, 64}, errnoOK}, {"clock_time_get", []uint64{clockMonotonic, 0, 72}, errnoOK},
 		{"clock_time_get", []uint64{2, 0, 8}, errnoInval}, {"clock_time_get", []uint64{0, 0, size - 7}, errnoFault},
-		{"fd_close", []uint64{2}, errnoOK}, {"fd_close", []uint64{3}, errnoBadf}, {"fd_fdstat_set_flags", []uint64{4, 0}, errnoBadf},
-		{"fd_fdstat_get", []uint64{1, 96}, errnoOK}, {"fd_fdstat_get", []uint64{3, 96}, errnoBadf}, {"fd_fdstat_get", []uint64{1, size - 23}, errnoFault},
-		{"fd_prestat_get", []uint64{3, 96}, errnoBadf}, {"fd_seek", []uint64{1, 0, 0, 96}, errnoSpipe}, {"fd_seek", []uint64{9, 0, 0, 96}, errnoBadf},
+		{"fd_close", []uint64{2}, errnoOK}, {"fd_close", []uint64{3}, errnoBadf},
+		{"fd_fdstat_set_flags", []uint64{4, 0}, errnoBadf},
+		{"fd_fdstat_get", []uint64{1, 96}, errnoOK}, {"fd_fdstat_get", []uint64{3, 96}, errnoBadf},
+		{"fd_fdstat_get", []uint64{1, size - 23}, errnoFault},
+		{"fd_prestat_get", []uint64{3, 96}, errnoBadf}, {"fd_seek", []uint64{1, 0, 0, 96}, errnoSpipe},
+		{"fd_seek", []uint64{9, 0, 0, 96}, errnoBadf},
 		{"fd_read", []uint64{0, 0, 1 << 31, 96}, errnoOK}, {"fd_read", []uint64{1, 0, 0, 96}, errnoBadf},
-		{"fd_write", []uint64{0, 0, 0, 96}, errnoBadf}, {"fd_write", []uint64{2, size - 4, 1, 96}, errnoFault}, {"fd_write", []uint64{2, 200, 1, 96}, errnoOK},
-		{"poll_oneoff", []uint64{0, 0, 0, 96}, errnoInval}, {"poll_oneoff", []uint64{0, 1000, maxSubscriptions + 1, 96}, errnoInval},
-		{"poll_oneoff", []uint64{0, 1000, 1 << 31, 96}, errnoInval}, {"poll_oneoff", []uint64{size - 47, 1000, 1, 96}, errnoFault},
+		{"fd_write", []uint64{0, 0, 0, 96}, errnoBadf}, {"fd_write", []uint64{2, size - 4, 1, 96}, errnoFault},
+		{"fd_write", []uint64{2, 200, 1, 96}, errnoOK},
+		{"poll_oneoff", []uint64{0, 0, 0, 96}, errnoInval},
+		{"poll_oneoff", []uint64{0, 1000, maxSubscriptions + 1, 96}, errnoInval},
+		{"poll_oneoff", []uint64{0, 1000, 1 << 31, 96}, errnoInval},
+		{"poll_oneoff", []uint64{size - 47, 1000, 1, 96}, errnoFault},
 		{"poll_oneoff", []uint64{1024, 2048, 2, 96}, errnoOK},
 		{"random_get", []uint64{128, 16}, errnoOK}, {"random_get", []uint64{size - 1, 2}, errnoFault},
 	} {
@@ -220,7 +227,8 @@ func TestWASIPoll(t *testing.T) {
 	events, _ := memory.Read(2048, 2*eventBytes)
 	le := binary.LittleEndian
 	if le.Uint64(events) != 0xabcdef || le.Uint16(events[8:]) != 0 ||
-		le.Uint64(events[eventBytes:]) != 77 || errno(le.Uint16(events[eventBytes+8:])) != errnoNotsup || events[eventBytes+10] != 1 {
+		le.Uint64(events[eventBytes:]) != 77 || errno(le.Uint16(events[eventBytes+8:])) != errnoNotsup ||
+		events[eventBytes+10] != 1 {
 		t.Errorf("%x", events)
 	}
 }
@@ -249,7 +257,8 @@ func TestChatterIsBounded(t *testing.T) {
 	logged.Reset()
 	now = now.Add(chatterWindow)
 	ask(3)
-	if text := logged.String(); strings.Count(text, "policy says") != 3 || strings.Count(text, "more than is logged") != 1 {
+	if text := logged.String(); strings.Count(text, "policy says") != 3 ||
+		strings.Count(text, "more than is logged") != 1 {
 		t.Errorf("in the next window: %s", text)
 	}
 }

@@ -86,8 +86,9 @@ const (
 func (o Options) limitsFor(p *prepared) limits {
 	trial := o.Budget.Start + ofCall(o.Budget, len(sampleFacts()))
 	return limits{
-		Data:      slow * (childData + childDataPerByte*uint64(len(p.module))),
-		Processor: o.ChildTime + slow*(childTimesEffort*time.Duration(p.layout.effort)+time.Duration(trial/trialUnitsPerNano)),
+		Data: slow * (childData + childDataPerByte*uint64(len(p.module))),
+		Processor: o.ChildTime +
+			slow*(childTimesEffort*time.Duration(p.layout.effort)+time.Duration(trial/trialUnitsPerNano)),
 	}
 }
 
@@ -118,7 +119,8 @@ func (h *Host) inChild(ctx context.Context, p *prepared, config map[string]strin
 	answer, greeted := bytes.CutPrefix(out.Bytes(), []byte(greeting))
 	if !greeted {
 		first, _, _ := strings.Cut(complaints.String(), "\n")
-		return nil, fmt.Errorf("plugins: child %q does not act as one: %w: %s", h.opts.Child, orNothing(err), printable(first))
+		return nil, fmt.Errorf("plugins: child %q does not act as one: %w: %s", h.opts.Child, orNothing(err),
+			printable(first))
 	}
 	v := verdict{}
 	judged := json.Unmarshal(answer, &v) == nil
@@ -138,7 +140,8 @@ func (h *Host) inChild(ctx context.Context, p *prepared, config map[string]strin
 func (h *Host) judged(v *verdict) (*Report, error) {
 	if v.Unlimited != "" {
 		h.unbounded.Do(func() {
-			h.opts.Logger.Warn("policies are compiled in a child process without limits: only the structural scan bounds what that takes",
+			h.opts.Logger.Warn(
+				"policies are compiled in a child process without limits: only the structural scan bounds what that takes",
 				"reason", v.Unlimited)
 		})
 	}
@@ -171,7 +174,8 @@ func death(cmd *exec.Cmd, run context.Context, l limits, err error, complaints s
 // outOfMemory tells whether these are the last words of a program that was given no more memory. A
 // thread that cannot be started lacks it for its stack.
 func outOfMemory(complaints string) bool {
-	for _, words := range []string{"out of memory", "cannot allocate memory", "pthread_create failed", "failed to create new OS thread"} {
+	for _, words := range []string{"out of memory", "cannot allocate memory", "pthread_create failed",
+		"failed to create new OS thread"} {
 		if strings.Contains(complaints, words) {
 			return true
 		}

@@ -73,7 +73,8 @@ func (d *description) valid() error {
 	seen := map[string]int{}
 	for n, text := range d.Reasons {
 		if text == "" || len(text) > maxReasonBytes || strings.ContainsFunc(text, unseen) {
-			return fmt.Errorf("reason %d is %+.80q, want one line of 1 to %d bytes of valid UTF-8, without characters that do not show",
+			return fmt.Errorf(
+				"reason %d is %+.80q, want one line of 1 to %d bytes of valid UTF-8, without characters that do not show",
 				n, text, maxReasonBytes)
 		}
 		if first, twice := seen[text]; twice {

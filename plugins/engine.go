@@ -44,7 +44,8 @@ func (h *Host) interpret(ctx context.Context, code []byte) (*engine, error) {
 	return h.load(ctx, wazero.NewRuntimeConfigInterpreter().WithCompilationCache(cache), cache, code)
 }
 
-func (h *Host) load(ctx context.Context, config wazero.RuntimeConfig, cache wazero.CompilationCache, code []byte) (e *engine, err error) {
+func (h *Host) load(ctx context.Context, config wazero.RuntimeConfig, cache wazero.CompilationCache,
+	code []byte) (e *engine, err error) {
 	made := &engine{cache: cache, runtime: wazero.NewRuntimeWithConfig(ctx, config.
 		WithCoreFeatures(api.CoreFeaturesV2.SetEnabled(api.CoreFeatureSIMD, false)).
 		WithMemoryLimitPages(h.opts.MemoryPages).

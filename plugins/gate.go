@@ -150,7 +150,8 @@ func (h *Host) keep(entry *cacheEntry, dir string, report *Report) error {
 }
 
 // inProcess compiles and tries a module here.
-func (h *Host) inProcess(ctx context.Context, p *prepared, config map[string]string, dir string) (*Module, *Report, error) {
+func (h *Host) inProcess(ctx context.Context, p *prepared, config map[string]string, dir string) (*Module, *Report,
+	error) {
 	report := reportOf(h, p)
 	if !h.opts.alone {
 		h.unbounded.Do(func() {
@@ -185,7 +186,8 @@ func (h *Host) validate(ctx context.Context, p *prepared) error {
 }
 
 // fromCache loads what has passed the gate before, and starts one instance for its description.
-func (h *Host) fromCache(ctx context.Context, p *prepared, config map[string]string, entry *cacheEntry) (*Module, error) {
+func (h *Host) fromCache(ctx context.Context, p *prepared, config map[string]string, entry *cacheEntry) (*Module,
+	error) {
 	e, err := h.compile(ctx, p.metered, entry.code())
 	if err != nil {
 		return nil, err

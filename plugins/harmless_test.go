@@ -38,7 +38,8 @@ func bareEngine(in io.Reader) int {
 	}
 	before := peakBytes()
 	ctx := context.Background()
-	for _, config := range []wazero.RuntimeConfig{wazero.NewRuntimeConfigCompiler(), wazero.NewRuntimeConfigInterpreter()} {
+	for _, config := range []wazero.RuntimeConfig{wazero.NewRuntimeConfigCompiler(),
+		wazero.NewRuntimeConfigInterpreter()} {
 		debug.FreeOSMemory() // each alone
 		r := wazero.NewRuntimeWithConfig(ctx, config)
 		if _, err := r.CompileModule(ctx, module); err != nil {

@@ -12,7 +12,8 @@ import (
 func TestHostCallCost(t *testing.T) {
 	cost := func(change func(*guestParts)) uint64 {
 		t.Helper()
-		units, err := compile(t, newHost(t, Options{}), tiny(change)).Score(t.Context(), make([]policies.Facts, 1), make([]policies.Score, 1))
+		units, err := compile(t, newHost(t, Options{}), tiny(change)).Score(t.Context(), make([]policies.Facts, 1),
+			make([]policies.Score, 1))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,7 +25,10 @@ func hostFuncs() map[string]map[string]hostFunc {
 		}},
 	}
 	for name, f := range wasiFuncs {
-		funcs[moduleWASI][name] = func(i *instance, memory api.Memory, args []uint64) uint64 { return uint64(f(i, memory, args)) }
+		funcs[moduleWASI][name] = func(i *instance, memory api.Memory,
+			args []uint64) uint64 {
+			return uint64(f(i, memory, args))
+		}
 	}
 	return funcs
 }

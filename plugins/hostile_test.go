@@ -24,8 +24,9 @@ type hostile struct {
 // Code of a few loops without end.
 var (
 	loopForever = []byte{wasm.OpLoop, wasm.BlockEmpty, wasm.OpBr, 0, wasm.OpEnd}
-	growForever = []byte{wasm.OpLoop, wasm.BlockEmpty, 0x41, 1, wasm.OpMemoryGrow, 0, wasm.OpDrop, wasm.OpBr, 0, wasm.OpEnd}
-	growTable   = []byte{wasm.OpRefNull, 0x70, 0x41, 1, wasm.OpMisc, 15, 0, wasm.OpDrop}
+	growForever = []byte{wasm.OpLoop, wasm.BlockEmpty, 0x41, 1, wasm.OpMemoryGrow, 0, wasm.OpDrop, wasm.OpBr, 0,
+		wasm.OpEnd}
+	growTable = []byte{wasm.OpRefNull, 0x70, 0x41, 1, wasm.OpMisc, 15, 0, wasm.OpDrop}
 	// storePriority stores what is on the stack as the first priority.
 	storePriority = []byte{0x21, 3, 0x20, 2, 0x20, 3, 0x36, 2, 0}
 )
@@ -49,24 +50,35 @@ func hostiles() map[string]hostile {
 			"function 3 would take"},
 		"an element too many": {tiny(func(g *guestParts) { g.table = cat([]byte{0x70, 0}, uleb(maxTableElements+1)) }),
 			TableTooLarge, "65537 elements"},
-		"table.grow":       {scoring(growTable), ForbiddenInstruction, "table.grow"},
-		"a start function": {tiny(func(g *guestParts) { g.extra = [][]byte{rawSection(wasm.SecStart, uleb(0))} }), StartSection, "_initialize"},
-		"two meters":       {tiny(func(g *guestParts) { g.exports = [][]byte{export("datanode_meter_v1", 3, 0)} }), AlreadyMetered, ""},
+		"table.grow": {scoring(growTable), ForbiddenInstruction, "table.grow"},
+		"a start function": {tiny(func(g *guestParts) { g.extra = [][]byte{rawSection(wasm.SecStart, uleb(0))} }),
+			StartSection, "_initialize"},
+		"two meters": {tiny(func(g *guestParts) { g.exports = [][]byte{export("datanode_meter_v1", 3, 0)} }),
+			AlreadyMetered, ""},
 
-		"memory.grow in a loop": {tiny(func(g *guestParts) { g.memory, g.score = []byte{1, 2, 16}, cat(growForever, returnN) }), TooSlow,
+		"memory.grow in a loop": {
+			tiny(func(g *guestParts) { g.memory, g.score = []byte{1, 2, 16}, cat(growForever, returnN) }), TooSlow,
 			"policy_score: overrun"},
-		"a loop in score":          {scoring(loopForever), TooSlow, "policy_score: overrun"},
-		"a loop in conflict":       {tiny(func(g *guestParts) { g.conflict = cat(loopForever, returnN) }), TooSlow, "policy_conflict: overrun"},
-		"a loop in _initialize":    {tiny(func(g *guestParts) { g.initialize = loopForever }), TooSlow, "_initialize: overrun"},
-		"a loop in alloc":          {tiny(func(g *guestParts) { g.alloc = cat(loopForever, bump) }), TooSlow, "policy_alloc: overrun"},
-		"a loop in describe":       {tiny(func(g *guestParts) { g.beforeDescribe = loopForever }), TooSlow, "policy_describe: overrun"},
-		"recursion":                {scoring([]byte{0x20, 0, 0x20, 1, 0x20, 2, wasm.OpCall, 3, wasm.OpDrop}), TooSlow, "policy_score: overrun"},
-		"recursion in _initialize": {tiny(func(g *guestParts) { g.initialize = []byte{wasm.OpCall, 5} }), TooDeep, "_initialize: stack"},
+		"a loop in score": {scoring(loopForever), TooSlow, "policy_score: overrun"},
+		"a loop in conflict": {tiny(func(g *guestParts) { g.conflict = cat(loopForever, returnN) }), TooSlow,
+			"policy_conflict: overrun"},
+		"a loop in _initialize": {tiny(func(g *guestParts) { g.initialize = loopForever }), TooSlow,
+			"_initialize: overrun"},
+		"a loop in alloc": {tiny(func(g *guestParts) { g.alloc = cat(loopForever, bump) }), TooSlow,
+			"policy_alloc: overrun"},
+		"a loop in describe": {tiny(func(g *guestParts) { g.beforeDescribe = loopForever }), TooSlow,
+			"policy_describe: overrun"},
+		"recursion": {scoring([]byte{0x20, 0, 0x20, 1, 0x20, 2, wasm.OpCall, 3, wasm.OpDrop}), TooSlow,
+			"policy_score: overrun"},
+		"recursion in _initialize": {tiny(func(g *guestParts) { g.initialize = []byte{wasm.OpCall, 5} }), TooDeep,
+			"_initialize: stack"},
 
-		"a verdict that is none": {tiny(func(g *guestParts) { g.conflict = cat(waitAlways, []byte{0x20, 2, 0x41, 9, 0x3a, 0, 0}, returnN) }),
+		"a verdict that is none": {
+			tiny(func(g *guestParts) { g.conflict = cat(waitAlways, []byte{0x20, 2, 0x41, 9, 0x3a, 0, 0}, returnN) }),
 			WrongAnswer, "verdict 9"},
-		"padding":          {scoring([]byte{0x20, 2, 0x41, 1, 0x3a, 0, 7}), WrongAnswer, "bytes 6 and 7"},
-		"one answer less":  {tiny(func(g *guestParts) { g.score = []byte{0x20, 1, 0x41, 1, 0x6b} }), WrongCount, "71 answers, want 72"},
+		"padding": {scoring([]byte{0x20, 2, 0x41, 1, 0x3a, 0, 7}), WrongAnswer, "bytes 6 and 7"},
+		"one answer less": {tiny(func(g *guestParts) { g.score = []byte{0x20, 1, 0x41, 1, 0x6b} }), WrongCount,
+			"71 answers, want 72"},
 		"a far away batch": {tiny(func(g *guestParts) { g.alloc = []byte{0x41, 0x78} }), WrongPointer, "0xfffffff8"},
 		"describe outside": {tiny(func(g *guestParts) {
 			g.beforeDescribe = cat([]byte{wasm.OpI64Const}, sleb(0x7fffffff<<32|100), []byte{wasm.OpReturn})
@@ -74,8 +86,10 @@ func hostiles() map[string]hostile {
 			WrongPointer, "outside memory"},
 		"store outside": {scoring([]byte{0x41, 0x7c, 0x41, 1, 0x36, 2, 0}), SelfTestFailed, "out of bounds"},
 
-		"a counter in a global": {scoring(cat([]byte{0x23, 0, 0x41, 8, 0x6a, 0x24, 0, 0x23, 0}, storePriority)), HiddenState, "sample"},
-		"a counter in memory": {scoring(cat([]byte{0x41, 8, 0x41, 8, 0x28, 2, 0, 0x41, 1, 0x6a, 0x36, 2, 0, 0x41, 8, 0x28, 2, 0}, storePriority)),
+		"a counter in a global": {scoring(cat([]byte{0x23, 0, 0x41, 8, 0x6a, 0x24, 0, 0x23, 0}, storePriority)), HiddenState,
+			"sample"},
+		"a counter in memory": {
+			scoring(cat([]byte{0x41, 8, 0x41, 8, 0x28, 2, 0, 0x41, 1, 0x6a, 0x36, 2, 0, 0x41, 8, 0x28, 2, 0}, storePriority)),
 			HiddenState, "sample"},
 		"by the clock": {tiny(func(g *guestParts) {
 			g.types = [][]byte{funcType(i32+i64+i32, i32)}
@@ -87,14 +101,16 @@ func hostiles() map[string]hostile {
 			g.imports = [][]byte{importFunc(moduleWASI, "random_get", len(guestTypes))}
 			g.score = cat([]byte{0x41, 8, 0x41, 4, wasm.OpCall, 0, wasm.OpDrop, 0x41, 8, 0x28, 2, 0}, storePriority, returnN)
 		}), HiddenState, "sample"},
-		"by the size of memory": {scoring(cat([]byte{0x41, 1, wasm.OpMemoryGrow, 0, wasm.OpDrop, wasm.OpMemorySize, 0}, storePriority)), HiddenState, "sample"},
+		"by the size of memory": {scoring(cat([]byte{0x41, 1, wasm.OpMemoryGrow, 0, wasm.OpDrop, wasm.OpMemorySize, 0},
+			storePriority)), HiddenState, "sample"},
 		"by the first of a batch": {scoring(cat([]byte{0x20, 1, 0x41, 1, 0x4b, 0x20, 0, 0x2d, 0}, uleb(headerBytes+56),
 			[]byte{0x41, 1, 0x47, 0x71}, storePriority)), HiddenState, "sample"},
 		"by the place in a batch": {scoring(cat([]byte{0x20, 1, 0x41, 1, 0x46}, storePriority)), HiddenState, "sample"},
 		"random by the megabyte": {tiny(func(g *guestParts) {
 			g.types = [][]byte{funcType(i32+i32, i32)}
 			g.imports = [][]byte{importFunc(moduleWASI, "random_get", len(guestTypes))}
-			g.score = cat([]byte{wasm.OpLoop, wasm.BlockEmpty, 0x41, 8, 0x41, 0x80, 0x80, 0x04, wasm.OpCall, 0, wasm.OpDrop, wasm.OpBr, 0, wasm.OpEnd}, returnN)
+			g.score = cat([]byte{wasm.OpLoop, wasm.BlockEmpty, 0x41, 8, 0x41, 0x80, 0x80, 0x04, wasm.OpCall, 0, wasm.OpDrop,
+				wasm.OpBr, 0, wasm.OpEnd}, returnN)
 		}), TooSlow, "policy_score: overrun"},
 	} {
 		all[name] = h
@@ -118,7 +134,8 @@ func liveLocals(n, loops int) []byte {
 	var code []byte
 	for i := range loops {
 		x := uleb(3 + i%n)
-		code = cat(code, []byte{wasm.OpLoop, wasm.BlockEmpty, 0x20}, x, []byte{0x41, 1, 0x6a, 0x21}, x, []byte{0x20}, x, []byte{wasm.OpBrIf, 0, wasm.OpEnd})
+		code = cat(code, []byte{wasm.OpLoop, wasm.BlockEmpty, 0x20}, x, []byte{0x41, 1, 0x6a, 0x21}, x, []byte{0x20}, x,
+			[]byte{wasm.OpBrIf, 0, wasm.OpEnd})
 	}
 	for i := range n {
 		code = cat(code, []byte{0x20, 2, 0x20}, uleb(3+i), []byte{0x36, 2, 0})
@@ -143,7 +160,8 @@ func checkRefused(t *testing.T, err error, want hostile) {
 // Each hostile module is refused for its own reason, by a child as by this process.
 func TestHostileModules(t *testing.T) {
 	// A child on a busy machine has time to come to the reason.
-	for where, h := range map[string]*Host{"child": newParent(t, Options{ChildTime: 5 * time.Second}), "this process": newHost(t, Options{})} {
+	for where, h := range map[string]*Host{"child": newParent(t, Options{ChildTime: 5 * time.Second}),
+		"this process": newHost(t, Options{})} {
 		for name, want := range hostiles() {
 			t.Run(where+"/"+name, func(t *testing.T) {
 				began := time.Now()

@@ -76,7 +76,8 @@ func (i *instance) run(ctx context.Context, e *engine) (err error) {
 		return err
 	}
 	if uint64(i.in) < uint64(i.out)+outBytes && uint64(i.out) < uint64(i.in)+inBytes {
-		return m.failed(exportAlloc, BadPointer, fmt.Sprintf("%d bytes at %#x and %d bytes at %#x overlap", inBytes, i.in, outBytes, i.out))
+		return m.failed(exportAlloc, BadPointer, fmt.Sprintf("%d bytes at %#x and %d bytes at %#x overlap", inBytes, i.in,
+			outBytes, i.out))
 	}
 	return nil
 }
@@ -138,7 +139,8 @@ func (i *instance) askScores(ctx context.Context, facts []policies.Facts, out []
 }
 
 // askResolutions has pairs resolved and gives the cost; len(out) == len(pairs) <= batchMost.
-func (i *instance) askResolutions(ctx context.Context, pairs []policies.Pair, out []policies.Resolution) (uint64, error) {
+func (i *instance) askResolutions(ctx context.Context, pairs []policies.Pair, out []policies.Resolution) (uint64,
+	error) {
 	batch := i.room(i.in, headerBytes+len(pairs)*pairBytes)
 	batch = appendHeader(batch, conflictHeader(len(pairs)))
 	for n := range pairs {

@@ -50,7 +50,8 @@ func TestLaneOfNoCall(t *testing.T) {
 func TestLaneLoses(t *testing.T) {
 	l := newLane(t.Context())
 	release := make(chan struct{})
-	if o, inTime := l.run(doing(func([]uint64) error { <-release; return nil }), time.Millisecond); inTime || o != (outcome{}) {
+	if o, inTime := l.run(doing(func([]uint64) error { <-release; return nil }), time.Millisecond); inTime ||
+		o != (outcome{}) {
 		t.Fatalf("%v in time", o)
 	}
 	select {

@@ -34,7 +34,8 @@ func TestHostileModulesTakeLittle(t *testing.T) {
 		}
 		grown := statusBytes("VmHWM:") - before + child
 		if grown > mostGrowth {
-			t.Errorf("%s took %d MiB, %d of them in the child, want at most %d: %v", name, grown/mib, child/mib, mostGrowth/mib, err)
+			t.Errorf("%s took %d MiB, %d of them in the child, want at most %d: %v", name, grown/mib, child/mib, mostGrowth/mib,
+				err)
 		}
 		if grown > worst {
 			worst, which = grown, name

@@ -93,7 +93,8 @@ func TestDefaultAgreesWithNative(t *testing.T) {
 func TestDefaultDescribesItself(t *testing.T) {
 	info := compile(t, newHost(t, Options{}), Default()).Info()
 	want := policies.Native().Info()
-	if info.Name != want.Name || info.Version != want.Version || strings.Join(info.Reasons, "\n") != strings.Join(want.Reasons, "\n") {
+	if info.Name != want.Name || info.Version != want.Version ||
+		strings.Join(info.Reasons, "\n") != strings.Join(want.Reasons, "\n") {
 		t.Errorf("module %+v\nnative %+v", info, want)
 	}
 	if !strings.HasPrefix(info.Digest, "sha256:") || len(info.Digest) != len("sha256:")+64 {
@@ -122,7 +123,8 @@ var badCalls = map[string]struct {
 		Trapped, "out of bounds"},
 	"one too many": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x20, 1, 0x41, 1, 0x6a, wasm.OpReturn), returnN) },
 		BadCount, "2 answers, want 1"},
-	"none": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x41, 0, wasm.OpReturn), returnN) }, BadCount, "0 answers, want 1"},
+	"none": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x41, 0, wasm.OpReturn), returnN) }, BadCount,
+		"0 answers, want 1"},
 	"dirty padding": {func(g *guestParts) { g.score = cat(whenMagic(0, 0x20, 2, 0x41, 1, 0x3a, 0, 7), returnN) },
 		BadAnswer, "answer 0: score: bytes 6 and 7"},
 	"exit": {func(g *guestParts) {
@@ -130,7 +132,8 @@ var badCalls = map[string]struct {
 		g.score = cat(whenMagic(0, 0x41, 0, wasm.OpCall, 0), returnN)
 	}, Trapped, "exit_code(0)"},
 	"takes all memory": {func(g *guestParts) {
-		grow := []byte{wasm.OpLoop, wasm.BlockEmpty, 0x41, 1, wasm.OpMemoryGrow, 0, 0x41, 0x7f, 0x47, wasm.OpBrIf, 0, wasm.OpEnd, 0x00}
+		grow := []byte{wasm.OpLoop, wasm.BlockEmpty, 0x41, 1, wasm.OpMemoryGrow, 0, 0x41, 0x7f, 0x47, wasm.OpBrIf, 0,
+			wasm.OpEnd, 0x00}
 		g.score = cat(whenMagic(0, grow...), returnN)
 	}, Trapped, "unreachable"},
 	"verdict 9": {func(g *guestParts) {

@@ -113,7 +113,8 @@ func (l *layout) importSection(c *cursor) {
 		}
 		want, known := abiImports[module][name]
 		if !known || kind != wasm.ExternFunc {
-			c.refuse(ForbiddenImport, "%s.%s is not offered to a policy: remove what needs it", printable(module), printable(name))
+			c.refuse(ForbiddenImport, "%s.%s is not offered to a policy: remove what needs it", printable(module),
+				printable(name))
 			return
 		}
 		index := c.Index(len(l.types), "type")

@@ -36,11 +36,13 @@ func (l *layout) bound(c *cursor, i, nanos int) {
 	most := min(maxEffort, baseEffort+effortPerByte*l.live)
 	switch {
 	case nanos > maxFunctionEffort:
-		c.refuse(TooComplex, "compiling function %d would take about %d ms, the most is %d: split it, or use fewer branches, "+
-			"locals and values at once", i, nanos/milli, maxFunctionEffort/milli)
+		c.refuse(TooComplex,
+			"compiling function %d would take about %d ms, the most is %d: split it, or use fewer branches, "+
+				"locals and values at once", i, nanos/milli, maxFunctionEffort/milli)
 	case l.effort > most:
-		c.refuse(TooComplex, "compiling it to the end of function %d would take about %d ms, the most for %d bytes of code is %d: "+
-			"split or simplify its functions", i, l.effort/milli, l.live, most/milli)
+		c.refuse(TooComplex,
+			"compiling it to the end of function %d would take about %d ms, the most for %d bytes of code is %d: "+
+				"split or simplify its functions", i, l.effort/milli, l.live, most/milli)
 	}
 }
 
@@ -189,7 +191,8 @@ func (c *cursor) constant() {
 		switch op := c.Byte(); op {
 		case wasm.OpEnd:
 			return
-		case wasm.OpI32Const, wasm.OpI64Const, wasm.OpF32Const, wasm.OpF64Const, wasm.OpGlobalGet, wasm.OpRefNull, wasm.OpRefFunc:
+		case wasm.OpI32Const, wasm.OpI64Const, wasm.OpF32Const, wasm.OpF64Const, wasm.OpGlobalGet, wasm.OpRefNull,
+			wasm.OpRefFunc:
 			c.Immediates(op)
 		default:
 			c.Malformed("opcode %#x in a constant", op)

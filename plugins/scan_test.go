@@ -44,12 +44,18 @@ func refusedCounts() map[string]hostile {
 	return map[string]hostile{
 		"types that are not there":     {moduleOf(rawSection(wasm.SecType, uleb(9))), Malformed, "types in 0 bytes"},
 		"functions that are not there": {moduleOf(types, rawSection(wasm.SecFunction, uleb(9))), Malformed, "functions in"},
-		"bodies that are not there":    {moduleOf(types, section(wasm.SecFunction, uleb(0)), rawSection(wasm.SecCode, uleb(0))), Malformed, "0 function bodies"},
-		"a number too long":            {moduleOf(rawSection(wasm.SecType, bytes.Repeat([]byte{0xff}, 10))), Malformed, "too long"},
-		"a type that is not there":     {moduleOf(types, section(wasm.SecFunction, uleb(77))), Malformed, "type 77 of 6"},
-		"many parameters":              {moduleOf(section(wasm.SecType, funcType(strings.Repeat(i32, 65), ""))), TooComplex, "65 parameters"},
-		"many results":                 {moduleOf(section(wasm.SecType, funcType("", strings.Repeat(i32, 17)))), TooComplex, "17 results"},
-		"a long name":                  {tiny(func(g *guestParts) { g.exports = [][]byte{export(strings.Repeat("x", 300), 0, 0)} }), TooComplex, "300 bytes in a name"},
+		"bodies that are not there": {moduleOf(types, section(wasm.SecFunction, uleb(0)),
+			rawSection(wasm.SecCode, uleb(0))), Malformed, "0 function bodies"},
+		"a number too long": {moduleOf(rawSection(wasm.SecType, bytes.Repeat([]byte{0xff}, 10))), Malformed,
+			"too long"},
+		"a type that is not there": {moduleOf(types, section(wasm.SecFunction, uleb(77))), Malformed, "type 77 of 6"},
+		"many parameters": {moduleOf(section(wasm.SecType, funcType(strings.Repeat(i32, 65), ""))), TooComplex,
+			"65 parameters"},
+		"many results": {moduleOf(section(wasm.SecType, funcType("", strings.Repeat(i32, 17)))), TooComplex,
+			"17 results"},
+		"a long name": {
+			tiny(func(g *guestParts) { g.exports = [][]byte{export(strings.Repeat("x", 300), 0, 0)} }), TooComplex,
+			"300 bytes in a name"},
 	}
 }
 
@@ -58,17 +64,21 @@ func refusedSizes() map[string]hostile {
 	return map[string]hostile{
 		// The engine believes such counts.
 		"locals": {oneFunction(body(localsI32(maxLocals + 1))), TooManyLocals, "8193 locals"},
-		"locals in groups": {oneFunction(body(cat(uleb(2), uleb(maxLocals/2), []byte{0x7f}, uleb(maxLocals/2+1), []byte{0x7f}))),
+		"locals in groups": {
+			oneFunction(body(cat(uleb(2), uleb(maxLocals/2), []byte{0x7f}, uleb(maxLocals/2+1), []byte{0x7f}))),
 			TooManyLocals, "8193 locals"},
 		"blocks in all": {justBeyond(1, func(n int) []byte {
 			return manyFunctions(n, body(noLocals, times(1200, wasm.OpBlock, wasm.BlockEmpty), times(1200, wasm.OpEnd)))
 		}), TooComplex, "to the end of function"},
 		"nesting": {oneFunction(body(noLocals, bytes.Repeat([]byte{wasm.OpBlock, wasm.BlockEmpty}, maxNesting+1),
 			bytes.Repeat([]byte{wasm.OpEnd}, maxNesting+1))), NestedTooDeep, "deeper than 4096"},
-		"a function too long": {oneFunction(body(noLocals, bytes.Repeat([]byte{1}, maxFunctionBytes))), TooComplex, "a function of"},
-		"branch targets":      {oneFunction(body(noLocals, []byte{wasm.OpI32Const, 0, wasm.OpBrTable}, uleb(99))), Malformed, "branch targets in"},
-		"no end":              {oneFunction(sized([]byte{0, wasm.OpBlock, wasm.BlockEmpty, wasm.OpEnd})), Malformed, "are left"},
-		"after the end":       {oneFunction(sized([]byte{0, wasm.OpEnd, 1})), Malformed, "after the end"},
+		"a function too long": {oneFunction(body(noLocals, bytes.Repeat([]byte{1}, maxFunctionBytes))), TooComplex,
+			"a function of"},
+		"branch targets": {oneFunction(body(noLocals, []byte{wasm.OpI32Const, 0, wasm.OpBrTable}, uleb(99))), Malformed,
+			"branch targets in"},
+		"no end": {oneFunction(sized([]byte{0, wasm.OpBlock, wasm.BlockEmpty, wasm.OpEnd})), Malformed,
+			"are left"},
+		"after the end": {oneFunction(sized([]byte{0, wasm.OpEnd, 1})), Malformed, "after the end"},
 	}
 }
 
@@ -76,18 +86,22 @@ func refusedSizes() map[string]hostile {
 func refusedInstructions() map[string]hostile {
 	types := guestTypeSection()
 	return map[string]hostile{
-		"SIMD":           {scoreIs(0xfd, 0x0c), ForbiddenInstruction, "opcode 0xfd"},
-		"threads":        {scoreIs(0xfe, 0x00), ForbiddenInstruction, "opcode 0xfe"},
-		"table.grow":     {scoreIs(0xfc, 15, 0), ForbiddenInstruction, "table.grow"},
-		"unknown bulk":   {scoreIs(0xfc, 99), ForbiddenInstruction, "0xfc 99"},
-		"shared memory":  {tiny(func(g *guestParts) { g.memory = []byte{3, 1, 1} }), ForbiddenInstruction, "no shared"},
-		"code in data":   {moduleOf(rawSection(wasm.SecData, []byte{1, 0, wasm.OpCall, 0, wasm.OpEnd, 0})), Malformed, "in a constant"},
-		"start":          {tiny(func(g *guestParts) { g.extra = [][]byte{rawSection(wasm.SecStart, uleb(0))} }), StartSection, "_initialize"},
-		"memory":         {tiny(func(g *guestParts) { g.memory = cat([]byte{0}, uleb(257)) }), MemoryTooLarge, "257 pages"},
-		"two memories":   {moduleOf(section(wasm.SecMemory, memory2, memory2)), TooComplex, "2 memories"},
-		"table":          {moduleOf(section(wasm.SecTable, cat([]byte{0x70, 0}, uleb(maxTableElements+1)))), TableTooLarge, "65537 elements"},
-		"import of WASI": {tinyImporting(moduleWASI, "path_open", typeNone), ForbiddenImport, "wasi_snapshot_preview1.path_open"},
-		"import of env":  {tinyImporting("env", "a\x1b[2Jb\n", typeNone), ForbiddenImport, `env.a\x1b[2Jb\n`},
+		"SIMD":          {scoreIs(0xfd, 0x0c), ForbiddenInstruction, "opcode 0xfd"},
+		"threads":       {scoreIs(0xfe, 0x00), ForbiddenInstruction, "opcode 0xfe"},
+		"table.grow":    {scoreIs(0xfc, 15, 0), ForbiddenInstruction, "table.grow"},
+		"unknown bulk":  {scoreIs(0xfc, 99), ForbiddenInstruction, "0xfc 99"},
+		"shared memory": {tiny(func(g *guestParts) { g.memory = []byte{3, 1, 1} }), ForbiddenInstruction, "no shared"},
+		"code in data": {moduleOf(rawSection(wasm.SecData, []byte{1, 0, wasm.OpCall, 0, wasm.OpEnd, 0})), Malformed,
+			"in a constant"},
+		"start": {tiny(func(g *guestParts) { g.extra = [][]byte{rawSection(wasm.SecStart, uleb(0))} }), StartSection,
+			"_initialize"},
+		"memory":       {tiny(func(g *guestParts) { g.memory = cat([]byte{0}, uleb(257)) }), MemoryTooLarge, "257 pages"},
+		"two memories": {moduleOf(section(wasm.SecMemory, memory2, memory2)), TooComplex, "2 memories"},
+		"table": {moduleOf(section(wasm.SecTable, cat([]byte{0x70, 0}, uleb(maxTableElements+1)))), TableTooLarge,
+			"65537 elements"},
+		"import of WASI": {tinyImporting(moduleWASI, "path_open", typeNone), ForbiddenImport,
+			"wasi_snapshot_preview1.path_open"},
+		"import of env": {tinyImporting("env", "a\x1b[2Jb\n", typeNone), ForbiddenImport, `env.a\x1b[2Jb\n`},
 		"import of memory": {moduleOf(types, section(wasm.SecImport, cat(sized([]byte("env")), sized([]byte("memory")),
 			[]byte{wasm.ExternMemory, 0, 1}))), ForbiddenImport, "env.memory"},
 		"import of another type": {tinyImporting(moduleHost, "log", typeNone), WrongSignature,
@@ -98,14 +112,21 @@ func refusedInstructions() map[string]hostile {
 // refusedExports: what does not export what it should.
 func refusedExports() map[string]hostile {
 	return map[string]hostile{
-		"no memory":       {tiny(func(g *guestParts) { g.drop = "memory" }), MissingExport, `"memory"`},
-		"no marker":       {tiny(func(g *guestParts) { g.drop = exportMarker }), MissingExport, "policy_abi_v1: export it as () -> ()"},
-		"no alloc":        {tiny(func(g *guestParts) { g.drop = exportAlloc }), MissingExport, "policy_alloc: export it as (i32) -> (i32)"},
-		"no describe":     {tiny(func(g *guestParts) { g.drop = exportDescribe }), MissingExport, "policy_describe: export it as () -> (i64)"},
-		"no score":        {tiny(func(g *guestParts) { g.drop = exportScore }), MissingExport, "policy_score: export it as (i32, i32, i32) -> (i32)"},
-		"no conflict":     {tiny(func(g *guestParts) { g.drop = exportConflict }), MissingExport, "policy_conflict: export"},
-		"another init":    {tiny(func(g *guestParts) { g.exports = [][]byte{export(exportInit, 0, 0)} }), WrongSignature, "policy_init is () -> (), want (i32, i32) -> ()"},
-		"a global marker": {tiny(func(g *guestParts) { g.drop = exportMarker; g.exports = [][]byte{export(exportMarker, 3, 0)} }), WrongSignature, "is not a function"},
+		"no memory": {tiny(func(g *guestParts) { g.drop = "memory" }), MissingExport, `"memory"`},
+		"no marker": {tiny(func(g *guestParts) { g.drop = exportMarker }), MissingExport,
+			"policy_abi_v1: export it as () -> ()"},
+		"no alloc": {tiny(func(g *guestParts) { g.drop = exportAlloc }), MissingExport,
+			"policy_alloc: export it as (i32) -> (i32)"},
+		"no describe": {tiny(func(g *guestParts) { g.drop = exportDescribe }), MissingExport,
+			"policy_describe: export it as () -> (i64)"},
+		"no score": {tiny(func(g *guestParts) { g.drop = exportScore }), MissingExport,
+			"policy_score: export it as (i32, i32, i32) -> (i32)"},
+		"no conflict": {tiny(func(g *guestParts) { g.drop = exportConflict }), MissingExport, "policy_conflict: export"},
+		"another init": {tiny(func(g *guestParts) { g.exports = [][]byte{export(exportInit, 0, 0)} }), WrongSignature,
+			"policy_init is () -> (), want (i32, i32) -> ()"},
+		"a global marker": {
+			tiny(func(g *guestParts) { g.drop = exportMarker; g.exports = [][]byte{export(exportMarker, 3, 0)} }),
+			WrongSignature, "is not a function"},
 	}
 }
 
@@ -116,24 +137,31 @@ func refusedDescriptions() map[string]hostile {
 		"a describe that traps":   {tiny(func(g *guestParts) { g.describe = "" }), DescribeInvalid, "not the JSON"},
 		"describe not JSON":       {describes("tiny 1"), DescribeInvalid, "not the JSON"},
 		"describe without name":   {describes(`{"version":"1","reasons":["unspecified"]}`), DescribeInvalid, `name ""`},
-		"describe a terminal":     {describes(`{"name":"\u001b[2J","version":"1","reasons":["unspecified"]}`), DescribeInvalid, `name "\x1b[2J"`},
-		"describe no reasons":     {describes(`{"name":"a","version":"1"}`), DescribeInvalid, "must begin with"},
-		"describe two lines":      {describes(`{"name":"a","version":"1","reasons":["unspecified","a\nb"]}`), DescribeInvalid, "reason 1 is"},
+		"describe a terminal": {describes(`{"name":"\u001b[2J","version":"1","reasons":["unspecified"]}`),
+			DescribeInvalid, `name "\x1b[2J"`},
+		"describe no reasons": {describes(`{"name":"a","version":"1"}`), DescribeInvalid, "must begin with"},
+		"describe two lines": {describes(`{"name":"a","version":"1","reasons":["unspecified","a\nb"]}`), DescribeInvalid,
+			"reason 1 is"},
 	}
 }
 
 // refusedAnswers: what allocates or answers wrongly.
 func refusedAnswers() map[string]hostile {
 	return map[string]hostile{
-		"alloc of nothing":   {tiny(func(g *guestParts) { g.alloc = []byte{wasm.OpI32Const, 0} }), WrongPointer, "policy_alloc: pointer: 43032 bytes at 0x0"},
-		"alloc out of bound": {tiny(func(g *guestParts) { g.alloc = []byte{wasm.OpI32Const, 0x78} }), WrongPointer, "at 0xfffffff8"},
-		"alloc unaligned":    {tiny(func(g *guestParts) { g.alloc = []byte{wasm.OpI32Const, 9} }), WrongPointer, "at 0x9"},
-		"alloc twice":        {tiny(func(g *guestParts) { g.alloc = []byte{wasm.OpI32Const, 8} }), WrongPointer, "overlap"},
-		"alloc traps":        {tiny(func(g *guestParts) { g.alloc = []byte{0x00} }), NotStarted, "policy_alloc: trap"},
-		"always traps":       {scoreIs(0x00), SelfTestFailed, "policy_score: trap: wasm error: unreachable"},
-		"never ends":         {scoreIs(wasm.OpLoop, wasm.BlockEmpty, wasm.OpBr, 0, wasm.OpEnd), TooSlow, "policy_score: overrun"},
-		"answers none":       {tiny(func(g *guestParts) { g.score = []byte{wasm.OpI32Const, 0} }), WrongCount, "policy_score: count: 0 answers, want 72"},
-		"no verdict":         {tiny(func(g *guestParts) { g.conflict = returnN }), WrongAnswer, "resolution: verdict 0, want 1 to 5"},
+		"alloc of nothing": {tiny(func(g *guestParts) { g.alloc = []byte{wasm.OpI32Const, 0} }), WrongPointer,
+			"policy_alloc: pointer: 43032 bytes at 0x0"},
+		"alloc out of bound": {tiny(func(g *guestParts) { g.alloc = []byte{wasm.OpI32Const, 0x78} }), WrongPointer,
+			"at 0xfffffff8"},
+		"alloc unaligned": {tiny(func(g *guestParts) { g.alloc = []byte{wasm.OpI32Const, 9} }), WrongPointer, "at 0x9"},
+		"alloc twice":     {tiny(func(g *guestParts) { g.alloc = []byte{wasm.OpI32Const, 8} }), WrongPointer, "overlap"},
+		"alloc traps":     {tiny(func(g *guestParts) { g.alloc = []byte{0x00} }), NotStarted, "policy_alloc: trap"},
+		"always traps":    {scoreIs(0x00), SelfTestFailed, "policy_score: trap: wasm error: unreachable"},
+		"never ends": {scoreIs(wasm.OpLoop, wasm.BlockEmpty, wasm.OpBr, 0, wasm.OpEnd), TooSlow,
+			"policy_score: overrun"},
+		"answers none": {tiny(func(g *guestParts) { g.score = []byte{wasm.OpI32Const, 0} }), WrongCount,
+			"policy_score: count: 0 answers, want 72"},
+		"no verdict": {tiny(func(g *guestParts) { g.conflict = returnN }), WrongAnswer,
+			"resolution: verdict 0, want 1 to 5"},
 		"remembers": {scoreIs(0x20, 2, 0x23, 0, 0x41, 1, 0x6a, 0x24, 0, 0x23, 0, 0x36, 2, 0), HiddenState,
 			"answer from the record"},
 	}
@@ -158,7 +186,8 @@ func manyFunctions(n int, code []byte) []byte {
 	for i := range functions {
 		functions[i], bodies[i] = uleb(0), code
 	}
-	return moduleOf(section(wasm.SecType, guestTypes...), section(wasm.SecFunction, functions...), section(wasm.SecCode, bodies...))
+	return moduleOf(section(wasm.SecType, guestTypes...), section(wasm.SecFunction, functions...),
+		section(wasm.SecCode, bodies...))
 }
 
 func tinyImporting(module, name string, typ int) []byte {

@@ -18,8 +18,10 @@ func TestSizesAreTheSchemas(t *testing.T) {
 	s := abi.V1()
 	for what, c := range map[string][2]int{
 		"version": {abiVersion, s.Version}, "header": {headerBytes, s.Header.Size()}, "facts": {factsBytes, s.Facts.Size()},
-		"pair prefix": {pairPrefixBytes, s.Pair.Size()}, "pair": {pairBytes, s.PairSize()}, "score": {answerBytes, s.Score.Size()},
-		"resolution": {answerBytes, s.Resolve.Size()}, "batch": {batchMost, s.BatchMost}, "class": {policies.ClassBytes, s.ClassBytes},
+		"pair prefix": {pairPrefixBytes, s.Pair.Size()}, "pair": {pairBytes, s.PairSize()},
+		"score":      {answerBytes, s.Score.Size()},
+		"resolution": {answerBytes, s.Resolve.Size()}, "batch": {batchMost, s.BatchMost},
+		"class": {policies.ClassBytes, s.ClassBytes},
 	} {
 		if c[0] != c[1] {
 			t.Errorf("%s: %d in the host, %d in the schema", what, c[0], c[1])
@@ -91,7 +93,8 @@ func TestFieldsAreTheSchemas(t *testing.T) {
 	}
 	h := appendHeader(nil, conflictHeader(3))
 	for name, want := range map[string]uint64{
-		"version": abiVersion, "header_bytes": headerBytes, "stride": pairBytes, "count": 3, "facts_stride": factsBytes, "answer_stride": answerBytes, "zero": 0,
+		"version": abiVersion, "header_bytes": headerBytes, "stride": pairBytes, "count": 3, "facts_stride": factsBytes,
+		"answer_stride": answerBytes, "zero": 0,
 	} {
 		f, ok := s.Header.Field(name)
 		if have := littleEndian(h[f.At : f.At+f.Type.Size()]); !ok || have != want {
@@ -105,10 +108,12 @@ func TestNumbersAreTheSchemas(t *testing.T) {
 		"kind":    func(n int) string { return policies.Kind(n).String() },
 		"verdict": func(n int) string { return policies.Verdict(n).String() },
 		"phase": func(n int) string {
-			return map[policies.Phase]string{policies.PhaseIncoming: "incoming", policies.PhaseQueued: "queued", policies.PhaseRunning: "running"}[policies.Phase(n)]
+			return map[policies.Phase]string{policies.PhaseIncoming: "incoming", policies.PhaseQueued: "queued",
+				policies.PhaseRunning: "running"}[policies.Phase(n)]
 		},
 		"origin": func(n int) string {
-			return map[policies.Origin]string{policies.OriginUser: "user", policies.OriginCell: "cell", policies.OriginDecommission: "decommission"}[policies.Origin(n)]
+			return map[policies.Origin]string{policies.OriginUser: "user", policies.OriginCell: "cell",
+				policies.OriginDecommission: "decommission"}[policies.Origin(n)]
 		},
 	}
 	for _, e := range abi.V1().Enums {

@@ -19,9 +19,11 @@ func answersReason(at byte, reason int64) []byte {
 func TestReasonsOutsideTheList(t *testing.T) {
 	for where, h := range map[string]*Host{"child": newParent(t, Options{}), "this process": newHost(t, Options{})} {
 		for name, want := range map[string]hostile{
-			"score":    {scoring(answersReason(4, 500)), WrongAnswer, "policy_score: answer: answer 0: reason 500, the description lists 0 to 1"},
-			"conflict": {tiny(func(g *guestParts) { g.conflict = cat(waitAlways, answersReason(2, 900), returnN) }), WrongAnswer, "reason 900"},
-			"next":     {scoring(answersReason(4, 2)), WrongAnswer, "reason 2,"},
+			"score": {scoring(answersReason(4, 500)), WrongAnswer,
+				"policy_score: answer: answer 0: reason 500, the description lists 0 to 1"},
+			"conflict": {tiny(func(g *guestParts) { g.conflict = cat(waitAlways, answersReason(2, 900), returnN) }), WrongAnswer,
+				"reason 900"},
+			"next": {scoring(answersReason(4, 2)), WrongAnswer, "reason 2,"},
 		} {
 			_, err := h.Check(t.Context(), want.module)
 			t.Logf("%s, %s: %v", where, name, err)
@@ -52,14 +54,26 @@ func TestEnginesDiffer(t *testing.T) {
 	for want, change := range map[string]func(*transcript){
 		"starting cost 1 units in the compiler's engine and 2 in the interpreter": func(u *transcript) { u.started++ },
 		"scores cost 10 units in the compiler's engine and 11":                    func(u *transcript) { u.scores.cost++ },
-		"shuffled scores cost 11 units in the compiler's engine and 12":           func(u *transcript) { u.scoresAgain.cost++ },
-		"conflicts cost 20 units in the compiler's engine and 19":                 func(u *transcript) { u.verdicts.cost-- },
-		"shuffled conflicts cost 21 units in the compiler's engine and 22":        func(u *transcript) { u.again.cost++ },
-		"describes itself differently":                                            func(u *transcript) { u.description = []byte("{ }") },
-		"answers differently in compiler and interpreter":                         func(u *transcript) { u.scores.out[1].Reason = 0 },
-		"answers differently in compiler and interpreter: mind":                   func(u *transcript) { u.verdicts.out[0].Verdict = policies.Reject },
-		"answers differently in compiler and interpreter: mind the bits":          func(u *transcript) { u.scoresAgain.out[0].Priority++ },
-		"answers differently in compiler and interpreter: mind the bits of":       func(u *transcript) { u.again.out[0].Reason++ },
+		"shuffled scores cost 11 units in the compiler's engine and 12": func(u *transcript) {
+			u.scoresAgain.cost++
+		},
+		"conflicts cost 20 units in the compiler's engine and 19":          func(u *transcript) { u.verdicts.cost-- },
+		"shuffled conflicts cost 21 units in the compiler's engine and 22": func(u *transcript) { u.again.cost++ },
+		"describes itself differently": func(u *transcript) {
+			u.description = []byte("{ }")
+		},
+		"answers differently in compiler and interpreter": func(u *transcript) {
+			u.scores.out[1].Reason = 0
+		},
+		"answers differently in compiler and interpreter: mind": func(u *transcript) {
+			u.verdicts.out[0].Verdict = policies.Reject
+		},
+		"answers differently in compiler and interpreter: mind the bits": func(u *transcript) {
+			u.scoresAgain.out[0].Priority++
+		},
+		"answers differently in compiler and interpreter: mind the bits of": func(u *transcript) {
+			u.again.out[0].Reason++
+		},
 	} {
 		if err := first.differs(said(change)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want: ...%s...", err, want)
@@ -82,7 +96,8 @@ func TestReasonsAreToBeRead(t *testing.T) {
 		`x\u009by`:        `reason 2 is "x\u009by", want one line`,
 		"x\xffy":          `reason 2 is "x\ufffdy", want one line`,
 	} {
-		_, err := h.Check(t.Context(), describes(fmt.Sprintf(`{"name":"a","version":"1","reasons":["unspecified","gold","%s"]}`, reason)))
+		_, err := h.Check(t.Context(),
+			describes(fmt.Sprintf(`{"name":"a","version":"1","reasons":["unspecified","gold","%s"]}`, reason)))
 		switch {
 		case want != "":
 			checkRefused(t, err, hostile{nil, DescribeInvalid, want})
@@ -92,12 +107,14 @@ func TestReasonsAreToBeRead(t *testing.T) {
 	}
 }
 
-// What a policy counts in its trial is in the report, the same wherever it was compiled; what it counts after that is the module's.
+// What a policy counts in its trial is in the report, the same wherever it was compiled; what it counts after that is
+// the module's.
 func TestCountersOfTheTrial(t *testing.T) {
 	module := tiny(func(g *guestParts) {
 		g.types = [][]byte{funcType(i32+i32+i64, "")}
 		g.imports = [][]byte{importFunc(moduleHost, "counter_add", len(guestTypes))}
-		g.score = cat([]byte{0x41, 18, 0x41, 4, wasm.OpI64Const, 3, wasm.OpCall, 0}, returnN) // the word "name" of its description
+		// the word "name" of its description
+		g.score = cat([]byte{0x41, 18, 0x41, 4, wasm.OpI64Const, 3, wasm.OpCall, 0}, returnN)
 	})
 	dir := t.TempDir()
 	for _, where := range []string{"child", "this process", "cache", "cache"} {

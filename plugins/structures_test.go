@@ -51,9 +51,11 @@ func TestRandomStructures(t *testing.T) {
 			t.Errorf("seed %d, %d bytes, estimated at %d ms: %v", seed, len(module), p.layout.effort/milli, err)
 		}
 	}
-	t.Logf("from seed %d on: %d compiled, %d refused, %d too small to matter; then %v", *structuresSeed, tried, refused, small, outcomes)
+	t.Logf("from seed %d on: %d compiled, %d refused, %d too small to matter; then %v", *structuresSeed, tried, refused,
+		small, outcomes)
 	if *structures > 0 && (refused == 0 || outcomes[NotCompiled] > 0) {
-		t.Errorf("%d refused and %d not valid, want some that are too complex, and none that is not valid", refused, outcomes[NotCompiled])
+		t.Errorf("%d refused and %d not valid, want some that are too complex, and none that is not valid", refused,
+			outcomes[NotCompiled])
 	}
 }
 
@@ -103,7 +105,8 @@ func (b *builder) local(op byte) {
 func (b *builder) value() {
 	b.local(wasm.OpLocalGet)
 	b.add([][]byte{
-		{}, {}, {}, {}, {0x41, 3, 0x6a}, {0x28, 2, 0}, {0x41, 9, 0x6d}, {0xb7, 0xaa}, {0x25, 0, 0xd1}, {0x23, 0, 0x6a}, {0xb7, 0x9f, 0xab},
+		{}, {}, {}, {}, {0x41, 3, 0x6a}, {0x28, 2, 0}, {0x41, 9, 0x6d}, {0xb7, 0xaa}, {0x25, 0, 0xd1}, {0x23, 0, 0x6a},
+		{0xb7, 0x9f, 0xab},
 	}[b.random.IntN(11)]...)
 }
 
@@ -128,7 +131,8 @@ func (b *builder) structure(depth int) {
 		b.use()
 		return
 	}
-	kinds := []func(int){b.again, b.again, b.again, b.likewise, b.block, b.block, b.block, b.nest, b.across, b.jump, b.table, b.typed}
+	kinds := []func(int){
+		b.again, b.again, b.again, b.likewise, b.block, b.block, b.block, b.nest, b.across, b.jump, b.table, b.typed}
 	if i := b.random.IntN(len(kinds) + 4); i < len(kinds) {
 		kinds[i](depth + 1)
 		return

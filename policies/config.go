@@ -32,7 +32,8 @@ func CheckConfig(config map[string]string) error {
 		switch {
 		case key == "" || len(key) > MaxConfigKeyBytes:
 			return fmt.Errorf("configuration key %+.80q, want 1 to %d bytes", key, MaxConfigKeyBytes)
-		case !utf8.ValidString(key) || strings.ContainsFunc(key, func(r rune) bool { return r == '=' || unicode.IsSpace(r) || unicode.IsControl(r) }):
+		case !utf8.ValidString(key) ||
+			strings.ContainsFunc(key, func(r rune) bool { return r == '=' || unicode.IsSpace(r) || unicode.IsControl(r) }):
 			return fmt.Errorf("configuration key %+.80q, want text without spaces and =", key)
 		case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
 			return fmt.Errorf("configuration %s=%+.80q, want one line of text", key, value)
@@ -95,7 +96,8 @@ func CheckConfigSchema(schema []byte, config map[string]string) error {
 		if len(s.Properties) == 0 {
 			return fmt.Errorf("configuration key %q: the policy takes no configuration", key)
 		}
-		return fmt.Errorf("configuration key %q: the policy knows %s", key, strings.Join(slices.Sorted(maps.Keys(s.Properties)), ", "))
+		return fmt.Errorf("configuration key %q: the policy knows %s", key,
+			strings.Join(slices.Sorted(maps.Keys(s.Properties)), ", "))
 	}
 	return nil
 }

@@ -81,7 +81,8 @@ func TestConfiguredDigest(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 	seen := map[string]bool{module: true, got: true}
-	for _, config := range []map[string]string{{"from": "22"}, {"from": "22", "to": ""}, {"from": "22", "to": "60"}, {"from": "22 to=6"}} {
+	for _, config := range []map[string]string{{"from": "22"}, {"from": "22", "to": ""}, {"from": "22", "to": "60"},
+		{"from": "22 to=6"}} {
 		d := ConfiguredDigest(module, config)
 		if seen[d] {
 			t.Errorf("%v is not told apart", config)

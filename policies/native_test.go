@@ -59,7 +59,8 @@ func TestAgeAndAttempts(t *testing.T) {
 		{0, 4, -400},
 		{0, 255, -400},
 	} {
-		if have := scoreOf(t, Facts{Kind: KindSeal, WaitingMicros: c.waiting, Attempts: c.attempts}).Priority - base; have != c.want {
+		if have := scoreOf(t, Facts{Kind: KindSeal, WaitingMicros: c.waiting,
+			Attempts: c.attempts}).Priority - base; have != c.want {
 			t.Errorf("waiting %d, %d attempts: %+d, want %+d", c.waiting, c.attempts, have, c.want)
 		}
 	}

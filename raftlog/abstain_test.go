@@ -100,14 +100,17 @@ func (c *lossyCell) restart(id state.NodeID) *Group {
 // votes asks a node for its vote, as another one that has all there is.
 func (c *lossyCell) votes(of, asks *Group) bool {
 	c.t.Helper()
-	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(asks.cfg.ID), Addr: []byte(testAddr(asks.cfg.ID))}
+	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(asks.cfg.ID),
+		Addr: []byte(testAddr(asks.cfg.ID))}
 	term := max(of.Term(), asks.Term()) + 1
 	id, addr := raft.ServerID(of.cfg.ID), raft.ServerAddress(testAddr(of.cfg.ID))
-	vote := raft.RequestVoteRequest{RPCHeader: header, Term: term, LastLogIndex: 1 << 40, LastLogTerm: term, LeadershipTransfer: true}
+	vote := raft.RequestVoteRequest{RPCHeader: header, Term: term, LastLogIndex: 1 << 40, LastLogTerm: term,
+		LeadershipTransfer: true}
 	var voted raft.RequestVoteResponse
 	pre := raft.RequestPreVoteRequest{RPCHeader: header, Term: term, LastLogIndex: 1 << 40, LastLogTerm: term}
 	var before raft.RequestPreVoteResponse
-	if err := errors.Join(asks.net.RequestPreVote(id, addr, &pre, &before), asks.net.RequestVote(id, addr, &vote, &voted)); err != nil {
+	if err := errors.Join(asks.net.RequestPreVote(id, addr, &pre, &before),
+		asks.net.RequestVote(id, addr, &vote, &voted)); err != nil {
 		c.t.Fatal(err)
 	}
 	if before.Granted && !voted.Granted {
@@ -145,7 +148,8 @@ func TestLostLogsNeverUndoAnEntry(t *testing.T) {
 			t.Fatalf("%s votes after it has lost its log (%s)", loser, way)
 		}
 		now := raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}
-		if err := b.net.TimeoutNow(raft.ServerID(loser), raft.ServerAddress(testAddr(loser)), &now, &raft.TimeoutNowResponse{}); err == nil {
+		if err := b.net.TimeoutNow(raft.ServerID(loser), raft.ServerAddress(testAddr(loser)), &now,
+			&raft.TimeoutNowResponse{}); err == nil {
 			t.Errorf("%s stands for election after it has lost its log", loser)
 		}
 		c.restart(third)
@@ -226,8 +230,9 @@ func TestDamagedEntryIsNeitherStoredNorSent(t *testing.T) {
 		e := sound
 		damage(&e)
 		m := raft.AppendEntriesRequest{
-			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(l.cfg.ID), Addr: []byte(testAddr(l.cfg.ID))},
-			Term:      l.Term(), Entries: []*raft.Log{&e},
+			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(l.cfg.ID),
+				Addr: []byte(testAddr(l.cfg.ID))},
+			Term: l.Term(), Entries: []*raft.Log{&e},
 		}
 		var r raft.AppendEntriesResponse
 		err := l.net.AppendEntries(raft.ServerID(to.cfg.ID), raft.ServerAddress(testAddr(to.cfg.ID)), &m, &r)
@@ -328,7 +333,8 @@ func TestSnapshotLostAndMadeWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Open(c.config(id, c.servers)); err == nil || !errors.As(err, new(*CorruptError)) || !strings.Contains(err.Error(), "start this node again") {
+	if _, err := Open(c.config(id, c.servers)); err == nil || !errors.As(err, new(*CorruptError)) ||
+		!strings.Contains(err.Error(), "start this node again") {
 		t.Fatalf("first start: %v", err)
 	}
 	g := c.restart(id)

@@ -14,8 +14,8 @@ import (
 // when it lets the node in. A copy thus never votes in a term in which its original may have voted: whoever stands in
 // a term up to that of the entry which let it in lacks that entry, and is refused for it.
 //
-// That needs a leader without the node's vote. Where fewer than three vote there is none, and there the node may take its
-// place itself, once it has made sure that nobody is at the address that its log has: see StayHere. With two voters
+// That needs a leader without the node's vote. Where fewer than three vote there is none, and there the node may take
+// its place itself, once it has made sure that nobody is at the address that its log has: see StayHere. With two voters
 // that is safe even if it errs, since the other one has to agree to everything.
 
 // minOthers is how many voters a group has at least that can elect a leader without one of them.
@@ -60,8 +60,8 @@ func (g *Group) recordedAddr() string {
 	return ""
 }
 
-// Away is where the log has this node while it is elsewhere and therefore has no say; empty otherwise. needed tells that
-// its group cannot elect a leader without it.
+// Away is where the log has this node while it is elsewhere and therefore has no say; empty otherwise. needed tells
+// that its group cannot elect a leader without it.
 func (g *Group) Away() (addr string, needed bool) {
 	if !g.isAway() {
 		return "", false

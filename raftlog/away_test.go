@@ -40,11 +40,14 @@ func TestAwayHasNoSay(t *testing.T) {
 	}
 	ask := func() (voted bool) {
 		t.Helper()
-		header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(leader.cfg.ID), Addr: []byte(testAddr(leader.cfg.ID))}
+		header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(leader.cfg.ID),
+			Addr: []byte(testAddr(leader.cfg.ID))}
 		term := max(moved.Term(), leader.Term()) + 1
-		args := raft.RequestVoteRequest{RPCHeader: header, Term: term, LastLogIndex: 1 << 40, LastLogTerm: term, LeadershipTransfer: true}
+		args := raft.RequestVoteRequest{RPCHeader: header, Term: term, LastLogIndex: 1 << 40, LastLogTerm: term,
+			LeadershipTransfer: true}
 		var answer raft.RequestVoteResponse
-		if err := leader.net.RequestVote(raft.ServerID(id), raft.ServerAddress(moved.cfg.Advertise), &args, &answer); err != nil {
+		if err := leader.net.RequestVote(raft.ServerID(id), raft.ServerAddress(moved.cfg.Advertise), &args,
+			&answer); err != nil {
 			t.Fatal(err)
 		}
 		return answer.Granted
@@ -53,7 +56,8 @@ func TestAwayHasNoSay(t *testing.T) {
 		t.Error("it votes elsewhere than its log has it")
 	}
 	now := raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}
-	if err := leader.net.TimeoutNow(raft.ServerID(id), raft.ServerAddress(moved.cfg.Advertise), &now, &raft.TimeoutNowResponse{}); err == nil {
+	if err := leader.net.TimeoutNow(raft.ServerID(id), raft.ServerAddress(moved.cfg.Advertise), &now,
+		&raft.TimeoutNowResponse{}); err == nil {
 		t.Error("it stands for election elsewhere than its log has it")
 	}
 	if _, err := moved.net.streams.Dial(raft.ServerAddress(testAddr(leader.cfg.ID)), 0); err == nil {

@@ -45,5 +45,6 @@ func diskStores(dir string, logger hclog.Logger) (*Stores, error) {
 	if err := errors.Join(syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Stores{log: db, stable: db, snapshots: snapshots, snapshotDir: filepath.Join(dir, snapshotDir), file: path, close: db.Close}, nil
+	return &Stores{log: db, stable: db, snapshots: snapshots, snapshotDir: filepath.Join(dir, snapshotDir), file: path,
+		close: db.Close}, nil
 }

@@ -30,7 +30,8 @@ type testNet struct {
 }
 
 func newTestNet() *testNet {
-	return &testNet{layers: make(map[string]*testLayer), cut: make(map[string]bool), conns: make(map[net.Conn][2]string), deaf: make(map[string]bool)}
+	return &testNet{layers: make(map[string]*testLayer), cut: make(map[string]bool), conns: make(map[net.Conn][2]string),
+		deaf: make(map[string]bool)}
 }
 
 type testLayer struct {
@@ -157,7 +158,8 @@ func calmTiming() Timing {
 // hasty is for tests in which a leader has to notice that it is alone. A busy machine may cost it its place at any
 // time, so they must bear that.
 func hasty(cfg *Config) {
-	cfg.Timing.Heartbeat, cfg.Timing.Election, cfg.Timing.LeaderLease = 150*time.Millisecond, 150*time.Millisecond, 100*time.Millisecond
+	cfg.Timing.Heartbeat, cfg.Timing.Election, cfg.Timing.LeaderLease = 150*time.Millisecond, 150*time.Millisecond,
+		100*time.Millisecond
 }
 
 func testAddr(id state.NodeID) string { return string(id) + ":1" }
@@ -260,7 +262,8 @@ func (c *testCell) campaign() {
 	}
 	to := best.cfg.ID
 	now := raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}
-	if err := best.net.TimeoutNow(raft.ServerID(to), raft.ServerAddress(testAddr(to)), &now, &raft.TimeoutNowResponse{}); err != nil {
+	if err := best.net.TimeoutNow(raft.ServerID(to), raft.ServerAddress(testAddr(to)), &now,
+		&raft.TimeoutNowResponse{}); err != nil {
 		c.t.Logf("%s does not stand for election: %v", to, err)
 	}
 }

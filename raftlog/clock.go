@@ -48,7 +48,8 @@ func (c *clock) look(applied state.Micros) state.Micros {
 	}
 	gone := max(now.Sub(c.at), 0)
 	if off := wall.Sub(c.onWall) - gone; off.Abs() > jump {
-		c.logger.Warn("the clock of this machine was set; the cell's time goes on as if it had not been", "by", off.Round(time.Millisecond).String())
+		c.logger.Warn("the clock of this machine was set; the cell's time goes on as if it had not been", "by",
+			off.Round(time.Millisecond).String())
 		c.since = now
 	}
 	onWall := state.Micros(wall.UnixMicro())

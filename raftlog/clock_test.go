@@ -18,7 +18,8 @@ type testClock struct {
 
 func newTestClock(t *testing.T) *testClock {
 	c := &testClock{gone: time.Unix(0, 0), wall: time.Unix(1_000_000, 0), t: t}
-	c.clock = clock{now: func() time.Time { return c.gone }, wall: func() time.Time { return c.wall }, logger: slog.New(slog.DiscardHandler)}
+	c.clock = clock{now: func() time.Time { return c.gone }, wall: func() time.Time { return c.wall },
+		logger: slog.New(slog.DiscardHandler)}
 	return c
 }
 

@@ -30,7 +30,8 @@ func newLogFolder(t *testing.T, nodes, entries int) *logFolder {
 	t.Helper()
 	c := newCell(t, nodes, nil)
 	for i := range entries {
-		if _, _, err := c.leader().Propose(testContext(t), &state.OpenSession{Client: fmt.Sprintf("client-%d", i)}); err != nil {
+		if _, _, err := c.leader().Propose(testContext(t),
+			&state.OpenSession{Client: fmt.Sprintf("client-%d", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -164,8 +165,8 @@ func stride(bytes int) int {
 	return max(bytes/want, 1) | 1
 }
 
-// TestFlippedBitOfALog flips a bit of each of many bytes of a log. Each start finds every entry as it was written, or puts
-// the log aside and has no vote. Nothing panics.
+// TestFlippedBitOfALog flips a bit of each of many bytes of a log. Each start finds every entry as it was written, or
+// puts the log aside and has no vote. Nothing panics.
 func TestFlippedBitOfALog(t *testing.T) {
 	f := newLogFolder(t, 3, 40)
 	dir := filepath.Join(t.TempDir(), "n")

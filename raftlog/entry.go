@@ -73,7 +73,8 @@ func AppendEntry(buf []byte, e Entry) []byte {
 // later version is not an error here.
 func ParseEntry(buf []byte) (rest []byte, e Entry, err error) {
 	if len(buf) < entryHeadBytes+entryTailBytes {
-		return nil, Entry{}, corrupt("%d bytes are too few for an entry, which has at least %d", len(buf), entryHeadBytes+entryTailBytes)
+		return nil, Entry{}, corrupt("%d bytes are too few for an entry, which has at least %d", len(buf),
+			entryHeadBytes+entryTailBytes)
 	}
 	if [4]byte(buf) != entryMagic {
 		return nil, Entry{}, corrupt("starts with % x, want % x", buf[:4], entryMagic)

@@ -22,11 +22,13 @@ func genCommand() *rapid.Generator[state.Command] {
 	return rapid.Custom(func(t *rapid.T) state.Command {
 		switch rapid.IntRange(0, 4).Draw(t, "kind") {
 		case 0:
-			return &state.Join{Node: node.Draw(t, "node"), Addr: rapid.String().Draw(t, "addr"), Incarnation: rapid.Uint64().Draw(t, "inc")}
+			return &state.Join{Node: node.Draw(t, "node"), Addr: rapid.String().Draw(t, "addr"),
+				Incarnation: rapid.Uint64().Draw(t, "inc")}
 		case 1:
 			return &state.Set{Key: rapid.String().Draw(t, "key"), Value: rapid.String().Draw(t, "value")}
 		case 2:
-			return &state.Start{Op: state.OpID(rapid.Uint64().Draw(t, "op")), Source: node.Draw(t, "source"), Target: node.Draw(t, "target")}
+			return &state.Start{Op: state.OpID(rapid.Uint64().Draw(t, "op")), Source: node.Draw(t, "source"),
+				Target: node.Draw(t, "target")}
 		case 3:
 			return &state.RollbackPolicy{}
 		}
@@ -36,7 +38,8 @@ func genCommand() *rapid.Generator[state.Command] {
 			Facts: policies.Facts{Extent: rapid.Uint64().Draw(t, "fact"), NowMicros: rapid.Int64().Draw(t, "now")},
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "conflicts") {
-			a.Decision.Conflicts = append(a.Decision.Conflicts, state.Conflict{With: state.OpID(rapid.Uint64().Draw(t, "with")), Final: policies.Wait})
+			a.Decision.Conflicts = append(a.Decision.Conflicts,
+				state.Conflict{With: state.OpID(rapid.Uint64().Draw(t, "with")), Final: policies.Wait})
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "replicas") {
 			a.Replicas = append(a.Replicas, node.Draw(t, "replica"))
@@ -156,13 +159,17 @@ func TestUnknownEntries(t *testing.T) {
 		want string
 	}{
 		{"of this version", Entry{Type: EntryCommands, Group: cellGroup, Body: plain}, false, ""},
-		{"of a later version", Entry{Version: 77, Type: EntryCommands, Group: cellGroup, Body: []byte("?")}, false, "type 1 of version 77"},
-		{"of a later version, ignorable", Entry{Version: 77, Type: EntryCommands, Group: cellGroup, Ignorable: true, Body: []byte("?")}, true, ""},
+		{"of a later version", Entry{Version: 77, Type: EntryCommands, Group: cellGroup, Body: []byte("?")}, false,
+			"type 1 of version 77"},
+		{"of a later version, ignorable", Entry{Version: 77, Type: EntryCommands, Group: cellGroup, Ignorable: true,
+			Body: []byte("?")}, true, ""},
 		{"of another type", Entry{Type: 9, Group: cellGroup}, false, "type 9 of version 1"},
 		{"of another type, ignorable", Entry{Type: 9, Group: cellGroup, Ignorable: true}, true, ""},
 		{"with a new command", Entry{Type: EntryCommands, Group: cellGroup, Body: foreign}, false, "a command of type 200"},
-		{"with a new command, ignorable", Entry{Type: EntryCommands, Group: cellGroup, Ignorable: true, Body: foreign}, true, ""},
-		{"corrupt, ignorable", Entry{Type: EntryCommands, Group: cellGroup, Ignorable: true, Body: []byte{0xc1}}, false, "corrupt"},
+		{"with a new command, ignorable", Entry{Type: EntryCommands, Group: cellGroup, Ignorable: true, Body: foreign}, true,
+			""},
+		{"corrupt, ignorable", Entry{Type: EntryCommands, Group: cellGroup, Ignorable: true, Body: []byte{0xc1}}, false,
+			"corrupt"},
 		{"of another group", Entry{Type: EntryCommands, Group: 2, Body: plain}, false, "group 2"},
 	}
 	for _, c := range cases {
@@ -198,7 +205,8 @@ func FuzzParseEntry(f *testing.F) {
 }
 
 func FuzzParseCommands(f *testing.F) {
-	for _, commands := range [][]state.Command{nil, {join("n1")}, {&state.Set{Key: "a"}, &state.Finish{Confirmed: []state.NodeID{"n1"}}}, {quietHours()}} {
+	for _, commands := range [][]state.Command{nil, {join("n1")},
+		{&state.Set{Key: "a"}, &state.Finish{Confirmed: []state.NodeID{"n1"}}}, {quietHours()}} {
 		body, err := AppendCommands(nil, commands)
 		if err != nil {
 			f.Fatal(err)

@@ -54,12 +54,14 @@ const newNodeAdvice = "start an empty folder under a new --id, and remove this n
 
 // asideAdvice is what to do once a log was put aside.
 func asideAdvice(aside string) string {
-	return "it is put aside as " + aside + "; start this node again: the others fill a new log, and it has no vote until then"
+	return "it is put aside as " + aside +
+		"; start this node again: the others fill a new log, and it has no vote until then"
 }
 
 // emptyLogAdvice is how a node comes back whose log in dir was emptied.
 func emptyLogAdvice(dir string) string {
-	return fmt.Sprintf("bring the log back, or let the other nodes fill it: datanode recover --dir %s --empty-log; or %s", filepath.Dir(filepath.Clean(dir)), newNodeAdvice)
+	return fmt.Sprintf("bring the log back, or let the other nodes fill it: datanode recover --dir %s --empty-log; or %s",
+		filepath.Dir(filepath.Clean(dir)), newNodeAdvice)
 }
 
 func corrupt(format string, args ...any) *CorruptError {
@@ -74,7 +76,8 @@ type UnknownError struct {
 }
 
 func (e *UnknownError) Error() string {
-	return fmt.Sprintf("log entry %d holds %s, which this version does not know; run a newer version on this node", e.Index, e.What)
+	return fmt.Sprintf("log entry %d holds %s, which this version does not know; run a newer version on this node",
+		e.Index, e.What)
 }
 
 var (

@@ -150,7 +150,8 @@ func (l *testLoad) check(t *testing.T, id state.NodeID, seen map[string]int) {
 			t.Errorf("%s: %s is in the log %d times", id, name, n)
 		}
 	}
-	t.Logf("%s: %d acknowledged, %d not done, %d unknown", id, counts[wire.Done], counts[wire.NotDone], counts[wire.Unknown])
+	t.Logf("%s: %d acknowledged, %d not done, %d unknown", id, counts[wire.Done], counts[wire.NotDone],
+		counts[wire.Unknown])
 }
 
 // faultyStore is a store in memory that fails on demand.
@@ -316,7 +317,8 @@ func TestFullDiskMakesRoom(t *testing.T) {
 	if _, _, err := g.Propose(testContext(t), join("x")); err != nil || asked != 3 {
 		t.Errorf("room was asked for %d times, want 3: %v", asked, err)
 	}
-	store := &guard{log: stores["n1"], stable: stores["n1"], timeout: time.Minute, hang: time.Minute, room: g.cfg.MakeRoom, fail: g.fail}
+	store := &guard{log: stores["n1"], stable: stores["n1"], timeout: time.Minute, hang: time.Minute, room: g.cfg.MakeRoom,
+		fail: g.fail}
 	stores["n1"].set(func(s *faultyStore) { s.term = syscall.ENOSPC })
 	if err := store.SetUint64([]byte("CurrentTerm"), g.Term()); err != nil || g.Err() != nil || asked != 6 {
 		t.Errorf("room was asked for %d times, want 6: %v, %v", asked, err, g.Err())
@@ -375,7 +377,8 @@ func TestProposeSaysWhetherARetryIsSafe(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err := follower.Propose(testContext(t), join("x"))
-	if wire.OutcomeOf(err) != wire.NotDone || wire.CodeOf(err) != wire.CodeUnavailable || !strings.Contains(err.Error(), string(l.cfg.ID)) {
+	if wire.OutcomeOf(err) != wire.NotDone || wire.CodeOf(err) != wire.CodeUnavailable ||
+		!strings.Contains(err.Error(), string(l.cfg.ID)) {
 		t.Errorf("to a follower: %v; want it to name the leader %s", err, l.cfg.ID)
 	}
 	many := make([]state.Command, maxEntryCommands+1)

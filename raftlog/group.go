@@ -82,7 +82,8 @@ func Open(cfg Config) (*Group, error) {
 	g.moved = newMoved(cfg.Addresses)
 	g.away.is.Store(cfg.Held) // until the log has told
 	abstains := func() bool { return g.isAway() || g.Abstains() != nil }
-	g.net = newTransport(cfg.Layer, cfg.Advertise, g.moved, logger, &sieve{logger: cfg.Logger, abstains: abstains}, cfg.Timing.Election/2)
+	g.net = newTransport(cfg.Layer, cfg.Advertise, g.moved, logger, &sieve{logger: cfg.Logger, abstains: abstains},
+		cfg.Timing.Election/2)
 	g.net.streams.away = g.isAway
 	g.machine = newMachine(cfg.Cell, g.fail)
 	g.machine.log = g.log
@@ -283,7 +284,8 @@ func (g *Group) WaitApplied(ctx context.Context, index state.Index) error {
 	case <-reached:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("entry %d is not applied here yet, %d is: %w", index, g.AppliedIndex(), fromContext(ctx, wire.NotDone))
+		return fmt.Errorf("entry %d is not applied here yet, %d is: %w", index, g.AppliedIndex(),
+			fromContext(ctx, wire.NotDone))
 	case <-g.failed:
 		return unavailable(wire.NotDone, "%s", g.failErr.Error())
 	case <-g.closing:

@@ -74,7 +74,8 @@ func (h *hang) err() error {
 	if h.what == "" {
 		return nil
 	}
-	return unavailable(wire.NotDone, "the disk hangs: %s has taken %s so far", h.what, time.Since(h.since).Round(100*time.Millisecond))
+	return unavailable(wire.NotDone, "the disk hangs: %s has taken %s so far", h.what,
+		time.Since(h.since).Round(100*time.Millisecond))
 }
 
 // Hangs says which write to the log hangs, nil while none does. A node whose log hangs leads nobody, and is not ready.
@@ -129,7 +130,8 @@ func (g *Group) askHeirs() {
 		return
 	}
 	ask := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
-		ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(g.cfg.ID), Addr: g.net.EncodePeer(raft.ServerID(g.cfg.ID), raft.ServerAddress(g.cfg.Advertise)),
+		ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(g.cfg.ID),
+		Addr: g.net.EncodePeer(raft.ServerID(g.cfg.ID), raft.ServerAddress(g.cfg.Advertise)),
 	}}
 	for _, h := range heirs {
 		err := g.net.TimeoutNow(h.ID, h.Address, ask, &raft.TimeoutNowResponse{})

@@ -152,7 +152,8 @@ func TestLeadIsNotHandedToTheFrozen(t *testing.T) {
 		t.Error(err)
 	}
 	thawn()
-	if _, _, err := c.leader().Propose(testContext(t), join("y")); err != nil { // the one that was frozen may obey now, late
+	// the one that was frozen may obey now, late
+	if _, _, err := c.leader().Propose(testContext(t), join("y")); err != nil {
 		t.Error(err)
 	}
 }

@@ -87,7 +87,8 @@ func (out *found) read(pages *pageFile) error {
 		return err
 	}
 	if out.votes.VotedTerm > out.votes.Term {
-		return corrupt("it says that this node voted in term %d, and that term %d is the last", out.votes.VotedTerm, out.votes.Term)
+		return corrupt("it says that this node voted in term %d, and that term %d is the last", out.votes.VotedTerm,
+			out.votes.Term)
 	}
 	out.votesRead = true
 	if err := pages.walkBucket(buckets[bucketLog], out.readEntry); err != nil {
@@ -135,9 +136,11 @@ func (out *found) readEntry(e element) error {
 	case l.Index != uint64(index):
 		return &CorruptError{Index: index, Detail: fmt.Sprintf("it says it is entry %d", l.Index)}
 	case out.last != 0 && index > out.last+1+maxHole:
-		return &CorruptError{Index: out.last + 1, Detail: fmt.Sprintf("it is missing; after entry %d follows %d", out.last, index)}
+		return &CorruptError{Index: out.last + 1, Detail: fmt.Sprintf("it is missing; after entry %d follows %d", out.last,
+			index)}
 	case l.Term < out.lastTerm:
-		return &CorruptError{Index: index, Detail: fmt.Sprintf("its term is %d, that of the one before %d", l.Term, out.lastTerm)}
+		return &CorruptError{Index: index, Detail: fmt.Sprintf("its term is %d, that of the one before %d", l.Term,
+			out.lastTerm)}
 	}
 	if err := checkRecord(l); err != nil {
 		return err

@@ -19,7 +19,8 @@ func TestLevels(t *testing.T) {
 	c := newCell(t, 1, nil)
 	g := c.leader()
 	announce := func(id state.NodeID, level state.Level) error {
-		results, _, err := g.Propose(testContext(t), &state.Join{Node: id, Addr: "host:1", Incarnation: uint64(level) + 1, Level: level})
+		results, _, err := g.Propose(testContext(t), &state.Join{Node: id, Addr: "host:1", Incarnation: uint64(level) + 1,
+			Level: level})
 		if err == nil && results[0].Err != nil {
 			err = results[0].Err
 		}
@@ -35,7 +36,8 @@ func TestLevels(t *testing.T) {
 	for _, late := range []state.NodeID{"n2", "n3"} {
 		for _, cmd := range []state.Command{budget, quietHours()} {
 			_, _, err := g.Propose(testContext(t), cmd)
-			if wire.CodeOf(err) != wire.CodePrecondition || wire.OutcomeOf(err) != wire.NotDone || !strings.Contains(err.Error(), string(late)) {
+			if wire.CodeOf(err) != wire.CodePrecondition || wire.OutcomeOf(err) != wire.NotDone ||
+				!strings.Contains(err.Error(), string(late)) {
 				t.Errorf("%s with an older build of %s: %v", cmd.CommandType(), late, err)
 			}
 		}

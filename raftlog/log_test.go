@@ -247,7 +247,8 @@ func TestReadingTheLogBack(t *testing.T) {
 	if kinds["raft-configuration"] != 1 || kinds["raft-noop"] == 0 || kinds[kindCommands] < 2 {
 		t.Errorf("kinds are %v", kinds)
 	}
-	if !slices.Equal(found.Types, []string{"genesis", "node-join"}) || !reflect.DeepEqual(found.Commands, commands) || found.Micros == 0 || found.Term == 0 {
+	if !slices.Equal(found.Types, []string{"genesis", "node-join"}) || !reflect.DeepEqual(found.Commands, commands) ||
+		found.Micros == 0 || found.Term == 0 {
 		t.Errorf("entry %d reads back as %+v", index, found)
 	}
 	at, err := g.ChainAt(index)

@@ -70,7 +70,8 @@ func parseMeta(number uint64, b []byte) (m meta, err error) {
 	case le.Uint64(b) != number || le.Uint16(b[8:]) != pageMeta:
 		return m, pageError(number, "says it is page %d of kind %#x, want a meta page", le.Uint64(b), le.Uint16(b[8:]))
 	case le.Uint32(fields) != metaMagic || le.Uint32(fields[4:]) != metaVersion:
-		return m, pageError(number, "starts with %#x, version %d; want %#x, %d", le.Uint32(fields), le.Uint32(fields[4:]), metaMagic, metaVersion)
+		return m, pageError(number, "starts with %#x, version %d; want %#x, %d", le.Uint32(fields), le.Uint32(fields[4:]),
+			metaMagic, metaVersion)
 	case le.Uint64(fields[metaBytes-8:]) != h.Sum64():
 		return m, pageError(number, "its checksum is %016x, want %016x", le.Uint64(fields[metaBytes-8:]), h.Sum64())
 	}
@@ -110,9 +111,11 @@ func openPages(from io.ReaderAt, size int64) (*pageFile, error) {
 	case metas[0].pageSize != metas[1].pageSize:
 		return nil, pageError(1, "says that a page has %d bytes, and page 0 says %d", metas[1].pageSize, metas[0].pageSize)
 	case m.high < firstPageOfLeafs || int64(m.high) > size/m.pageSize:
-		return nil, corrupt("it has %d bytes and should have %d pages of %d bytes: it was cut short", size, m.high, m.pageSize)
+		return nil, corrupt("it has %d bytes and should have %d pages of %d bytes: it was cut short", size, m.high,
+			m.pageSize)
 	}
-	return &pageFile{from: from, bytes: size, pageSize: m.pageSize, root: m.root, high: m.high, seen: make([]bool, m.high)}, nil
+	return &pageFile{from: from, bytes: size, pageSize: m.pageSize, root: m.root, high: m.high,
+		seen: make([]bool, m.high)}, nil
 }
 
 // page reads a page with all that belongs to it, and notes that it was seen.
@@ -180,7 +183,8 @@ func elements(id uint64, page []byte) (leaf bool, all []element, err error) {
 			e.page = le.Uint64(raw[8:])
 		}
 		end := uint64(next) + keyBytes + valueBytes
-		if uint64(at)+position != uint64(next) || keyBytes == 0 || end > uint64(len(page)) || leaf && le.Uint32(raw)&^leafBucket != 0 {
+		if uint64(at)+position != uint64(next) || keyBytes == 0 || end > uint64(len(page)) || leaf &&
+			le.Uint32(raw)&^leafBucket != 0 {
 			return false, nil, pageError(id, "element %d of %d is not where it should be", i, count)
 		}
 		e.key, e.value = page[next:uint64(next)+keyBytes], page[uint64(next)+keyBytes:end]

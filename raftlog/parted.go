@@ -53,7 +53,8 @@ func (g *Group) mayCut(low, high uint64) error {
 	}
 	return &PartedError{
 		Index: state.Index(low), Ours: chain, With: g.leaderName(),
-		What: fmt.Sprintf("it would have entries %d to %d cut from the log, and those up to %d are applied", low, high, applied),
+		What: fmt.Sprintf("it would have entries %d to %d cut from the log, and those up to %d are applied", low, high,
+			applied),
 	}
 }
 

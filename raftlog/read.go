@@ -275,7 +275,8 @@ func (rep *VerifyReport) check(r *reader, i state.Index, l *raft.Log, err error)
 		want, ok = r.live, true
 	}
 	if ok && rep.Chain != want {
-		rep.Bad = &BadEntry{From: r.points.lastBefore(i) + 1, To: i, Detail: "the chain is " + rep.Chain.String() + ", want " + want.String()}
+		rep.Bad = &BadEntry{From: r.points.lastBefore(i) + 1, To: i,
+			Detail: "the chain is " + rep.Chain.String() + ", want " + want.String()}
 	}
 }
 

@@ -49,7 +49,8 @@ func ReadOffline(dir string) (o *Offline, err error) {
 	} else if gone {
 		return nil, &CorruptError{Detail: path + " is missing or empty; see recover --empty-log"}
 	}
-	db, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: lockTimeout}})
+	db, err := raftboltdb.New(raftboltdb.Options{Path: path,
+		BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: lockTimeout}})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("%s is in use by another process; stop the node first", path)
@@ -182,7 +183,8 @@ func (o *Offline) readSnapshot() (ChainPoint, error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return ChainPoint{}, fmt.Errorf("%s: %w", from, err)
 	}
-	o.Last, o.LastTerm, o.Members, o.micros = state.Index(newest.Index), newest.Term, infosOf(newest.Configuration), s.st.NowMicros
+	o.Last, o.LastTerm, o.Members, o.micros = state.Index(newest.Index), newest.Term, infosOf(newest.Configuration),
+		s.st.NowMicros
 	for _, p := range s.points {
 		o.points[p.Index] = p
 	}
@@ -226,7 +228,8 @@ func (o *Offline) plan(r Recovery) (raft.Configuration, *state.Recovered, error)
 		if voter {
 			suffrage = raft.Voter
 		}
-		conf.Servers = append(conf.Servers, raft.Server{Suffrage: suffrage, ID: raft.ServerID(m.ID), Address: raft.ServerAddress(m.Addr)})
+		conf.Servers = append(conf.Servers, raft.Server{Suffrage: suffrage, ID: raft.ServerID(m.ID),
+			Address: raft.ServerAddress(m.Addr)})
 		rec.Members = append(rec.Members, state.Member{Node: m.ID, Addr: m.Addr, Voter: voter})
 	}
 	for _, id := range r.Voters {
@@ -256,7 +259,8 @@ func (o *Offline) Recover(r Recovery) (state.Index, error) {
 	})
 	term := max(o.Term, o.LastTerm) + termsAhead
 	logs := []*raft.Log{
-		{Index: uint64(o.Last) + 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(conf), AppendedAt: r.Now},
+		{Index: uint64(o.Last) + 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(conf),
+			AppendedAt: r.Now},
 		{Index: uint64(o.Last) + 2, Term: term, Type: raft.LogCommand, Data: entry, AppendedAt: r.Now},
 	}
 	stores, err := diskStores(o.dir, newEngineLogger(slog.New(slog.DiscardHandler)))
@@ -282,7 +286,8 @@ func (o *Offline) Recover(r Recovery) (state.Index, error) {
 	return o.Last + 2, o.haveSay(term, votersOf(conf))
 }
 
-// haveSay lets the node vote and stand for election again: it was chosen to go on although its log may have lost something.
+// haveSay lets the node vote and stand for election again: it was chosen to go on although its log may have lost
+// something.
 func (o *Offline) haveSay(term uint64, voters []string) error {
 	b, err := readBallot(ballotPath(o.dir))
 	if err != nil || b == nil {

@@ -123,7 +123,8 @@ func (w *recordWriter) value(k recordKind, v any) (err error) {
 		return err
 	}
 	if len(w.buf) > maxRecordBytes {
-		return corrupt("a %T of %d bytes does not fit a snapshot, whose records have at most %d", v, len(w.buf), maxRecordBytes)
+		return corrupt("a %T of %d bytes does not fit a snapshot, whose records have at most %d", v, len(w.buf),
+			maxRecordBytes)
 	}
 	w.record(k, w.buf)
 	return nil

@@ -48,7 +48,8 @@ func (c *contacts) of(id raft.ServerID) contact {
 }
 
 // AppendEntries notes who answers. The engine's heartbeats come this way, however busy the rest is.
-func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest,
+	resp *raft.AppendEntriesResponse) error {
 	if err := t.NetworkTransport.AppendEntries(id, t.moved.target(id, to), args, resp); err != nil {
 		return err
 	}
@@ -58,7 +59,8 @@ func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, args 
 
 // TimeoutNow asks a voter to stand for election, and gives up soon. While the engine waits for it, it refuses all
 // that is proposed: of a voter that is frozen for the ten seconds that other calls have.
-func (t *transport) TimeoutNow(id raft.ServerID, to raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+func (t *transport) TimeoutNow(id raft.ServerID, to raft.ServerAddress, args *raft.TimeoutNowRequest,
+	resp *raft.TimeoutNowResponse) error {
 	done := make(chan error, 1)
 	go func() {
 		done <- t.NetworkTransport.TimeoutNow(id, t.moved.target(id, to), args, &raft.TimeoutNowResponse{})
@@ -89,7 +91,8 @@ func (g *Group) heirs() ([]raft.Server, error) {
 		}
 	}
 	if len(heirs) == 0 {
-		return nil, wire.Errorf(wire.OpPropose, wire.CodePrecondition, "no other voter has been heard from lately that could lead")
+		return nil, wire.Errorf(wire.OpPropose, wire.CodePrecondition,
+			"no other voter has been heard from lately that could lead")
 	}
 	slices.SortStableFunc(heirs, func(a, b raft.Server) int {
 		x, y := g.net.contacts.of(a.ID), g.net.contacts.of(b.ID)

@@ -37,7 +37,8 @@ type transport struct {
 	handOver time.Duration // how long a voter may take to stand for election when it is asked to
 }
 
-func newTransport(layer StreamLayer, advertise string, moved *moved, logger hclog.Logger, sieve *sieve, handOver time.Duration) *transport {
+func newTransport(layer StreamLayer, advertise string, moved *moved, logger hclog.Logger, sieve *sieve,
+	handOver time.Duration) *transport {
 	s := &streams{layer: layer, addr: address(advertise), conns: make(map[*trackedConn]struct{})}
 	t := &transport{
 		streams: s, moved: moved, sieve: sieve, sifted: make(chan raft.RPC), closed: make(chan struct{}),
@@ -77,7 +78,8 @@ func (t *transport) sift() {
 func (t *transport) SetHeartbeatHandler(func(raft.RPC)) {}
 
 // RequestVote asks nobody while this node abstains.
-func (t *transport) RequestVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+func (t *transport) RequestVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestVoteRequest,
+	resp *raft.RequestVoteResponse) error {
 	if t.sieve.abstains() {
 		return errAbstains
 	}
@@ -85,7 +87,8 @@ func (t *transport) RequestVote(id raft.ServerID, to raft.ServerAddress, args *r
 }
 
 // RequestPreVote asks nobody while this node abstains.
-func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, args *raft.RequestPreVoteRequest,
+	resp *raft.RequestPreVoteResponse) error {
 	if t.sieve.abstains() {
 		return errAbstains
 	}

@@ -22,11 +22,11 @@ import (
 // too. That the node's own acknowledgements to an earlier leader stay valid takes its term: it is kept outside
 // of the log, in the ballot, and the node takes nothing from a leader of an earlier one.
 //
-// Why it may have its say again once it has applied an entry that was proposed after it began to abstain. That entry
-// is agreed on, in a term not lower than any in which it acknowledged something before. Whatever it had acknowledged and
+// Why it may have its say again once it has applied an entry that was proposed after it began to abstain. That entry is
+// agreed on, in a term not lower than any in which it acknowledged something before. Whatever it had acknowledged and
 // is or will be agreed on comes before that entry in the leader's log: from earlier terms, because the leader was
-// elected by nodes that hold it; from the same term, because the leader itself had appended it before. The
-// index that the log once reached says less: it is not known where the log cannot be read.
+// elected by nodes that hold it; from the same term, because the leader itself had appended it before. The index that
+// the log once reached says less: it is not known where the log cannot be read.
 //
 // With nobody else in the group that could fill it, a damaged log is left as it is.
 
@@ -122,10 +122,12 @@ func (o *reopening) damaged(why error) error {
 		o.ballot = o.ballotOfLog()
 	}
 	if !o.ballot.others(string(o.cfg.ID)) {
-		return &UnusableError{Err: why, Way: fmt.Sprintf("no other node votes in this group that could make it whole; restore %s from a copy", o.cfg.Dir)}
+		return &UnusableError{Err: why, Way: fmt.Sprintf("no other node votes in this group that could make it whole; "+
+			"restore %s from a copy", o.cfg.Dir)}
 	}
 	o.abstain(why.Error())
-	if err := o.ballot.write(ballotPath(o.cfg.Dir)); err != nil { // first: without its log the node must not be taken for sound
+	// first: without its log the node must not be taken for sound
+	if err := o.ballot.write(ballotPath(o.cfg.Dir)); err != nil {
 		return err
 	}
 	aside, err := setAside(o.path)
@@ -136,14 +138,15 @@ func (o *reopening) damaged(why error) error {
 		// Not one entry but the file: whoever starts the node should know before it goes on without what was there.
 		return &UnusableError{Err: why, Way: asideAdvice(aside)}
 	}
-	o.cfg.Logger.Error("the operation log is damaged; it is put aside, and this node has no vote until the others have filled a new one",
+	o.cfg.Logger.Error(
+		"the operation log is damaged; it is put aside, and this node has no vote until the others have filled a new one",
 		"err", why, "aside", aside)
 	o.found = found{}
 	return nil
 }
 
-// stepAside puts aside a log that is sound and of no use, because what goes before it is damaged, if the others can fill
-// a new one. The error says what to do.
+// stepAside puts aside a log that is sound and of no use, because what goes before it is damaged, if the others can
+// fill a new one. The error says what to do.
 func (g *Group) stepAside(why error) error {
 	if !errors.As(why, new(*CorruptError)) {
 		return why
@@ -172,7 +175,8 @@ func (o *reopening) empty(gone bool) error {
 	case o.ballot != nil && o.ballot.Abstains != nil:
 	case o.cfg.Held || o.torn != nil || o.ballot != nil && o.ballot.Term > bootstrapTerm:
 		return &UnusableError{
-			Err: &CorruptError{File: o.path, Detail: "the log " + what + ", and this node has voted and acknowledged entries with it"},
+			Err: &CorruptError{File: o.path, Detail: "the log " + what + ", and this node has voted and acknowledged " +
+				"entries with it"},
 			Way: "it must not vote as if it were new; " + emptyLogAdvice(o.cfg.Dir),
 		}
 	default:
@@ -197,12 +201,15 @@ func (o *reopening) sound() error {
 			return nil
 		}
 	case votes.Term > b.Term+maxTermsAhead:
-		return o.damaged(&CorruptError{File: o.path, Detail: fmt.Sprintf("it is in term %d, its ballot in term %d", votes.Term, b.Term)})
+		return o.damaged(&CorruptError{File: o.path, Detail: fmt.Sprintf("it is in term %d, its ballot in term %d",
+			votes.Term, b.Term)})
 	case b.Term > votes.Term || b.VotedTerm > votes.VotedTerm:
-		why = &CorruptError{File: o.path, Detail: fmt.Sprintf("the log is of term %d, vote in term %d; the node has been in term %d, and voted in term %d: this is an older copy of it",
+		why = &CorruptError{File: o.path, Detail: fmt.Sprintf("the log is of term %d, vote in term %d; "+
+			"the node has been in term %d, and voted in term %d: this is an older copy of it",
 			votes.Term, votes.VotedTerm, b.Term, b.VotedTerm)}
 		if b.Abstains == nil && !b.others(string(o.cfg.ID)) {
-			return &UnusableError{Err: why, Way: fmt.Sprintf("bring back the newest copy; to go on from this one, and lose what came after it, remove %s", ballotPath(o.cfg.Dir))}
+			return &UnusableError{Err: why, Way: fmt.Sprintf("bring back the newest copy; to go on from this one, "+
+				"and lose what came after it, remove %s", ballotPath(o.cfg.Dir))}
 		}
 	}
 	o.ballot.catchUp(votes)
@@ -289,7 +296,8 @@ func (g *Group) MadeWhole() error {
 		g.fail(err)
 		return err
 	}
-	g.cfg.Logger.Info("the log is whole again; this node votes", "since", was.Since, "why", was.Why, "applied", uint64(g.AppliedIndex()))
+	g.cfg.Logger.Info("the log is whole again; this node votes", "since", was.Since, "why", was.Why, "applied",
+		uint64(g.AppliedIndex()))
 	return nil
 }
 
@@ -301,16 +309,19 @@ func EmptyLog(dir string, now time.Time, dryRun bool) error {
 		return &UnusableError{Err: err, Way: newNodeAdvice}
 	}
 	if b == nil {
-		return &UnusableError{Err: &CorruptError{File: ballotPath(dir), Detail: "there is no such file: whom this node voted for is not known"}, Way: newNodeAdvice}
+		return &UnusableError{Err: &CorruptError{File: ballotPath(dir),
+			Detail: "there is no such file: whom this node voted for is not known"}, Way: newNodeAdvice}
 	}
 	has, err := inspect(filepath.Join(dir, logFile))
 	switch {
 	case err == nil && has.state:
-		return &UnusableError{Err: fmt.Errorf("%s is not empty: it has entries %d to %d", filepath.Join(dir, logFile), has.first, has.last), Way: "start the node as it is"}
+		return &UnusableError{Err: fmt.Errorf("%s is not empty: it has entries %d to %d", filepath.Join(dir, logFile),
+			has.first, has.last), Way: "start the node as it is"}
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return &UnusableError{Err: err, Way: "start the node: it puts a damaged log aside by itself"}
 	case len(b.Voters) == 0 && b.Term == 0:
-		return &UnusableError{Err: fmt.Errorf("%s says that the node was in no group yet", ballotPath(dir)), Way: "start it as it is"}
+		return &UnusableError{Err: fmt.Errorf("%s says that the node was in no group yet", ballotPath(dir)),
+			Way: "start it as it is"}
 	}
 	if b.Abstains == nil {
 		b.Abstains = &Abstention{Why: "its log was lost, and begun anew by hand", Since: now.UTC().Format(time.RFC3339)}

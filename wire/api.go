@@ -71,9 +71,10 @@ type Submission struct {
 	Want     uint8    // of a create; 0: the cell's setting
 	Replicas []string // of a create; empty lets the cell choose
 	Primary  string   // of a create without Replicas: preferred primary
-	Avoid    []string // of a create without Replicas: nodes that have just failed the caller; used only if there are too few others
-	Urgent   bool     // of a move, repair or decommission: do not wait for a quiet window to end
-	Owner    string   // of a create by the cell: role and name of whom it is for; believed of nodes only
+	// of a create without Replicas: nodes that have just failed the caller; used only if there are too few others
+	Avoid  []string
+	Urgent bool   // of a move, repair or decommission: do not wait for a quiet window to end
+	Owner  string // of a create by the cell: role and name of whom it is for; believed of nodes only
 }
 
 // SubmitRequest asks for operations. They are decided together, and each succeeds or fails alone.
@@ -184,7 +185,8 @@ type Decision struct {
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 
 	Config map[string]string `json:"config,omitempty"` // of the policy, which its digest covers; not in lists
-	Budget uint64            `json:"budget,omitempty"` // metered work that the batch was allowed; 0 where it is not counted
+	// metered work that the batch was allowed; 0 where it is not counted
+	Budget uint64 `json:"budget,omitempty"`
 }
 
 // Step is one event in the life of an operation.
@@ -374,7 +376,8 @@ type Connection struct {
 	Role     string       `json:"role"` // of the certificate: node, admin or client; empty in plaintext
 	Sessions []SessionUse `json:"sessions"`
 	Oldest   string       `json:"oldest_call,omitempty"` // its operation type
-	Protocol string       `json:"protocol"`              // "frames", or "raft": a raft stream, which has no calls or sessions
+	// "frames", or "raft": a raft stream, which has no calls or sessions
+	Protocol string `json:"protocol"`
 }
 
 // ConnsReply lists the asked node's connections.

@@ -44,7 +44,8 @@ func checkKind(t reflect.Type, seen map[reflect.Type]bool) error {
 		return checkKind(t.Elem(), seen)
 	case reflect.Struct:
 		return checkStruct(t, seen)
-	case reflect.Interface, reflect.Func, reflect.Chan, reflect.UnsafePointer, reflect.Complex64, reflect.Complex128, reflect.Uintptr:
+	case reflect.Interface, reflect.Func, reflect.Chan, reflect.UnsafePointer, reflect.Complex64, reflect.Complex128,
+		reflect.Uintptr:
 		return fmt.Errorf("%s cannot go over the wire", t)
 	}
 	return nil

@@ -25,7 +25,8 @@ var (
 		"ReorderRequest.operation": "Op", "ShowOpRequest.operation": "Op",
 		"OpsReply.operations": "Ops", "Step.time": "Micros", "Extent.operations": "Ops", "Extent.generation": "Gen",
 		"Replica.state of the node": "NodeState", "Node.address": "Addr", "Node.safe to remove": "SafeRemove",
-		"Status.committed": "Commit", "Voter.address": "Addr", "Status.nodes up": "Up", "QuotaUsage.most bytes": "MostBytes", "QuotaUsage.most extents": "MostExtents",
+		"Status.committed": "Commit", "Voter.address": "Addr", "Status.nodes up": "Up", "QuotaUsage.most bytes": "MostBytes",
+		"QuotaUsage.most extents": "MostExtents",
 	}
 	structsUnder = map[string]string{"Frame": "Header", "Hello": "Hello", "Errors": "Error"}
 )

@@ -147,7 +147,8 @@ func SkimFrame(size int, next func(n int) ([]byte, error)) (h Header, rawLen int
 	case malformed != nil:
 		return Header{}, 0, malformed
 	case rawLen < 0:
-		return Header{}, 0, fmt.Errorf("%s frame: body of %d bytes, but only %d are left", h.Kind, h.BodyLen, rawLen+int(h.BodyLen))
+		return Header{}, 0, fmt.Errorf("%s frame: body of %d bytes, but only %d are left", h.Kind, h.BodyLen,
+			rawLen+int(h.BodyLen))
 	}
 	return h, rawLen, nil
 }

@@ -29,7 +29,8 @@ func TestGoldenFrames(t *testing.T) {
 			return dumpAndCheck(t, Header{Kind: KindHello}, mustMarshal(t, helloArgs(d)), nil)
 		case "error":
 			h := headerArgs(t, d)
-			e := Error{Op: h.Op, Code: Code(uintArg(d, "code")), Outcome: Outcome(uintArg(d, "outcome")), Node: stringArg(d, "node"), Detail: stringArg(d, "detail")}
+			e := Error{Op: h.Op, Code: Code(uintArg(d, "code")), Outcome: Outcome(uintArg(d, "outcome")),
+				Node: stringArg(d, "node"), Detail: stringArg(d, "detail")}
 			return dumpAndCheck(t, h, mustMarshal(t, &e), nil)
 		case "parse":
 			b, err := hex.DecodeString(strings.Join(strings.Fields(d.Input), ""))
@@ -81,7 +82,8 @@ func chunks(b []byte, n int) func(func([]byte) bool) {
 }
 
 func headerArgs(t *testing.T, d *datadriven.TestData) Header {
-	h := Header{Op: OpType(uintArg(d, "op")), ID: uintArg(d, "id"), Session: Session(uintArg(d, "session")), Flags: Flags(uintArg(d, "flags")),
+	h := Header{Op: OpType(uintArg(d, "op")), ID: uintArg(d, "id"), Session: Session(uintArg(d, "session")),
+		Flags:    Flags(uintArg(d, "flags")),
 		Deadline: uintArg(d, "deadline"), Fence: uintArg(d, "fence"), MinIndex: uintArg(d, "index")}
 	kind := stringArg(d, "kind")
 	if d.Cmd == "error" {
@@ -98,7 +100,8 @@ func headerArgs(t *testing.T, d *datadriven.TestData) Header {
 }
 
 func helloArgs(d *datadriven.TestData) *Hello {
-	return &Hello{Magic: Magic, MinVersion: MinVersion, MaxVersion: Version, Cell: stringArg(d, "cell"), Node: stringArg(d, "node"),
+	return &Hello{Magic: Magic, MinVersion: MinVersion, MaxVersion: Version, Cell: stringArg(d, "cell"),
+		Node:        stringArg(d, "node"),
 		Incarnation: uintArg(d, "incarnation"), MaxFrameBytes: DefaultMaxFrameBytes, WindowBytes: 1 << 20,
 		SessionWindowBytes: 8 << 20, MaxInFlight: 4096}
 }
@@ -127,9 +130,12 @@ func hexArg(t *testing.T, d *datadriven.TestData, key string) []byte {
 
 func drawHeader(t *rapid.T) Header {
 	return Header{
-		Kind: Kind(rapid.IntRange(int(KindRequest), int(KindError)).Draw(t, "kind")), Op: OpType(rapid.Uint16Min(1).Draw(t, "op")),
-		ID: rapid.Uint64Min(1).Draw(t, "id"), Session: Session(rapid.IntRange(1, 5).Draw(t, "session")), Flags: Flags(rapid.Byte().Draw(t, "flags")),
-		Deadline: rapid.Uint64().Draw(t, "deadline"), Fence: rapid.Uint64().Draw(t, "fence"), MinIndex: rapid.Uint64().Draw(t, "index"),
+		Kind: Kind(rapid.IntRange(int(KindRequest), int(KindError)).Draw(t, "kind")),
+		Op:   OpType(rapid.Uint16Min(1).Draw(t, "op")),
+		ID:   rapid.Uint64Min(1).Draw(t, "id"), Session: Session(rapid.IntRange(1, 5).Draw(t, "session")),
+		Flags:    Flags(rapid.Byte().Draw(t, "flags")),
+		Deadline: rapid.Uint64().Draw(t, "deadline"), Fence: rapid.Uint64().Draw(t, "fence"),
+		MinIndex: rapid.Uint64().Draw(t, "index"),
 	}
 }
 
@@ -211,7 +217,9 @@ func TestNegotiate(t *testing.T) {
 		code   Code
 	}{
 		{"same", func(*Hello) {}, Agreed{4, 6, 1 << 20}, 0},
-		{"older, fewer, smaller", func(h *Hello) { h.MinVersion, h.MaxVersion, h.Features, h.MaxFrameBytes = 1, 3, 12, 1<<17 }, Agreed{3, 4, 1 << 17}, 0},
+		{"older, fewer, smaller",
+			func(h *Hello) { h.MinVersion, h.MaxVersion, h.Features, h.MaxFrameBytes = 1, 3, 12, 1<<17 }, Agreed{3, 4, 1 << 17},
+			0},
 		{"no cell yet", func(h *Hello) { h.Cell = "" }, Agreed{4, 6, 1 << 20}, 0},
 		{"other cell", func(h *Hello) { h.Cell = "c2" }, Agreed{}, CodeWrongCell},
 		{"too new", func(h *Hello) { h.MinVersion, h.MaxVersion = 5, 6 }, Agreed{}, CodeProtocol},

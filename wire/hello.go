@@ -67,11 +67,13 @@ func Negotiate(mine, theirs *Hello) (Agreed, error) {
 		if theirs.MaxVersion < mine.MaxVersion {
 			older = "the peer"
 		}
-		return Agreed{}, Errorf(0, CodeProtocol, "no common protocol version: peer %q speaks %d to %d, this side %d to %d; upgrade %s, the older of the two",
+		return Agreed{}, Errorf(0, CodeProtocol, "no common protocol version: peer %q speaks %d to %d, this side %d to %d; "+
+			"upgrade %s, the older of the two",
 			theirs.Node, theirs.MinVersion, theirs.MaxVersion, mine.MinVersion, mine.MaxVersion, older)
 	}
 	if mine.Cell != "" && theirs.Cell != "" && mine.Cell != theirs.Cell {
-		return Agreed{}, Errorf(0, CodeWrongCell, "peer %q is of cell %q, this side of %q", theirs.Node, theirs.Cell, mine.Cell)
+		return Agreed{}, Errorf(0, CodeWrongCell, "peer %q is of cell %q, this side of %q", theirs.Node, theirs.Cell,
+			mine.Cell)
 	}
 	return Agreed{
 		Version:       version,
@@ -85,7 +87,8 @@ func (h *Hello) valid() error {
 	case h.Magic != Magic:
 		return Errorf(0, CodeProtocol, "hello with magic %q, want %q", h.Magic, Magic)
 	case h.MaxFrameBytes < MinMaxFrameBytes:
-		return Errorf(0, CodeProtocol, "hello with a largest frame of %d bytes, want %d or more", h.MaxFrameBytes, MinMaxFrameBytes)
+		return Errorf(0, CodeProtocol, "hello with a largest frame of %d bytes, want %d or more", h.MaxFrameBytes,
+			MinMaxFrameBytes)
 	case h.WindowBytes < MinWindowBytes || h.SessionWindowBytes < MinWindowBytes:
 		return Errorf(0, CodeProtocol, "hello with windows of %d and %d bytes, want %d or more",
 			h.WindowBytes, h.SessionWindowBytes, MinWindowBytes)
@@ -108,5 +111,6 @@ func Plain(s string) bool {
 }
 
 func (h *Hello) String() string {
-	return fmt.Sprintf("node %q of cell %q, incarnation %d, versions %d to %d", h.Node, h.Cell, h.Incarnation, h.MinVersion, h.MaxVersion)
+	return fmt.Sprintf("node %q of cell %q, incarnation %d, versions %d to %d", h.Node, h.Cell, h.Incarnation,
+		h.MinVersion, h.MaxVersion)
 }

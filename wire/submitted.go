@@ -37,6 +37,7 @@ func (s *Submission) misfit(format string, args ...any) error {
 		asked += " of node " + s.Node
 	}
 	return &Error{Op: OpSubmit, Code: CodeProtocol, Outcome: Unknown, Detail: fmt.Sprintf(
-		"a %s was asked for, and the answer is to something else: %s; nothing that it names is believed; see op ls for what was done",
+		"a %s was asked for, and the answer is to something else: %s; nothing that it names is believed; "+
+			"see op ls for what was done",
 		asked, fmt.Sprintf(format, args...))}
 }

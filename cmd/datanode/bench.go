@@ -23,12 +23,13 @@ const (
 	defaultBench = 2 * time.Second
 )
 
-const benchRPCHelp = `Measure calls and streams between two processes over loopback, beside what the standard library has to
-compare with. Needs no cell. Only what was measured in the same run compares; use an otherwise idle machine.
-The comparison with gRPC, DRPC and yamux is in the source tree: cd wire/bench && go test -bench .`
+const benchRPCHelp = `Measure calls and streams between two processes over loopback, beside what the standard library
+has to compare with. Needs no cell. Only what was measured in the same run compares; use an otherwise idle machine. The
+comparison with gRPC, DRPC and yamux is in the source tree: cd wire/bench && go test -bench .`
 
 func newBenchCommand(a app) *cobra.Command {
-	return cli.Group("bench", "Measure how fast this machine is at what nodes do", "", newBenchRPCCommand(a), newBenchGetCommand(a), author.BenchCommand(a.App), newBenchServerCommand(a))
+	return cli.Group("bench", "Measure how fast this machine is at what nodes do", "", newBenchRPCCommand(a),
+		newBenchGetCommand(a), author.BenchCommand(a.App), newBenchServerCommand(a))
 }
 
 func newBenchRPCCommand(a app) *cobra.Command {
@@ -46,8 +47,10 @@ func newBenchRPCCommand(a app) *cobra.Command {
 				term.Col("RATE", benchRate),
 				term.Col("P50", benchTime(func(c *rpcbench.Calls) time.Duration { return c.P50 })),
 				term.Col("P99", benchTime(func(c *rpcbench.Calls) time.Duration { return c.P99 })),
-				term.Col("CLIENT", benchSide(func(c *rpcbench.Calls) float64 { return c.ClientAllocs }, func(i *rpcbench.Idle) uint64 { return i.Client })),
-				term.Col("SERVER", benchSide(func(c *rpcbench.Calls) float64 { return c.ServerAllocs }, func(i *rpcbench.Idle) uint64 { return i.Server })),
+				term.Col("CLIENT", benchSide(func(c *rpcbench.Calls) float64 { return c.ClientAllocs },
+					func(i *rpcbench.Idle) uint64 { return i.Client })),
+				term.Col("SERVER", benchSide(func(c *rpcbench.Calls) float64 { return c.ServerAllocs },
+					func(i *rpcbench.Idle) uint64 { return i.Server })),
 				term.Col("RATIO", benchRatio),
 				term.Col("MEASUREMENT", benchWhat)))
 		},

@@ -60,7 +60,8 @@ func admitNode(b *testing.B, policies modules.Host) []*client.Client {
 	}
 	addr := l.Addr().String()
 	cfg := node.Config{
-		ID: "n1", Dir: b.TempDir(), Listener: l, Listen: addr, Bootstrap: []node.Peer{{ID: "n1", Addr: addr}}, Fast: true, Version: "bench",
+		ID: "n1", Dir: b.TempDir(), Listener: l, Listen: addr, Bootstrap: []node.Peer{{ID: "n1", Addr: addr}}, Fast: true,
+		Version:  "bench",
 		Settings: map[string]string{"replicas": "1"}, Logger: slog.New(slog.DiscardHandler),
 	}
 	if policies != nil {

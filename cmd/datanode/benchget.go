@@ -25,9 +25,9 @@ const (
 	maxBenchSize = 1 << 20
 )
 
-const benchGetHelp = `Measure gets: how long callers wait who each read one small object after the other, from all addresses of
---addr in turns. The objects are put first, in extents of a class of their own, which are deleted at the end. Run it alone
-and beside other work, in turns: only what was measured within minutes on one machine compares.`
+const benchGetHelp = `Measure gets: how long callers wait who each read one small object after the other, from all
+addresses of --addr in turns. The objects are put first, in extents of a class of their own, which are deleted at the
+end. Run it alone and beside other work, in turns: only what was measured within minutes on one machine compares.`
 
 // getBench is what bench get measures.
 type getBench struct {

@@ -12,7 +12,8 @@ func TestBenchGet(t *testing.T) {
 	addr := startCell(t, 1)
 	var rows []gotten
 	told(t, &rows, "bench", "get", "--addr", addr, "--callers", "2", "--objects", "5", "--size", "100", "--each", "20ms")
-	if len(rows) != 1 || rows[0].Calls == 0 || rows[0].P50 <= 0 || rows[0].P50 > rows[0].P99 || rows[0].P99 > rows[0].Max || rows[0].Bytes != 100 {
+	if len(rows) != 1 || rows[0].Calls == 0 || rows[0].P50 <= 0 || rows[0].P50 > rows[0].P99 ||
+		rows[0].P99 > rows[0].Max || rows[0].Bytes != 100 {
 		t.Errorf("measured %+v", rows)
 	}
 	var left []struct{ Class, State string }

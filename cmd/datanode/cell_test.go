@@ -51,8 +51,10 @@ func TestDevAddressInUse(t *testing.T) {
 	defer l.Close()
 	var stdout bytes.Buffer
 	stderr := &clitest.Watcher{}
-	code := runContext(t.Context(), []string{"dev", "--listen", l.Addr().String(), "--http", ""}, strings.NewReader(""), &stdout, stderr, clitest.NoEnv)
-	if want := l.Addr().String() + " is in use"; code != exit.Failed || !strings.Contains(stderr.String(), want) || strings.Count(stderr.String(), "\n") != 1 {
+	code := runContext(t.Context(), []string{"dev", "--listen", l.Addr().String(), "--http", ""}, strings.NewReader(""),
+		&stdout, stderr, clitest.NoEnv)
+	if want := l.Addr().String() + " is in use"; code != exit.Failed || !strings.Contains(stderr.String(), want) ||
+		strings.Count(stderr.String(), "\n") != 1 {
 		t.Fatalf("exit code %d, %q; want %d and one line with %q", code, stderr, exit.Failed, want)
 	}
 }
@@ -68,7 +70,9 @@ func TestServeAndAgain(t *testing.T) {
 	addr := l.Addr().String()
 	l.Close()
 	config := filepath.Join(dir, "n1.json")
-	if err := os.WriteFile(config, []byte(`{"id":"n1","listen":"`+addr+`","log-level":"OFF","bootstrap":["n1=`+addr+`"],"dir":"`+filepath.Join(dir, "never-used")+`"}`), 0o600); err != nil {
+	if err := os.WriteFile(config,
+		[]byte(`{"id":"n1","listen":"`+addr+`","log-level":"OFF","bootstrap":["n1=`+addr+`"],"dir":"`+
+			filepath.Join(dir, "never-used")+`"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	env := func(name string) string {
@@ -98,7 +102,8 @@ func TestDevRemovesItsData(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	stderr := &clitest.Watcher{Want: "Interrupt to stop", Then: interrupt}
-	code := runContext(ctx, []string{"dev", "--nodes", "1", "--listen", "127.0.0.1:0", "--http", ""}, strings.NewReader(""), &bytes.Buffer{}, stderr, clitest.NoEnv)
+	code := runContext(ctx, []string{"dev", "--nodes", "1", "--listen", "127.0.0.1:0", "--http", ""},
+		strings.NewReader(""), &bytes.Buffer{}, stderr, clitest.NoEnv)
 	if code != exit.Done {
 		t.Fatalf("dev ended with %d: %s", code, stderr)
 	}

@@ -66,7 +66,8 @@ func newCertIssueCommand(a app, role pki.Role) *cobra.Command {
 	flags.IntVar(&c.days, "days", defaultCertDays, "how long it is valid")
 	flags.BoolVar(&c.renew, "renew", false, "replace the one that there is")
 	if role == pki.RoleNode {
-		flags.StringSliceVar(&c.hosts, "host", nil, "host name or IP address that others dial; may be repeated (default: this machine only; with --renew: as before)")
+		flags.StringSliceVar(&c.hosts, "host", nil,
+			"host name or IP address that others dial; may be repeated (default: this machine only; with --renew: as before)")
 	}
 	return cmd
 }
@@ -89,7 +90,8 @@ func (a app) certInit(c certs) error {
 	if err := a.printIssued(c.dir, "ca"); err != nil {
 		return err
 	}
-	a.Note("next, for each node and for yourself:\n  datanode cert node n1 --host HOST%s\n  datanode cert admin %s%s", dirFlag(c.dir), "NAME", dirFlag(c.dir))
+	a.Note("next, for each node and for yourself:\n  datanode cert node n1 --host HOST%s\n  datanode cert admin %s%s",
+		dirFlag(c.dir), "NAME", dirFlag(c.dir))
 	return nil
 }
 
@@ -108,7 +110,8 @@ func (a app) certIssue(c certs, role pki.Role, name string) error {
 		}
 	}
 	now := time.Now()
-	pair, err := ca.Issue(pki.Request{Role: role, Name: name, Hosts: c.hosts, From: now, Expiry: now.AddDate(0, 0, c.days)})
+	pair, err := ca.Issue(pki.Request{Role: role, Name: name, Hosts: c.hosts, From: now,
+		Expiry: now.AddDate(0, 0, c.days)})
 	if err != nil {
 		return exit.Usagef("%w", err)
 	}
@@ -180,7 +183,8 @@ func readAuthority(dir string) (*pki.Authority, error) {
 	certFile, keyFile := pairFiles(dir, "ca")
 	cert, err := os.ReadFile(certFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, exit.With(exit.NotFound, "there is no authority in %s; make one with datanode cert init%s", dir, dirFlag(dir))
+		return nil, exit.With(exit.NotFound, "there is no authority in %s; make one with datanode cert init%s", dir,
+			dirFlag(dir))
 	}
 	if err != nil {
 		return nil, err
@@ -251,7 +255,8 @@ func checkAbsent(dir, stem string) error {
 	case len(there) == 0:
 		return nil
 	case there[0] == key:
-		return exit.With(exit.Refused, "%s is there already, without its certificate; if that was never finished remove it, else %s", key, how)
+		return exit.With(exit.Refused,
+			"%s is there already, without its certificate; if that was never finished remove it, else %s", key, how)
 	}
 	return exit.With(exit.Refused, "%s is there already; %s", there[0], how)
 }

@@ -45,11 +45,12 @@ func newCertRevokeCommand(a app) *cobra.Command {
 		Example: "  datanode cert revoke client/bob\n  datanode cert revoke n3 4fd1c2a09be0",
 		Long: `Withdraw certificates: their holders are shut out of the cell, also from connections that are open.
 
-NAME is that of a client, an admin or a node, with its role where it is not the only one (client/bob), and stands for all
-certificates that this folder has ever made for it, renewed ones too. FILE and SERIAL (see cert ls) are one certificate.
+NAME is that of a client, an admin or a node, with its role where it is not the only one (client/bob), and stands for
+all certificates that this folder has ever made for it, renewed ones too. FILE and SERIAL (see cert ls) are one
+certificate.
 
-What is withdrawn is written to revoked.pem in the folder, a standard deny list (CRL) that the authority signs. Copy it to
-where the nodes' --tls-crl names it: they take it up within seconds, without a restart.`,
+What is withdrawn is written to revoked.pem in the folder, a standard deny list (CRL) that the authority signs. Copy it
+to where the nodes' --tls-crl names it: they take it up within seconds, without a restart.`,
 		RunE: func(_ *cobra.Command, args []string) error { return a.certRevoke(dir, args) },
 	}
 	cmd.Flags().StringVar(&dir, "dir", defaultCertDir, "folder of the certificates")
@@ -143,8 +144,9 @@ func findCerts(ca *pki.Authority, known []certRecord, dir, name string) ([]certR
 			return []certRecord{{Serial: want}}, nil
 		}
 	}
-	return nil, exit.With(exit.NotFound, "%s is neither the name nor the serial number of a certificate in %s, nor a file; "+
-		"see datanode cert ls%s", name, dir, dirFlag(dir))
+	return nil, exit.With(exit.NotFound,
+		"%s is neither the name nor the serial number of a certificate in %s, nor a file; "+
+			"see datanode cert ls%s", name, dir, dirFlag(dir))
 }
 
 // foreignSerialDigits is how long a serial number is that nobody takes for a name. A shorter one is to begin with 0x.

@@ -25,7 +25,8 @@ func certFolder(t *testing.T, lines ...string) string {
 	for _, line := range append([]string{"init"}, lines...) {
 		var stderr bytes.Buffer
 		args := append([]string{"cert"}, append(strings.Fields(line), "--dir", dir)...)
-		if code := runContext(t.Context(), args, strings.NewReader(""), &bytes.Buffer{}, &stderr, func(string) string { return "" }); code != 0 {
+		if code := runContext(t.Context(), args, strings.NewReader(""), &bytes.Buffer{}, &stderr,
+			func(string) string { return "" }); code != 0 {
 			t.Fatalf("cert %s: exit %d: %s", line, code, stderr.String())
 		}
 	}
@@ -59,7 +60,8 @@ func TestCertsAreWhole(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "certs")
 	cert := func(stdout io.Writer, args ...string) (int, string) {
 		var stderr bytes.Buffer
-		code := runContext(t.Context(), append(append([]string{"cert"}, args...), "--dir", dir), strings.NewReader(""), stdout, &stderr, func(string) string { return "" })
+		code := runContext(t.Context(), append(append([]string{"cert"}, args...), "--dir", dir), strings.NewReader(""),
+			stdout, &stderr, func(string) string { return "" })
 		return code, stderr.String()
 	}
 	if code, said := cert(full{}, "init"); code != exit.Failed || !strings.Contains(said, syscall.ENOSPC.Error()) {
@@ -70,7 +72,8 @@ func TestCertsAreWhole(t *testing.T) {
 	}
 	_, key := pairFiles(dir, "client-bob")
 	clitest.Must(t, os.WriteFile(key, nil, 0o600))
-	if code, said := cert(io.Discard, "client", "bob"); code != exit.Refused || !strings.Contains(said, "without its certificate") {
+	if code, said := cert(io.Discard, "client", "bob"); code != exit.Refused ||
+		!strings.Contains(said, "without its certificate") {
 		t.Errorf("over a key that is alone: exit %d: %s", code, said)
 	}
 }
@@ -115,7 +118,8 @@ func TestServeWithTLS(t *testing.T) {
 	done := make(chan int, 1)
 	said := &clitest.Watcher{}
 	go func() {
-		args := []string{"serve", "--id", "n1", "--dir", filepath.Join(t.TempDir(), "n1"), "--listen", addr, "--bootstrap", "n1=" + addr, "--log-level", "WARN"}
+		args := []string{"serve", "--id", "n1", "--dir", filepath.Join(t.TempDir(), "n1"), "--listen", addr, "--bootstrap",
+			"n1=" + addr, "--log-level", "WARN"}
 		done <- runContext(ctx, args, strings.NewReader(""), said, said, tlsEnv(dir, "node-n1", ""))
 	}()
 	defer func() {
@@ -143,7 +147,8 @@ func TestServeWithTLS(t *testing.T) {
 	if code, out := as(bob, "status"); code != exit.Done {
 		t.Errorf("status as a client: exit %d: %s", code, out)
 	}
-	if code, out := as(bob, "settings", "set", "replicas", "1"); code != exit.Refused || !strings.Contains(out, "client bob") {
+	if code, out := as(bob, "settings", "set", "replicas", "1"); code != exit.Refused ||
+		!strings.Contains(out, "client bob") {
 		t.Errorf("settings set as a client: exit %d, want %d: %s", code, exit.Refused, out)
 	}
 	plain := func(name string) string { return map[string]string{cli.EnvAddr: addr}[name] }

@@ -39,7 +39,8 @@ func newDevCommand(a app) *cobra.Command {
 	var d development
 	cmd := &cobra.Command{
 		Use: "dev", Short: "Run a whole cell in one process, to try things on", Args: cli.Takes(0, 0),
-		Long:    "Run a whole cell in one process until it is interrupted. The nodes listen on consecutive ports. Without --dir their data is removed at the end.",
+		Long: "Run a whole cell in one process until it is interrupted. The nodes listen on consecutive ports. " +
+			"Without --dir their data is removed at the end.",
 		Example: "  datanode dev\n  datanode dev --nodes 4 --dir ./cell",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.dev(cmd.Context(), d) },
 	}
@@ -47,7 +48,8 @@ func newDevCommand(a app) *cobra.Command {
 	flags.IntVar(&d.nodes, "nodes", 3, "how many nodes")
 	flags.StringVar(&d.dir, "dir", "", "keep the data here (default: a temporary folder, removed at the end)")
 	flags.StringVar(&d.listen, "listen", "127.0.0.1:7400", "HOST:PORT of the first node")
-	flags.StringVar(&d.http, "http", "127.0.0.1:7480", "HOST:PORT of the first node's health checks and metrics; empty for none")
+	flags.StringVar(&d.http, "http", "127.0.0.1:7480",
+		"HOST:PORT of the first node's health checks and metrics; empty for none")
 	d.logs.Add(cmd, cli.LogOff)
 	return cmd
 }
@@ -94,7 +96,8 @@ func (a app) dev(ctx context.Context, d development) (err error) {
 	}
 	defer host.Close(context.WithoutCancel(ctx))
 	cfgs, err := local.Configs(local.Options{
-		Dir: d.dir, Listen: d.listen, HTTP: d.http, Nodes: d.nodes, Voters: min(d.nodes, maxDevVoters), Replicas: min(d.nodes, 3),
+		Dir: d.dir, Listen: d.listen, HTTP: d.http, Nodes: d.nodes, Voters: min(d.nodes, maxDevVoters),
+		Replicas:    min(d.nodes, 3),
 		RepairDelay: devRepairDelay, Policies: policyhost.For(host), Logger: logger,
 	})
 	if err != nil {
@@ -192,7 +195,8 @@ func (a app) welcome(nodes []*node.Node) error {
 	if first := nodes[0].Addr(); first != "127.0.0.1:7400" {
 		addr = " --addr " + first
 	}
-	a.Note("\nA cell of %d nodes is ready. In another terminal, try:\n  datanode put FILE%s\n  datanode extent ls%s\n  datanode op ls%s\nInterrupt to stop.",
+	a.Note("\nA cell of %d nodes is ready. In another terminal, try:\n  datanode put FILE%s\n  datanode extent ls%s\n"+
+		"  datanode op ls%s\nInterrupt to stop.",
 		len(nodes), addr, addr, addr)
 	return nil
 }

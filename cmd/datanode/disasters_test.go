@@ -15,8 +15,8 @@ import (
 // disasterTime bounds one page of docs/disasters.md.
 const disasterTime = 3 * time.Minute
 
-// TestDisasters runs every page of docs/disasters.md as it is printed, each on a cell of its own. What is printed after an
-// exclamation mark must fail, all else succeed.
+// TestDisasters runs every page of docs/disasters.md as it is printed, each on a cell of its own. What is printed after
+// an exclamation mark must fail, all else succeed.
 func TestDisasters(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts some forty processes; -short leaves that to the full run")
@@ -67,7 +67,8 @@ func playDisaster(t *testing.T, cell, page disasterPage) {
 	if err := os.Mkdir(bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	program := fmt.Sprintf("#!/bin/sh\nexport %s=1\nexec %s -test.run='^TestActAsDatanode$' -- \"$@\"\n", actEnv, shellQuote(os.Args[0]))
+	program := fmt.Sprintf("#!/bin/sh\nexport %s=1\nexec %s -test.run='^TestActAsDatanode$' -- \"$@\"\n", actEnv,
+		shellQuote(os.Args[0]))
 	if err := os.WriteFile(filepath.Join(bin, "datanode"), []byte(program), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,8 @@ func playDisaster(t *testing.T, cell, page disasterPage) {
 // mustHold is a command that ends the script if it fails. The shell lets those pass which are negated or
 // followed by another in a list.
 func mustHold(c string) string {
-	if strings.HasSuffix(c, "&") || strings.HasSuffix(c, "}") || strings.Contains(c, "export ") || strings.Contains(c, "=$(") {
+	if strings.HasSuffix(c, "&") || strings.HasSuffix(c, "}") || strings.Contains(c, "export ") ||
+		strings.Contains(c, "=$(") {
 		return c
 	}
 	if strings.HasPrefix(c, "!") || strings.Contains(c, "&&") {

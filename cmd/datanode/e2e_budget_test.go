@@ -34,7 +34,8 @@ func TestBudgetsAgree(t *testing.T) {
 			t.Errorf("what is to be raised, %s, is no setting", key)
 		}
 	}
-	for key, value := range map[string]string{plugins.SettingBatch: "1023", plugins.SettingRecord: "1023", plugins.SettingStart: "1023Ki"} {
+	for key, value := range map[string]string{plugins.SettingBatch: "1023", plugins.SettingRecord: "1023",
+		plugins.SettingStart: "1023Ki"} {
 		if _, err := state.DefaultSettings().With(key, value); err == nil {
 			t.Errorf("%s can be %s", key, value)
 		}
@@ -63,7 +64,8 @@ func TestBudgetsAreDocumented(t *testing.T) {
 	settings := state.DefaultSettings()
 	have, most := settings.Budget(), state.MostBudget()
 	for key, units := range map[string][]uint64{
-		plugins.SettingBatch: {have.Batch, most.Batch}, plugins.SettingRecord: {have.Record, most.Record}, plugins.SettingStart: {have.Start, most.Start},
+		plugins.SettingBatch: {have.Batch, most.Batch}, plugins.SettingRecord: {have.Record, most.Record},
+		plugins.SettingStart: {have.Start, most.Start},
 	} {
 		_, row, found := strings.Cut(string(text), "| `"+key+"` |")
 		row, _, _ = strings.Cut(row, "\n")
@@ -103,7 +105,8 @@ func TestBudgetEndsAPolicy(t *testing.T) {
 		t.Helper()
 		d := decision()
 		if d.Digest == p.Digest || !strings.Contains(d.Fallback, call+": overrun") || !strings.Contains(d.Fallback, setting) {
-			t.Errorf("decided by %s, fallback %q; want that %s overruns and %s is to be raised", d.Digest, d.Fallback, call, setting)
+			t.Errorf("decided by %s, fallback %q; want that %s overruns and %s is to be raised", d.Digest, d.Fallback, call,
+				setting)
 		}
 	}
 	set := func(key, value string) {

@@ -40,7 +40,8 @@ func newHoursCell(t *testing.T) *hoursCell {
 	addr := l.Addr().String()
 	h := &hoursCell{t: t, c: client.New(client.Options{Addrs: []string{addr}, Name: t.Name()})}
 	h.cfg = node.Config{
-		ID: "n1", Dir: t.TempDir(), Listener: l, Listen: addr, Bootstrap: []node.Peer{{ID: "n1", Addr: addr}}, Fast: true, Version: "test",
+		ID: "n1", Dir: t.TempDir(), Listener: l, Listen: addr, Bootstrap: []node.Peer{{ID: "n1", Addr: addr}}, Fast: true,
+		Version:  "test",
 		Settings: map[string]string{"replicas": "1"}, Logger: slog.New(slog.DiscardHandler),
 		Policies: policyhost.For(host), DefaultModule: plugins.Default(),
 	}
@@ -113,7 +114,8 @@ func TestQuietHoursEnd(t *testing.T) {
 	h.start()
 	module, err := os.ReadFile("../../examples/policies/quiet-hours/quiet-hours.wasm")
 	clitest.Must(t, err)
-	if _, err := h.c.PolicyLoadWith(t.Context(), module, map[string]string{"form": "12"}); wire.CodeOf(err) != wire.CodeInvalid ||
+	if _, err := h.c.PolicyLoadWith(t.Context(), module,
+		map[string]string{"form": "12"}); wire.CodeOf(err) != wire.CodeInvalid ||
 		!strings.Contains(err.Error(), "the policy knows from, to") {
 		t.Errorf("a key that the policy does not know: %v", err)
 	}
@@ -126,7 +128,8 @@ func TestQuietHoursEnd(t *testing.T) {
 	clitest.Must(t, err)
 	o := ordering{t: t, c: h.c}
 	o.submit([]wire.Submission{{Kind: "seal", Extent: loc.Extent}})
-	answers, err := h.c.Submit(t.Context(), []wire.Submission{{Kind: "move", Extent: loc.Extent, Node: "n1"}}, client.SubmitOptions{})
+	answers, err := h.c.Submit(t.Context(), []wire.Submission{{Kind: "move", Extent: loc.Extent, Node: "n1"}},
+		client.SubmitOptions{})
 	clitest.Must(t, err)
 	clitest.Must(t, client.Refusal(answers[0]))
 	move := answers[0].Op

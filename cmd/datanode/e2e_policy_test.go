@@ -36,7 +36,8 @@ func TestPolicyChangesTheOrder(t *testing.T) {
 	if want := "gold gold gold plain plain plain"; order != want {
 		t.Errorf("under %s they started in the order %s, want %s", gold.Name, order, want)
 	}
-	o.explains(first, gold.Digest, "gold-class-first 1", "its class is preferred", "class gold", "live_replicas 2", "want_replicas 3")
+	o.explains(first, gold.Digest, "gold-class-first 1", "its class is preferred", "class gold", "live_replicas 2",
+		"want_replicas 3")
 
 	plain := o.load("gold-class-first", map[string]string{"class": "plain"})
 	order, first = o.race(plain)
@@ -179,7 +180,8 @@ func (o *ordering) explains(op string, words ...string) {
 	o.t.Helper()
 	var out bytes.Buffer
 	notes := &clitest.Watcher{}
-	code := runContext(o.t.Context(), []string{"op", "explain", op, "--addr", o.cell.Configs[0].Listen}, strings.NewReader(""), &out, notes, clitest.NoEnv)
+	code := runContext(o.t.Context(), []string{"op", "explain", op, "--addr", o.cell.Configs[0].Listen},
+		strings.NewReader(""), &out, notes, clitest.NoEnv)
 	text := strings.Join(strings.Fields(out.String()), " ")
 	for _, w := range words {
 		if code != exit.Done || !strings.Contains(text, w) {

@@ -49,7 +49,8 @@ func commandNotes(t *testing.T, addr string, args ...string) (code int, stdout, 
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	t.Logf("datanode %s: exit %d\n%s%s", strings.Join(args, " "), cmd.ProcessState.ExitCode(), out.String(), notes.String())
+	t.Logf("datanode %s: exit %d\n%s%s", strings.Join(args, " "), cmd.ProcessState.ExitCode(), out.String(),
+		notes.String())
 	return cmd.ProcessState.ExitCode(), out.String(), notes.String()
 }
 
@@ -77,7 +78,8 @@ func newProcesses(t *testing.T, count, voters int) []*nodeProcess {
 			t.Fatal(err)
 		}
 		defer l.Close() // only when all have theirs, so that no two have the same
-		p := &nodeProcess{t: t, id: local.ID(i), addr: l.Addr().String(), dir: filepath.Join(t.TempDir(), local.ID(i)), log: &clitest.Watcher{}}
+		p := &nodeProcess{t: t, id: local.ID(i), addr: l.Addr().String(), dir: filepath.Join(t.TempDir(), local.ID(i)),
+			log: &clitest.Watcher{}}
 		all[i] = p
 		if i < voters {
 			founders = append(founders, p.id+"="+p.addr)
@@ -96,7 +98,8 @@ func newProcesses(t *testing.T, count, voters int) []*nodeProcess {
 // start starts the node, again if it ran before.
 func (p *nodeProcess) start() {
 	p.t.Helper()
-	p.cmd = datanode(append([]string{"serve", "--id", p.id, "--dir", p.dir, "--listen", p.addr, "--log-level", "WARN"}, p.enter...)...)
+	p.cmd = datanode(append([]string{"serve", "--id", p.id, "--dir", p.dir, "--listen", p.addr, "--log-level", "WARN"},
+		p.enter...)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)

@@ -159,7 +159,8 @@ func (r *e2e) askTheCommandLine(t *testing.T) {
 			t.Errorf("log verify of %s: exit code %d", cfg.ID, code)
 		}
 	}
-	if code, out := command(t, addr, "log", "diff", "-o", "json"); code != exit.Done || strings.Count(out, `"same": true`) != 4 {
+	if code, out := command(t, addr, "log", "diff", "-o", "json"); code != exit.Done ||
+		strings.Count(out, `"same": true`) != 4 {
 		t.Errorf("log diff: exit code %d, and not four times the same:\n%s", code, out)
 	}
 	code, out := command(t, addr, "node", "ls", "-o", "json")

@@ -18,13 +18,15 @@ import (
 func newOpExplainCommand(a app) *cobra.Command {
 	var extent uint64
 	cmd := &cobra.Command{
-		Use:     "explain ID... | --extent N",
-		Short:   "Tell why an operation was decided as it was, and what became of it",
-		Long:    "Tell what was decided about an operation, by which policy, from which facts, what it waited for, and what became of it.",
+		Use:   "explain ID... | --extent N",
+		Short: "Tell why an operation was decided as it was, and what became of it",
+		Long: "Tell what was decided about an operation, by which policy, from which facts, what it waited for, " +
+			"and what became of it.",
 		Example: "  datanode op explain 4711\n  datanode op explain --extent 12",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if (len(args) == 0) == (extent == 0) {
-				return exit.Usagef("op explain needs either operation IDs, as op ls shows them, or --extent N for all operations of an extent")
+				return exit.Usagef(
+					"op explain needs either operation IDs, as op ls shows them, or --extent N for all operations of an extent")
 			}
 			ops := explained(ctx, c, args, extent)
 			if a.Output != term.FormatTable && len(args) == 1 {
@@ -53,7 +55,8 @@ func newOpExplainCommand(a app) *cobra.Command {
 			return nil
 		}),
 	}
-	cmd.Flags().Uint64Var(&extent, "extent", 0, "all operations of this extent, oldest first, as far as the cell keeps them")
+	cmd.Flags().Uint64Var(&extent, "extent", 0,
+		"all operations of this extent, oldest first, as far as the cell keeps them")
 	return cmd
 }
 
@@ -69,7 +72,8 @@ func explained(ctx context.Context, c *client.Client, ids []string, extent uint6
 				ids = append(ids, o.ID)
 			}
 			if len(ids) == 0 {
-				yield(wire.Op{}, wire.Errorf(wire.OpOps, wire.CodeNotFound, "no operation on extent %d is kept; see log ls", extent))
+				yield(wire.Op{}, wire.Errorf(wire.OpOps, wire.CodeNotFound, "no operation on extent %d is kept; see log ls",
+					extent))
 				return
 			}
 		}

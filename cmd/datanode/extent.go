@@ -117,7 +117,8 @@ func newExtentShowCommand(a app) *cobra.Command {
 				return err
 			}
 			return term.Show(a.Terminal, shownExtent{Extent: e, Verified: dates}, []term.Field{
-				{"extent", term.Number(e.ID)}, {"state", extentState(e)}, {"damaged", ranges(e.Damaged)}, {"class", e.Class}, {"bytes", extentBytes(e)}, {"sum", e.Sum},
+				{"extent", term.Number(e.ID)}, {"state", extentState(e)}, {"damaged", ranges(e.Damaged)}, {"class", e.Class},
+				{"bytes", extentBytes(e)}, {"sum", e.Sum},
 				{"live", fmt.Sprintf("%d of %d wanted", e.Live, e.Want)}, {"replicas", replicaList(e)},
 				{"dropping", strings.Join(e.Dropping, ",")}, {"operations", strings.Join(e.Ops, ",")},
 				{"generation", term.Number(e.Gen)}, {"epoch", term.Number(e.Epoch)}, {"created", term.Stamp(e.Created)},
@@ -207,8 +208,11 @@ func newExtentSealCommand(a app) *cobra.Command {
 func newExtentVerifyCommand(a app) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: "verify EXTENT ... | --all", Short: "Read every replica in full and hold it against the log", Args: cli.Takes(0, -1),
-		Long:    "Read every replica of sealed extents in full and hold its length and sum against the log. Exit code 6 says that one is damaged or missing; a repair of it has been proposed then. Exit code 5 says that none is known to be, but not all could be read: a node is down, unreachable or catching up.",
+		Use: "verify EXTENT ... | --all", Short: "Read every replica in full and hold it against the log",
+		Args: cli.Takes(0, -1),
+		Long: "Read every replica of sealed extents in full and hold its length and sum against the log. " +
+			"Exit code 6 says that one is damaged or missing; a repair of it has been proposed then. " +
+			"Exit code 5 says that none is known to be, but not all could be read: a node is down, unreachable or catching up.",
 		Example: "  datanode extent verify 12\n  datanode extent verify --all",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if all == (len(args) > 0) {
@@ -242,9 +246,11 @@ func newExtentVerifyCommand(a app) *cobra.Command {
 func verdict(bad, unchecked int) error {
 	switch {
 	case bad > 0:
-		return exit.With(exit.Corrupt, "replicas that do not hold what the log says: %d; see op ls --open for their repair", bad)
+		return exit.With(exit.Corrupt, "replicas that do not hold what the log says: %d; see op ls --open for their repair",
+			bad)
 	case unchecked > 0:
-		return exit.With(exit.Unavailable, "replicas that could not be checked: %d; the others hold what the log says", unchecked)
+		return exit.With(exit.Unavailable, "replicas that could not be checked: %d; the others hold what the log says",
+			unchecked)
 	}
 	return nil
 }

@@ -20,8 +20,10 @@ func newGetCommand(a app) *cobra.Command {
 	var out, from string
 	cmd := &cobra.Command{
 		Use: "get LOCATOR|EXTENT", Short: "Read stored bytes", Args: cli.Takes(1, 1),
-		Long:    "Read stored bytes, to stdout or to a file. What is read was verified against its checksums. A file given with -f appears only when it is whole.",
-		Example: "  datanode get 12:0+4096 -f report.pdf\n  datanode get 12:1024+16 | xxd\n  datanode get 12 --from n2 -f extent",
+		Long: "Read stored bytes, to stdout or to a file. What is read was verified against its checksums. " +
+			"A file given with -f appears only when it is whole.",
+		Example: "  datanode get 12:0+4096 -f report.pdf\n  datanode get 12:1024+16 | xxd\n" +
+			"  datanode get 12 --from n2 -f extent",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			req, err := readRequest(args[0])
 			if err != nil {

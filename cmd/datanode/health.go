@@ -37,8 +37,9 @@ func newHealthCommand(a app) *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
 		Use: "health", Short: "Tell how each node is, check by check", Args: cli.Takes(0, 0),
-		Long: `Tell how each node is, check by check. It exits with 0 when all is well, with 1 when something wants to be looked at
-(WARN), with 2 when something is wrong (ERR), a node that does not answer among it, and with 5 when none can be asked.`,
+		Long: `Tell how each node is, check by check. It exits with 0 when all is well, with 1 when something wants to be
+looked at (WARN), with 2 when something is wrong (ERR), a node that does not answer among it, and with 5 when none can
+be asked.`,
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			checks, err := cellHealth(ctx, c, node)
 			if err != nil {
@@ -75,7 +76,8 @@ func healthVerdict(checks []healthCheck) error {
 	case counts[levelError] > 0:
 		code = exit.Usage // which is 2, and means this here
 	}
-	return exit.With(code, "of %d checks %d say %s and %d %s", len(checks), counts[levelError], levelError, counts[levelWarn], levelWarn)
+	return exit.With(code, "of %d checks %d say %s and %d %s", len(checks), counts[levelError], levelError,
+		counts[levelWarn], levelWarn)
 }
 
 // cellHealth asks one node, or all that the cell knows of.

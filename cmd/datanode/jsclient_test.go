@@ -47,7 +47,8 @@ func TestJavaScriptClient(t *testing.T) {
 
 func needJavaScript(t *testing.T, tool string) {
 	t.Helper()
-	const what = "%s is not on this machine: install Node.js 20 or newer with npm (apt install nodejs npm) to test clients/js"
+	const what = "%s is not on this machine: install Node.js 20 or newer with npm (apt install nodejs npm) to " +
+		"test clients/js"
 	if os.Getenv("CI") != "" {
 		t.Fatalf(what, tool)
 	}

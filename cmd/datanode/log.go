@@ -121,7 +121,8 @@ func newLogShowCommand(a app) *cobra.Command {
 				return err
 			}
 			if len(reply.Entries) == 0 || reply.Entries[0].Index != index {
-				return wire.Errorf(wire.OpLogList, wire.CodeNotFound, "%s has no entry %d; it has %d to %d", reply.Node, index, reply.First, reply.Last)
+				return wire.Errorf(wire.OpLogList, wire.CodeNotFound, "%s has no entry %d; it has %d to %d", reply.Node, index,
+					reply.First, reply.Last)
 			}
 			return showEntry(a, reply.Entries[0])
 		}),
@@ -132,7 +133,8 @@ func newLogShowCommand(a app) *cobra.Command {
 
 func showEntry(a app, e wire.LogEntry) error {
 	out := shownEntry{LogEntry: e}
-	fields := []term.Field{{"index", term.Count(e.Index)}, {"term", term.Count(e.Term)}, {"time", term.Stamp(e.Micros)}, {"type", e.Type}, {"bytes", term.Count(e.Bytes)}}
+	fields := []term.Field{{"index", term.Count(e.Index)}, {"term", term.Count(e.Term)}, {"time", term.Stamp(e.Micros)},
+		{"type", e.Type}, {"bytes", term.Count(e.Bytes)}}
 	for _, c := range e.Commands {
 		full := json.RawMessage(c.JSON)
 		if !json.Valid(full) {

@@ -16,7 +16,8 @@ import (
 func newLogDiffCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "diff", Short: "Compare the logs of all nodes that are up", Args: cli.Takes(0, 0),
-		Long: "Compare the logs of all nodes that are up, by their chain hash at the last index that all of them have. Exit code 6 says that they differ, and names the first index where they do. " +
+		Long: "Compare the logs of all nodes that are up, by their chain hash at the last index that all of them have. " +
+			"Exit code 6 says that they differ, and names the first index where they do. " +
 			"A node that has stopped because its history is another one is in the list as it was last heard of.",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			ids, err := nodesToAsk(ctx, a, c, nil)
@@ -59,7 +60,8 @@ func reportDiff(a app, lines []logdiff.Line) error {
 	}
 	for _, l := range lines {
 		if !l.Same {
-			return exit.With(exit.Corrupt, "the logs of %s and %s differ from index %d on; compare: datanode log show %d --node %s",
+			return exit.With(exit.Corrupt,
+				"the logs of %s and %s differ from index %d on; compare: datanode log show %d --node %s",
 				lines[0].Node, l.Node, l.Differs, l.Differs, l.Node)
 		}
 	}

@@ -89,11 +89,13 @@ func fewText(all []wire.Setting, takers int) (says []string) {
 		return 0
 	}
 	if n := value("replicas"); n > takers {
-		says = append(says, fmt.Sprintf("replicas is %d, and only %d nodes take any: until there are more, extents are on %d disks and count as lacking",
+		says = append(says, fmt.Sprintf("replicas is %d, and only %d nodes take any: until there are more, "+
+			"extents are on %d disks and count as lacking",
 			n, takers, takers))
 	}
 	if n := value("min-replicas"); n > takers {
-		says = append(says, fmt.Sprintf("min-replicas is %d, and only %d nodes take any: until there are more, puts are refused", n, takers))
+		says = append(says, fmt.Sprintf("min-replicas is %d, and only %d nodes take any: until there are more, "+
+			"puts are refused", n, takers))
 	}
 	return says
 }

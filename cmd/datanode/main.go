@@ -27,7 +27,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, env func(stri
 }
 
 // runContext is run without signals: the end of ctx stands for them.
-func runContext(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
+func runContext(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer,
+	env func(string) string) int {
 	a := app{cli.New(stdin, stdout, stderr, env)}
 	return a.Execute(ctx, newRootCommand(a), author.SingleDash(args))
 }

@@ -16,7 +16,8 @@ import (
 
 func newNodeCommand(a app) *cobra.Command {
 	return cli.Group("node", "List, show, empty, take back and remove nodes", "",
-		newNodeListCommand(a), newNodeShowCommand(a), newDecommissionCommand(a), newRecommissionCommand(a), newNodeRemoveCommand(a))
+		newNodeListCommand(a), newNodeShowCommand(a), newDecommissionCommand(a), newRecommissionCommand(a),
+		newNodeRemoveCommand(a))
 }
 
 func newNodeListCommand(a app) *cobra.Command {
@@ -116,9 +117,10 @@ func newDecommissionCommand(a app) *cobra.Command {
 	var urgent bool
 	cmd := &cobra.Command{
 		Use: "decommission NODE", Short: "Move everything off a node, until it is safe to remove", Args: cli.Takes(1, 1),
-		Long: `Move all replicas off a node, and its vote, until it is safe to remove. It waits for that; an interrupt only stops the
-waiting. recommission takes it back. A node that is down at the end is removed from the cell: see node remove.
-By default one decommission runs at a time (setting serial), and none moves anything in a quiet window (setting quiet-windows).`,
+		Long: `Move all replicas off a node, and its vote, until it is safe to remove. It waits for that; an interrupt only
+stops the waiting. recommission takes it back. A node that is down at the end is removed from the cell: see node
+remove. By default one decommission runs at a time (setting serial), and none moves anything in a quiet window (setting
+quiet-windows).`,
 		Example: "  datanode node decommission n3 --dry-run\n  datanode node decommission n3",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			subs := []wire.Submission{{Kind: "decommission", Node: args[0], Urgent: urgent}}
@@ -129,7 +131,8 @@ By default one decommission runs at a time (setting serial), and none moves anyt
 			if err != nil {
 				return err
 			}
-			if err := w.confirm(ctx, plans, args[0], "node recommission takes this back, but not the copies that were made"); err != nil {
+			if err := w.confirm(ctx, plans, args[0],
+				"node recommission takes this back, but not the copies that were made"); err != nil {
 				return err
 			}
 			admitted, err := w.submit(ctx, c, subs)

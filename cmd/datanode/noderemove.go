@@ -14,11 +14,13 @@ func newNodeRemoveCommand(a app) *cobra.Command {
 	w := &work{a: a}
 	cmd := &cobra.Command{
 		Use: "remove NODE", Short: "Take a decommissioned node out of the cell", Args: cli.Takes(1, 1),
-		Long: `Take a node that is decommissioned and stopped out of the cell: out of its log's group, of node ls, and of what the
-cell waits for before it forgets a deleted extent. It is not let in again with its folder, but with an empty one it joins as new.
+		Long: `Take a node that is decommissioned and stopped out of the cell: out of its log's group, of node ls, and of
+what the cell waits for before it forgets a deleted extent. It is not let in again with its folder, but with an empty
+one it joins as new.
 
-With --force also a node that is down and was not decommissioned, so that its replicas go without copies having been made: the
-others make them as far as there are nodes to take them. It is refused while the node has the only whole replica of an extent.`,
+With --force also a node that is down and was not decommissioned, so that its replicas go without copies having been
+made: the others make them as far as there are nodes to take them. It is refused while the node has the only whole
+replica of an extent.`,
 		Example: "  datanode node remove n4 --dry-run\n  datanode node remove n4",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			req := wire.NodeRemoveRequest{Node: args[0], Force: w.force, DryRun: true}
@@ -30,7 +32,8 @@ others make them as far as there are nodes to take them. It is refused while the
 			if w.dryRun {
 				return w.printPlans(plans)
 			}
-			if err := w.confirm(ctx, plans, args[0], "This cannot be taken back: the folder of "+args[0]+" counts for nothing afterwards"); err != nil {
+			if err := w.confirm(ctx, plans, args[0],
+				"This cannot be taken back: the folder of "+args[0]+" counts for nothing afterwards"); err != nil {
 				return err
 			}
 			req.DryRun = false
@@ -56,5 +59,6 @@ func (w *work) removed(id string, reply wire.NodeRemoveReply) error {
 	if w.a.Output != term.FormatTable {
 		return term.Show(w.a.Terminal, removal{id, true, reply.Plan}, nil)
 	}
-	return w.a.Print("%s is removed from the cell (%s); should it come back, it needs an empty --dir", id, term.OneLine(reply.Plan))
+	return w.a.Print("%s is removed from the cell (%s); should it come back, it needs an empty --dir", id,
+		term.OneLine(reply.Plan))
 }

@@ -18,7 +18,8 @@ import (
 
 func newOpCommand(a app) *cobra.Command {
 	return cli.Group("op", "Ask for operations, list, explain, reorder and cancel them", "",
-		newOpListCommand(a), newOpShowCommand(a), newOpExplainCommand(a), newOpCancelCommand(a), newOpReorderCommand(a), newOpSubmitCommand(a))
+		newOpListCommand(a), newOpShowCommand(a), newOpExplainCommand(a), newOpCancelCommand(a), newOpReorderCommand(a),
+		newOpSubmitCommand(a))
 }
 
 func newOpListCommand(a app) *cobra.Command {
@@ -129,9 +130,10 @@ func newOpReorderCommand(a app) *cobra.Command {
 	var before string
 	var first bool
 	cmd := &cobra.Command{
-		Use: "reorder ID (--before ID | --first)", Short: "Put a queued operation before others of its kind", Args: cli.Takes(1, 1),
-		Long: `Put a queued operation before another of its kind, or before all others. It is for kinds of which one runs at a time in
-the cell: see the setting serial. What runs already goes on; cancel it to make room.`,
+		Use: "reorder ID (--before ID | --first)", Short: "Put a queued operation before others of its kind",
+		Args: cli.Takes(1, 1),
+		Long: `Put a queued operation before another of its kind, or before all others. It is for kinds of which one runs at
+a time in the cell: see the setting serial. What runs already goes on; cancel it to make room.`,
 		Example: "  datanode op reorder 4711 --first\n  datanode op reorder 4711 --before 4690",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if first == (before != "") {
@@ -155,11 +157,14 @@ func newOpSubmitCommand(a app) *cobra.Command {
 	var extents []uint
 	cmd := &cobra.Command{
 		Use: "submit KIND", Short: "Ask for operations; prints their IDs", Args: cli.Takes(1, 1),
-		Long:    "Ask for operations: create, seal, repair, move, delete, decommission or recommission. With several --extent there is one operation for each. It asks no questions: rm and node decommission do.",
-		Example: "  datanode op submit repair --extent 12 --wait\n  datanode op submit move --extent 12,13 --node n1 --target n4",
+		Long: "Ask for operations: create, seal, repair, move, delete, decommission or recommission. " +
+			"With several --extent there is one operation for each. It asks no questions: rm and node decommission do.",
+		Example: "  datanode op submit repair --extent 12 --wait\n" +
+			"  datanode op submit move --extent 12,13 --node n1 --target n4",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if _, ok := policies.ParseKind(args[0]); !ok {
-				return exit.Usagef("there is no operation %q; want create, seal, repair, move, delete, decommission or recommission", args[0])
+				return exit.Usagef(
+					"there is no operation %q; want create, seal, repair, move, delete, decommission or recommission", args[0])
 			}
 			s.Kind = args[0]
 			if err := checkAbout(s, extents); err != nil {
@@ -184,7 +189,8 @@ func newOpSubmitCommand(a app) *cobra.Command {
 	flags.Lookup("extent").DefValue = "" // the library's is [], which help would show
 	flags.StringVar(&s.Node, "node", "", "node that it is about, or that a move takes from")
 	flags.StringVar(&s.Target, "target", "", "node that a move takes to (default: the cell chooses)")
-	flags.BoolVar(&s.Urgent, "urgent", false, "of a move, repair or decommission: start inside a quiet window too; recorded")
+	flags.BoolVar(&s.Urgent, "urgent", false,
+		"of a move, repair or decommission: start inside a quiet window too; recorded")
 	flags.StringVar(&s.Class, "class", "", "class tag of a create")
 	flags.Uint8Var(&s.Want, "want", 0, "replicas of a create (default: the cell's setting)")
 	flags.StringSliceVar(&s.Replicas, "replicas", nil, "nodes of a create (default: the cell chooses)")

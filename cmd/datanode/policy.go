@@ -15,7 +15,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const policyHelp = `Policies choose what goes first and who yields, among outcomes that are all safe. From nothing to one that decides:
+const policyHelp = `Policies choose what goes first and who yields, among outcomes that are all safe. From nothing to
+one that decides:
 
   datanode policy new my-policy                    write a folder to begin with
   datanode policy build my-policy                  make my-policy/my-policy.wasm
@@ -30,7 +31,8 @@ const policyHelp = `Policies choose what goes first and who yields, among outcom
 
 func newPolicyCommand(a app) *cobra.Command {
 	cmd := cli.Group("policy", "Write, try, load, activate and roll back policies", policyHelp, author.Commands(a.App)...)
-	cmd.AddCommand(newPolicyLoadCommand(a), newPolicyActivateCommand(a), newPolicyRollbackCommand(a), newPolicyListCommand(a), newPolicyShowCommand(a))
+	cmd.AddCommand(newPolicyLoadCommand(a), newPolicyActivateCommand(a), newPolicyRollbackCommand(a),
+		newPolicyListCommand(a), newPolicyShowCommand(a))
 	return cmd
 }
 
@@ -40,9 +42,12 @@ func newPolicyLoadCommand(a app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "load MODULE.wasm", Short: "Bring a policy into the cell; it decides nothing yet", Args: cli.Takes(1, 1),
 		ValidArgsFunction: author.CompleteModules,
-		Long: "Bring a policy into the cell; it decides nothing yet. Its configuration is part of what is loaded: to change it, load the module " +
-			"with another one, and activate that. policy rollback goes back to the policy before, with the configuration that it had. A cell keeps 128 policies.",
-		Example: "  datanode policy load mine.wasm\n  datanode policy load mine.wasm --activate\n  datanode policy load quiet-hours.wasm --config from=22 --config to=6",
+		Long: "Bring a policy into the cell; it decides nothing yet. Its configuration is part of what is loaded: " +
+			"to change it, load the module " +
+			"with another one, and activate that. policy rollback goes back to the policy before, " +
+			"with the configuration that it had. A cell keeps 128 policies.",
+		Example: "  datanode policy load mine.wasm\n  datanode policy load mine.wasm --activate\n" +
+			"  datanode policy load quiet-hours.wasm --config from=22 --config to=6",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if author.IsDir(args[0]) {
 				return exit.Usagef("%s is a folder: make a module of it with policy build, and load that", args[0])
@@ -73,8 +78,10 @@ func newPolicyLoadCommand(a app) *cobra.Command {
 func newPolicyActivateCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "activate DIGEST|NAME", Short: "Let a loaded policy decide from now on", Args: cli.Takes(1, 1),
-		Long: "Let a loaded policy decide from now on, once enough nodes have compiled it. Its name will do, or the first digits of its digest.\n" +
-			"Versions of a policy share its name, and so does one module with several configurations: then only the digest tells them apart.",
+		Long: "Let a loaded policy decide from now on, once enough nodes have compiled it. " +
+			"Its name will do, or the first digits of its digest.\n" +
+			"Versions of a policy share its name, and so does one module with several configurations: " +
+			"then only the digest tells them apart.",
 		Example: "  datanode policy activate gold-class-first\n  datanode policy activate 7567149c",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			p, err := c.PolicyActivate(ctx, args[0])
@@ -89,7 +96,8 @@ func newPolicyActivateCommand(a app) *cobra.Command {
 func newPolicyRollbackCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "rollback", Short: "Let the policy decide again that did before", Args: cli.Takes(0, 0),
-		Long: "Let the policy decide again that did before the active one. Twice is back to where it was; policy ls shows which is which.",
+		Long: "Let the policy decide again that did before the active one. Twice is back to where it was; " +
+			"policy ls shows which is which.",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			p, err := c.PolicyRollback(ctx)
 			if err != nil {
@@ -127,7 +135,8 @@ func printPolicies(a app, all []wire.Policy) error {
 func newPolicyShowCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "show DIGEST|NAME", Short: "Describe a loaded policy and its reasons", Args: cli.Takes(1, 1),
-		Long: "Describe a loaded policy and its reasons, and what it has counted with counter_add: on the node that leads, which is the one that\nasks it, since that node last compiled it.",
+		Long: "Describe a loaded policy and its reasons, and what it has counted with counter_add: " +
+			"on the node that leads, which is the one that\nasks it, since that node last compiled it.",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			all, err := c.Policies(ctx)
 			if err != nil {

@@ -49,17 +49,21 @@ func TestPolicyUsage(t *testing.T) {
 		want string
 		args []string
 	}{
-		{exit.Usage, "which cases for native? Name their files after it: datanode policy test native cases/*.txt", []string{"test", "native"}},
-		{exit.Usage, dir + " is a folder; name the files of cases in it: " + filepath.Join(dir, "*.txt"), []string{"test", "native", dir}},
+		{exit.Usage, "which cases for native? Name their files after it: datanode policy test native cases/*.txt",
+			[]string{"test", "native"}},
+		{exit.Usage, dir + " is a folder; name the files of cases in it: " + filepath.Join(dir, "*.txt"),
+			[]string{"test", "native", dir}},
 		{exit.NotFound, "datanode: open none.wasm: no such file", []string{"bench", "none.wasm"}},
 	} {
-		if code, _, notes := tell(t, append([]string{"policy"}, tc.args...)...); code != tc.code || !strings.Contains(notes, tc.want) {
+		if code, _, notes := tell(t, append([]string{"policy"}, tc.args...)...); code != tc.code ||
+			!strings.Contains(notes, tc.want) {
 			t.Errorf("%q: exit code %d: %s; want %d, %s", tc.args, code, notes, tc.code, tc.want)
 		}
 	}
 	_, _, notes := tell(t, "policy")
 	at := 0
-	for _, command := range []string{"new", "build", "check", "test", "bench", "load", "activate", "rollback", "ls", "show"} {
+	for _, command := range []string{"new", "build", "check", "test", "bench", "load", "activate", "rollback", "ls",
+		"show"} {
 		next := strings.Index(notes, "  datanode policy "+command)
 		if next <= at {
 			t.Errorf("policy %s is not shown behind the one before:\n%s", command, notes)

@@ -45,7 +45,8 @@ func TestPolicyCounters(t *testing.T) {
 	cases := filepath.Join(dir, "cases", "order.txt")
 	text, err := os.ReadFile(cases)
 	clitest.Must(t, err)
-	if _, _, notes := tell(t, "policy", "test", module, cases); !strings.Contains(notes, "counted: scored "+term.Count(strings.Count("\n"+string(text), "\nscore "))+"\n") {
+	if _, _, notes := tell(t, "policy", "test", module, cases); !strings.Contains(notes,
+		"counted: scored "+term.Count(strings.Count("\n"+string(text), "\nscore "))+"\n") {
 		t.Errorf("policy test does not say what it counted: %s", notes)
 	}
 	countsInACell(t, module)
@@ -70,7 +71,8 @@ func countsInACell(t *testing.T, module string) {
 	if shown.Counters["scored"] == 0 || shown.CountedOn == "" {
 		t.Errorf("policy show: it counted %v on %q", shown.Counters, shown.CountedOn)
 	}
-	if _, out, _ := tell(t, "policy", "show", "mine", "--addr", nodes[0].Addr); !strings.Contains(out, "counted on "+shown.CountedOn) || !strings.Contains(out, "scored ") {
+	if _, out, _ := tell(t, "policy", "show", "mine", "--addr", nodes[0].Addr); !strings.Contains(out,
+		"counted on "+shown.CountedOn) || !strings.Contains(out, "scored ") {
 		t.Errorf("policy show: %s", out)
 	}
 }

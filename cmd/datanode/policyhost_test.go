@@ -42,7 +42,8 @@ func startPolicyCell(t *testing.T) *local.Cell {
 	host, err := policyhost.New(t.Context(), nil, "")
 	clitest.Must(t, err)
 	cell, err := local.Start(t.Context(), local.Options{
-		Dir: t.TempDir(), Listen: "127.0.0.1:0", Nodes: 3, Voters: 3, Replicas: 1, RepairDelay: "1s", Policies: policyhost.For(host), Logger: slog.New(slog.DiscardHandler),
+		Dir: t.TempDir(), Listen: "127.0.0.1:0", Nodes: 3, Voters: 3, Replicas: 1, RepairDelay: "1s",
+		Policies: policyhost.For(host), Logger: slog.New(slog.DiscardHandler),
 	})
 	clitest.Must(t, err)
 	t.Cleanup(func() {

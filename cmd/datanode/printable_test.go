@@ -20,15 +20,20 @@ func TestHostileTextsAreShown(t *testing.T) {
 	fields := []term.Field{{"operation", hostile}, {"state", "queued"}}
 	columns := []term.Column[string]{term.Col("PEER", func(s string) string { return s })}
 	o := wire.Op{
-		ID: hostile, Kind: hostile, State: hostile, Node: hostile, Origin: hostile, Parent: hostile, By: hostile, Detail: hostile,
-		Source: hostile, Target: hostile, Waits: []string{hostile}, Blocked: hostile, Steps: []wire.Step{{State: hostile, Note: hostile}},
+		ID: hostile, Kind: hostile, State: hostile, Node: hostile, Origin: hostile, Parent: hostile, By: hostile,
+		Detail: hostile,
+		Source: hostile, Target: hostile, Waits: []string{hostile}, Blocked: hostile,
+		Steps: []wire.Step{{State: hostile, Note: hostile}},
 		Decision: wire.Decision{Policy: hostile, Digest: hostile, Reason: hostile, Fallback: hostile,
-			Facts: []wire.Fact{{Name: hostile, Value: hostile}}, Conflicts: []wire.Conflict{{With: hostile, Kind: hostile, Verdict: hostile, Reason: hostile}}},
+			Facts:     []wire.Fact{{Name: hostile, Value: hostile}},
+			Conflicts: []wire.Conflict{{With: hostile, Kind: hostile, Verdict: hostile, Reason: hostile}}},
 	}
-	plain := strings.Count(explained1(t, wire.Op{ID: "1", Kind: "x", State: "x", Node: "x", Origin: "x", Parent: "x", By: "x", Detail: "x",
+	plain := strings.Count(explained1(t, wire.Op{ID: "1", Kind: "x", State: "x", Node: "x", Origin: "x", Parent: "x",
+		By: "x", Detail: "x",
 		Source: "x", Target: "x", Waits: []string{"x"}, Blocked: "x", Steps: []wire.Step{{State: "x", Note: "x"}},
 		Decision: wire.Decision{Policy: "x", Digest: "x", Reason: "x", Fallback: "x",
-			Facts: []wire.Fact{{Name: "x", Value: "x"}}, Conflicts: []wire.Conflict{{With: "x", Kind: "x", Verdict: "x", Reason: "x"}}}}), "\n")
+			Facts: []wire.Fact{{Name: "x", Value: "x"}}, Conflicts: []wire.Conflict{{With: "x", Kind: "x", Verdict: "x",
+				Reason: "x"}}}}), "\n")
 	for what, c := range map[string]struct {
 		lines int
 		print func(a *term.Terminal) error

@@ -31,7 +31,9 @@ func newPutCommand(a app) *cobra.Command {
 	var o client.PutOptions
 	cmd := &cobra.Command{
 		Use: "put FILE|- ...", Short: "Store files; prints a locator for each", Args: cli.Takes(1, -1),
-		Long: "Store files. Each is durable on all its replicas when its locator is printed. A single dash reads stdin. A file that cannot be read, or that the cell does not take, is told and left out; the others are stored all the same. " +
+		Long: "Store files. Each is durable on all its replicas when its locator is printed. A single dash reads stdin. " +
+			"A file that cannot be read, or that the cell does not take, is told and left out; " +
+			"the others are stored all the same. " +
 			"When a node is lost, what can be read again is stored by way of another: a file, or up to 1 MiB of stdin.",
 		Example: "  datanode put report.pdf\n  datanode put --class gold *.go\n  tar c folder | datanode put -",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, names []string) error {
@@ -62,7 +64,8 @@ const putsInVain = 3
 
 // putAll stores one file after the other. One that cannot be read, or that the cell does not take, is told and left
 // out; there is an error in the end. Only a cell that cannot be reached, or takes none of some in a row, ends it early.
-func (a app) putAll(ctx context.Context, c *client.Client, names []string, o client.PutOptions) iter.Seq2[stored, error] {
+func (a app) putAll(ctx context.Context, c *client.Client, names []string,
+	o client.PutOptions) iter.Seq2[stored, error] {
 	return func(yield func(stored, error) bool) {
 		var left leftOut
 		few := 0
@@ -79,13 +82,15 @@ func (a app) putAll(ctx context.Context, c *client.Client, names []string, o cli
 				continue
 			}
 			a.Note("datanode: %s", term.OneLine(left.note(name, err)))
-			if rest := len(names) - i - 1; rest > 0 && (ctx.Err() != nil || left.inVain >= putsInVain || errors.As(err, new(*client.Unreachable))) {
+			if rest := len(names) - i - 1; rest > 0 && (ctx.Err() != nil || left.inVain >= putsInVain ||
+				errors.As(err, new(*client.Unreachable))) {
 				left.untried = rest
 				break
 			}
 		}
 		if few > 0 {
-			a.Note("datanode: %d of the files are on fewer disks than they should be; the cell adds the others as soon as nodes can take them", few)
+			a.Note("datanode: %d of the files are on fewer disks than they should be; the cell adds the others as soon as "+
+				"nodes can take them", few)
 		}
 		if err := left.err(ctx, len(names)); err != nil {
 			yield(stored{}, err)
@@ -128,10 +133,12 @@ func (l *leftOut) err(ctx context.Context, files int) error {
 	case missing == 0:
 		return nil
 	case len(l.refused) == 0 && l.untried == 0:
-		return exit.With(exit.Code(ctx, l.unread[0]), "%d of %d files could not be read and were not stored; the others are", missing, files)
+		return exit.With(exit.Code(ctx, l.unread[0]), "%d of %d files could not be read and were not stored; the others are",
+			missing, files)
 	case missing == files:
 		first := cmp.Or(append(l.refused, l.unread...)...)
-		return exit.With(exit.Code(ctx, first), "none of %d files is stored: %d were refused, %d could not be read, %d were not tried",
+		return exit.With(exit.Code(ctx, first),
+			"none of %d files is stored: %d were refused, %d could not be read, %d were not tried",
 			files, len(l.refused), len(l.unread), l.untried)
 	}
 	tail := ""
@@ -142,7 +149,8 @@ func (l *leftOut) err(ctx context.Context, files int) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		code = exit.Interrupted
 	}
-	return exit.With(code, "%d of %d files are not stored; the others are, and their locators are printed%s", missing, files, tail)
+	return exit.With(code, "%d of %d files are not stored; the others are, and their locators are printed%s", missing,
+		files, tail)
 }
 
 // unreadable is why a file of this machine could not be opened, or not be read as it was.
@@ -164,8 +172,9 @@ func (a app) put(ctx context.Context, c *client.Client, name string, o client.Pu
 	counted := &term.CountReader{R: in, Bar: bar, Total: size}
 	l, err := c.Put(ctx, counted, o)
 	if err != nil && counted.Changed() {
-		return stored{}, &unreadable{exit.With(exit.Failed, "%s was %d bytes long when it was opened, and is not as it is read, so nothing of it is stored: "+
-			"try again once nobody changes it, or store what can be read now with datanode put - <%s", name, size, name)}
+		return stored{}, &unreadable{exit.With(exit.Failed,
+			"%s was %d bytes long when it was opened, and is not as it is read, so nothing of it is stored: "+
+				"try again once nobody changes it, or store what can be read now with datanode put - <%s", name, size, name)}
 	}
 	return stored{Locator: l.String(), Bytes: l.Length, Name: name, Disks: uint64(l.Disks), Want: uint64(l.Want)}, err
 }

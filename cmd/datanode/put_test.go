@@ -27,8 +27,11 @@ func TestPutOfChangingFile(t *testing.T) {
 	}
 	addr := startCell(t, 1)
 	var stdout, stderr bytes.Buffer
-	code := runContext(t.Context(), []string{"put", "--addr", addr, sys, whole}, strings.NewReader(""), &stdout, &stderr, clitest.NoEnv)
-	if code != exit.Failed || !strings.Contains(stderr.String(), fmt.Sprintf("%s was %d bytes long when it was opened", sys, info.Size())) || !strings.Contains(stdout.String(), whole) {
+	code := runContext(t.Context(), []string{"put", "--addr", addr, sys, whole}, strings.NewReader(""), &stdout, &stderr,
+		clitest.NoEnv)
+	if code != exit.Failed || !strings.Contains(stderr.String(),
+		fmt.Sprintf("%s was %d bytes long when it was opened", sys, info.Size())) ||
+		!strings.Contains(stdout.String(), whole) {
 		t.Errorf("exit code %d, want %d\n%s%s", code, exit.Failed, &stdout, &stderr)
 	}
 }
@@ -46,7 +49,8 @@ func TestPutSaysWhatIsLeftOut(t *testing.T) {
 		{errs: []error{nil, nil}, code: exit.Done},
 		{errs: []error{nil, unread, nil}, code: exit.NotFound, says: "1 of 3 files could not be read"},
 		{errs: []error{refused, nil}, code: exit.Failed, says: "1 of 2 files are not stored; the others are"},
-		{errs: []error{nil, unread, refused}, untried: 2, code: exit.Failed, says: "4 of 5 files are not stored; the others are, and their locators are printed; 2 of them were not tried"},
+		{errs: []error{nil, unread, refused}, untried: 2, code: exit.Failed,
+			says: "4 of 5 files are not stored; the others are, and their locators are printed; 2 of them were not tried"},
 		{errs: []error{unread, refused}, code: exit.Unavailable, says: "none of 2 files is stored"},
 	} {
 		left, names := leftOut{untried: c.untried}, 0

@@ -112,8 +112,8 @@ func freePorts(t *testing.T, count int) (first int) {
 	return 0
 }
 
-// tourScript is the tour as one script, with the cell on ports from port on. The cell that it starts in the background is waited for, as
-// a person would wait for its greeting, and stopped at the end.
+// tourScript is the tour as one script, with the cell on ports from port on. The cell that it starts in the background
+// is waited for, as a person would wait for its greeting, and stopped at the end.
 func tourScript(commands []string, port int) string {
 	var b strings.Builder
 	for _, c := range commands {

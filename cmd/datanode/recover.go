@@ -25,19 +25,20 @@ type recovering struct {
 func newRecoverCommand(a app) *cobra.Command {
 	r := &recovering{work: work{a: a}}
 	cmd := &cobra.Command{
-		Use: "recover --dir DIR[,…] (--addresses ID=HOST:PORT,… | --voters ID,… | --empty-log)", Short: "Bring back a cell that cannot help itself, in the folders of stopped nodes", Args: cli.Takes(0, 0),
+		Use:   "recover --dir DIR[,…] (--addresses ID=HOST:PORT,… | --voters ID,… | --empty-log)",
+		Short: "Bring back a cell that cannot help itself, in the folders of stopped nodes", Args: cli.Takes(0, 0),
 		Long: `Bring back a cell that cannot help itself, in the folders of its stopped nodes.
 
---addresses tells folders where the nodes of the cell are from now on, when all have moved at once. It changes nothing in a
-log, and nothing can be lost by it. Do it with every folder, then start the nodes.
+--addresses tells folders where the nodes of the cell are from now on, when all have moved at once. It changes nothing
+in a log, and nothing can be lost by it. Do it with every folder, then start the nodes.
 
---voters gives the vote to nodes that are left, when a majority is lost for good. What only the lost ones had is lost with them. It
-appends to the log of the node whose log is newest; look at all that is left, on each machine, with --dry-run and no more
-flags, and take that one. The others follow it when they are started. See docs/disasters.md.
+--voters gives the vote to nodes that are left, when a majority is lost for good. What only the lost ones had is lost
+with them. It appends to the log of the node whose log is newest; look at all that is left, on each machine, with
+--dry-run and no more flags, and take that one. The others follow it when they are started. See docs/disasters.md.
 
---empty-log is for a folder whose operation log was removed or emptied. The node begins with an empty log that the others fill. It
-has neither a vote nor the right to lead until it holds again whatever it may have acknowledged; that takes a majority of the
-others. Its extents stay.
+--empty-log is for a folder whose operation log was removed or emptied. The node begins with an empty log that the
+others fill. It has neither a vote nor the right to lead until it holds again whatever it may have acknowledged; that
+takes a majority of the others. Its extents stay.
 
 --dry-run says what the folders hold and what would be done, and changes nothing.`,
 		Example: `  datanode recover --dir /srv/n1 --dry-run
@@ -50,7 +51,8 @@ others. Its extents stay.
 	flags.StringSliceVar(&r.dirs, "dir", nil, "data folders of stopped nodes")
 	flags.StringSliceVar(&r.addresses, "addresses", nil, "where nodes are from now on, ID=HOST:PORT,…")
 	flags.StringSliceVar(&r.voters, "voters", nil, "the nodes that alone have a vote from now on")
-	flags.BoolVar(&r.emptyLog, "empty-log", false, "begin with an empty log, without a vote until the others have filled it")
+	flags.BoolVar(&r.emptyLog, "empty-log", false,
+		"begin with an empty log, without a vote until the others have filled it")
 	flags.BoolVar(&r.dryRun, "dry-run", false, "only say what is there and what would be done")
 	flags.BoolVar(&r.yes, "yes", false, "do not ask")
 	return cmd
@@ -103,7 +105,9 @@ func (r *recovering) run(ctx context.Context) error {
 	case nothing && r.dryRun:
 		return nil
 	case nothing:
-		return exit.Usagef("say what to do: --addresses, or --voters with %s, whose log is the newest of these; --dry-run alone only looks", plan.Newest())
+		return exit.Usagef(
+			"say what to do: --addresses, or --voters with %s, whose log is the newest of these; --dry-run alone only looks",
+			plan.Newest())
 	}
 	for _, s := range plan.Steps {
 		r.a.Note("%s", term.OneLine(s))

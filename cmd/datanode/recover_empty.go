@@ -30,7 +30,8 @@ func (r *recovering) beginLogAnew(ctx context.Context) error {
 		_, err := fmt.Fprintln(r.a.Stdout, what+" Nothing was changed.")
 		return err
 	}
-	if err := r.confirm(ctx, []plan{{Plan: what}}, node, "The log that was lost must not come back after that"); err != nil {
+	if err := r.confirm(ctx, []plan{{Plan: what}}, node,
+		"The log that was lost must not come back after that"); err != nil {
 		return err
 	}
 	if err := raftlog.EmptyLog(dir, time.Now(), false); err != nil {

@@ -19,7 +19,8 @@ func newRemoveCommand(a app) *cobra.Command {
 	w := &work{a: a, waiting: true}
 	cmd := &cobra.Command{
 		Use: "rm EXTENT|LOCATOR ...", Short: "Delete extents", Args: cli.Takes(1, -1),
-		Long:    "Delete extents, on all their replicas at once. It waits until every file is gone. A locator is accepted when it names a whole extent.",
+		Long: "Delete extents, on all their replicas at once. It waits until every file is gone. " +
+			"A locator is accepted when it names a whole extent.",
 		Example: "  datanode rm 12\n  datanode rm 12 13 14 --yes",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			subs, err := removals(ctx, c, args)
@@ -83,11 +84,16 @@ func wholeExtent(ctx context.Context, c *client.Client, s string) (uint64, error
 	case err != nil:
 		return 0, err
 	case l.Birth != 0 && wire.BirthText(l.Birth) != e.Birth:
-		return 0, exit.With(exit.NotFound, "extent %d of this cell was born %s, %s names another one: it was stored in another history of this cell", e.ID, e.Birth, s)
+		return 0, exit.With(exit.NotFound,
+			"extent %d of this cell was born %s, %s names another one: it was stored in another history of this cell", e.ID,
+			e.Birth, s)
 	case e.State != "sealed":
-		return 0, exit.With(exit.Refused, "extent %d, which %s is in, is %s: others may be writing to it; to delete all of it, use rm %d", e.ID, s, e.State, e.ID)
+		return 0, exit.With(exit.Refused,
+			"extent %d, which %s is in, is %s: others may be writing to it; to delete all of it, use rm %d", e.ID, s, e.State,
+			e.ID)
 	case l.Offset != 0 || l.Length != e.Length:
-		return 0, exit.With(exit.Refused, "%s is only a part of extent %d, which has %d bytes; to delete all of it, use rm %d", s, e.ID, e.Length, e.ID)
+		return 0, exit.With(exit.Refused,
+			"%s is only a part of extent %d, which has %d bytes; to delete all of it, use rm %d", s, e.ID, e.Length, e.ID)
 	}
 	return e.ID, nil
 }

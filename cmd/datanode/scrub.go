@@ -54,7 +54,8 @@ func scrubText(s *wire.ScrubReply) string {
 	case s.Began == 0:
 		return "rests between two rounds"
 	}
-	return fmt.Sprintf("%d of %d replicas in the round that began %s, at %s bytes a second at most", s.Done, s.Of, term.Stamp(s.Began), state.UnitsText(s.Pace))
+	return fmt.Sprintf("%d of %d replicas in the round that began %s, at %s bytes a second at most", s.Done, s.Of,
+		term.Stamp(s.Began), state.UnitsText(s.Pace))
 }
 
 // shownExtent is an extent with when its replicas were verified.

@@ -34,7 +34,8 @@ type serving struct {
 func newServeCommand(a app) *cobra.Command {
 	var s serving
 	cmd := &cobra.Command{
-		Example: `  datanode serve --id n1 --dir n1 --listen 127.0.0.1:7401 --bootstrap n1=127.0.0.1:7401,n2=127.0.0.1:7402,n3=127.0.0.1:7403
+		Example: `  datanode serve --id n1 --dir n1 --listen 127.0.0.1:7401 \
+    --bootstrap n1=127.0.0.1:7401,n2=127.0.0.1:7402,n3=127.0.0.1:7403
   datanode serve --id n4 --dir n4 --listen 127.0.0.1:7404 --join 127.0.0.1:7401`,
 		Use:   "serve --id ID --dir DIR --listen HOST:PORT (--bootstrap ID=HOST:PORT,… | --join HOST:PORT)",
 		Short: "Run one node", Args: cli.Takes(0, 0),
@@ -60,13 +61,16 @@ see datanode cert. Without, it listens on this machine only, unless --insecure a
 	flags.StringVar(&s.advertise, "advertise", "", "HOST:PORT that others dial (default: that of --listen)")
 	flags.StringVar(&s.http, "http", "", "HOST:PORT for health checks and metrics (default: none)")
 	flags.StringSliceVar(&s.httpHosts, "http-host", nil,
-		"name that --http may be asked by; may be repeated (default: this machine's, those that others dial, and any address)")
+		"name that --http may be asked by; may be repeated (default: this machine's, those that others dial, "+
+			"and any address)")
 	flags.BoolVar(&s.httpPlain, "http-plain", false, "speak plaintext on --http also when there is a certificate")
-	flags.StringSliceVar(&s.bootstrap, "bootstrap", nil, "the voters of a new cell, ID=HOST:PORT,…, this node among them")
+	flags.StringSliceVar(&s.bootstrap, "bootstrap", nil,
+		"the voters of a new cell, ID=HOST:PORT,…, this node among them")
 	flags.StringSliceVar(&s.join, "join", nil, "HOST:PORT of nodes of the cell to join")
 	flags.StringVar(&s.config, flagConfig, "", "JSON file with further flags")
 	cli.TLSFlags(flags.StringVar, &s.tls)
-	flags.BoolVar(&s.insecure, "insecure", false, "listen beyond this machine without TLS: anyone who reaches the port can read and delete")
+	flags.BoolVar(&s.insecure, "insecure", false,
+		"listen beyond this machine without TLS: anyone who reaches the port can read and delete")
 	s.logs.Add(cmd, slog.LevelInfo.String())
 	return cmd
 }
@@ -96,7 +100,8 @@ func (s serving) nodeConfig() (node.Config, error) {
 	}
 	var err error
 	cfg.Bootstrap, err = parsePeers("--bootstrap", s.bootstrap)
-	if err == nil && len(cfg.Bootstrap) > 0 && !slices.ContainsFunc(cfg.Bootstrap, func(p node.Peer) bool { return p.ID == s.id }) {
+	if err == nil && len(cfg.Bootstrap) > 0 && !slices.ContainsFunc(cfg.Bootstrap,
+		func(p node.Peer) bool { return p.ID == s.id }) {
 		err = exit.Usagef("--bootstrap does not name this node, %s; every first node is given the same list", s.id)
 	}
 	return cfg, err
@@ -109,7 +114,9 @@ const maxNodeID = 63
 func checkNodeID(id string) error {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 	if id == "" || len(id) > maxNodeID || strings.Trim(id, plain) != "" || strings.ContainsAny(id[:1], ".-") {
-		return fmt.Errorf("%q is not the ID of a node: want at most %d letters, digits, dots, dashes and underscores, such as n1", id, maxNodeID)
+		return fmt.Errorf(
+			"%q is not the ID of a node: want at most %d letters, digits, dots, dashes and underscores, such as n1", id,
+			maxNodeID)
 	}
 	return nil
 }
@@ -124,7 +131,9 @@ func (s serving) checkSecurity() error {
 	case !s.open() || s.insecure:
 		return nil
 	}
-	return exit.Usagef("%s can be reached from other machines, and there is no certificate: anyone who reaches it could read and delete; make one with datanode cert and give it with --tls-cert, listen on 127.0.0.1, or accept that with --insecure", s.listen)
+	return exit.Usagef("%s can be reached from other machines, and there is no certificate: "+
+		"anyone who reaches it could read and delete; make one with datanode cert and give it with --tls-cert, "+
+		"listen on 127.0.0.1, or accept that with --insecure", s.listen)
 }
 
 // checkCertificate tells whether --tls-cert is that of the node that --id names.
@@ -137,7 +146,8 @@ func (s serving) checkCertificate() error {
 		return exit.File(err)
 	}
 	if id := source.Identity(); id.Role != pki.RoleNode || id.Name != s.id {
-		return exit.Usagef("certificate %s is that of %s, this is node %s; make one with datanode cert node %s", s.tls.Cert, id, s.id, s.id)
+		return exit.Usagef("certificate %s is that of %s, this is node %s; make one with datanode cert node %s", s.tls.Cert,
+			id, s.id, s.id)
 	}
 	return nil
 }
@@ -183,7 +193,8 @@ func (a app) serve(ctx context.Context, s serving) error {
 		return err
 	}
 	if s.open() {
-		a.Note("datanode: INSECURE: %s speaks plaintext on %s; anyone who reaches it can read and delete; see datanode cert", s.id, s.listen)
+		a.Note("datanode: INSECURE: %s speaks plaintext on %s; anyone who reaches it can read and delete; see datanode cert",
+			s.id, s.listen)
 	}
 	host, err := policyhost.New(ctx, cfg.Logger, filepath.Join(cfg.Dir, policyhost.CacheDir))
 	if err != nil {

@@ -100,7 +100,8 @@ func noLeader(s wire.Status) error {
 		text += fmt.Sprintf(": %d of its %d voters answer, and %d must; start %s",
 			len(s.Voters)-len(silent), len(s.Voters), most, strings.Join(silent, ", "))
 	case len(silent) > 0:
-		text += fmt.Sprintf(", although enough of its voters answer; %s does not; ask again in a moment", strings.Join(silent, ", "))
+		text += fmt.Sprintf(", although enough of its voters answer; %s does not; ask again in a moment",
+			strings.Join(silent, ", "))
 	default:
 		text += ", although all of its voters answer; ask again in a moment"
 	}
@@ -123,12 +124,15 @@ func votersText(s wire.Status) string {
 
 func statusFields(s wire.Status) []term.Field {
 	fields := []term.Field{
-		{"cell", s.Cell}, {"asked", s.Node}, {"leader", orNone(s.Leader)}, {"no leader since", term.Stamp(s.Since)}, {"voters", votersText(s)}, {"ready", term.YesNo(s.Ready)},
-		{"nodes", fmt.Sprintf("%d of %d up", s.Up, s.Nodes)}, {"extents", term.Count(s.Extents)}, {"replicas", term.Count(s.Replicas)},
+		{"cell", s.Cell}, {"asked", s.Node}, {"leader", orNone(s.Leader)}, {"no leader since", term.Stamp(s.Since)},
+		{"voters", votersText(s)}, {"ready", term.YesNo(s.Ready)},
+		{"nodes", fmt.Sprintf("%d of %d up", s.Up, s.Nodes)}, {"extents", term.Count(s.Extents)},
+		{"replicas", term.Count(s.Replicas)},
 		{"lacking", fmt.Sprintf("%d extents have too few live replicas", s.Lacking)},
 		{"queued", term.Count(s.Queued)}, {"running", term.Count(s.Running)}, {"dropping", term.Count(s.Dropping)},
 		{"policy", s.Policy}, {"digest", s.Digest}, {"policy epoch", term.Count(s.Epoch)},
-		{"term", term.Count(s.Term)}, {"applied", term.Count(s.Applied)}, {"commit", term.Count(s.Commit)}, {"chain", s.Chain}, {"version", s.Version},
+		{"term", term.Count(s.Term)}, {"applied", term.Count(s.Applied)}, {"commit", term.Count(s.Commit)},
+		{"chain", s.Chain}, {"version", s.Version},
 		{"free", freeText(wire.Node{Free: s.Free, Total: s.Total})}, {"refuses", s.Refuses},
 	}
 	fields = append(fields, term.Field{"by kind", countsText(s.ByKind)}, term.Field{"by class", countsText(s.ByClass)},

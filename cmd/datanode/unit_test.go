@@ -25,7 +25,8 @@ func TestInterruptWhileReadingStdin(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	code := make(chan int)
 	go func() {
-		code <- runContext(ctx, []string{"policy", "check", "-"}, in, io.Discard, io.Discard, func(string) string { return "" })
+		code <- runContext(ctx, []string{"policy", "check", "-"}, in, io.Discard, io.Discard,
+			func(string) string { return "" })
 	}()
 	if _, err := typing.Write([]byte("\x00asm")); err != nil { // it reads now, and goes on reading
 		t.Fatal(err)
@@ -107,9 +108,11 @@ func TestExplainNamesOverruling(t *testing.T) {
 		ID: "4711.3", Kind: "repair", State: "queued", Extent: 9, Origin: "cell", Waits: []string{"4700"},
 		Blocked: "4 copies run from n1, the limit", Admitted: 1_700_000_000_000_000,
 		Decision: wire.Decision{
-			Policy: "gold-first 2", Digest: "sha256:ab", Epoch: 3, Priority: 6000, Reason: "redundancy is lost", Cost: 250, Budget: 1000,
-			Facts:     []wire.Fact{{Name: "live", Value: "2"}},
-			Conflicts: []wire.Conflict{{With: "4700", Kind: "delete", Asked: "coexist", Verdict: "reject", Overruled: true, Reason: "odd"}},
+			Policy: "gold-first 2", Digest: "sha256:ab", Epoch: 3, Priority: 6000, Reason: "redundancy is lost", Cost: 250,
+			Budget: 1000,
+			Facts:  []wire.Fact{{Name: "live", Value: "2"}},
+			Conflicts: []wire.Conflict{{With: "4700", Kind: "delete", Asked: "coexist", Verdict: "reject", Overruled: true,
+				Reason: "odd"}},
 		},
 		Steps: []wire.Step{{Index: 4711, Micros: 1_700_000_000_000_000, State: "queued", Note: "admitted"}},
 	})
@@ -117,9 +120,11 @@ func TestExplainNamesOverruling(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, part := range []string{
-		"Operation 4711.3 is a repair of extent 9", "policy gold-first 2, epoch 3", "sha256:ab", "6000: redundancy is lost", "live  2", "250 of 1000 units (25.0 %)",
+		"Operation 4711.3 is a repair of extent 9", "policy gold-first 2, epoch 3", "sha256:ab", "6000: redundancy is lost",
+		"live  2", "250 of 1000 units (25.0 %)",
 		"4700 (delete): the policy answered coexist, which the envelope overruled: reject, because odd",
-		"waits for operation 4700", "does not start now: 4 copies run from n1, the limit.", "4711  2023-11-14T22:13:20.000Z  queued  admitted",
+		"waits for operation 4700", "does not start now: 4 copies run from n1, the limit.",
+		"4711  2023-11-14T22:13:20.000Z  queued  admitted",
 	} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("the account lacks %q:\n%s", part, out.String())
@@ -133,7 +138,8 @@ func TestHealthVerdict(t *testing.T) {
 		levels []string
 		want   int
 	}{
-		{[]string{levelOK, levelOK}, 0}, {[]string{levelOK, levelWarn}, 1}, {[]string{levelWarn, levelError, levelOK}, 2}, {[]string{levelError}, 2},
+		{[]string{levelOK, levelOK}, 0}, {[]string{levelOK, levelWarn}, 1}, {[]string{levelWarn, levelError, levelOK}, 2},
+		{[]string{levelError}, 2},
 		{[]string{"NEW"}, 1}, // of a later build
 	} {
 		var checks []healthCheck

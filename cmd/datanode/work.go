@@ -52,7 +52,8 @@ func (w *work) dangerFlags(cmd *cobra.Command) {
 
 func (w *work) checkFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&w.dryRun, "dry-run", false, "only check, and print what would happen")
-	cmd.Flags().BoolVar(&w.force, "force", false, "go on although the check says that it cannot succeed now; this is recorded")
+	cmd.Flags().BoolVar(&w.force, "force", false,
+		"go on although the check says that it cannot succeed now; this is recorded")
 }
 
 func (w *work) waits() bool { return w.wait || w.waiting && !w.noWait }
@@ -174,7 +175,8 @@ func (w *work) printIDs(admitted []wire.Submitted) error {
 }
 
 // await waits until the operations have ended. watch is told where they stand, now and then.
-func (w *work) await(ctx context.Context, c *client.Client, admitted []wire.Submitted, watch func([]wire.Op)) ([]wire.Op, error) {
+func (w *work) await(ctx context.Context, c *client.Client, admitted []wire.Submitted,
+	watch func([]wire.Op)) ([]wire.Op, error) {
 	if len(admitted) == 0 {
 		return nil, nil
 	}
@@ -220,7 +222,9 @@ func detached(ctx context.Context, err error, ids []string, ended int) error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return exit.With(exit.Interrupted, "detached; the cell goes on with it, look again with: %s", look)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return exit.With(exit.Failed, "%d of %d operations have ended within --timeout; the cell goes on with it, look again with: %s", ended, len(ids), look)
+		return exit.With(exit.Failed,
+			"%d of %d operations have ended within --timeout; the cell goes on with it, look again with: %s", ended, len(ids),
+			look)
 	}
 	return fmt.Errorf("%w; the cell may go on with it, look again with: %s", err, look)
 }

@@ -198,7 +198,8 @@ func middleOfSmall(t *testing.T, p policies.Policy) int {
 	const large, small = 1000, 10
 	facts := make([]policies.Facts, large+small)
 	for i := range facts {
-		f := policies.Facts{Kind: policies.KindRepair, Phase: policies.PhaseIncoming, Extent: uint64(1000 + i), LiveReplicas: 2, WantReplicas: 3}
+		f := policies.Facts{Kind: policies.KindRepair, Phase: policies.PhaseIncoming, Extent: uint64(1000 + i),
+			LiveReplicas: 2, WantReplicas: 3}
 		class := "large"
 		if i >= large {
 			class = "small"

@@ -5,7 +5,8 @@ func exports() []Func {
 	return []Func{
 		{Name: "policy_abi_v1", Doc: "empty; says that the module follows this page. Never called"},
 		{Name: "policy_alloc", Params: []Param{{"n", "i32"}}, Result: "i32",
-			Doc: "`n` bytes, aligned to 8, not at 0, that stay the host's as long as the instance lives. Called up to three times an instance: " +
+			Doc: "`n` bytes, aligned to 8, not at 0, that stay the host's as long as the instance lives. " +
+				"Called up to three times an instance: " +
 				"for the configuration, a batch (43 032 bytes) and its answers (2 048 bytes)"},
 		{Name: "policy_describe", Result: "i64", Doc: "`pointer << 32 | length` of the description, JSON"},
 		{Name: "policy_score", Params: batch, Result: "i32",
@@ -24,8 +25,10 @@ func imports() []Func {
 	return append([]Func{
 		{Module: host, Name: "log", Params: []Param{{"text", "i32"}, {"len", "i32"}},
 			Doc: "one line for the node's log; 8 a call, 512 bytes each, the rest is dropped"},
-		{Module: host, Name: "config_get", Params: []Param{{"key", "i32"}, {"keylen", "i32"}, {"out", "i32"}, {"room", "i32"}}, Result: "i32",
-			Doc: "writes as much of the value as there is room for and returns its whole length; `0xffffffff` if the key, at most 64 bytes, is not configured"},
+		{Module: host, Name: "config_get", Params: []Param{{"key", "i32"}, {"keylen", "i32"}, {"out", "i32"},
+			{"room", "i32"}}, Result: "i32",
+			Doc: "writes as much of the value as there is room for and returns its whole length; " +
+				"`0xffffffff` if the key, at most 64 bytes, is not configured"},
 		{Module: host, Name: "counter_add", Params: []Param{{"name", "i32"}, {"namelen", "i32"}, {"delta", "i64"}},
 			Doc: "adds to a counter; 64 names of at most 64 bytes"},
 	}, wasi()...)
@@ -52,9 +55,11 @@ func wasi() []Func {
 		call("args_sizes_get", nothing, "i32", "i32"),
 		call("environ_get", nothing, "i32", "i32"),
 		call("environ_sizes_get", nothing, "i32", "i32"),
-		call("clock_time_get", "real time: the cell's time of the batch's first record; monotonic: always 1", "i32", "i64", "i32"),
+		call("clock_time_get", "real time: the cell's time of the batch's first record; monotonic: always 1", "i32", "i64",
+			"i32"),
 		call("random_get", "the same bytes in every call", "i32", "i32"),
-		call("fd_write", "standard error, 2 KiB a call, goes to the node's log; standard output is dropped", "i32", "i32", "i32", "i32"),
+		call("fd_write", "standard error, 2 KiB a call, goes to the node's log; standard output is dropped", "i32", "i32",
+			"i32", "i32"),
 		call("fd_read", closed, "i32", "i32", "i32", "i32"),
 		call("fd_close", closed, "i32"),
 		call("fd_seek", closed, "i32", "i64", "i32", "i32"),

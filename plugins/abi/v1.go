@@ -15,8 +15,10 @@ func V1() Schema {
 func header() Record {
 	return Record{Name: "header", Doc: "stands at the start of every batch", Fields: []Field{
 		{At: 0, Type: U16, Name: "version", V1: "1", Doc: "of the layout"},
-		{At: 2, Type: U16, Name: "header_bytes", Unit: "bytes", V1: "24", Doc: "from the start of the batch to the first record"},
-		{At: 4, Type: U32, Name: "stride", Unit: "bytes", V1: "80 for scores, 168 for conflicts", Doc: "from one record to the next"},
+		{At: 2, Type: U16, Name: "header_bytes", Unit: "bytes", V1: "24",
+			Doc: "from the start of the batch to the first record"},
+		{At: 4, Type: U32, Name: "stride", Unit: "bytes", V1: "80 for scores, 168 for conflicts",
+			Doc: "from one record to the next"},
 		{At: 8, Type: U32, Name: "count", Unit: "records", V1: "1 to 256", Doc: "records in the batch"},
 		{At: 12, Type: U32, Name: "facts_stride", Unit: "bytes", V1: "80", Doc: "size of one facts within a pair"},
 		{At: 16, Type: U32, Name: "answer_stride", Unit: "bytes", V1: "8", Doc: "from one answer to the next"},
@@ -27,32 +29,42 @@ func header() Record {
 func facts() Record {
 	return Record{Name: "facts", Doc: "what is known about one operation", Fields: []Field{
 		{At: 0, Type: U64, Name: "op_index", Unit: "log index",
-			Doc: "the entry that admitted it; 0 while incoming", More: "With op_place it is the operation's ID: the lower was asked for earlier"},
-		{At: 8, Type: U64, Name: "extent", Unit: "extent ID", Doc: "what it is about; 0 for operations on a node", More: "0 also for a create that is incoming: it gets its extent when it is admitted"},
+			Doc: "the entry that admitted it; 0 while incoming", More: "With op_place it is the operation's ID: " +
+				"the lower was asked for earlier"},
+		{At: 8, Type: U64, Name: "extent", Unit: "extent ID", Doc: "what it is about; 0 for operations on a node",
+			More: "0 also for a create that is incoming: it gets its extent when it is admitted"},
 		{At: 16, Type: U64, Name: "length_bytes", Unit: "bytes", Doc: "sealed length; 0 while open"},
 		{At: 24, Type: I64, Name: "now_micros", Unit: "µs since 1970, UTC",
-			Doc: "the cell's time of this decision", More: "The same in all records of a batch. It never goes back, and is the only clock there is"},
+			Doc: "the cell's time of this decision", More: "The same in all records of a batch. It never goes back, " +
+				"and is the only clock there is"},
 		{At: 32, Type: I64, Name: "waiting_micros", Unit: "µs",
-			Doc: "how long it has been in the cell; 0 while incoming", More: "It grows until the operation has ended, attempts that came to nothing included: use it to keep anything from waiting for ever"},
+			Doc: "how long it has been in the cell; 0 while incoming",
+			More: "It grows until the operation has ended, attempts that came to nothing included: " +
+				"use it to keep anything from waiting for ever"},
 		{At: 40, Type: U32, Name: "op_place", Unit: "place", Doc: "place within the admitting entry, from 0"},
 		{At: 44, Type: U32, Name: "queued_ops", Unit: "operations", Doc: "queued in the whole cell"},
 		{At: 48, Type: U32, Name: "running_ops", Unit: "operations", Doc: "running in the whole cell"},
-		{At: 52, Type: U32, Name: "running_same", Unit: "operations", Doc: "running in the whole cell, of the same kind as this one"},
+		{At: 52, Type: U32, Name: "running_same", Unit: "operations",
+			Doc: "running in the whole cell, of the same kind as this one"},
 		{At: 56, Type: U8, Name: "kind", Enum: "kind", Doc: "what the operation does"},
 		{At: 57, Type: U8, Name: "phase", Enum: "phase", Doc: "where it stands"},
 		{At: 58, Type: U8, Name: "origin", Enum: "origin", Doc: "who asked for it"},
-		{At: 59, Type: U8, Name: "attempts", Unit: "starts", Doc: "how often it was started before", More: "Each start but the present one came to nothing"},
-		{At: 60, Type: Flag, Name: "extent_open", Doc: "whether the extent can be appended to", More: "0 once it is sealed, and for operations on a node"},
+		{At: 59, Type: U8, Name: "attempts", Unit: "starts", Doc: "how often it was started before",
+			More: "Each start but the present one came to nothing"},
+		{At: 60, Type: Flag, Name: "extent_open", Doc: "whether the extent can be appended to",
+			More: "0 once it is sealed, and for operations on a node"},
 		{At: 61, Type: U8, Name: "live_replicas", Unit: "replicas", Doc: "whole replicas of the extent on nodes that are up"},
 		{At: 62, Type: U8, Name: "want_replicas", Unit: "replicas", Doc: "how many replicas the extent should have"},
 		{At: 63, Type: Zero1, Name: "zero"},
-		{At: 64, Type: Tag, Name: "class", Unit: "text", Doc: "the extent's class tag, zero padded", More: "As given when the extent was created; all zeros without one, and for operations on a node"},
+		{At: 64, Type: Tag, Name: "class", Unit: "text", Doc: "the extent's class tag, zero padded",
+			More: "As given when the extent was created; all zeros without one, and for operations on a node"},
 	}}
 }
 
 func pair() Record {
 	return Record{Name: "pair", Doc: "two operations that concern the same extent or node", Fields: []Field{
-		{At: 0, Type: Flag, Name: "same_node", Doc: "whether both operations take from the same node", More: "Only moves and decommissions take from one"},
+		{At: 0, Type: Flag, Name: "same_node", Doc: "whether both operations take from the same node",
+			More: "Only moves and decommissions take from one"},
 		{At: 1, Type: Zero7, Name: "zero"},
 	}}
 }

@@ -130,7 +130,8 @@ func celScorer(tb testing.TB) scorer {
 }
 
 func regoScorer(tb testing.TB) scorer {
-	query, err := rego.New(rego.Query("data.rule.score"), rego.Module("rule.rego", regoRule)).PrepareForEval(context.Background())
+	query, err := rego.New(rego.Query("data.rule.score"),
+		rego.Module("rule.rego", regoRule)).PrepareForEval(context.Background())
 	if err != nil {
 		tb.Fatal(err)
 	}

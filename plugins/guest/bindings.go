@@ -42,7 +42,8 @@ func bindingFiles(lang string) []string {
 	case "rust":
 		return []string{"rust/datanode_policy.rs"}
 	case "as":
-		return []string{"assemblyscript/datanode_policy.ts", "assemblyscript/package.json", "assemblyscript/package-lock.json"}
+		return []string{"assemblyscript/datanode_policy.ts", "assemblyscript/package.json",
+			"assemblyscript/package-lock.json"}
 	}
 	return nil
 }

@@ -10,7 +10,8 @@ import (
 
 // Every language but WAT has a binding that can be handed out, and the one for Go is this package.
 func TestBinding(t *testing.T) {
-	for lang, want := range map[string]string{"go": "guest/records_gen.go", "c": "datanode_policy.h", "rust": "datanode_policy.rs", "as": "datanode_policy.ts"} {
+	for lang, want := range map[string]string{"go": "guest/records_gen.go", "c": "datanode_policy.h",
+		"rust": "datanode_policy.rs", "as": "datanode_policy.ts"} {
 		if len(Binding(lang)[want]) == 0 {
 			t.Errorf("%s: no %s", lang, want)
 		}

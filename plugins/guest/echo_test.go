@@ -86,13 +86,17 @@ func newEcho(t *testing.T, module []byte) *echo {
 		NewFunctionBuilder().WithFunc(func(_ context.Context, m api.Module, at, n uint32, delta int64) {
 		e.told = append(e.told, golden.Value{Name: string(read(m, at, n)), Number: delta})
 	}).Export("counter_add").
-		NewFunctionBuilder().WithFunc(func(context.Context, uint32, uint32, uint32, uint32) uint32 { return 0xffffffff }).Export("config_get").
+		NewFunctionBuilder().WithFunc(func(context.Context, uint32, uint32, uint32,
+		uint32) uint32 {
+		return 0xffffffff
+	}).Export("config_get").
 		Instantiate(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	wasi_snapshot_preview1.MustInstantiate(ctx, r)
-	if e.guest, err = r.InstantiateWithConfig(ctx, module, wazero.NewModuleConfig().WithStartFunctions("_initialize")); err != nil {
+	if e.guest, err = r.InstantiateWithConfig(ctx, module,
+		wazero.NewModuleConfig().WithStartFunctions("_initialize")); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -154,7 +158,8 @@ func TestGoBindingStandsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := guest.Binding("go")
-	files["main.go"] = []byte(strings.Replace(string(source), "github.com/datanode/datanode/plugins/guest", "example.com/mine/guest", 1))
+	files["main.go"] = []byte(strings.Replace(string(source), "github.com/datanode/datanode/plugins/guest",
+		"example.com/mine/guest", 1))
 	files["go.mod"] = []byte("module example.com/mine\n\ngo 1.26\n")
 	if err := os.Mkdir(filepath.Join(dir, "guest"), 0o700); err != nil {
 		t.Fatal(err)

@@ -87,11 +87,15 @@ func aligned(b []byte) []byte {
 // told is what an echo policy says of the facts.
 func (f *Facts) told() []golden.Value {
 	return []golden.Value{
-		{Name: "op_index", Number: int64(f.OpIndex)}, {Name: "extent", Number: int64(f.Extent)}, {Name: "length_bytes", Number: int64(f.LengthBytes)},
-		{Name: "now_micros", Number: f.NowMicros}, {Name: "waiting_micros", Number: f.WaitingMicros}, {Name: "op_place", Number: int64(f.OpPlace)},
+		{Name: "op_index", Number: int64(f.OpIndex)}, {Name: "extent", Number: int64(f.Extent)},
+		{Name: "length_bytes", Number: int64(f.LengthBytes)},
+		{Name: "now_micros", Number: f.NowMicros}, {Name: "waiting_micros", Number: f.WaitingMicros},
+		{Name: "op_place", Number: int64(f.OpPlace)},
 		{Name: "queued_ops", Number: int64(f.QueuedOps)}, {Name: "running_ops", Number: int64(f.RunningOps)},
-		{Name: "running_same", Number: int64(f.RunningSame)}, {Name: "kind", Number: int64(f.Kind)}, {Name: "phase", Number: int64(f.Phase)},
-		{Name: "origin", Number: int64(f.Origin)}, {Name: "attempts", Number: int64(f.Attempts)}, {Name: "extent_open", Number: number(f.ExtentOpen)},
+		{Name: "running_same", Number: int64(f.RunningSame)}, {Name: "kind", Number: int64(f.Kind)},
+		{Name: "phase", Number: int64(f.Phase)},
+		{Name: "origin", Number: int64(f.Origin)}, {Name: "attempts", Number: int64(f.Attempts)},
+		{Name: "extent_open", Number: number(f.ExtentOpen)},
 		{Name: "live_replicas", Number: int64(f.LiveReplicas)}, {Name: "want_replicas", Number: int64(f.WantReplicas)},
 		{Name: "class", Text: fmt.Sprintf("%x", f.Class)},
 	}

@@ -48,7 +48,8 @@ func TestNumbersAreTheHosts(t *testing.T) {
 		}
 	}
 	for have, want := range map[Verdict]policies.Verdict{
-		Coexist: policies.Coexist, Wait: policies.Wait, Supersede: policies.Supersede, Merge: policies.Merge, Reject: policies.Reject,
+		Coexist: policies.Coexist, Wait: policies.Wait, Supersede: policies.Supersede, Merge: policies.Merge,
+		Reject: policies.Reject,
 	} {
 		if uint8(have) != uint8(want) {
 			t.Errorf("verdict %d, want %v", have, want)
@@ -56,16 +57,19 @@ func TestNumbersAreTheHosts(t *testing.T) {
 	}
 	phases := []Phase{Incoming, Queued, Running}
 	origins := []Origin{ByUser, ByCell, ByDecommission}
-	if !slices.Equal(phases, []Phase{Phase(policies.PhaseIncoming), Phase(policies.PhaseQueued), Phase(policies.PhaseRunning)}) {
+	if !slices.Equal(phases, []Phase{Phase(policies.PhaseIncoming), Phase(policies.PhaseQueued),
+		Phase(policies.PhaseRunning)}) {
 		t.Errorf("phases %v", phases)
 	}
-	if !slices.Equal(origins, []Origin{Origin(policies.OriginUser), Origin(policies.OriginCell), Origin(policies.OriginDecommission)}) {
+	if !slices.Equal(origins, []Origin{Origin(policies.OriginUser), Origin(policies.OriginCell),
+		Origin(policies.OriginDecommission)}) {
 		t.Errorf("origins %v", origins)
 	}
 }
 
 func TestDescribeIsJSON(t *testing.T) {
-	p := Policy{Name: "a", Version: "1", Reasons: []string{`says "no"`, `back\slash`, "ünïcode"}, ConfigSchema: `{"type":"object"}`}
+	p := Policy{Name: "a", Version: "1", Reasons: []string{`says "no"`, `back\slash`, "ünïcode"},
+		ConfigSchema: `{"type":"object"}`}
 	var have struct {
 		Name    string
 		Reasons []string
@@ -74,7 +78,8 @@ func TestDescribeIsJSON(t *testing.T) {
 	if err := json.Unmarshal(p.describe(), &have); err != nil {
 		t.Fatalf("%v: %s", err, p.describe())
 	}
-	if want := append([]string{"unspecified"}, p.Reasons...); have.Name != "a" || !slices.Equal(have.Reasons, want) || have.Config["type"] != "object" {
+	if want := append([]string{"unspecified"}, p.Reasons...); have.Name != "a" || !slices.Equal(have.Reasons, want) ||
+		have.Config["type"] != "object" {
 		t.Errorf("%+v", have)
 	}
 }

@@ -175,7 +175,10 @@ func linkPolicy(tb testing.TB, r wazero.Runtime) {
 	wasi_snapshot_preview1.MustInstantiate(ctx, r)
 	_, err := r.NewHostModuleBuilder("datanode").
 		NewFunctionBuilder().WithFunc(func(context.Context, uint32, uint32) {}).Export("log").
-		NewFunctionBuilder().WithFunc(func(context.Context, uint32, uint32, uint32, uint32) uint32 { return math.MaxUint32 }).Export("config_get").
+		NewFunctionBuilder().WithFunc(func(context.Context, uint32, uint32, uint32,
+		uint32) uint32 {
+		return math.MaxUint32
+	}).Export("config_get").
 		NewFunctionBuilder().WithFunc(func(context.Context, uint32, uint32, uint64) {}).Export("counter_add").
 		Instantiate(ctx)
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 // mnemonics are the instructions that the cases in testdata use. Their operands follow, in decimal.
 var mnemonics = map[string][]byte{
 	"unreachable": {0x00}, "nop": {0x01}, "block": {0x02, 0x40}, "loop": {0x03, 0x40}, "if": {0x04, 0x40}, "else": {0x05},
-	"end": {0x0b}, "br": {0x0c}, "br_if": {0x0d}, "br_table": {0x0e}, "return": {0x0f}, "call": {0x10}, "call_indirect": {0x11},
-	"drop": {0x1a}, "local.get": {0x20}, "local.set": {0x21}, "local.tee": {0x22}, "global.get": {0x23},
+	"end": {0x0b}, "br": {0x0c}, "br_if": {0x0d}, "br_table": {0x0e}, "return": {0x0f}, "call": {0x10},
+	"call_indirect": {0x11},
+	"drop":          {0x1a}, "local.get": {0x20}, "local.set": {0x21}, "local.tee": {0x22}, "global.get": {0x23},
 	"i32.load": {0x28}, "i32.store": {0x36}, "memory.size": {0x3f, 0}, "memory.grow": {0x40, 0}, "i32.const": {0x41},
 	"i32.eqz": {0x45}, "i32.add": {0x6a}, "i32.sub": {0x6b}, "i32.mul": {0x6c}, "i32.div_u": {0x6e},
 	"f64.convert_i32_u": {0xb8}, "f64.add": {0xa0}, "f64.sqrt": {0x9f}, "ref.func": {0xd2},

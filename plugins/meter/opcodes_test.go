@@ -201,7 +201,8 @@ func TestNoInstructionIsForgotten(t *testing.T) {
 		}
 		refusedAs(t, op, behindUnreachable(code, ""))
 		compiles := false
-		for _, immediates := range []string{"", "\x00", "\x00\x00", "\x00\x00\x00", "\x40\x0b", "\x70", "\x00\x40\x00\x0b", strings.Repeat("\x00", 16)} {
+		for _, immediates := range []string{"", "\x00", "\x00\x00", "\x00\x00\x00", "\x40\x0b", "\x70", "\x00\x40\x00\x0b",
+			strings.Repeat("\x00", 16)} {
 			compiles = compiles || valid(behindUnreachable(code, immediates))
 		}
 		if compiles != (op == tableGrow) {
@@ -223,7 +224,8 @@ func refusedAs(t *testing.T, op uint32, module []byte) {
 	}
 	_, err := meter.Instrument(module)
 	var refused *meter.Error
-	if !errors.As(err, &refused) || refused.Reason != meter.UnknownOpcode || refused.Opcode != op || module[refused.Offset] != first {
+	if !errors.As(err, &refused) || refused.Reason != meter.UnknownOpcode || refused.Opcode != op ||
+		module[refused.Offset] != first {
 		t.Errorf("opcode %#x: %+v", op, err)
 	}
 }

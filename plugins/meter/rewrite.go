@@ -119,7 +119,8 @@ func (w *walker) appendCharge(out []byte, p *point, known bool) []byte {
 	out = appendIndexed(out, wasm.OpGlobalSet, w.m.globals)
 	out = append(out, wasm.OpBlock, wasm.BlockEmpty, wasm.OpBlock, wasm.BlockEmpty)
 	out = appendIndexed(out, wasm.OpLocalGet, left)
-	return append(out, wasm.OpI64Const, 0, wasm.OpI64LtS, wasm.OpBrIf, 0, wasm.OpBr, 1, wasm.OpEnd, wasm.OpUnreachable, wasm.OpEnd)
+	return append(out, wasm.OpI64Const, 0, wasm.OpI64LtS, wasm.OpBrIf, 0, wasm.OpBr, 1, wasm.OpEnd, wasm.OpUnreachable,
+		wasm.OpEnd)
 }
 
 func appendIndexed(out []byte, op byte, index int) []byte {

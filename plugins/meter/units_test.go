@@ -66,7 +66,8 @@ func benchmarkUnit(b *testing.B, code []byte) {
 	ctx := context.Background()
 	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler())
 	defer r.Close(ctx)
-	if _, err := r.NewHostModuleBuilder("h").NewFunctionBuilder().WithGoFunction(api.GoFunc(func(context.Context, []uint64) {}), nil, nil).
+	if _, err := r.NewHostModuleBuilder("h").NewFunctionBuilder().WithGoFunction(
+		api.GoFunc(func(context.Context, []uint64) {}), nil, nil).
 		Export("h").Instantiate(ctx); err != nil {
 		b.Fatal(err)
 	}

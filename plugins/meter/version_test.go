@@ -25,6 +25,7 @@ func TestCostsBelongToTheVersion(t *testing.T) {
 	}
 	fmt.Fprintln(h, costEntry, costLocal, costHost, shiftBytes, shiftElements, shiftPages)
 	if have := hex.EncodeToString(h.Sum(nil)[:8]); have != tables[Version] {
-		t.Errorf("the costs have changed: their digest is %s, that of version %d is %s: raise Version", have, Version, tables[Version])
+		t.Errorf("the costs have changed: their digest is %s, that of version %d is %s: raise Version", have, Version,
+			tables[Version])
 	}
 }

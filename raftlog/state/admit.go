@@ -187,7 +187,8 @@ func (s *State) checkNodeOp(c *Admit) Result {
 			return Result{}
 		}
 	}
-	return refused(wire.CodePrecondition, "no other node is up to take the replicas of %s; add a node or bring one back", c.Node)
+	return refused(wire.CodePrecondition, "no other node is up to take the replicas of %s; add a node or bring one back",
+		c.Node)
 }
 
 func (s *State) takers() []NodeID {
@@ -214,7 +215,8 @@ func (s *State) checkVerdicts(c *Admit, open []OpID) Result {
 		existing := s.Op(k.With)
 		safe := policies.Envelope(existing.Kind, c.Kind, existing.Node == c.Node)
 		if !safe.Allowed.Has(k.Final) {
-			return refused(wire.CodeEnvelope, "%s of an incoming %s against %s %s is outside the envelope", k.Final, c.Kind, existing.Kind, k.With)
+			return refused(wire.CodeEnvelope, "%s of an incoming %s against %s %s is outside the envelope", k.Final, c.Kind,
+				existing.Kind, k.With)
 		}
 	}
 	return Result{}

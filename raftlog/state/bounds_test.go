@@ -235,7 +235,8 @@ func TestCommandsOfAnEntryAreBounded(t *testing.T) {
 }
 
 func FuzzParseOpID(f *testing.F) {
-	for _, seed := range []string{"4711", "4711.3", "1.65535", "0", "4711.0", "1.65536", "281474976710655", "-1", "1.", ".1"} {
+	for _, seed := range []string{"4711", "4711.3", "1.65535", "0", "4711.0", "1.65536", "281474976710655", "-1", "1.",
+		".1"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

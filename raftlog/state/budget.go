@@ -11,8 +11,8 @@ import (
 
 // The bounds. With the least, small policies still answer, and grow their memory by a few pages; beyond the most, a
 // policy could stop a node: a unit takes 4 ns at the worst, and a call that takes longer than a second is given up, as
-// is a leader that is not heard of for as long. With the most, 256 records take 0.8 s at the worst. Starting may take five times
-// as long.
+// is a leader that is not heard of for as long. With the most, 256 records take 0.8 s at the worst. Starting may take
+// five times as long.
 const (
 	leastBatchBudget, mostBatchBudget   = 1 << 10, 128 << 20
 	leastRecordBudget, mostRecordBudget = 1 << 10, 256 << 10
@@ -45,10 +45,12 @@ func budgetTable() []setting {
 		units("policy-batch-budget", "metered work a policy may do in one call, in units", leastBatchBudget, mostBatchBudget,
 			"less would answer nothing, more could take longer than the second that a call has",
 			func(s *Settings) *uint64 { return &s.PolicyBatchBudget }),
-		units("policy-record-budget", "and for each of the up to 256 records of the call besides", leastRecordBudget, mostRecordBudget,
+		units("policy-record-budget", "and for each of the up to 256 records of the call besides", leastRecordBudget,
+			mostRecordBudget,
 			"less would answer nothing, more could take longer than the second that a call has",
 			func(s *Settings) *uint64 { return &s.PolicyRecordBudget }),
-		units("policy-start-budget", "metered work of each call that starts an instance of a policy, in units", leastStartBudget, mostStartBudget,
+		units("policy-start-budget", "metered work of each call that starts an instance of a policy, in units",
+			leastStartBudget, mostStartBudget,
 			"less would start nothing, more could keep a node from all else for seconds",
 			func(s *Settings) *uint64 { return &s.PolicyStartBudget }),
 	}
@@ -62,7 +64,8 @@ func units(key, help string, low, high uint64, why string, field func(*Settings)
 		set: func(s *Settings, v string) error {
 			n, ok := parseUnits(v)
 			if !ok || n < low || n > high {
-				return fmt.Errorf("%s must be from %s (%d) to %s units, not %q: %s", key, UnitsText(low), low, UnitsText(high), v, why)
+				return fmt.Errorf("%s must be from %s (%d) to %s units, not %q: %s", key, UnitsText(low), low, UnitsText(high), v,
+					why)
 			}
 			*field(s) = n
 			return nil

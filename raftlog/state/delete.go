@@ -12,7 +12,8 @@ import (
 func (s *State) abandonExtent(at moment, create *Op) {
 	for _, id := range slices.Clone(s.Extent(create.Extent).Ops) {
 		if s.Op(id).Kind != policies.KindDelete {
-			s.endOp(at, id, OpCancelled, create.ID, "the extent was never made: create "+create.ID.String()+" "+create.State.String())
+			s.endOp(at, id, OpCancelled, create.ID,
+				"the extent was never made: create "+create.ID.String()+" "+create.State.String())
 		}
 	}
 	s.buryExtent(at, create.Extent)

@@ -24,8 +24,9 @@ func (s ExtentState) String() string { return name(extentStateNames[:], uint8(s)
 type ReplicaState uint8
 
 const (
-	ReplicaWhole   ReplicaState = 1 // holds every acknowledged byte
-	ReplicaSuspect ReplicaState = 2 // missed the seal, or was found damaged: not counted, and read only where no other can be
+	ReplicaWhole ReplicaState = 1 // holds every acknowledged byte
+	// missed the seal, or was found damaged: not counted, and read only where no other can be
+	ReplicaSuspect ReplicaState = 2
 )
 
 func (s ReplicaState) String() string { return name([]string{"", "whole", "suspect"}, uint8(s)) }

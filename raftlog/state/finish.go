@@ -59,7 +59,8 @@ func (s *State) finishDone(at moment, o *Op, c *Finish) Result {
 		}
 		note = fmt.Sprintf("sealed at %d bytes", c.Length)
 		if c.Damaged {
-			note = fmt.Sprintf("damaged: no replica has all of the %d bytes, something from byte %d on is lost", c.Length, c.DamagedFrom)
+			note = fmt.Sprintf("damaged: no replica has all of the %d bytes, something from byte %d on is lost", c.Length,
+				c.DamagedFrom)
 		}
 	case policies.KindRepair, policies.KindMove:
 		s.placeCopy(at, o)

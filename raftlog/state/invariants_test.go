@@ -249,7 +249,8 @@ func indexes(v *View) string {
 			queue += "(an old record runs)"
 		}
 	}
-	return fmt.Sprint("queue", queue, "\nrunning ", v.running.Keys(), "\nended ", v.ended.Items(), "\nreplicas ", v.replicas.Items(),
+	return fmt.Sprint("queue", queue, "\nrunning ", v.running.Keys(), "\nended ", v.ended.Items(), "\nreplicas ",
+		v.replicas.Items(),
 		"\nheld ", v.held.Keys(), v.held.Values(), "\ndrops ", v.drops.Items(), "\nlacking ", v.lacking.Keys(),
 		"\nidle ", v.idle.Items(), "\nowned ", v.owned.Items(), "\nowners ", v.owners.Keys(), v.owners.Values(),
 		"\nkinds ", v.kinds, "\nnode loads ", v.nodeLoads.Keys(), v.nodeLoads.Values(),

@@ -40,7 +40,8 @@ func parseKinds(text, what string, allowed KindSet) (s KindSet, err error) {
 		case !ok:
 			return 0, fmt.Errorf("there is no kind of operation %q; want %s of %s", word, what, allowed)
 		case !allowed.Has(k):
-			return 0, fmt.Errorf("%s cannot be held back: clients wait for it, or it ends at once; want %s of %s", k, what, allowed)
+			return 0, fmt.Errorf("%s cannot be held back: clients wait for it, or it ends at once; want %s of %s", k, what,
+				allowed)
 		}
 		s |= Kinds(k)
 	}

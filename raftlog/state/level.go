@@ -114,7 +114,8 @@ func (v *View) LowestWithout(commands []Command) (id NodeID, lowest Level) {
 // Welcomes refuses a node of a level that is below what the log holds already.
 func (v *View) Welcomes(id NodeID, level Level) *wire.Error {
 	if level = max(level, LevelFirst); level < v.Level {
-		return refuse(wire.CodePrecondition, "the build of node %s carries out commands up to level %d, and the cell has some of level %d; run a newer build on it", id, level, v.Level)
+		return refuse(wire.CodePrecondition, "the build of node %s carries out commands up to level %d, "+
+			"and the cell has some of level %d; run a newer build on it", id, level, v.Level)
 	}
 	return nil
 }

@@ -52,7 +52,8 @@ func TestModel(t *testing.T) {
 		}
 		m.apply(&state.Genesis{Cell: "c"}, &state.OpenSession{})
 		for _, id := range nodes[:4] {
-			m.apply(&state.Join{Node: id, Addr: "a", Incarnation: 1}, &state.SetNodeState{Node: id, State: state.NodeUp, Incarnation: 1})
+			m.apply(&state.Join{Node: id, Addr: "a", Incarnation: 1},
+				&state.SetNodeState{Node: id, State: state.NodeUp, Incarnation: 1})
 		}
 		for range rapid.IntRange(20, 120).Draw(t, "entries") {
 			m.entry()
@@ -290,15 +291,18 @@ func (m *model) command() state.Command {
 	case 24:
 		return m.doubt()
 	case 25:
-		return &state.Rescore{Op: m.opIn(state.OpQueued), Decision: state.Decision{Epoch: s.PolicyEpoch, Priority: rapid.Int32().Draw(m.T, "priority")}}
+		return &state.Rescore{Op: m.opIn(state.OpQueued),
+			Decision: state.Decision{Epoch: s.PolicyEpoch, Priority: rapid.Int32().Draw(m.T, "priority")}}
 	case 26, 27:
-		n := &state.SetNodeState{Node: m.node(), State: rapid.SampledFrom([]state.NodeState{0, 1, 2, 2, 2, 3}).Draw(m.T, "state")}
+		n := &state.SetNodeState{Node: m.node(), State: rapid.SampledFrom([]state.NodeState{0, 1, 2, 2, 2, 3}).Draw(m.T,
+			"state")}
 		if known := s.Node(n.Node); known != nil {
 			n.Incarnation = known.Incarnation
 		}
 		return n
 	case 28:
-		return &state.Join{Node: m.node(), Addr: "a", Incarnation: rapid.Uint64Range(1, 3).Draw(m.T, "incarnation"), Unproven: rapid.Bool().Draw(m.T, "unproven")}
+		return &state.Join{Node: m.node(), Addr: "a", Incarnation: rapid.Uint64Range(1, 3).Draw(m.T, "incarnation"),
+			Unproven: rapid.Bool().Draw(m.T, "unproven")}
 	}
 	return m.rare()
 }
@@ -307,9 +311,11 @@ func (m *model) command() state.Command {
 func (m *model) doubt() state.Command {
 	if rapid.Bool().Draw(m.T, "proves") {
 		length := rapid.Uint64Range(0, 3).Draw(m.T, "length")
-		return &state.Proven{Extent: m.extent(), Node: m.node(), Length: length, Floor: rapid.Uint64Range(0, 3).Draw(m.T, "floor")}
+		return &state.Proven{Extent: m.extent(), Node: m.node(), Length: length,
+			Floor: rapid.Uint64Range(0, 3).Draw(m.T, "floor")}
 	}
-	return &state.Suspect{Extent: m.extent(), Node: m.node(), Always: rapid.Bool().Draw(m.T, "always"), From: rapid.Uint64Range(0, 3).Draw(m.T, "from")}
+	return &state.Suspect{Extent: m.extent(), Node: m.node(), Always: rapid.Bool().Draw(m.T, "always"),
+		From: rapid.Uint64Range(0, 3).Draw(m.T, "from")}
 }
 
 func (m *model) rare() state.Command {
@@ -323,7 +329,8 @@ func (m *model) rare() state.Command {
 		return &state.RollbackPolicy{}
 	case 3:
 		if rapid.Bool().Draw(m.T, "budget") {
-			return &state.Set{Key: "policy-batch-budget", Value: rapid.SampledFrom([]string{"1Ki", "32Mi", "1Gi"}).Draw(m.T, "value")}
+			return &state.Set{Key: "policy-batch-budget", Value: rapid.SampledFrom([]string{"1Ki", "32Mi", "1Gi"}).Draw(m.T,
+				"value")}
 		}
 		if rapid.Bool().Draw(m.T, "quotas") {
 			return &state.Set{Key: "quotas", Value: rapid.SampledFrom([]string{
@@ -336,7 +343,8 @@ func (m *model) rare() state.Command {
 	case 6:
 		return &state.SetVoter{Node: m.node(), Voter: rapid.Bool().Draw(m.T, "voter")}
 	case 8:
-		return &state.NodeRoom{Node: m.node(), Free: 1, Total: 2, Refuses: rapid.SampledFrom([]string{"", "", "full"}).Draw(m.T, "refuses")}
+		return &state.NodeRoom{Node: m.node(), Free: 1, Total: 2,
+			Refuses: rapid.SampledFrom([]string{"", "", "full"}).Draw(m.T, "refuses")}
 	case 9:
 		return m.oneByOne()
 	case 7:
@@ -352,7 +360,8 @@ func (m *model) oneByOne() state.Command {
 		kinds := rapid.SampledFrom([]string{"auto", "none", "decommission,move", "repair", "delete", "x"}).Draw(m.T, "kinds")
 		return &state.Set{Key: "serial", Value: kinds}
 	case 1:
-		windows := rapid.SampledFrom([]string{"none", "mon 00:00-24:00 UTC move", "mon 00:00-24:00 Middle/Earth move", "x"}).Draw(m.T, "windows")
+		windows := rapid.SampledFrom([]string{"none", "mon 00:00-24:00 UTC move", "mon 00:00-24:00 Middle/Earth move",
+			"x"}).Draw(m.T, "windows")
 		return &state.Set{Key: state.KeyQuietWindows, Value: windows}
 	}
 	c := &state.Reorder{Op: m.opIn(state.OpQueued)}
@@ -422,7 +431,8 @@ func (m *model) asker() state.Identity {
 func (m *model) meddle(a *state.Admit) {
 	for i := range a.Decision.Conflicts {
 		if rapid.Bool().Draw(m.T, "meddle") {
-			a.Decision.Conflicts[i].Final = rapid.SampledFrom([]policies.Verdict{1, 2, 2, 2, 3, 3, 3, 4, 5, 9}).Draw(m.T, "verdict")
+			a.Decision.Conflicts[i].Final = rapid.SampledFrom([]policies.Verdict{1, 2, 2, 2, 3, 3, 3, 4, 5, 9}).Draw(m.T,
+				"verdict")
 		}
 	}
 	switch rapid.IntRange(0, 29).Draw(m.T, "wrong") {
@@ -458,7 +468,8 @@ func (m *model) start() state.Command {
 }
 
 func (m *model) finish() state.Command {
-	c := &state.Finish{Op: m.opIn(state.OpRunning), Outcome: rapid.SampledFrom([]state.Outcome{1, 1, 1, 1, 2, 2, 3, 0}).Draw(m.T, "outcome")}
+	c := &state.Finish{Op: m.opIn(state.OpRunning), Outcome: rapid.SampledFrom([]state.Outcome{1, 1, 1, 1, 2, 2, 3,
+		0}).Draw(m.T, "outcome")}
 	o := m.cell.State.Op(c.Op)
 	if o == nil {
 		return c

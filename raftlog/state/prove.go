@@ -13,7 +13,9 @@ func (s *State) sealExtent(o *Op, c *Finish) Result {
 	confirmed := func(r Replica) bool { return slices.Contains(c.Confirmed, r.Node) }
 	e := s.Extent(o.Extent).clone()
 	if slices.ContainsFunc(e.Replicas, confirmed) == c.Damaged {
-		return refused(wire.CodeInvalid, "a seal of extent %d must be confirmed by one of its replicas, or by none if it is damaged, not by %v", e.ID, c.Confirmed)
+		return refused(wire.CodeInvalid,
+			"a seal of extent %d must be confirmed by one of its replicas, or by none if it is damaged, not by %v", e.ID,
+			c.Confirmed)
 	}
 	e.State, e.Length, e.Sum = ExtentSealed, c.Length, c.Sum
 	e.Damaged = c.Damaged
@@ -44,7 +46,8 @@ func (s *State) suspect(c *Suspect) Result {
 	}
 	last := e.State == ExtentSealed && e.Whole() == 1
 	if last && !c.Always {
-		return refused(wire.CodePrecondition, "node %s has the last replica of extent %d that is not known to be damaged", c.Node, c.Extent)
+		return refused(wire.CodePrecondition, "node %s has the last replica of extent %d that is not known to be damaged",
+			c.Node, c.Extent)
 	}
 	if last && e.Damaged && e.DamagedFrom <= c.From {
 		return Result{}
@@ -80,7 +83,8 @@ func (s *State) proven(at moment, c *Proven) Result {
 		return Result{}
 	case same, e.Whole() == 0 && c.Length >= e.Length, grows && c.Floor <= c.Length:
 	default:
-		return refused(wire.CodePrecondition, "extent %d has %d bytes with sum %08x; node %s has %d with sum %08x, of which it knows %d to be acknowledged",
+		return refused(wire.CodePrecondition,
+			"extent %d has %d bytes with sum %08x; node %s has %d with sum %08x, of which it knows %d to be acknowledged",
 			e.ID, e.Length, e.Sum, c.Node, c.Length, c.Sum, c.Floor)
 	}
 	s.endCopies(at, e)

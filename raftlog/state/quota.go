@@ -152,7 +152,8 @@ func (q *Quota) CheckBytes(used, more uint64) *wire.Error {
 	if used <= q.Bytes && more <= q.Bytes-used {
 		return nil
 	}
-	return refuse(wire.CodeQuota, "%s uses %s of %s bytes, and %s more are wanted; delete something or raise the quota (settings set %s)",
+	return refuse(wire.CodeQuota,
+		"%s uses %s of %s bytes, and %s more are wanted; delete something or raise the quota (settings set %s)",
 		q.Whose(), Roughly(used), Roughly(q.Bytes), Roughly(more), KeyQuotas)
 }
 
@@ -185,7 +186,8 @@ func (v *View) CheckQuotas(next *Settings, unsealed func(*Quota) uint64) (refusa
 			}
 			used.Bytes += unsealed(&q)
 			if q.Bytes < used.Bytes && q.Bytes < old.Bytes || q.Extents < used.Extents && q.Extents < old.Extents {
-				refusal = refuse(wire.CodeQuota, "%s uses %d bytes in %d extents, and the quota would be %s; allow that much at least, or delete something first",
+				refusal = refuse(wire.CodeQuota,
+					"%s uses %d bytes in %d extents, and the quota would be %s; allow that much at least, or delete something first",
 					q.Whose(), used.Bytes, used.Extents, q.Limits())
 			}
 			return refusal == nil

@@ -13,9 +13,10 @@ import (
 
 func quotas() setting {
 	return setting{
-		key:  KeyQuotas,
-		help: "what may be kept of a class or for an identity, such as class=logs bytes=10Gi extents=100; identity=client/backup bytes=1Ti; class=* is each without its own; none: anything",
-		get:  func(s *Settings) string { return quotasText(s.Quotas) },
+		key: KeyQuotas,
+		help: "what may be kept of a class or for an identity, such as class=logs bytes=10Gi extents=100; " +
+			"identity=client/backup bytes=1Ti; class=* is each without its own; none: anything",
+		get: func(s *Settings) string { return quotasText(s.Quotas) },
 		set: func(s *Settings, v string) (err error) {
 			s.Quotas, err = parseQuotas(v)
 			return err
@@ -68,7 +69,8 @@ func parseQuotas(text string) ([]Quota, error) {
 		var q Quota
 		var err error
 		if q, rest, err = parseQuota(rest); err != nil {
-			return nil, fmt.Errorf("%s: %w; want such as class=logs bytes=10Gi extents=100; identity=client/backup bytes=1Ti, or none", KeyQuotas, err)
+			return nil, fmt.Errorf(
+				"%s: %w; want such as class=logs bytes=10Gi extents=100; identity=client/backup bytes=1Ti, or none", KeyQuotas, err)
 		}
 		if all = append(all, q); len(all) > maxQuotas {
 			return nil, fmt.Errorf("%s: more than %d", KeyQuotas, maxQuotas)
@@ -183,7 +185,8 @@ func (q *Quota) name(value string) (err error) {
 	}
 	switch role, who, _ := strings.Cut(q.Name, "/"); {
 	case q.By == QuotaByClass && (len(q.Name) > policies.ClassBytes || !wire.Plain(q.Name)):
-		return fmt.Errorf("class %q: want a tag of at most %d bytes without control characters", clip(q.Name), policies.ClassBytes)
+		return fmt.Errorf("class %q: want a tag of at most %d bytes without control characters", clip(q.Name),
+			policies.ClassBytes)
 	case q.By == QuotaByIdentity && (len(q.Name) > wire.MaxIdentityBytes || !wire.Plain(q.Name) || who == "" ||
 		!slices.Contains([]string{"client", "admin", "node"}, role)):
 		return fmt.Errorf("identity %q: want role and name of a certificate, such as client/backup", clip(q.Name))

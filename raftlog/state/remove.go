@@ -46,10 +46,12 @@ func (v *View) Removable(c *RemoveNode) Result {
 	case n.Mode == ModeDecommissioned && !n.Voter && len(n.Ops) == 0:
 		return Result{}
 	case !c.Forced:
-		return refused(wire.CodePrecondition, "node %s is %s with %d open operations, vote %t; only a decommissioned one is removed",
+		return refused(wire.CodePrecondition,
+			"node %s is %s with %d open operations, vote %t; only a decommissioned one is removed",
 			c.Node, n.Mode, len(n.Ops), n.Voter)
 	case n.State != NodeDown:
-		return refused(wire.CodePrecondition, "node %s is %s and %s; one that is not decommissioned is removed only while it is down",
+		return refused(wire.CodePrecondition,
+			"node %s is %s and %s; one that is not decommissioned is removed only while it is down",
 			c.Node, n.State, n.Mode)
 	}
 	return v.losesNothing(n)
@@ -64,13 +66,16 @@ func (v *View) losesNothing(n *Node) Result {
 		switch {
 		case e.State != ExtentSealed && !(len(e.Replicas) > 1 && v.sealWaits(e)):
 			res = refused(wire.CodePrecondition,
-				"extent %d on node %s is %s; the cell seals it while the node is down, after which the node can be removed", e.ID, n.ID, e.State)
+				"extent %d on node %s is %s; the cell seals it while the node is down, after which the node can be removed", e.ID,
+				n.ID, e.State)
 		case e.Damaged:
 			res = refused(wire.CodePrecondition,
-				"extent %d is damaged, and node %s may have bytes of it that no other has; bring the node back, or give the extent up by deleting it", e.ID, n.ID)
+				"extent %d is damaged, and node %s may have bytes of it that no other has; "+
+					"bring the node back, or give the extent up by deleting it", e.ID, n.ID)
 		case mine.State == ReplicaWhole && e.Whole() == 1, len(e.Replicas) == 1:
 			res = refused(wire.CodePrecondition,
-				"node %s has the only whole replica of extent %d; bring the node back, or give the extent up by deleting it", n.ID, e.ID)
+				"node %s has the only whole replica of extent %d; bring the node back, or give the extent up by deleting it", n.ID,
+				e.ID)
 		}
 		return res.Err == nil
 	})

@@ -38,10 +38,12 @@ func (s *Settings) ScrubBreak() time.Duration {
 
 // scrubTable is the settings of the scrub.
 func scrubTable() []setting {
-	pause := duration(keyScrubPause, "how long a node rests between two rounds of its scrub", func(s *Settings) *Micros { return &s.ScrubPauseMicros })
+	pause := duration(keyScrubPause, "how long a node rests between two rounds of its scrub",
+		func(s *Settings) *Micros { return &s.ScrubPauseMicros })
 	pause.get = func(s *Settings) string { return s.ScrubBreak().String() }
 	return []setting{{
-		key: keyScrubPace, help: "bytes a second that each node reads of what it holds, to find rot nobody has read; a quarter while clients are served; 0: none",
+		key: keyScrubPace, help: "bytes a second that each node reads of what it holds, to find rot nobody has read; " +
+			"a quarter while clients are served; 0: none",
 		get: func(s *Settings) string { return UnitsText(s.ScrubRate()) },
 		set: func(s *Settings, v string) error {
 			n, ok := parseUnits(v)
@@ -49,7 +51,8 @@ func scrubTable() []setting {
 			case ok && n == 0:
 				n = scrubOff
 			case !ok || n < leastScrubPace || n > mostScrubPace:
-				return fmt.Errorf("%s must be 0, or a number of bytes a second from 64Ki to 1024Gi such as 8Mi, not %q", keyScrubPace, v)
+				return fmt.Errorf("%s must be 0, or a number of bytes a second from 64Ki to 1024Gi such as 8Mi, not %q",
+					keyScrubPace, v)
 			}
 			s.ScrubPace = n
 			return nil

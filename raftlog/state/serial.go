@@ -36,7 +36,8 @@ func (s *Settings) SerialKinds() KindSet {
 // serial is the setting of what runs one at a time.
 func serial() setting {
 	return setting{
-		key: keySerial, help: "kinds of operations that run one at a time in the cell, such as decommission,move; none; auto: decommission",
+		key: keySerial, help: "kinds of operations that run one at a time in the cell, such as decommission,move; none; " +
+			"auto: decommission",
 		get: func(s *Settings) string { return cmp.Or(s.SerialKinds().String(), nothing) },
 		set: func(s *Settings, v string) error {
 			switch strings.TrimSpace(v) {
@@ -100,7 +101,8 @@ func (s *State) reorder(at moment, c *Reorder) Result {
 		case res.Err != nil:
 			return res
 		case c.Before == c.Op, before.Kind != o.Kind:
-			return refused(wire.CodeInvalid, "operation %s is reordered among the other %ss that are queued, and %s is none of those", c.Op, o.Kind, c.Before)
+			return refused(wire.CodeInvalid,
+				"operation %s is reordered among the other %ss that are queued, and %s is none of those", c.Op, o.Kind, c.Before)
 		}
 	}
 	line, res := s.line(o, c.Before)
@@ -140,7 +142,8 @@ func (s *State) inTurn(id OpID) (*Op, Result) {
 	case o == nil:
 		return nil, refused(wire.CodeNotFound, "there is no operation %s", id)
 	case !s.Settings.SerialKinds().Has(o.Kind):
-		return nil, refused(wire.CodePrecondition, "operation %s is a %s, and those do not run one at a time; see the setting %s", id, o.Kind, keySerial)
+		return nil, refused(wire.CodePrecondition,
+			"operation %s is a %s, and those do not run one at a time; see the setting %s", id, o.Kind, keySerial)
 	case o.State != OpQueued:
 		return nil, refused(wire.CodePrecondition, "operation %s is %s; only queued ones can be reordered", id, o.State)
 	}
@@ -172,7 +175,8 @@ func (s *State) line(o *Op, before OpID) (line []*Op, res Result) {
 		return len(line) <= maxTurns
 	})
 	if len(line) > maxTurns {
-		return nil, refused(wire.CodeExhausted, "more than %d operations would have a place of their own; put %s first instead, or cancel some", maxTurns, o.ID)
+		return nil, refused(wire.CodeExhausted,
+			"more than %d operations would have a place of their own; put %s first instead, or cancel some", maxTurns, o.ID)
 	}
 	return slices.Clip(line), Result{}
 }

@@ -57,16 +57,19 @@ func (v *View) answered(c *Admit) (a Answer, found bool, refusal *wire.Error) {
 	}
 	ses, ok := v.sessions.Get(r.Session)
 	if !ok {
-		return Answer{}, false, refuse(wire.CodeSession, "client session %s has expired or was never opened; open another and check what was done before asking again", OpID(r.Session))
+		return Answer{}, false, refuse(wire.CodeSession, "client session %s has expired or was never opened; "+
+			"open another and check what was done before asking again", OpID(r.Session))
 	}
 	if ses.Owner != "" && ses.Owner != c.AskedBy {
-		return Answer{}, false, refuse(wire.CodeDenied, "client session %s is not that of %s; nobody submits in another's session: open one", OpID(r.Session), cmp.Or(string(c.AskedBy), "whoever has no certificate"))
+		return Answer{}, false, refuse(wire.CodeDenied, "client session %s is not that of %s; nobody submits in another's "+
+			"session: open one", OpID(r.Session), cmp.Or(string(c.AskedBy), "whoever has no certificate"))
 	}
 	if i, found := ses.find(r.Seq); found {
 		return ses.Answers[i], true, v.differs(&ses.Answers[i], c)
 	}
 	if r.Seq <= ses.Dropped {
-		return Answer{}, false, refuse(wire.CodeSession, "request %d of client session %s is too old to tell whether it was answered; check what was done before asking again", r.Seq, OpID(ses.ID))
+		return Answer{}, false, refuse(wire.CodeSession, "request %d of client session %s is too old to tell whether it "+
+			"was answered; check what was done before asking again", r.Seq, OpID(ses.ID))
 	}
 	return Answer{}, false, nil
 }
@@ -92,7 +95,8 @@ func (v *View) differs(a *Answer, c *Admit) *wire.Error {
 	if a.Extent != 0 {
 		what += fmt.Sprintf(" of extent %d", a.Extent)
 	}
-	return refuse(wire.CodeInvalid, "request %d of client session %s was %s; nothing was done: give every request a number of its own",
+	return refuse(wire.CodeInvalid,
+		"request %d of client session %s was %s; nothing was done: give every request a number of its own",
 		c.Request.Seq, OpID(c.Request.Session), what)
 }
 

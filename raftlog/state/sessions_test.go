@@ -115,7 +115,8 @@ func TestNamedCommandsAreOfTheirLevel(t *testing.T) {
 func TestAnswersSayTheirKind(t *testing.T) {
 	s := grown(1)
 	id := open(s, "client/a")
-	seal := &Admit{Kind: 2, Extent: 1, Gen: s.Extent(1).Gen, Request: Request{Session: id, Seq: 1, Sum: 5}, AskedBy: "client/a"}
+	seal := &Admit{Kind: 2, Extent: 1, Gen: s.Extent(1).Gen, Request: Request{Session: id, Seq: 1, Sum: 5},
+		AskedBy: "client/a"}
 	for range 2 {
 		if res := next(s, seal)[0]; res.Kind != 2 || res.Misused || res.Err == nil || res.Err.Code != wire.CodePrecondition {
 			t.Errorf("%+v", res)

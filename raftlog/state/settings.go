@@ -75,12 +75,17 @@ func settingTable() []setting {
 	return slices.Concat([]setting{
 		number("replicas", "replicas of a new extent", 1, maxReplicas, func(s *Settings) *uint8 { return &s.Replicas }),
 		leastReplicas(),
-		duration("repair-delay", "how long a node is down before its extents are repaired elsewhere", func(s *Settings) *Micros { return &s.RepairDelayMicros }),
-		duration("lease", "how long a silent executor keeps its operation", func(s *Settings) *Micros { return &s.LeaseMicros }),
+		duration("repair-delay", "how long a node is down before its extents are repaired elsewhere",
+			func(s *Settings) *Micros { return &s.RepairDelayMicros }),
+		duration("lease", "how long a silent executor keeps its operation",
+			func(s *Settings) *Micros { return &s.LeaseMicros }),
 		duration("backoff", "pause before a second attempt; doubles", func(s *Settings) *Micros { return &s.BackoffMicros }),
-		number("max-attempts", "attempts before an operation fails", 1, 100, func(s *Settings) *uint8 { return &s.MaxAttempts }),
-		number("copies-per-source", "running repairs and moves that read from one node", 1, 1000, func(s *Settings) *uint16 { return &s.CopiesPerSource }),
-		number("copies-per-target", "running repairs and moves that write to one node", 1, 1000, func(s *Settings) *uint16 { return &s.CopiesPerTarget }),
+		number("max-attempts", "attempts before an operation fails", 1, 100,
+			func(s *Settings) *uint8 { return &s.MaxAttempts }),
+		number("copies-per-source", "running repairs and moves that read from one node", 1, 1000,
+			func(s *Settings) *uint16 { return &s.CopiesPerSource }),
+		number("copies-per-target", "running repairs and moves that write to one node", 1, 1000,
+			func(s *Settings) *uint16 { return &s.CopiesPerTarget }),
 		number("max-running", "running operations in the cell", 1, 10000, func(s *Settings) *uint16 { return &s.MaxRunning }),
 		reserve(),
 		quietWindows(), serial(), quotas(),
@@ -112,7 +117,8 @@ const (
 // reserve is a setting in bytes, or left to the size of each disk.
 func reserve() setting {
 	return setting{
-		key: keyDiskReserve, help: "bytes of each disk that extents leave to the log and to deletes; auto: a twentieth, 4Mi to 256Mi",
+		key: keyDiskReserve, help: "bytes of each disk that extents leave to the log and to deletes; " +
+			"auto: a twentieth, 4Mi to 256Mi",
 		get: func(s *Settings) string {
 			if s.DiskReserve == 0 {
 				return reserveByDisk
@@ -127,7 +133,8 @@ func reserve() setting {
 				ok = false
 			}
 			if !ok {
-				return fmt.Errorf("%s must be auto, or a number of bytes from 1Mi to 1024Gi such as 512Mi, not %q", keyDiskReserve, v)
+				return fmt.Errorf("%s must be auto, or a number of bytes from 1Mi to 1024Gi such as 512Mi, not %q", keyDiskReserve,
+					v)
 			}
 			s.DiskReserve = n
 			return nil

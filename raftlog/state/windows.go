@@ -138,7 +138,8 @@ func parseDays(text string) (ds Days, err error) {
 		}
 		from, to := day(first), day(last)
 		if from < 0 || to < 0 {
-			return 0, fmt.Errorf("%q are no days; want some of mon, tue, wed, thu, fri, sat, sun, such as mon-fri or sat,sun", text)
+			return 0, fmt.Errorf("%q are no days; want some of mon, tue, wed, thu, fri, sat, sun, such as mon-fri or sat,sun",
+				text)
 		}
 		for i := from; ; i = (i + 1) % len(weekdays) {
 			if ds |= bit(i); i == to {
@@ -166,7 +167,9 @@ func (w *Window) parseHours(text string) error {
 		evening, morning := *w, *w
 		evening.To = dayMinutes
 		morning.Days, morning.From = w.Days.next(), 0
-		return fmt.Errorf("it ends before it begins; a night is two windows, one to midnight and one of the days after: %s; %s", evening, morning)
+		return fmt.Errorf(
+			"it ends before it begins; a night is two windows, one to midnight and one of the days after: %s; %s", evening,
+			morning)
 	}
 	return nil
 }
@@ -191,7 +194,8 @@ func zoneName(s string) bool {
 }
 
 // overlaps refuses two windows that say the same twice: one of them is likely to be a mistake, and who changes one
-// would wonder why nothing changes. By the clocks of different zones windows may overlap: that is how sites of a cell are busy.
+// would wonder why nothing changes. By the clocks of different zones windows may overlap: that is how sites of a cell
+// are busy.
 func (w Window) overlaps(other Window) error {
 	switch {
 	case w.Zone != other.Zone, w.Days&other.Days == 0, w.Kinds&other.Kinds == 0, w.From >= other.To, other.From >= w.To:
@@ -204,7 +208,8 @@ func (w Window) overlaps(other Window) error {
 // quietWindows is the setting of the hours in which nothing is moved.
 func quietWindows() setting {
 	return setting{
-		key: KeyQuietWindows, help: "when operations do not start: DAYS HOURS ZONE KINDS, such as mon-fri 08:00-18:00 Europe/Berlin move; none: never",
+		key: KeyQuietWindows, help: "when operations do not start: DAYS HOURS ZONE KINDS, such as mon-fri 08:00-18:00 " +
+			"Europe/Berlin move; none: never",
 		get: func(s *Settings) string { return cmp.Or(s.QuietWindows, noWindows) },
 		set: func(s *Settings, v string) error {
 			all, err := ParseWindows(v)

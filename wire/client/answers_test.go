@@ -28,17 +28,25 @@ func TestAnotherAnswerIsNotBelieved(t *testing.T) {
 		answer wire.Submitted
 		want   string // that the error says; empty: it is believed
 	}{
-		{"a seal's to a delete", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Op: "9", Extent: 7, Kind: "seal"}, "a seal of extent 7"},
-		{"another extent's", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Op: "9", Extent: 8, Kind: "delete"}, "extent 8"},
-		{"another extent's, of an older node", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Op: "9", Extent: 8}, "extent 8"},
-		{"an extent's to a decommission", wire.Submission{Kind: "decommission", Node: "n2"}, wire.Submitted{Op: "9", Extent: 8}, "extent 8"},
+		{"a seal's to a delete", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Op: "9", Extent: 7, Kind: "seal"},
+			"a seal of extent 7"},
+		{"another extent's", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Op: "9", Extent: 8, Kind: "delete"},
+			"extent 8"},
+		{"another extent's, of an older node", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Op: "9", Extent: 8},
+			"extent 8"},
+		{"an extent's to a decommission", wire.Submission{Kind: "decommission", Node: "n2"},
+			wire.Submitted{Op: "9", Extent: 8}, "extent 8"},
 		{"a create of nothing", wire.Submission{Kind: "create"}, wire.Submitted{Op: "9", Kind: "create"}, "no extent"},
-		{"a refusal of another kind", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Kind: "seal", Code: wire.CodePrecondition}, "a seal"},
-		{"no operation", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Extent: 7, Kind: "delete"}, "no operation"},
+		{"a refusal of another kind", wire.Submission{Kind: "delete", Extent: 7},
+			wire.Submitted{Kind: "seal", Code: wire.CodePrecondition}, "a seal"},
+		{"no operation", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Extent: 7, Kind: "delete"},
+			"no operation"},
 		{"its own", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Op: "9", Extent: 7, Kind: "delete"}, ""},
 		{"its own, of an older node", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Op: "9", Extent: 7}, ""},
-		{"a refusal", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Kind: "delete", Code: wire.CodeNotFound}, ""},
-		{"a decommission", wire.Submission{Kind: "decommission", Node: "n2"}, wire.Submitted{Op: "9", Kind: "decommission"}, ""},
+		{"a refusal", wire.Submission{Kind: "delete", Extent: 7}, wire.Submitted{Kind: "delete", Code: wire.CodeNotFound},
+			""},
+		{"a decommission", wire.Submission{Kind: "decommission", Node: "n2"}, wire.Submitted{Op: "9", Kind: "decommission"},
+			""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, n := lyingNode(t, map[wire.OpType]any{wire.OpSubmit: &wire.SubmitReply{Results: []wire.Submitted{test.answer}}})
@@ -62,7 +70,8 @@ func TestAnotherAnswerIsNotBelieved(t *testing.T) {
 
 func notBelieved(t *testing.T, err error, want string) {
 	t.Helper()
-	if wire.CodeOf(err) != wire.CodeProtocol || wire.OutcomeOf(err) != wire.Unknown || !strings.Contains(err.Error(), want) {
+	if wire.CodeOf(err) != wire.CodeProtocol || wire.OutcomeOf(err) != wire.Unknown ||
+		!strings.Contains(err.Error(), want) {
 		t.Errorf("got %v (%s), want a protocol error of unknown outcome that says %q", err, wire.OutcomeOf(err), want)
 	}
 }
@@ -77,11 +86,14 @@ func TestAnswersAreAboutWhatWasAsked(t *testing.T) {
 		ask    func(*Client) error
 		want   string
 	}{
-		{"cancel", wire.OpCancel, &wire.Op{ID: "8"}, func(c *Client) error { _, err := c.Cancel(ctx, "7"); return err }, "operation 8"},
-		{"op show", wire.OpShowOp, &wire.Op{ID: "7.1"}, func(c *Client) error { _, err := c.Op(ctx, "7"); return err }, "operation 7.1"},
+		{"cancel", wire.OpCancel, &wire.Op{ID: "8"}, func(c *Client) error { _, err := c.Cancel(ctx, "7"); return err },
+			"operation 8"},
+		{"op show", wire.OpShowOp, &wire.Op{ID: "7.1"}, func(c *Client) error { _, err := c.Op(ctx, "7"); return err },
+			"operation 7.1"},
 		{"verify", wire.OpVerify, &wire.VerifyReply{Replicas: []wire.Verified{{Extent: 7}, {Extent: 8}}},
 			func(c *Client) error { _, err := c.Verify(ctx, 7); return err }, "extent 8"},
-		{"log verify", wire.OpLogVerify, &wire.LogVerifyReply{Node: "n2"}, func(c *Client) error { _, err := c.LogVerify(ctx, "n1"); return err }, "n2"},
+		{"log verify", wire.OpLogVerify, &wire.LogVerifyReply{Node: "n2"},
+			func(c *Client) error { _, err := c.LogVerify(ctx, "n1"); return err }, "n2"},
 		{"log chain", wire.OpLogChain, &wire.LogChainReply{Node: "n1", Index: 6},
 			func(c *Client) error { _, err := c.LogChain(ctx, "n1", 5); return err }, "entry 6"},
 		{"put to an extent", wire.OpPut, &wire.Locator{Extent: 8, Length: 3}, func(c *Client) error {
@@ -92,7 +104,8 @@ func TestAnswersAreAboutWhatWasAsked(t *testing.T) {
 			_, err := c.Read(ctx, wire.ReadRequest{Locator: wire.Locator{Extent: 7}, Node: "n1"}, io.Discard)
 			return err
 		}, "n2"},
-		{"policy load", wire.OpPolicyLoad, &wire.Policy{Module: "sha256:00"}, func(c *Client) error { _, err := c.PolicyLoad(ctx, []byte("abc")); return err }, "sha256:00"},
+		{"policy load", wire.OpPolicyLoad, &wire.Policy{Module: "sha256:00"},
+			func(c *Client) error { _, err := c.PolicyLoad(ctx, []byte("abc")); return err }, "sha256:00"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, _ := lyingNode(t, map[wire.OpType]any{test.op: test.answer})

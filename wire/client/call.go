@@ -47,7 +47,8 @@ func decode[R any](op wire.OpType, answer mux.Reply, reply *R) error {
 		return nil
 	}
 	if err := answer.Decode(reply); err != nil {
-		return &wire.Error{Op: op, Code: wire.CodeProtocol, Outcome: wire.Done, Detail: "the reply cannot be understood: " + err.Error()}
+		return &wire.Error{Op: op, Code: wire.CodeProtocol, Outcome: wire.Done,
+			Detail: "the reply cannot be understood: " + err.Error()}
 	}
 	return nil
 }

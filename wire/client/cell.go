@@ -48,7 +48,8 @@ func (c *Client) Extent(ctx context.Context, id uint64) (wire.Extent, error) {
 // Verify has every replica of an extent read in full and held against the log. Corruption is in the
 // answer, it is not an error.
 func (c *Client) Verify(ctx context.Context, extent uint64) ([]wire.Verified, error) {
-	reply, err := call[wire.VerifyReply](ctx, c, route{latest: true}, repeatable, wire.OpVerify, &wire.VerifyRequest{Extent: extent})
+	reply, err := call[wire.VerifyReply](ctx, c, route{latest: true}, repeatable, wire.OpVerify,
+		&wire.VerifyRequest{Extent: extent})
 	for _, v := range reply.Replicas {
 		if err == nil {
 			err = about(wire.OpVerify, "extent", extent, v.Extent)

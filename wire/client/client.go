@@ -167,7 +167,8 @@ func (c *Client) Learn(ctx context.Context) error {
 	}
 	var more []string
 	for _, n := range nodes {
-		if _, _, err := net.SplitHostPort(n.Addr); err != nil || n.State != "up" || n.Mode != "active" || slices.Contains(c.opts.Addrs, n.Addr) {
+		if _, _, err := net.SplitHostPort(n.Addr); err != nil || n.State != "up" || n.Mode != "active" ||
+			slices.Contains(c.opts.Addrs, n.Addr) {
 			continue
 		}
 		more = append(more, n.Addr)

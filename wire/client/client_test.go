@@ -192,7 +192,8 @@ func TestReadChecksLength(t *testing.T) {
 		_ = c.Reply(&wire.ReadReply{Length: 4, Node: "n1"}, nil)
 		return nil
 	}, nil)
-	_, err := newClient(t, 1, n).Read(t.Context(), wire.ReadRequest{Locator: wire.Locator{Extent: 1, Length: 4}}, io.Discard)
+	_, err := newClient(t, 1, n).Read(t.Context(), wire.ReadRequest{Locator: wire.Locator{Extent: 1, Length: 4}},
+		io.Discard)
 	if wire.CodeOf(err) != wire.CodeProtocol {
 		t.Fatalf("%v, want a protocol error", err)
 	}
@@ -372,7 +373,8 @@ func TestWaitAndLists(t *testing.T) {
 		extents = append(extents, fmt.Sprint(e.ID))
 	}
 	if fmt.Sprint(listed) != fmt.Sprint(ids) || fmt.Sprint(extents) != "[10 20 30 40 50]" {
-		t.Fatalf("listed operations %v and extents %v, want %v and all five extents, over several pages", listed, extents, ids)
+		t.Fatalf("listed operations %v and extents %v, want %v and all five extents, over several pages", listed, extents,
+			ids)
 	}
 }
 

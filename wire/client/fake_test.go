@@ -91,7 +91,10 @@ func (n *fakeNode) serve(nc net.Conn) {
 		return
 	}
 	conn, err := mux.Server(context.Background(), nc, mux.Config{
-		Hello: wire.Hello{Cell: "c", Node: n.id}, Handler: mux.HandlerFunc(func(ctx context.Context, c *mux.ServerCall) { n.handle(ctx, nc, c) }),
+		Hello: wire.Hello{Cell: "c", Node: n.id}, Handler: mux.HandlerFunc(func(ctx context.Context,
+			c *mux.ServerCall) {
+			n.handle(ctx, nc, c)
+		}),
 	})
 	if err != nil {
 		return

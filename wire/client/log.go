@@ -25,7 +25,8 @@ func (c *Client) completeEntry(ctx context.Context, node string, e *wire.LogEntr
 			return err
 		}
 		if len(reply.Entries) != 1 || reply.Entries[0].Index != e.Index || len(reply.Entries[0].Commands) == 0 {
-			return wire.Errorf(wire.OpLogList, wire.CodeNotFound, "%s no longer has entry %d: %d of its commands were read, not the other %d", node, e.Index, len(e.Commands), e.More)
+			return wire.Errorf(wire.OpLogList, wire.CodeNotFound,
+				"%s no longer has entry %d: %d of its commands were read, not the other %d", node, e.Index, len(e.Commands), e.More)
 		}
 		e.Commands, e.More = append(e.Commands, reply.Entries[0].Commands...), reply.Entries[0].More
 	}
@@ -65,7 +66,8 @@ func (c *Client) LogRange(ctx context.Context, node string, from, to uint64) ite
 // LogVerify has a node read its stored log again and check it. What is wrong with the log is in the
 // answer, it is not an error. An empty node is whichever answers.
 func (c *Client) LogVerify(ctx context.Context, node string) (wire.LogVerifyReply, error) {
-	reply, err := call[wire.LogVerifyReply](ctx, c, route{}, repeatable, wire.OpLogVerify, &wire.LogVerifyRequest{Node: node})
+	reply, err := call[wire.LogVerifyReply](ctx, c, route{}, repeatable, wire.OpLogVerify,
+		&wire.LogVerifyRequest{Node: node})
 	if err == nil && node != "" {
 		err = about(wire.OpLogVerify, "the log of", node, reply.Node)
 	}
@@ -74,7 +76,8 @@ func (c *Client) LogVerify(ctx context.Context, node string) (wire.LogVerifyRepl
 
 // LogChain is a node's chain hash at an index, 0: where it stands. An empty node is whichever answers.
 func (c *Client) LogChain(ctx context.Context, node string, index uint64) (wire.LogChainReply, error) {
-	reply, err := call[wire.LogChainReply](ctx, c, route{}, repeatable, wire.OpLogChain, &wire.LogChainRequest{Node: node, Index: index})
+	reply, err := call[wire.LogChainReply](ctx, c, route{}, repeatable, wire.OpLogChain,
+		&wire.LogChainRequest{Node: node, Index: index})
 	if err == nil && node != "" {
 		err = about(wire.OpLogChain, "the log of", node, reply.Node)
 	}

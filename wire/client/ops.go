@@ -57,7 +57,8 @@ func (c *Client) Wait(ctx context.Context, ids []string, progress func([]wire.Op
 			}
 		}
 		if known == 0 {
-			return ops, wire.Errorf(wire.OpWait, wire.CodeProtocol, "none of the %d operations asked about was answered", len(open))
+			return ops, wire.Errorf(wire.OpWait, wire.CodeProtocol, "none of the %d operations asked about was answered",
+				len(open))
 		}
 		if progress != nil {
 			progress(ops)

@@ -52,7 +52,8 @@ func (r *reading) resume(ctx context.Context) error {
 		return err
 	}
 	if e.State != "sealed" || e.Length < r.reached {
-		return wire.Errorf(wire.OpRead, wire.CodePrecondition, "extent %d is %s and %d bytes long, after %d bytes were read of it",
+		return wire.Errorf(wire.OpRead, wire.CodePrecondition,
+			"extent %d is %s and %d bytes long, after %d bytes were read of it",
 			e.ID, e.State, e.Length, r.reached)
 	}
 	r.want.Whole = false
@@ -106,7 +107,8 @@ func (r *reading) receive(s *mux.Stream, ask wire.ReadRequest) error {
 		case err != nil:
 			return err
 		case !ask.Whole && uint64(len(p)) > left:
-			return wire.Errorf(wire.OpRead, wire.CodeProtocol, "the node sent more than the %d bytes of %s", ask.Locator.Length, ask.Locator)
+			return wire.Errorf(wire.OpRead, wire.CodeProtocol, "the node sent more than the %d bytes of %s", ask.Locator.Length,
+				ask.Locator)
 		}
 		left -= min(left, uint64(len(p)))
 		n, err := r.w.Write(p)
@@ -121,7 +123,8 @@ func (r *reading) receive(s *mux.Stream, ask wire.ReadRequest) error {
 // checkRead holds what came against what was asked for and what the node says it sent.
 func checkRead(ask wire.ReadRequest, reply wire.ReadReply, got uint64) error {
 	if reply.Length != got || !ask.Whole && got != ask.Locator.Length {
-		return wire.Errorf(wire.OpRead, wire.CodeProtocol, "%d bytes came, the node says that it sent %d, and %s was asked for",
+		return wire.Errorf(wire.OpRead, wire.CodeProtocol,
+			"%d bytes came, the node says that it sent %d, and %s was asked for",
 			got, reply.Length, ask.Locator)
 	}
 	return nil

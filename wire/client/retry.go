@@ -180,7 +180,8 @@ func (t *trial) ended(ctx context.Context) error {
 	case err == nil:
 		return ErrClosed
 	case errors.Is(err, context.Canceled):
-		return &givenUp{&wire.Error{Op: t.op, Code: wire.CodeCancelled, Outcome: t.outcome(), Detail: "given up by the caller; last, " + t.answers()}, err}
+		return &givenUp{&wire.Error{Op: t.op, Code: wire.CodeCancelled, Outcome: t.outcome(),
+			Detail: "given up by the caller; last, " + t.answers()}, err}
 	}
 	return t.unavailable()
 }

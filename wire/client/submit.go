@@ -65,7 +65,8 @@ func (c *Client) submitBatch(ctx context.Context, ops []wire.Submission, o Submi
 		all := err != nil || !slices.ContainsFunc(results, func(s wire.Submitted) bool { return !sessionExpired(s) })
 		if doubt || !all || attempt > 0 {
 			return nil, &wire.Error{Op: wire.OpSubmit, Code: wire.CodeSession, Outcome: wire.Unknown,
-				Detail: "the client's session expired while it was asking: the operations may have been admitted; look with op ls before asking again"}
+				Detail: "the client's session expired while it was asking: the operations may have been admitted; " +
+					"look with op ls before asking again"}
 		}
 	}
 }
@@ -92,7 +93,8 @@ func (c *Client) number(ctx context.Context, req *wire.SubmitRequest) error {
 
 // submitOnce sends one request until it is answered. doubt tells whether an attempt before the last
 // may have been carried out.
-func (c *Client) submitOnce(ctx context.Context, req *wire.SubmitRequest) (results []wire.Submitted, doubt bool, err error) {
+func (c *Client) submitOnce(ctx context.Context, req *wire.SubmitRequest) (results []wire.Submitted, doubt bool,
+	err error) {
 	var reply wire.SubmitReply
 	err = c.run(ctx, wire.OpSubmit, route{}, repeatable, func(conn *mux.Conn) error {
 		answer, err := conn.Call(ctx, c.request(wire.OpSubmit, route{}, req))
@@ -107,11 +109,13 @@ func (c *Client) submitOnce(ctx context.Context, req *wire.SubmitRequest) (resul
 	}
 	if len(reply.Results) != len(req.Submit) {
 		return nil, doubt, &wire.Error{Op: wire.OpSubmit, Code: wire.CodeProtocol, Outcome: wire.Unknown,
-			Detail: "the number of answers is " + strconv.Itoa(len(reply.Results)) + ", want one for each of " + strconv.Itoa(len(req.Submit))}
+			Detail: "the number of answers is " + strconv.Itoa(len(reply.Results)) + ", want one for each of " +
+				strconv.Itoa(len(req.Submit))}
 	}
 	for i := range reply.Results {
 		if err := req.Submit[i].Fits(&reply.Results[i]); err != nil {
-			c.opts.Logger.Warn("the answer to a submission is to another one", "session", req.Session, "number", req.Submit[i].Seq, "error", err)
+			c.opts.Logger.Warn("the answer to a submission is to another one", "session", req.Session, "number",
+				req.Submit[i].Seq, "error", err)
 			return nil, doubt, err
 		}
 	}

@@ -50,7 +50,8 @@ func young(nc net.Conn) {
 	if _, err := io.ReadFull(nc, make([]byte, 1)); err != nil {
 		return
 	}
-	if c, err := mux.Server(context.Background(), nc, mux.Config{Hello: wire.Hello{Node: "young", MinVersion: 2, MaxVersion: 3}}); err == nil {
+	if c, err := mux.Server(context.Background(), nc,
+		mux.Config{Hello: wire.Hello{Node: "young", MinVersion: 2, MaxVersion: 3}}); err == nil {
 		c.Close()
 	}
 }
@@ -127,7 +128,8 @@ func TestVerdictLeavesOthers(t *testing.T) {
 	}
 	n.kill()
 	_, err := clientOf(t, 3, o.addr, n.addr()).Status(t.Context())
-	if away := (*Unreachable)(nil); !errors.As(err, &away) || !away.Silent || !strings.Contains(err.Error(), "upgrade this side") {
+	if away := (*Unreachable)(nil); !errors.As(err, &away) || !away.Silent ||
+		!strings.Contains(err.Error(), "upgrade this side") {
 		t.Errorf("%v, want unreachable with what both said", err)
 	}
 }
@@ -155,10 +157,12 @@ func TestDoubtIsOfChanges(t *testing.T) {
 	n := newFakeCell().node(t, "n1")
 	n.set(nil, func(*mux.ServerCall) bool { return true })
 	const look = "look first whether it was done"
-	if _, err := newClient(t, 2, n).Status(t.Context()); wire.CodeOf(err) != wire.CodeUnavailable || strings.Contains(err.Error(), look) {
+	if _, err := newClient(t, 2, n).Status(t.Context()); wire.CodeOf(err) != wire.CodeUnavailable ||
+		strings.Contains(err.Error(), look) {
 		t.Errorf("status: %v", err)
 	}
-	if err := newClient(t, 2, n).SetSetting(t.Context(), "replicas", "3"); wire.CodeOf(err) != wire.CodeUnavailable || !strings.Contains(err.Error(), look) {
+	if err := newClient(t, 2, n).SetSetting(t.Context(), "replicas", "3"); wire.CodeOf(err) != wire.CodeUnavailable ||
+		!strings.Contains(err.Error(), look) {
 		t.Errorf("settings set: %v", err)
 	}
 }

@@ -42,7 +42,8 @@ func TestWaitingIsSaid(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if len(said) != 2 || said[1] != "" || !strings.Contains(said[0], silent.addr()+" has not answered yet") || !strings.Contains(said[0], without.addr()+": ") {
+	if len(said) != 2 || said[1] != "" || !strings.Contains(said[0], silent.addr()+" has not answered yet") ||
+		!strings.Contains(said[0], without.addr()+": ") {
 		t.Errorf("said %q", said)
 	}
 }

@@ -33,7 +33,8 @@ func TestBudget(t *testing.T) {
 			for i := range accounts {
 				sum += held[i]
 				taken += accounts[i].taken
-				if accounts[i].held != int64(held[i]) || accounts[i].held > reserve+accounts[i].taken || accounts[i].taken >= max(accounts[i].held-reserve, 0)+budgetLumpBytes {
+				if accounts[i].held != int64(held[i]) || accounts[i].held > reserve+accounts[i].taken ||
+					accounts[i].taken >= max(accounts[i].held-reserve, 0)+budgetLumpBytes {
 					t.Fatalf("account %d holds %d, %d of the pool, want %d", i, accounts[i].held, accounts[i].taken, held[i])
 				}
 			}
@@ -155,27 +156,28 @@ func TestRequestsBeyondTheBudget(t *testing.T) {
 func TestChunksBeyondTheBudget(t *testing.T) {
 	b := NewBudget(0, 200<<10)
 	failed := make(chan error, 1)
-	c, p := acceptRaw(t, tcpPair, Config{Share: b.NewShare(), PingEvery: -1, Handler: HandlerFunc(func(ctx context.Context, sc *ServerCall) {
-		if sc.Op() == wire.OpStatus {
-			_ = sc.Reply(nil, nil)
-			return
-		}
-		for ctx.Err() == nil { // takes nothing until it is told
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Millisecond):
-			}
-			sc.c.mu.Lock()
-			over := sc.over
-			sc.c.mu.Unlock()
-			if over != nil {
-				_, err := sc.Recv()
-				failed <- err
-				_ = sc.Fail(err)
+	c, p := acceptRaw(t, tcpPair, Config{Share: b.NewShare(), PingEvery: -1,
+		Handler: HandlerFunc(func(ctx context.Context, sc *ServerCall) {
+			if sc.Op() == wire.OpStatus {
+				_ = sc.Reply(nil, nil)
 				return
 			}
-		}
-	})})
+			for ctx.Err() == nil { // takes nothing until it is told
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Millisecond):
+				}
+				sc.c.mu.Lock()
+				over := sc.over
+				sc.c.mu.Unlock()
+				if over != nil {
+					_, err := sc.Recv()
+					failed <- err
+					_ = sc.Fail(err)
+					return
+				}
+			}
+		})})
 	h := wire.Header{Kind: wire.KindRequest, ID: 1, Op: wire.OpPut, Session: wire.SessionAppend}
 	p.write(h, nil, nil)
 	h.Kind = wire.KindChunk
@@ -206,18 +208,19 @@ func TestChunksBeyondTheBudget(t *testing.T) {
 // An answer that finds no room becomes the error that says so; a small one always finds some.
 func TestAnswersBeyondTheBudget(t *testing.T) {
 	b := NewBudget(0, 64<<10)
-	_, p := acceptRaw(t, tcpPair, Config{Share: b.NewShare(), PingEvery: -1, Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) {
-		if err := sc.Hold(2 * len(sc.Raw())); err == nil {
-			t.Error("held more than there is")
-		} else if wire.CodeOf(err) != wire.CodeExhausted || wire.OutcomeOf(err) != wire.NotDone {
-			t.Error(err)
-		}
-		if sc.Op() == wire.OpPut {
-			_ = sc.Reply(nil, make([]byte, 100<<10))
-			return
-		}
-		_ = sc.Reply(nil, []byte("small"))
-	})})
+	_, p := acceptRaw(t, tcpPair, Config{Share: b.NewShare(), PingEvery: -1,
+		Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) {
+			if err := sc.Hold(2 * len(sc.Raw())); err == nil {
+				t.Error("held more than there is")
+			} else if wire.CodeOf(err) != wire.CodeExhausted || wire.OutcomeOf(err) != wire.NotDone {
+				t.Error(err)
+			}
+			if sc.Op() == wire.OpPut {
+				_ = sc.Reply(nil, make([]byte, 100<<10))
+				return
+			}
+			_ = sc.Reply(nil, []byte("small"))
+		})})
 	h := requestOf(1)
 	p.write(h, nil, make([]byte, 20<<10))
 	if _, e := p.readError(); e.Code != wire.CodeExhausted || e.Outcome != wire.Done {
@@ -234,14 +237,15 @@ func TestAnswersBeyondTheBudget(t *testing.T) {
 func TestStreamWithoutBudget(t *testing.T) {
 	near, far := tcpPair(t)
 	b := NewBudget(0, 12<<10)
-	client, _ := connect(t, near, far, Config{}, Config{Share: b.NewShare(), Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) {
-		for range 200 {
-			if err := sc.Send(make([]byte, 8<<10)); err != nil {
-				t.Error(err)
+	client, _ := connect(t, near, far, Config{},
+		Config{Share: b.NewShare(), Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) {
+			for range 200 {
+				if err := sc.Send(make([]byte, 8<<10)); err != nil {
+					t.Error(err)
+				}
 			}
-		}
-		_ = sc.Reply(nil, nil)
-	})})
+			_ = sc.Reply(nil, nil)
+		})})
 	s, err := client.Open(t.Context(), Request{Op: wire.OpRead, Session: wire.SessionClient, End: true})
 	if err != nil {
 		t.Fatal(err)
@@ -338,7 +342,8 @@ func TestLargeUndecodableRequests(t *testing.T) {
 		var m message
 		_ = sc.Fail(sc.Decode(&m))
 	})})
-	body := make([]byte, (maxUndecodable-1)*undecodableBytes/2) // two of them count as much as there may be, and a few more
+	// two of them count as much as there may be, and a few more
+	body := make([]byte, (maxUndecodable-1)*undecodableBytes/2)
 	body[0] = 0xdd
 	p.write(requestOf(1), body, nil)
 	if _, e := p.readError(); e.Code != wire.CodeInvalid {
@@ -372,7 +377,8 @@ func TestChunkTooLarge(t *testing.T) {
 // No frame may take longer than a ping's answer: nothing can be answered in the middle of one.
 func TestSlowFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p := acceptRaw(t, pipePair, Config{PingEvery: 5 * time.Second, PingTimeout: 15 * time.Second, Handler: HandlerFunc(echo)})
+		c, p := acceptRaw(t, pipePair, Config{PingEvery: 5 * time.Second, PingTimeout: 15 * time.Second,
+			Handler: HandlerFunc(echo)})
 		go func() { _, _ = io.Copy(io.Discard, p.nc) }()
 		h := requestOf(1)
 		start := time.Now()
@@ -392,7 +398,8 @@ func TestSlowFrame(t *testing.T) {
 // A peer that reads nothing cannot stay by guessing: pings are not numbered one after the other.
 func TestBlindPongs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p := acceptRaw(t, pipePair, Config{PingEvery: 5 * time.Second, PingTimeout: 15 * time.Second, Handler: HandlerFunc(echo)})
+		c, p := acceptRaw(t, pipePair, Config{PingEvery: 5 * time.Second, PingTimeout: 15 * time.Second,
+			Handler: HandlerFunc(echo)})
 		time.Sleep(6 * time.Second) // of the bubble's time, as below
 		p.write(wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil)
 		time.Sleep(6 * time.Second) // the next is due by now
@@ -412,10 +419,11 @@ func TestIdleHandlersEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := pipePair(t)
 		release := make(chan struct{})
-		client, server := connect(t, near, far, Config{}, Config{Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) {
-			<-release
-			_ = sc.Reply(nil, nil)
-		})})
+		client, server := connect(t, near, far, Config{},
+			Config{Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) {
+				<-release
+				_ = sc.Reply(nil, nil)
+			})})
 		answers := make(chan error, 40)
 		for range cap(answers) {
 			go func() {
@@ -444,7 +452,8 @@ func TestIdleHandlersEnd(t *testing.T) {
 
 // A frame for which there is no room is checked all the same: a damaged one poisons, since nobody knows whose it is.
 func TestDamagedBeyondTheBudget(t *testing.T) {
-	c, p := acceptRaw(t, tcpPair, Config{Share: NewBudget(0, 0).NewShare(), PingEvery: -1, Handler: HandlerFunc(holdUntilCancelled)})
+	c, p := acceptRaw(t, tcpPair, Config{Share: NewBudget(0, 0).NewShare(), PingEvery: -1,
+		Handler: HandlerFunc(holdUntilCancelled)})
 	large := make([]byte, 128<<10)
 	p.write(requestOf(1), nil, large)
 	if f, e := p.readError(); f.ID != 1 || e.Code != wire.CodeExhausted {

@@ -84,7 +84,8 @@ func (c *Conn) Call(ctx context.Context, req Request) (Reply, error) {
 }
 
 // submit queues the request of cl. When its raw bytes are borrowed, written tells when they no longer are.
-func (c *Conn) submit(ctx context.Context, cl *call, req *Request, flags wire.Flags) (written chan struct{}, err error) {
+func (c *Conn) submit(ctx context.Context, cl *call, req *Request, flags wire.Flags) (written chan struct{},
+	err error) {
 	f := outFrame{call: cl, half: &cl.half, hdr: wire.Header{Kind: wire.KindRequest, Op: req.Op, Session: req.Session,
 		Flags: flags, Fence: req.Fence, MinIndex: req.MinIndex}}
 	now := c.cfg.Clock.Now()
@@ -140,7 +141,8 @@ func (c *Conn) admitLocked(op wire.OpType) error {
 	case c.draining || c.peerDraining:
 		return c.goingAway(op)
 	case c.unsent+len(c.calls) >= c.limits.calls:
-		return wire.Errorf(op, wire.CodeExhausted, "%d calls in flight on the connection with %q, the limit", c.limits.calls, c.peer.Node)
+		return wire.Errorf(op, wire.CodeExhausted, "%d calls in flight on the connection with %q, the limit", c.limits.calls,
+			c.peer.Node)
 	}
 	return nil
 }
@@ -166,7 +168,8 @@ func (f *outFrame) fill(body any, raw []byte, maxBytes int) error {
 	f.bodyLen = len(f.buf.b)
 	if size := wire.FrameOverhead + f.bodyLen + len(raw); size > maxBytes {
 		f.drop()
-		return wire.Errorf(f.hdr.Op, wire.CodeInvalid, "frame of %d bytes, but the connection takes no more than %d", size, maxBytes)
+		return wire.Errorf(f.hdr.Op, wire.CodeInvalid, "frame of %d bytes, but the connection takes no more than %d", size,
+			maxBytes)
 	}
 	f.setRaw(raw)
 	return nil

@@ -301,7 +301,8 @@ func (h *half) placedLocked(in *incoming) error {
 	case h.recvEnded && h.over == nil:
 		return h.c.mismatch(MismatchChunk, in, &h.callName, "chunk after the last one")
 	case h.c.limits.offsets && in.MinIndex != h.received:
-		return h.c.mismatch(MismatchChunk, in, &h.callName, fmt.Sprintf("chunk begins at byte %d, want %d", in.MinIndex, h.received))
+		return h.c.mismatch(MismatchChunk, in, &h.callName,
+			fmt.Sprintf("chunk begins at byte %d, want %d", in.MinIndex, h.received))
 	}
 	h.received += uint64(in.rawLen)
 	return nil

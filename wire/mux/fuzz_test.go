@@ -22,7 +22,8 @@ func FuzzServer(f *testing.F) {
 		share := budget.NewShare()
 		go feed(near, append(fuzzHello(t), fuzzBytes(framed, b)...))
 		c, err := Server(context.Background(), far, Config{Share: share, PingEvery: -1, MaxInFlight: 8,
-			WindowBytes: 8 << 10, SessionWindowBytes: 16 << 10, MaxFrameBytes: wire.MinMaxFrameBytes, Handler: HandlerFunc(echo)})
+			WindowBytes: 8 << 10, SessionWindowBytes: 16 << 10, MaxFrameBytes: wire.MinMaxFrameBytes,
+			Handler: HandlerFunc(echo)})
 		if err != nil {
 			return
 		}

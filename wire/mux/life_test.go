@@ -1,7 +1,6 @@
 package mux
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -90,7 +89,8 @@ func TestDeadline(t *testing.T) {
 			t.Errorf("the handler had %s, want 1s", d)
 		}
 		<-ctx.Done() // the handler's error may have come at the very same time
-		if _, err := c.Call(ctx, unaryRequest); wire.OutcomeOf(err) != wire.NotDone || !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := c.Call(ctx, unaryRequest); wire.OutcomeOf(err) != wire.NotDone ||
+			!errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("call after its deadline: %v, want not done", err)
 		}
 	})
@@ -104,7 +104,8 @@ func TestDeadlineOnServer(t *testing.T) {
 			_, err := sc.Recv()
 			failed <- err
 		})})
-		p.write(wire.Header{Kind: wire.KindRequest, ID: 1, Op: 1, Session: 1, Flags: wire.FlagStream, Deadline: 1000}, nil, nil)
+		p.write(wire.Header{Kind: wire.KindRequest, ID: 1, Op: 1, Session: 1, Flags: wire.FlagStream, Deadline: 1000}, nil,
+			nil)
 		if err := <-failed; wire.CodeOf(err) != wire.CodeDeadline {
 			t.Errorf("recv: %v, want a deadline", err)
 		}
@@ -141,14 +142,16 @@ func TestFailures(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	for _, op := range []wire.OpType{wire.OpPut, wire.OpVerify} {
-		if _, err := c.Call(t.Context(), Request{Op: op, Session: 1}); wire.CodeOf(err) != wire.CodeInternal || wire.OutcomeOf(err) != wire.Unknown {
+		if _, err := c.Call(t.Context(), Request{Op: op, Session: 1}); wire.CodeOf(err) != wire.CodeInternal ||
+			wire.OutcomeOf(err) != wire.Unknown {
 			t.Errorf("%s: %v, want internal, outcome unknown", op, err)
 		}
 	}
 	if _, err := c.Call(t.Context(), Request{Op: wire.OpAppend, Session: 1}); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.Call(t.Context(), Request{Op: wire.OpRead, Session: 1, Raw: make([]byte, wire.DefaultMaxFrameBytes)}); wire.CodeOf(err) != wire.CodeInvalid {
+	if _, err := c.Call(t.Context(), Request{Op: wire.OpRead, Session: 1,
+		Raw: make([]byte, wire.DefaultMaxFrameBytes)}); wire.CodeOf(err) != wire.CodeInvalid {
 		t.Errorf("request over the limit: %v", err)
 	}
 	if _, err := c.Call(t.Context(), Request{Op: wire.OpRead, Session: 77}); wire.CodeOf(err) != wire.CodeInvalid {
@@ -160,11 +163,12 @@ func TestInFlightLimit(t *testing.T) {
 	overBoth(t, func(t *testing.T, cnc, snc net.Conn) {
 		release := make(chan struct{})
 		started := make(chan struct{}, 2)
-		c, server := connect(t, cnc, snc, Config{}, Config{MaxInFlight: 2, Handler: HandlerFunc(func(ctx context.Context, sc *ServerCall) {
-			started <- struct{}{}
-			<-release
-			echo(ctx, sc)
-		})})
+		c, server := connect(t, cnc, snc, Config{},
+			Config{MaxInFlight: 2, Handler: HandlerFunc(func(ctx context.Context, sc *ServerCall) {
+				started <- struct{}{}
+				<-release
+				echo(ctx, sc)
+			})})
 		var wg sync.WaitGroup
 		for range 2 {
 			wg.Go(func() {
@@ -174,12 +178,14 @@ func TestInFlightLimit(t *testing.T) {
 			})
 			<-started
 		}
-		if _, err := c.Call(t.Context(), unaryRequest); wire.CodeOf(err) != wire.CodeExhausted || wire.OutcomeOf(err) != wire.NotDone {
+		if _, err := c.Call(t.Context(), unaryRequest); wire.CodeOf(err) != wire.CodeExhausted ||
+			wire.OutcomeOf(err) != wire.NotDone {
 			t.Errorf("third call: %v, want exhausted", err)
 		}
 		for side, s := range map[string]Stats{"client": c.Stats(), "server": server.Stats()} {
 			if s.InFlight.Calls != 2 || s.InFlight.ByKind[CallKind{wire.OpRead, wire.SessionClient}] != 2 ||
-				s.InFlight.Oldest.Op != wire.OpRead || len(s.Sessions) != 1 || s.Sessions[0].Calls != 2 || s.InFlight.OldestAge <= 0 {
+				s.InFlight.Oldest.Op != wire.OpRead || len(s.Sessions) != 1 || s.Sessions[0].Calls != 2 ||
+				s.InFlight.OldestAge <= 0 {
 				t.Errorf("%s stats: %+v", side, s.InFlight)
 			}
 		}
@@ -214,7 +220,8 @@ func TestDrain(t *testing.T) {
 		if len(drained) > 0 || finished.Load() {
 			t.Error("drained with a call in flight")
 		}
-		if _, err := c.Call(t.Context(), unaryRequest); wire.CodeOf(err) != wire.CodeUnavailable || wire.OutcomeOf(err) != wire.NotDone {
+		if _, err := c.Call(t.Context(), unaryRequest); wire.CodeOf(err) != wire.CodeUnavailable ||
+			wire.OutcomeOf(err) != wire.NotDone {
 			t.Errorf("new call while draining: %v, want unavailable", err)
 		}
 		close(release)
@@ -285,109 +292,6 @@ func TestWrongPeer(t *testing.T) {
 	}
 }
 
-// A chain of client, relay and node: bytes, errors, cancellation and a dead next hop all come through.
-func TestRelay(t *testing.T) {
-	far := func(ctx context.Context, sc *ServerCall) {
-		switch sc.Op() {
-		case wire.OpVerify:
-			_ = sc.Fail(wire.Errorf(sc.Op(), wire.CodeCorrupt, "rotten"))
-		case wire.OpWait:
-			<-ctx.Done()
-		default:
-			echo(ctx, sc)
-		}
-	}
-	overBoth(t, func(t *testing.T, cnc, snc net.Conn) {
-		farClient, farServer := tcpPair(t)
-		hop, last := connect(t, farClient, farServer, Config{}, Config{Handler: HandlerFunc(far), WindowBytes: 32 << 10})
-		relay := func(ctx context.Context, sc *ServerCall) { _ = Relay(ctx, sc, hop) }
-		c, _ := connect(t, cnc, snc, Config{}, Config{Handler: HandlerFunc(relay)})
-
-		r, err := c.Call(t.Context(), Request{Op: wire.OpRead, Session: 1, Fence: 3, Body: &message{Number: 4}, Raw: []byte("raw")})
-		var m message
-		if err != nil || r.Decode(&m) != nil || m.Number != 4 || string(r.Raw) != "raw" || r.Fence != 3 {
-			t.Errorf("got %+v, %+v, %v", r, m, err)
-		}
-		relayStreamed(t, c)
-		if _, err := c.Call(t.Context(), Request{Op: wire.OpVerify, Session: 1}); wire.CodeOf(err) != wire.CodeCorrupt {
-			t.Errorf("error through a relay: %v", err)
-		}
-		s, err := c.Open(t.Context(), Request{Op: wire.OpWait, Session: 1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Close()
-		if err := c.Drain(t.Context()); err != nil { // the cancelled call ended everywhere
-			t.Error(err)
-		}
-		last.Close()
-	})
-}
-
-func relayStreamed(t *testing.T, c *Conn) {
-	t.Helper()
-	s, err := c.Open(t.Context(), Request{Op: wire.OpPut, Session: wire.SessionAppend})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	sent := bytes.Repeat([]byte("relay"), 100_000)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := errors.Join(s.Send(sent), s.CloseSend()); err != nil {
-			t.Error(err)
-		}
-	})
-	var got []byte
-	for {
-		p, err := s.Recv()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, p...)
-	}
-	wg.Wait()
-	if !bytes.Equal(got, sent) {
-		t.Errorf("%d bytes came back as %d others", len(sent), len(got))
-	}
-}
-
-// A relay whose next hop breaks says whether the request was written.
-func TestRelayToDeadHop(t *testing.T) {
-	for _, stream := range []bool{false, true} {
-		hop, p := dialRaw(t, tcpPair, Config{})
-		relay := func(ctx context.Context, sc *ServerCall) { _ = Relay(ctx, sc, hop) }
-		cnc, snc := tcpPair(t)
-		c, _ := connect(t, cnc, snc, Config{}, Config{Handler: HandlerFunc(relay)})
-		do := func() error {
-			if !stream {
-				_, err := c.Call(t.Context(), unaryRequest)
-				return err
-			}
-			s, err := c.Open(t.Context(), unaryRequest)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			_, err = s.Reply()
-			return err
-		}
-		result := make(chan error, 1)
-		go func() { result <- do() }()
-		p.read()
-		p.nc.Close()
-		if err := <-result; wire.CodeOf(err) != wire.CodeConnection || wire.OutcomeOf(err) != wire.Unknown {
-			t.Errorf("hop died after the request: %v, outcome %s", err, wire.OutcomeOf(err))
-		}
-		if err := do(); wire.CodeOf(err) != wire.CodeConnection || wire.OutcomeOf(err) != wire.NotDone {
-			t.Errorf("hop was dead before: %v, outcome %s", err, wire.OutcomeOf(err))
-		}
-	}
-}
-
 func BenchmarkCall(b *testing.B) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -422,7 +326,8 @@ func BenchmarkCall(b *testing.B) {
 	var boxed any = body
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := c.Call(context.Background(), Request{Op: wire.OpStatus, Session: wire.SessionClient, Body: boxed}); err != nil {
+			if _, err := c.Call(context.Background(), Request{Op: wire.OpStatus, Session: wire.SessionClient,
+				Body: boxed}); err != nil {
 				b.Error(err)
 				return
 			}
@@ -433,7 +338,8 @@ func BenchmarkCall(b *testing.B) {
 // After a call was answered its late chunks are dropped, but not when they are of another operation.
 func TestLateChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, p := acceptRaw(t, pipePair, Config{PingEvery: -1, Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) { _ = sc.Reply(nil, nil) })})
+		c, p := acceptRaw(t, pipePair,
+			Config{PingEvery: -1, Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) { _ = sc.Reply(nil, nil) })})
 		h := wire.Header{Kind: wire.KindRequest, ID: 1, Op: wire.OpPut, Session: wire.SessionAppend, Flags: wire.FlagStream}
 		p.write(h, nil, nil)
 		if f := p.read(); f.Kind != wire.KindResponse {
@@ -455,44 +361,4 @@ func TestLateChunks(t *testing.T) {
 			t.Errorf("ended with %v, want a mismatch of the operation", c.Err())
 		}
 	})
-}
-
-// The next hop of a relay is told whose call it is: whom the first one knows its peer to be. One that does not
-// understand that is not told.
-func TestRelayTellsForWhom(t *testing.T) {
-	for _, test := range []struct {
-		name          string
-		caller, given string
-		strip         wire.Features
-		want          string
-	}{
-		{name: "a client", caller: "client/backup", want: "client/backup"},
-		{name: "a node that passes on", caller: "node/n1", given: "admin/me", want: "admin/me"},
-		{name: "nobody", want: ""},
-		{name: "to an older peer", caller: "client/backup", strip: wire.FeatureOnBehalf, want: ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			asked := make(chan string, 1)
-			far := func(_ context.Context, sc *ServerCall) {
-				var m message
-				if err := sc.Decode(&m); err != nil || m.Number != 4 {
-					t.Errorf("%+v, %v", m, err)
-				}
-				asked <- sc.Asker()
-				_ = sc.Reply(nil, nil)
-			}
-			farClient, farServer := tcpPair(t)
-			hop, _ := connect(t, farClient, farServer, Config{}, Config{Handler: HandlerFunc(far)})
-			hop.agreed.Features &^= test.strip
-			relay := func(ctx context.Context, sc *ServerCall) { _ = Relay(ctx, sc, hop) }
-			nearClient, nearServer := tcpPair(t)
-			c, _ := connect(t, nearClient, nearServer, Config{}, Config{Handler: HandlerFunc(relay), Identity: test.caller})
-			if _, err := c.Call(t.Context(), Request{Op: wire.OpSubmit, Session: 5, Body: &message{Number: 4}, OnBehalf: test.given}); err != nil {
-				t.Fatal(err)
-			}
-			if got := <-asked; got != test.want {
-				t.Errorf("asked by %q, want %q", got, test.want)
-			}
-		})
-	}
 }

@@ -139,7 +139,8 @@ func TestEveryAnswerIsOnesOwn(t *testing.T) {
 				for i := range calls {
 					want := message{Number: uint64(caller), Text: fmt.Sprintf("%d/%d", caller, i)}
 					raw := bytes.Repeat([]byte(want.Text), (caller*i*37)%9000)
-					r, err := c.Call(t.Context(), Request{Op: wire.OpType(1 + caller%4), Session: wire.Session(1 + i%5), Body: &want, Raw: raw})
+					r, err := c.Call(t.Context(), Request{Op: wire.OpType(1 + caller%4), Session: wire.Session(1 + i%5), Body: &want,
+						Raw: raw})
 					if err != nil {
 						t.Errorf("%s: %v", want.Text, err)
 						return

@@ -30,7 +30,8 @@ func (w *waiters) ServeCall(ctx context.Context, sc *ServerCall) {
 // requests makes requests of one operation, without waiting for anything.
 func (p *rawPeer) requests(op wire.OpType, from, to int) {
 	for id := from; id < to; id++ {
-		p.write(wire.Header{Kind: wire.KindRequest, ID: uint64(id), Op: op, Session: wire.SessionClient, Flags: wire.FlagEnd}, nil, nil)
+		p.write(wire.Header{Kind: wire.KindRequest, ID: uint64(id), Op: op, Session: wire.SessionClient, Flags: wire.FlagEnd},
+			nil, nil)
 	}
 }
 
@@ -114,13 +115,15 @@ func TestManyCallsEnd(t *testing.T) {
 func TestSendAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sent := make(chan error, 2*endAtOnce)
-		server, p := acceptRaw(t, pipePair, Config{PingEvery: -1, Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) {
-			<-sc.c.done
-			sent <- errors.Join(sc.Send(make([]byte, borrowBytes+1)), sc.Reply(nil, nil))
-		})})
+		server, p := acceptRaw(t, pipePair,
+			Config{PingEvery: -1, Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) {
+				<-sc.c.done
+				sent <- errors.Join(sc.Send(make([]byte, borrowBytes+1)), sc.Reply(nil, nil))
+			})})
 		defer server.Close()
 		for id := range uint64(cap(sent)) {
-			p.write(wire.Header{Kind: wire.KindRequest, ID: id + 1, Op: 1, Session: 1, Flags: wire.FlagEnd | wire.FlagStream}, nil, nil)
+			p.write(wire.Header{Kind: wire.KindRequest, ID: id + 1, Op: 1, Session: 1, Flags: wire.FlagEnd | wire.FlagStream},
+				nil, nil)
 		}
 		synctest.Wait()
 		p.nc.Close()
@@ -138,24 +141,25 @@ func TestDerivedContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ran, stopped atomic.Bool
 		derivedErr := make(chan error, 2)
-		server, p := acceptRaw(t, pipePair, Config{PingEvery: -1, Handler: HandlerFunc(func(ctx context.Context, _ *ServerCall) {
-			derived, cancel := context.WithCancel(ctx)
-			defer cancel()
-			context.AfterFunc(ctx, func() { ran.Store(true) })
-			stop := context.AfterFunc(ctx, func() { stopped.Store(true) })
-			if !stop() || stop() {
-				t.Error("stop: want true, then false")
-			}
-			if n := len((*ServerCall)(ctx.(*callContext)).watchers); n != 2 {
-				t.Errorf("%d contexts watch the call's, want 2", n)
-			}
-			<-derived.Done()
-			derivedErr <- derived.Err()
-			late, cancelLate := context.WithCancel(ctx)
-			defer cancelLate()
-			<-late.Done()
-			derivedErr <- late.Err()
-		})})
+		server, p := acceptRaw(t, pipePair,
+			Config{PingEvery: -1, Handler: HandlerFunc(func(ctx context.Context, _ *ServerCall) {
+				derived, cancel := context.WithCancel(ctx)
+				defer cancel()
+				context.AfterFunc(ctx, func() { ran.Store(true) })
+				stop := context.AfterFunc(ctx, func() { stopped.Store(true) })
+				if !stop() || stop() {
+					t.Error("stop: want true, then false")
+				}
+				if n := len((*ServerCall)(ctx.(*callContext)).watchers); n != 2 {
+					t.Errorf("%d contexts watch the call's, want 2", n)
+				}
+				<-derived.Done()
+				derivedErr <- derived.Err()
+				late, cancelLate := context.WithCancel(ctx)
+				defer cancelLate()
+				<-late.Done()
+				derivedErr <- late.Err()
+			})})
 		defer server.Close()
 		p.requests(wire.OpWait, 1, 2)
 		synctest.Wait()
@@ -181,14 +185,16 @@ func TestAtFault(t *testing.T) {
 		then  func(p *rawPeer)
 		want  bool
 	}{
-		"hangs up":            {then: func(p *rawPeer) { p.nc.Close() }},
-		"pong without a ping": {then: func(p *rawPeer) { p.write(wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil) }, want: true},
-		"frame too large":     {then: func(p *rawPeer) { p.writeBytes([]byte{0xff, 0xff, 0xff, 0xff}) }, want: true},
-		"hello too large":     {hello: []byte{0xff, 0xff, 0xff, 0xff}, want: true},
-		"no hello":            {hello: wire.AppendFrame(nil, &wire.Header{Kind: wire.KindPing, ID: 1}, nil, nil), want: true},
-		"hello of nothing":    {hello: wire.AppendFrame(nil, &wire.Header{Kind: wire.KindHello}, []byte{0xc1}, nil), want: true},
-		"hello, hung up":      {hello: []byte{40}},
-		"another protocol":    {hello: rawHello(t, wire.Hello{Magic: wire.Magic, MinVersion: 900, MaxVersion: 901})},
+		"hangs up": {then: func(p *rawPeer) { p.nc.Close() }},
+		"pong without a ping": {then: func(p *rawPeer) { p.write(wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil) },
+			want: true},
+		"frame too large": {then: func(p *rawPeer) { p.writeBytes([]byte{0xff, 0xff, 0xff, 0xff}) }, want: true},
+		"hello too large": {hello: []byte{0xff, 0xff, 0xff, 0xff}, want: true},
+		"no hello":        {hello: wire.AppendFrame(nil, &wire.Header{Kind: wire.KindPing, ID: 1}, nil, nil), want: true},
+		"hello of nothing": {hello: wire.AppendFrame(nil, &wire.Header{Kind: wire.KindHello}, []byte{0xc1}, nil),
+			want: true},
+		"hello, hung up":   {hello: []byte{40}},
+		"another protocol": {hello: rawHello(t, wire.Hello{Magic: wire.Magic, MinVersion: 900, MaxVersion: 901})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

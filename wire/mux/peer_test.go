@@ -1,12 +1,8 @@
 package mux
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
-	"io"
-	"math"
 	"net"
 	"strings"
 	"testing"
@@ -16,117 +12,6 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// rawPeer speaks frames by hand, to say what no Conn would.
-type rawPeer struct {
-	t  *testing.T
-	nc net.Conn
-	rd *bufio.Reader
-}
-
-func (p *rawPeer) read() wire.Frame {
-	p.t.Helper()
-	head, err := p.rd.Peek(4)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	b := make([]byte, 4+binary.LittleEndian.Uint32(head))
-	if _, err := io.ReadFull(p.rd, b); err != nil {
-		p.t.Fatal(err)
-	}
-	_, f, err := wire.ParseFrame(b)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return f
-}
-
-func (p *rawPeer) write(h wire.Header, body, raw []byte) {
-	p.t.Helper()
-	p.writeBytes(wire.AppendFrame(nil, &h, body, raw))
-}
-
-func (p *rawPeer) writeBytes(b []byte) {
-	p.t.Helper()
-	if _, err := p.nc.Write(b); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-// hungUp fails unless the other side has closed the connection, and says nothing more, not even to a ping.
-func (p *rawPeer) hungUp() {
-	p.t.Helper()
-	_, _ = p.nc.Write(wire.AppendFrame(nil, &wire.Header{Kind: wire.KindPing, ID: math.MaxUint64}, nil, nil)) // fails if it has
-	if _, err := p.rd.Peek(1); err == nil {
-		p.t.Fatalf("got %s, want the connection closed", p.read().Header)
-	}
-}
-
-// answer responds to a request frame as it should be.
-func answer(f wire.Frame) wire.Header {
-	return wire.Header{Kind: wire.KindResponse, ID: f.ID, Op: f.Op, Session: f.Session}
-}
-
-func rawHello(t *testing.T, h wire.Hello) []byte {
-	t.Helper()
-	cfg := Config{Hello: h}.withDefaults()
-	cfg.Hello.Features = h.Features
-	b, err := wire.Marshal(&cfg.Hello)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return wire.AppendFrame(nil, &wire.Header{Kind: wire.KindHello}, b, nil)
-}
-
-// dialRaw makes a client Conn whose other end is a rawPeer.
-func dialRaw(t *testing.T, pair func(*testing.T) (net.Conn, net.Conn), cfg Config) (*Conn, *rawPeer) {
-	t.Helper()
-	cnc, snc := pair(t)
-	p := &rawPeer{t: t, nc: snc, rd: bufio.NewReader(snc)}
-	greeted := make(chan struct{})
-	go func() {
-		defer close(greeted)
-		takePreamble(t, snc)
-		p.rd.Reset(snc)
-		if f := p.read(); f.Kind != wire.KindHello {
-			t.Errorf("got %s, want a hello", f.Header)
-		}
-		p.writeBytes(rawHello(t, wire.Hello{Node: "liar"}))
-	}()
-	c, err := Client(context.Background(), cnc, cfg)
-	<-greeted
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		c.Close()
-		snc.Close()
-	})
-	return c, p
-}
-
-// acceptRaw makes a server Conn whose other end is a rawPeer.
-func acceptRaw(t *testing.T, pair func(*testing.T) (net.Conn, net.Conn), cfg Config) (*Conn, *rawPeer) {
-	t.Helper()
-	cnc, snc := pair(t)
-	p := &rawPeer{t: t, nc: cnc, rd: bufio.NewReader(cnc)}
-	greeted := make(chan struct{})
-	go func() {
-		defer close(greeted)
-		p.writeBytes(rawHello(t, wire.Hello{Node: "liar"}))
-		p.read()
-	}()
-	c, err := Server(context.Background(), snc, cfg)
-	<-greeted
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		c.Close()
-		cnc.Close()
-	})
-	return c, p
-}
-
 // Whatever a peer answers wrongly, the caller gets an error, never another's bytes, and the connection
 // is closed.
 func TestMismatchPoisonsClient(t *testing.T) {
@@ -135,19 +20,30 @@ func TestMismatchPoisonsClient(t *testing.T) {
 		kind MismatchKind
 		lie  func(p *rawPeer, a, b wire.Header)
 	}{
-		"other operation":   {MismatchOperation, func(p *rawPeer, a, _ wire.Header) { a.Op++; p.write(a, nil, nil) }},
-		"other session":     {MismatchSession, func(p *rawPeer, a, _ wire.Header) { a.Session = wire.SessionRepair; p.write(a, nil, nil) }},
-		"id never issued":   {MismatchUnknownCall, func(p *rawPeer, a, _ wire.Header) { a.ID += 100; p.write(a, nil, nil) }},
-		"ids swapped":       {MismatchOperation, func(p *rawPeer, a, b wire.Header) { a.ID, b.ID = b.ID, a.ID; p.write(a, nil, nil) }},
-		"chunk when unary":  {MismatchChunk, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindChunk; p.write(a, nil, []byte("x")) }},
-		"chunk of no call":  {MismatchUnknownCall, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindChunk; a.ID = 99; p.write(a, nil, []byte("x")) }},
-		"credit of no call": {MismatchUnknownCall, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCredit; a.ID = 99; p.write(a, credit, nil) }},
-		"credit, other op":  {MismatchOperation, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCredit; a.Op++; p.write(a, credit, nil) }},
-		"error, other op":   {MismatchOperation, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindError; a.Op++; p.write(a, errorBody(p.t), nil) }},
-		"request":           {MismatchDirection, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindRequest; p.write(a, nil, nil) }},
-		"cancel":            {MismatchDirection, func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCancel; p.write(a, nil, nil) }},
-		"hello again":       {MismatchDirection, func(p *rawPeer, _, _ wire.Header) { p.write(wire.Header{Kind: wire.KindHello}, nil, nil) }},
-		"pong without ping": {MismatchPong, func(p *rawPeer, _, _ wire.Header) { p.write(wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil) }},
+		"other operation": {MismatchOperation, func(p *rawPeer, a, _ wire.Header) { a.Op++; p.write(a, nil, nil) }},
+		"other session": {MismatchSession,
+			func(p *rawPeer, a, _ wire.Header) { a.Session = wire.SessionRepair; p.write(a, nil, nil) }},
+		"id never issued": {MismatchUnknownCall, func(p *rawPeer, a, _ wire.Header) { a.ID += 100; p.write(a, nil, nil) }},
+		"ids swapped": {MismatchOperation,
+			func(p *rawPeer, a, b wire.Header) { a.ID, b.ID = b.ID, a.ID; p.write(a, nil, nil) }},
+		"chunk when unary": {MismatchChunk,
+			func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindChunk; p.write(a, nil, []byte("x")) }},
+		"chunk of no call": {MismatchUnknownCall,
+			func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindChunk; a.ID = 99; p.write(a, nil, []byte("x")) }},
+		"credit of no call": {MismatchUnknownCall,
+			func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCredit; a.ID = 99; p.write(a, credit, nil) }},
+		"credit, other op": {MismatchOperation,
+			func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCredit; a.Op++; p.write(a, credit, nil) }},
+		"error, other op": {MismatchOperation,
+			func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindError; a.Op++; p.write(a, errorBody(p.t), nil) }},
+		"request": {MismatchDirection,
+			func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindRequest; p.write(a, nil, nil) }},
+		"cancel": {MismatchDirection,
+			func(p *rawPeer, a, _ wire.Header) { a.Kind = wire.KindCancel; p.write(a, nil, nil) }},
+		"hello again": {MismatchDirection,
+			func(p *rawPeer, _, _ wire.Header) { p.write(wire.Header{Kind: wire.KindHello}, nil, nil) }},
+		"pong without ping": {MismatchPong,
+			func(p *rawPeer, _, _ wire.Header) { p.write(wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil) }},
 		"response said again": {MismatchEndedCall, func(p *rawPeer, a, _ wire.Header) {
 			p.write(a, nil, []byte("mine"))
 			p.write(a, nil, []byte("mine"))
@@ -225,7 +121,8 @@ func TestBadFramesPoison(t *testing.T) {
 		"bad crc":        {corrupt, "CRC"},
 		"cut off":        {good[:8], "in the middle of a frame"},
 		"hung up":        {nil, "closed by the peer"},
-		"credit overrun": {wire.AppendFrame(nil, &wire.Header{Kind: wire.KindCredit, Session: 1}, wire.AppendUint(nil, 1), nil), "had used less"},
+		"credit overrun": {wire.AppendFrame(nil, &wire.Header{Kind: wire.KindCredit, Session: 1}, wire.AppendUint(nil, 1),
+			nil), "had used less"},
 	}
 	for name, bad := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -241,7 +138,8 @@ func TestBadFramesPoison(t *testing.T) {
 				p.nc.Close()
 			}
 			err := <-result
-			if wire.CodeOf(err) != wire.CodeConnection || wire.OutcomeOf(err) != wire.Unknown || !strings.Contains(err.Error(), bad.want) {
+			if wire.CodeOf(err) != wire.CodeConnection || wire.OutcomeOf(err) != wire.Unknown ||
+				!strings.Contains(err.Error(), bad.want) {
 				t.Fatalf("got %v, want a connection error with %q", err, bad.want)
 			}
 		})
@@ -249,33 +147,45 @@ func TestBadFramesPoison(t *testing.T) {
 }
 
 func TestMismatchPoisonsServer(t *testing.T) {
-	request := wire.Header{Kind: wire.KindRequest, ID: 5, Op: wire.OpPut, Session: wire.SessionAppend, Flags: wire.FlagStream}
+	request := wire.Header{Kind: wire.KindRequest, ID: 5, Op: wire.OpPut, Session: wire.SessionAppend,
+		Flags: wire.FlagStream}
 	chunk := wire.Header{Kind: wire.KindChunk, ID: 5, Op: wire.OpPut, Session: wire.SessionAppend}
 	credit := wire.AppendUint(nil, 0)
 	cases := map[string]struct {
 		kind MismatchKind
 		lie  func(p *rawPeer)
 	}{
-		"id used before":       {MismatchReusedID, func(p *rawPeer) { p.write(request, nil, nil) }},
-		"id going back":        {MismatchReusedID, func(p *rawPeer) { r := request; r.ID = 4; p.write(r, nil, nil) }},
-		"chunk, other op":      {MismatchOperation, func(p *rawPeer) { f := chunk; f.Op++; p.write(f, nil, []byte("x")) }},
-		"chunk, other session": {MismatchSession, func(p *rawPeer) { f := chunk; f.Session = 1; p.write(f, nil, []byte("x")) }},
-		"chunk of no call":     {MismatchUnknownCall, func(p *rawPeer) { f := chunk; f.ID = 6; p.write(f, nil, []byte("x")) }},
-		"cancel of no call":    {MismatchUnknownCall, func(p *rawPeer) { f := chunk; f.Kind = wire.KindCancel; f.ID = 6; p.write(f, nil, nil) }},
-		"response":             {MismatchDirection, func(p *rawPeer) { f := chunk; f.Kind = wire.KindResponse; p.write(f, nil, nil) }},
+		"id used before":  {MismatchReusedID, func(p *rawPeer) { p.write(request, nil, nil) }},
+		"id going back":   {MismatchReusedID, func(p *rawPeer) { r := request; r.ID = 4; p.write(r, nil, nil) }},
+		"chunk, other op": {MismatchOperation, func(p *rawPeer) { f := chunk; f.Op++; p.write(f, nil, []byte("x")) }},
+		"chunk, other session": {MismatchSession,
+			func(p *rawPeer) { f := chunk; f.Session = 1; p.write(f, nil, []byte("x")) }},
+		"chunk of no call": {MismatchUnknownCall,
+			func(p *rawPeer) { f := chunk; f.ID = 6; p.write(f, nil, []byte("x")) }},
+		"cancel of no call": {MismatchUnknownCall,
+			func(p *rawPeer) { f := chunk; f.Kind = wire.KindCancel; f.ID = 6; p.write(f, nil, nil) }},
+		"response": {MismatchDirection,
+			func(p *rawPeer) { f := chunk; f.Kind = wire.KindResponse; p.write(f, nil, nil) }},
 		"chunk after the end": {MismatchChunk, func(p *rawPeer) {
 			f := chunk
 			f.Flags = wire.FlagEnd
 			p.write(f, nil, nil)
 			p.write(f, nil, []byte("x"))
 		}},
-		"error":                 {MismatchDirection, func(p *rawPeer) { f := chunk; f.Kind = wire.KindError; p.write(f, errorBody(p.t), nil) }},
-		"pong without ping":     {MismatchPong, func(p *rawPeer) { p.write(wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil) }},
-		"cancel, other op":      {MismatchOperation, func(p *rawPeer) { f := chunk; f.Kind, f.Op = wire.KindCancel, wire.OpRead; p.write(f, nil, nil) }},
-		"cancel, other session": {MismatchSession, func(p *rawPeer) { f := chunk; f.Kind, f.Session = wire.KindCancel, 1; p.write(f, nil, nil) }},
-		"credit of no call":     {MismatchUnknownCall, func(p *rawPeer) { f := chunk; f.Kind, f.ID = wire.KindCredit, 6; p.write(f, credit, nil) }},
-		"credit, other op":      {MismatchOperation, func(p *rawPeer) { f := chunk; f.Kind, f.Op = wire.KindCredit, wire.OpRead; p.write(f, credit, nil) }},
-		"credit, other session": {MismatchSession, func(p *rawPeer) { f := chunk; f.Kind, f.Session = wire.KindCredit, 1; p.write(f, credit, nil) }},
+		"error": {MismatchDirection,
+			func(p *rawPeer) { f := chunk; f.Kind = wire.KindError; p.write(f, errorBody(p.t), nil) }},
+		"pong without ping": {MismatchPong,
+			func(p *rawPeer) { p.write(wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil) }},
+		"cancel, other op": {MismatchOperation,
+			func(p *rawPeer) { f := chunk; f.Kind, f.Op = wire.KindCancel, wire.OpRead; p.write(f, nil, nil) }},
+		"cancel, other session": {MismatchSession,
+			func(p *rawPeer) { f := chunk; f.Kind, f.Session = wire.KindCancel, 1; p.write(f, nil, nil) }},
+		"credit of no call": {MismatchUnknownCall,
+			func(p *rawPeer) { f := chunk; f.Kind, f.ID = wire.KindCredit, 6; p.write(f, credit, nil) }},
+		"credit, other op": {MismatchOperation,
+			func(p *rawPeer) { f := chunk; f.Kind, f.Op = wire.KindCredit, wire.OpRead; p.write(f, credit, nil) }},
+		"credit, other session": {MismatchSession,
+			func(p *rawPeer) { f := chunk; f.Kind, f.Session = wire.KindCredit, 1; p.write(f, credit, nil) }},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

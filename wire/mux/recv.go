@@ -182,13 +182,15 @@ func (c *Conn) readFailed(err error) {
 	switch {
 	case errors.As(err, &m):
 		c.counts.mismatches.Add(1)
-		c.cfg.Logger.Error("connection poisoned: mismatch", "kind", m.Kind.String(), "peer", m.Peer, "remote", m.Remote, "reason", m.Reason,
+		c.cfg.Logger.Error("connection poisoned: mismatch", "kind", m.Kind.String(), "peer", m.Peer, "remote", m.Remote,
+			"reason", m.Reason,
 			"got", m.Got.String(), "want_op", m.WantOp.String(), "want_session", m.WantSession.String())
 		if c.cfg.OnMismatch != nil {
 			c.cfg.OnMismatch(*m)
 		}
 	case errors.As(err, &f):
-		c.cfg.Logger.Error("connection poisoned: bad frame", "peer", c.peer.Node, "remote", c.nc.RemoteAddr().String(), "reason", err.Error())
+		c.cfg.Logger.Error("connection poisoned: bad frame", "peer", c.peer.Node, "remote", c.nc.RemoteAddr().String(),
+			"reason", err.Error())
 	}
 	c.fail(err)
 }

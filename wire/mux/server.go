@@ -281,7 +281,8 @@ func (c *Conn) refusalLocked(sc *ServerCall) *wire.Error {
 	case sc.buf == nil:
 		return exhausted(sc.op, wire.NotDone, "this call")
 	case c.requestBytes+sc.bytes() > c.cfg.MaxRequestBytes:
-		return wire.Errorf(sc.op, wire.CodeExhausted, "requests of %d bytes held, the limit is %d", c.requestBytes, c.cfg.MaxRequestBytes)
+		return wire.Errorf(sc.op, wire.CodeExhausted, "requests of %d bytes held, the limit is %d", c.requestBytes,
+			c.cfg.MaxRequestBytes)
 	}
 	return nil
 }

@@ -12,7 +12,8 @@ import (
 
 // speaks is a Config of a program of another age.
 func speaks(node string, oldest, newest uint16, features wire.Features) Config {
-	return Config{Hello: wire.Hello{Node: node, MinVersion: oldest, MaxVersion: newest, Features: features}, Handler: HandlerFunc(echo)}
+	return Config{Hello: wire.Hello{Node: node, MinVersion: oldest, MaxVersion: newest, Features: features},
+		Handler: HandlerFunc(echo)}
 }
 
 // greetBoth lets two sides of any Config greet each other.
@@ -42,7 +43,8 @@ func greetBoth(t *testing.T, ccfg, scfg Config) (client, server *Conn, clientErr
 func TestOlderAndNewerTalk(t *testing.T) {
 	const later = wire.Features(1 << 40)
 	older, newer := speaks("older", 1, 1, 0), speaks("newer", 1, 2, later)
-	for name, pair := range map[string][2]Config{"older dials": {older, newer}, "newer dials": {newer, older}, "both newer": {newer, newer}} {
+	for name, pair := range map[string][2]Config{"older dials": {older, newer}, "newer dials": {newer, older},
+		"both newer": {newer, newer}} {
 		t.Run(name, func(t *testing.T) {
 			client, server, clientErr, serverErr := greetBoth(t, pair[0], pair[1])
 			if clientErr != nil || serverErr != nil {
@@ -54,7 +56,8 @@ func TestOlderAndNewerTalk(t *testing.T) {
 			}
 			for _, c := range []*Conn{client, server} {
 				if c.agreed.Version != version || c.agreed.Features != features {
-					t.Errorf("agreed on version %d and features %x, want %d and %x", c.agreed.Version, c.agreed.Features, version, features)
+					t.Errorf("agreed on version %d and features %x, want %d and %x", c.agreed.Version, c.agreed.Features, version,
+						features)
 				}
 			}
 			reply, err := client.Call(t.Context(), Request{Op: wire.OpRead, Session: wire.SessionClient, Raw: []byte("hi")})
@@ -76,7 +79,8 @@ func TestImpossiblePairSaysWhy(t *testing.T) {
 				if pair[i].Hello.Node == "young" {
 					want = `no common protocol version: peer "old" speaks 1 to 1, this side 2 to 3`
 				}
-				if wire.CodeOf(err) != wire.CodeProtocol || wire.OutcomeOf(err) != wire.NotDone || !strings.Contains(err.Error(), want) {
+				if wire.CodeOf(err) != wire.CodeProtocol || wire.OutcomeOf(err) != wire.NotDone ||
+					!strings.Contains(err.Error(), want) {
 					t.Errorf("%s: %v, want %q", pair[i].Hello.Node, err, want)
 				}
 			}

@@ -37,7 +37,8 @@ func (h *half) holdsBackLocked(cost int) bool {
 		return false
 	}
 	window := int(h.c.peer.WindowBytes)
-	return window-h.credit > window/grantParts && h.c.sessions[h.session].sent+cost > yieldChunks*chunkCost(window/yieldChunkParts)
+	return window-h.credit > window/grantParts &&
+		h.c.sessions[h.session].sent+cost > yieldChunks*chunkCost(window/yieldChunkParts)
 }
 
 // sentLocked counts a chunk of the call.

@@ -27,11 +27,13 @@ func newStreamPeer(t *testing.T) *streamPeer {
 }
 
 func (p *streamPeer) request(id uint64, op wire.OpType, s wire.Session) {
-	p.write(wire.Header{Kind: wire.KindRequest, ID: id, Op: op, Session: s, Flags: wire.FlagStream | wire.FlagEnd}, nil, nil)
+	p.write(wire.Header{Kind: wire.KindRequest, ID: id, Op: op, Session: s, Flags: wire.FlagStream | wire.FlagEnd}, nil,
+		nil)
 }
 
 func (p *streamPeer) grant(id uint64, n int) {
-	p.write(wire.Header{Kind: wire.KindCredit, ID: id, Op: wire.OpRead, Session: wire.SessionRepair}, wire.AppendUint(nil, uint64(n)), nil)
+	p.write(wire.Header{Kind: wire.KindCredit, ID: id, Op: wire.OpRead, Session: wire.SessionRepair},
+		wire.AppendUint(nil, uint64(n)), nil)
 }
 
 // want reads exactly these chunks of a call, and then makes sure that no other follows: pongs and answers go
@@ -48,7 +50,8 @@ func (p *streamPeer) want(id uint64, chunks, bytes int) {
 		p.pings++
 		p.write(wire.Header{Kind: wire.KindPing, ID: p.pings}, nil, nil)
 		if f := p.read(); f.Kind != wire.KindPong || f.ID != p.pings {
-			p.t.Fatalf("after %d chunks of call %d: got %s with %d bytes, want nothing but the pong", chunks, id, f.Header, len(f.Raw))
+			p.t.Fatalf("after %d chunks of call %d: got %s with %d bytes, want nothing but the pong", chunks, id, f.Header,
+				len(f.Raw))
 		}
 	}
 }
@@ -95,7 +98,8 @@ func TestRepairRecovers(t *testing.T) {
 			t.Fatal("a large chunk right beside another session's call")
 		}
 		p.grant(2, chunkCost(len(f.Raw)))
-		p.write(wire.Header{Kind: wire.KindCredit, Session: wire.SessionRepair}, wire.AppendUint(nil, uint64(chunkCost(len(f.Raw)))), nil)
+		p.write(wire.Header{Kind: wire.KindCredit, Session: wire.SessionRepair},
+			wire.AppendUint(nil, uint64(chunkCost(len(f.Raw)))), nil)
 	}
 	if f := p.read(); len(f.Raw) != wire.MaxChunkBytes {
 		t.Fatalf("a chunk of %d bytes after %d small ones, want %d", len(f.Raw), yieldFor, wire.MaxChunkBytes)

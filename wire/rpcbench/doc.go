@@ -47,7 +47,8 @@ func Peers() []Peer {
 		{Name: "datanode", Serve: serveMux, Call: callMux(dial), Stream: streamMux(dial)},
 		{Name: "net-rpc", Serve: serveNetRPC, Call: callNetRPC},
 		{Name: "io-copy", Serve: serveCopy, Stream: streamCopy(dial)},
-		{Name: "datanode-tls", Serve: overTLS(serveMux, productServer), Call: callMux(dialTLS(productClient)), Stream: streamMux(dialTLS(productClient))},
+		{Name: "datanode-tls", Serve: overTLS(serveMux, productServer), Call: callMux(dialTLS(productClient)),
+			Stream: streamMux(dialTLS(productClient))},
 		{Name: "crypto-tls", Serve: overTLS(serveCopy, plainServer), Stream: streamCopy(dialTLS(plainClient))},
 	}
 }

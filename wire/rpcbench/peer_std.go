@@ -122,7 +122,8 @@ func dialTLS(client wrap) dialer {
 		if err != nil {
 			return nil, err
 		}
-		config := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true} //nolint:gosec // it is the bytes that are measured
+		config := &tls.Config{MinVersion: tls.VersionTLS13,
+			InsecureSkipVerify: true} //nolint:gosec // it is the bytes that are measured
 		return client(nc, config), nil
 	}
 }

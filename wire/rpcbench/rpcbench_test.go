@@ -88,7 +88,8 @@ func TestAllocations(t *testing.T) {
 	}
 	const most = 2.05 // the runtime itself allocates now and then
 	if c.ClientAllocs > most || c.ServerAllocs > most {
-		t.Errorf("a call allocates %.2f objects on the client and %.2f on the server, want 2 at most", c.ClientAllocs, c.ServerAllocs)
+		t.Errorf("a call allocates %.2f objects on the client and %.2f on the server, want 2 at most", c.ClientAllocs,
+			c.ServerAllocs)
 	}
 	t.Logf("%.2f on the client, %.2f on the server", c.ClientAllocs, c.ServerAllocs)
 }

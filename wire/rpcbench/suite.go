@@ -155,7 +155,8 @@ func (s *suite) idle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return s.row(Row{What: fmt.Sprintf("%d idle calls on %d connections", idleConns*idleEach, idleConns), Peer: "datanode", Idle: &idle})
+		return s.row(Row{What: fmt.Sprintf("%d idle calls on %d connections", idleConns*idleEach, idleConns),
+			Peer: "datanode", Idle: &idle})
 	})
 }
 

@@ -45,12 +45,14 @@ func (n *naivePool) dial() (*naiveConn, error) {
 		}
 	}()
 	c := &naiveConn{nc: n.p.Wrap(near)}
-	hello := wire.Hello{Magic: wire.Magic, MinVersion: 1, MaxVersion: 1, MaxFrameBytes: 1 << 20, WindowBytes: 1 << 20, SessionWindowBytes: 1 << 20, MaxInFlight: 1}
+	hello := wire.Hello{Magic: wire.Magic, MinVersion: 1, MaxVersion: 1, MaxFrameBytes: 1 << 20, WindowBytes: 1 << 20,
+		SessionWindowBytes: 1 << 20, MaxInFlight: 1}
 	body, err := wire.Marshal(&hello)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.nc.Write(wire.AppendFrame([]byte{wire.PreambleFrames}, &wire.Header{Kind: wire.KindHello}, body, nil)); err != nil {
+	if _, err := c.nc.Write(wire.AppendFrame([]byte{wire.PreambleFrames}, &wire.Header{Kind: wire.KindHello}, body,
+		nil)); err != nil {
 		return nil, err
 	}
 	c.rd = bufio.NewReader(c.nc)
@@ -81,7 +83,8 @@ func (c *naiveConn) ask(extent uint64) (uint64, error) {
 	c.id++
 	late := time.AfterFunc(patience, func() { c.nc.Close() })
 	defer late.Stop()
-	h := wire.Header{Kind: wire.KindRequest, ID: c.id, Op: wire.OpReplicaSum, Session: wire.SessionRepair, Flags: wire.FlagEnd}
+	h := wire.Header{Kind: wire.KindRequest, ID: c.id, Op: wire.OpReplicaSum, Session: wire.SessionRepair,
+		Flags: wire.FlagEnd}
 	if _, err := c.nc.Write(wire.AppendFrame(nil, &h, nil, binary.BigEndian.AppendUint64(nil, extent))); err != nil {
 		return 0, err
 	}

@@ -35,7 +35,8 @@ const (
 	tamperEnd Tamper = 17
 )
 
-var tamperNames = [...]string{"", "delay", "reorder", "duplicate", "operation", "session", "unknown-id", "other-id", "replay",
+var tamperNames = [...]string{"", "delay", "reorder", "duplicate", "operation", "session", "unknown-id", "other-id",
+	"replay",
 	"elsewhere", "direction", "body", "bad-crc", "body-length", "length", "truncate", "cut"}
 
 func (t Tamper) String() string {

@@ -33,13 +33,15 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 // A fact that is added at the end reaches every binding and the document.
 func TestRecordsGrow(t *testing.T) {
 	s := abi.V1()
-	s.Facts.Fields = append(s.Facts.Fields, abi.Field{At: 80, Type: abi.U64, Name: "free_bytes", Doc: "a fact of tomorrow"})
+	s.Facts.Fields = append(s.Facts.Fields, abi.Field{At: 80, Type: abi.U64, Name: "free_bytes",
+		Doc: "a fact of tomorrow"})
 	files, err := render(s, os.DirFS(repository))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]string{
-		"plugins/guest/records_gen.go":                    {"factsBytes      = 88", "_ [80]byte          = [unsafe.Offsetof(Facts{}.FreeBytes)]byte{}"},
+		"plugins/guest/records_gen.go": {"factsBytes      = 88",
+			"_ [80]byte          = [unsafe.Offsetof(Facts{}.FreeBytes)]byte{}"},
 		"plugins/guest/c/datanode_policy.h":               {"uint64_t free_bytes;", "sizeof(dn_facts) == 88"},
 		"plugins/guest/rust/datanode_policy.rs":           {"pub free_bytes: u64,", "FACTS_BYTES: usize = 88"},
 		"plugins/guest/assemblyscript/datanode_policy.ts": {"freeBytes: u64;", "factsBytes: usize = 88"},

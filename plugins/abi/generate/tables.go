@@ -113,7 +113,8 @@ func functionTable(what string, fs []abi.Func) string {
 		rows = append(rows, []string{name, sig, doc})
 	}
 	if what == "export" {
-		rows = append([][]string{{"`memory`", "memory", "the module's own; it must not be imported. At most 256 pages of 64 KiB by default"}}, rows...)
+		rows = append([][]string{{"`memory`", "memory", "the module's own; it must not be imported. At most 256 pages of " +
+			"64 KiB by default"}}, rows...)
 	}
 	return table([]string{what, "type", "meaning"}, rows)
 }

@@ -63,9 +63,11 @@ func (l Lang) Install() string {
 	case C:
 		return "clang and lld, 14 or newer: apt install clang lld"
 	case Rust:
-		return "rustc with the target wasm32-unknown-unknown: apt install rustc libstd-rust-dev-wasm32 lld-14, or rustup target add wasm32-unknown-unknown"
+		return "rustc with the target wasm32-unknown-unknown: apt install rustc libstd-rust-dev-wasm32 lld-14, " +
+			"or rustup target add wasm32-unknown-unknown"
 	case AssemblyScript:
-		return "Node.js 20 or newer, and then asc in the policy's folder or one above it: npm install --save-dev assemblyscript@" + ascVersion
+		return "Node.js 20 or newer, and then asc in the policy's folder or one above it: " +
+			"npm install --save-dev assemblyscript@" + ascVersion
 	case WAT:
 		return "wabt: apt install wabt"
 	}
@@ -101,7 +103,8 @@ func (e *MissingError) Error() string {
 	if e.Locked != "" {
 		install = "Node.js 20 or newer, and then run npm ci in " + e.Locked
 	}
-	return fmt.Sprintf("no compiler for policies in %s (looked for %s); install %s", e.Lang, strings.Join(e.Tried, ", "), install)
+	return fmt.Sprintf("no compiler for policies in %s (looked for %s); install %s", e.Lang, strings.Join(e.Tried, ", "),
+		install)
 }
 
 // FailedError says that a compiler has refused the source.

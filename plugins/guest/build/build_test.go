@@ -118,7 +118,8 @@ func TestFailedBuild(t *testing.T) {
 	t.Setenv("TMPDIR", temp)
 	err := Policy(t.Context(), dir, filepath.Join(dir, "out.wasm"), Options{})
 	var failed *FailedError
-	if !errors.As(err, &failed) || !strings.Contains(failed.Output, "policy.wat:1") || !strings.Contains(failed.Command, "wat2wasm") {
+	if !errors.As(err, &failed) || !strings.Contains(failed.Output, "policy.wat:1") ||
+		!strings.Contains(failed.Command, "wat2wasm") {
 		t.Errorf("%v", err)
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {

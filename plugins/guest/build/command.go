@@ -43,7 +43,8 @@ func command(ctx context.Context, l Lang, dir, out string, o Options) (*exec.Cmd
 			"-Wl,--no-entry,--strip-all,--gc-sections,--stack-first,-z,stack-size="+stackBytes, "-o", out, l.Main()), nil
 	case Rust:
 		return program(ctx, compiler, "--target", "wasm32-unknown-unknown", "--crate-type", "cdylib", "--edition", "2021",
-			"-C", "opt-level=2", "-C", "lto", "-C", "panic=abort", "-C", "strip=symbols", "-C", "link-arg=-zstack-size="+stackBytes,
+			"-C", "opt-level=2", "-C", "lto", "-C", "panic=abort", "-C", "strip=symbols", "-C",
+			"link-arg=-zstack-size="+stackBytes,
 			"-o", out, l.Main()), nil
 	case AssemblyScript:
 		return program(ctx, "node", compiler, l.Main(), "--outFile", out, "-Osize", "--noAssert", "--runtime", "stub",

@@ -117,13 +117,17 @@ func add(files map[string][]byte, dir, name string) error {
 func about(l build.Lang) string {
 	switch l {
 	case build.Go:
-		return "It is written in Go, in `main.go`. The folder `guest` is its own copy of the binding: it needs nothing but Go 1.24 or newer."
+		return "It is written in Go, in `main.go`. The folder `guest` is its own copy of the binding: " +
+			"it needs nothing but Go 1.24 or newer."
 	case build.C:
-		return "It is written in C, in `policy.c`. `datanode_policy.h` is its own copy of the binding; it needs " + l.Install() + "."
+		return "It is written in C, in `policy.c`. `datanode_policy.h` is its own copy of the binding; it needs " +
+			l.Install() + "."
 	case build.Rust:
-		return "It is written in Rust without std or cargo, in `policy.rs`. `datanode_policy.rs` is its own copy of the binding; it needs " + l.Install() + "."
+		return "It is written in Rust without std or cargo, in `policy.rs`. `datanode_policy.rs` is its own copy of the " +
+			"binding; it needs " + l.Install() + "."
 	case build.AssemblyScript:
-		return "It is written in AssemblyScript, in `policy.ts`. `datanode_policy.ts` is its own copy of the binding; it needs Node.js 20 or newer, and then once, in this folder: `npm ci`."
+		return "It is written in AssemblyScript, in `policy.ts`. `datanode_policy.ts` is its own copy of the binding; " +
+			"it needs Node.js 20 or newer, and then once, in this folder: `npm ci`."
 	}
 	return "It is written in the text format of WebAssembly, in `policy.wat`; it needs " + l.Install() + "."
 }

@@ -17,7 +17,8 @@ func TestCheckName(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	for _, name := range []string{"", ".", "..", "-x", "Gold", "a b", "a/b", "a_b", "ä", strings.Repeat("a", 65), `a"`, "a\n"} {
+	for _, name := range []string{"", ".", "..", "-x", "Gold", "a b", "a/b", "a_b", "ä", strings.Repeat("a", 65), `a"`,
+		"a\n"} {
 		var wrong *scaffold.NameError
 		if err := scaffold.CheckName(name); !errors.As(err, &wrong) {
 			t.Errorf("%q was accepted: %v", name, err)
@@ -41,7 +42,8 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s: %s does not name the policy", l, l.Main())
 		}
 		for name, text := range files {
-			if strings.Contains(string(text), "my-policy") || strings.Contains(string(text), "@LANG@") || strings.Contains(string(text), "@FACTS@") {
+			if strings.Contains(string(text), "my-policy") || strings.Contains(string(text), "@LANG@") ||
+				strings.Contains(string(text), "@FACTS@") {
 				t.Errorf("%s: %s still has a word of the template", l, name)
 			}
 		}

@@ -39,7 +39,8 @@ func TestReadingWhatIsNotThere(t *testing.T) {
 			t.Errorf("%s: %v, want at byte %d: ...%s...", name, cursor.Err, c.offset, c.detail)
 			continue
 		}
-		if cursor.U32() != 0 || cursor.Byte() != 0 || cursor.Bytes(1) != nil || cursor.Count("more") != 0 || cursor.Err != error(e) {
+		if cursor.U32() != 0 || cursor.Byte() != 0 || cursor.Bytes(1) != nil || cursor.Count("more") != 0 ||
+			cursor.Err != error(e) {
 			t.Errorf("%s: it reads on, to %v", name, cursor.Err)
 		}
 	}

@@ -136,7 +136,8 @@ func (f *File) Run(ctx context.Context, p policies.Policy) ([]Outcome, error) {
 }
 
 // inBatchOrAlone asks about the cases at which, and about each alone if that fails.
-func inBatchOrAlone(ctx context.Context, info policies.Info, outcomes []Outcome, which []int, ask func(which []int) error) error {
+func inBatchOrAlone(ctx context.Context, info policies.Info, outcomes []Outcome, which []int,
+	ask func(which []int) error) error {
 	if len(which) == 0 {
 		return nil
 	}

@@ -105,7 +105,8 @@ func (b brittle) Conflict(_ context.Context, pairs []policies.Pair, out []polici
 
 // A case that makes the policy fail is found by its line, and the others have their answers.
 func TestFailingCases(t *testing.T) {
-	const text = "# some\nscore repair -> 3 unspecified\nscore move -> policy_score: trap: unreachable\nscore delete -> 7 x\n" +
+	const text = "# some\nscore repair -> 3 unspecified\nscore move -> policy_score: trap: unreachable\n" +
+		"score delete -> 7 x\n" +
 		"conflict move | repair -> wait unspecified\nconflict repair | move\n"
 	f, err := cases.Parse("x", []byte(text))
 	if err != nil {
@@ -138,7 +139,8 @@ func TestFailingCases(t *testing.T) {
 	if have := string(f.Rewrite(outcomes)); have != rewritten {
 		t.Errorf("rewritten it is\n%s\nwant\n%s", have, rewritten)
 	}
-	if _, err := f.Run(t.Context(), brittle{policies.KindPunch, 1}); err == nil || !strings.Contains(err.Error(), "3 cases one by one, but not all at once") {
+	if _, err := f.Run(t.Context(), brittle{policies.KindPunch, 1}); err == nil ||
+		!strings.Contains(err.Error(), "3 cases one by one, but not all at once") {
 		t.Errorf("one that fails in batches alone: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -150,9 +152,11 @@ func TestFailingCases(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"score":                        "x:1: no kind of operation",
-		"\n# fine\nscore repare":       `x:3: "repare" is no kind of operation; there are create, seal, repair, move, delete, punch, decommission, recommission`,
-		"score repair live":            `"live" is no field of the facts; there are attempts=, by=, class=, extent=, index=, length=, live=, now=, open, phase=, `,
+		"score": "x:1: no kind of operation",
+		"\n# fine\nscore repare": `x:3: "repare" is no kind of operation; there are ` +
+			`create, seal, repair, move, delete, punch, decommission, recommission`,
+		"score repair live": `"live" is no field of the facts; there are ` +
+			`attempts=, by=, class=, extent=, index=, length=, live=, now=, open, phase=, `,
 		"score repair liv=1":           "place=, queued=, running=, same=, waiting=, want=",
 		"score repair same-node":       `"same-node" is no field`,
 		"conflict repair | move liv=1": "same-node, same=",

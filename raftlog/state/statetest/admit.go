@@ -22,9 +22,8 @@ type Overrides struct {
 //	create on=n1,n2,n3 [want=3] [class=c] [owner=client/c]     decommission n1     recommission n1
 //	seal 1 | repair 1 | delete 1              move 1 from=n1 [to=n4 [named]] [parent=7]
 //
-// each with [urgent] [session= seq= sum=] [as=client/me] [origin=user|cell|decommission] and [priority=] [verdict=] [gen=]
-// [epoch=],
-// which override what is decided.
+// each with [urgent] [session= seq= sum=] [as=client/me] [origin=user|cell|decommission] and [priority=] [verdict=]
+// [gen=] [epoch=], which override what is decided.
 func (l *line) admit() (a *state.Admit, ok bool) {
 	kind, ok := policies.ParseKind(l.word)
 	if !ok {
@@ -127,7 +126,8 @@ func (c *Cell) resolve(a *state.Admit, incoming policies.Facts, open []state.OpI
 		if _, err := native.Conflict(context.Background(), []policies.Pair{pair}, out[:]); err != nil {
 			panic(fmt.Sprintf("statetest: the native policy failed: %v", err)) // it has no way to
 		}
-		k := state.Conflict{With: id, WithKind: existing.Kind, Asked: out[0].Verdict, Reason: native.Info().Reason(out[0].Reason)}
+		k := state.Conflict{With: id, WithKind: existing.Kind, Asked: out[0].Verdict,
+			Reason: native.Info().Reason(out[0].Reason)}
 		k.Final, _ = policies.Judge(existing.Kind, a.Kind, pair.SameNode, k.Asked)
 		if forced != 0 {
 			k.Asked, k.Final, k.Reason = forced, forced, "the test says so"

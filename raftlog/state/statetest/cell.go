@@ -154,7 +154,8 @@ func (c *Cell) other(l *line) state.Command {
 	case "gone":
 		return c.gone(l)
 	case "suspect":
-		return &state.Suspect{Extent: l.extent(), Node: state.NodeID(l.arg(1)), Always: l.has("always"), From: l.number("from", 0)}
+		return &state.Suspect{Extent: l.extent(), Node: state.NodeID(l.arg(1)), Always: l.has("always"),
+			From: l.number("from", 0)}
 	case "proven":
 		return &state.Proven{Extent: l.extent(), Node: state.NodeID(l.arg(1)), Length: l.number("length", 0),
 			Sum: uint32(l.number("sum", 0)), Floor: l.number("floor", 0)}
@@ -206,7 +207,8 @@ func (c *Cell) onOp(l *line) state.Command {
 		l.err = cmp.Or(l.err, err)
 		return &state.Reorder{Op: l.op(), Before: before}
 	case "rescore":
-		d := state.Decision{Policy: "test", Reason: "test", Epoch: l.number("epoch", c.State.PolicyEpoch), Priority: l.priority()}
+		d := state.Decision{Policy: "test", Reason: "test", Epoch: l.number("epoch", c.State.PolicyEpoch),
+			Priority: l.priority()}
 		return &state.Rescore{Op: l.op(), Decision: d}
 	}
 	return nil

@@ -67,14 +67,16 @@ func newPolicyModule(t *testing.T, l build.Lang) []byte {
 		t.Fatalf("policy build: exit code %d: %s%s", code, out, notes)
 	}
 	file := filepath.Join(dir, "mine.2-x.wasm")
-	if code, out, notes := tell(t, "policy", "test", dir); code != exit.Done || out != "" || !strings.Contains(notes, "26 cases in 2 files, all as wanted") {
+	if code, out, notes := tell(t, "policy", "test", dir); code != exit.Done || out != "" ||
+		!strings.Contains(notes, "26 cases in 2 files, all as wanted") {
 		t.Errorf("policy test: exit code %d: %s%s", code, out, notes)
 	}
 	var c Checked
 	told(t, &c, "policy", "check", file)
 	module, err := os.ReadFile(file)
 	clitest.Must(t, err)
-	if !c.Accepted || c.Name != "mine.2-x" || c.Digest != digestOf(module) || c.ModuleBytes != len(module) || c.Scores.Samples == 0 {
+	if !c.Accepted || c.Name != "mine.2-x" || c.Digest != digestOf(module) || c.ModuleBytes != len(module) ||
+		c.Scores.Samples == 0 {
 		t.Errorf("policy check: %+v", c)
 	}
 	return module
@@ -90,7 +92,8 @@ func TestPolicyTestConfigured(t *testing.T) {
 	}
 	never := filepath.Join(filepath.Dir(module), "configured", "never.txt")
 	code, out, notes = tell(t, "policy", "test", module, never, "--config", "to=23")
-	if code != exit.Failed || !strings.Contains(out, "never.txt:2: score move now=2024-05-01T00:00:00Z\n  - 1000 moves even out\n  + -9000 clients are busy") {
+	if code != exit.Failed || !strings.Contains(out, "never.txt:2: score move now=2024-05-01T00:00:00Z\n"+
+		"  - 1000 moves even out\n  + -9000 clients are busy") {
 		t.Errorf("--config does not stand above the file's: exit code %d: %s%s", code, out, notes)
 	}
 	for _, tc := range []struct {
@@ -114,10 +117,12 @@ func TestPolicyTestRewrite(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "some.txt")
 	const text = "# A last copy.\n\nscore repair live=1 want=3\nconflict delete | repair -> wait for me\n"
 	clitest.Must(t, os.WriteFile(file, []byte(text), 0o600))
-	if code, out, _ := tell(t, "policy", "test", "native", file); code != exit.Failed || !strings.Contains(out, "no answer yet") {
+	if code, out, _ := tell(t, "policy", "test", "native", file); code != exit.Failed ||
+		!strings.Contains(out, "no answer yet") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
-	if code, out, notes := tell(t, "policy", "test", "native", file, "-rewrite"); code != exit.Done || !strings.Contains(notes, "2 answers rewritten") {
+	if code, out, notes := tell(t, "policy", "test", "native", file, "-rewrite"); code != exit.Done ||
+		!strings.Contains(notes, "2 answers rewritten") {
 		t.Errorf("exit code %d: %s%s", code, out, notes)
 	}
 	after, err := os.ReadFile(file)
@@ -135,7 +140,8 @@ func TestPolicyCheckRefuses(t *testing.T) {
 	clitest.Must(t, os.WriteFile(file, []byte("\x00asm\x01\x00\x00\x00"), 0o600))
 	code, out, notes := tell(t, "policy", "check", file, "-o", "jsonl")
 	var r Refused
-	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exit.Refused || r.Accepted || r.Reason != "missing-export" || r.Detail == "" {
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exit.Refused || r.Accepted ||
+		r.Reason != "missing-export" || r.Detail == "" {
 		t.Errorf("exit code %d, %v: %+v in %s", code, err, r, out)
 	}
 	if !strings.Contains(notes, "policy refused (missing-export)") {
@@ -156,7 +162,8 @@ func TestPolicyBench(t *testing.T) {
 		if r.Calls == 0 || r.Nanos <= 0 || r.NanosP50 <= 0 || r.NanosMax < r.NanosP50 {
 			t.Errorf("row %d: %+v", i, r)
 		}
-		metered := r.Cost > 0 && r.CostMax >= r.Cost && r.BudgetShare > 0 && r.BudgetShare < 0.1 && r.MemoryBytes >= pageBytes && r.Ratio > 0
+		metered := r.Cost > 0 && r.CostMax >= r.Cost && r.BudgetShare > 0 && r.BudgetShare < 0.1 &&
+			r.MemoryBytes >= pageBytes && r.Ratio > 0
 		bare := r.Cost == 0 && r.BudgetShare == 0 && r.MemoryBytes == 0 && r.Ratio == 1
 		if module := i%2 == 0; module != (r.Policy == "default") || module && !metered || !module && !bare {
 			t.Errorf("row %d: %+v", i, r)
@@ -191,21 +198,25 @@ func TestPolicyBuildFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "mine")
 	var written Created
 	told(t, &written, "policy", "new", dir)
-	clitest.Must(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() { missing() }\n"), 0o600))
+	clitest.Must(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n\nfunc main() { missing() }\n"),
+		0o600))
 	out := filepath.Join(t.TempDir(), "out.wasm")
 	code, _, notes := tell(t, "policy", "build", dir, "-o", out) // as with a compiler
 	lines := strings.Split(strings.TrimSpace(notes), "\n")
-	if code != exit.Failed || !strings.Contains(notes, "main.go:3:15: undefined: missing") || !strings.HasPrefix(lines[len(lines)-1], "datanode: ") {
+	if code != exit.Failed || !strings.Contains(notes, "main.go:3:15: undefined: missing") ||
+		!strings.HasPrefix(lines[len(lines)-1], "datanode: ") {
 		t.Errorf("exit code %d: %s", code, notes)
 	}
 	if _, err := os.Stat(out); err == nil {
 		t.Error("a module was left")
 	}
-	if code, _, notes := tell(t, "policy", "test", dir); code != exit.Failed || !strings.Contains(notes, "undefined: missing") {
+	if code, _, notes := tell(t, "policy", "test", dir); code != exit.Failed ||
+		!strings.Contains(notes, "undefined: missing") {
 		t.Errorf("policy test: exit code %d: %s", code, notes)
 	}
 	t.Setenv("PATH", t.TempDir())
-	for l, want := range map[build.Lang]string{build.C: "apt install clang", build.WAT: "apt install wabt", build.Go: "https://go.dev/dl"} {
+	for l, want := range map[build.Lang]string{build.C: "apt install clang", build.WAT: "apt install wabt",
+		build.Go: "https://go.dev/dl"} {
 		dir := filepath.Join(t.TempDir(), "mine")
 		told(t, &written, "policy", "new", "--lang", string(l), dir)
 		if code, _, notes := tell(t, "policy", "build", dir); code != exit.Refused || !strings.Contains(notes, want) {
@@ -220,7 +231,8 @@ func TestPolicyBuildOutput(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.wasm")
 	var written Created
 	told(t, &written, "policy", "new", dir)
-	if code, text, notes := tell(t, "policy", "build", dir, "-o", out); code != exit.Done || !strings.Contains(text, "digest    sha256:") {
+	if code, text, notes := tell(t, "policy", "build", dir, "-o", out); code != exit.Done ||
+		!strings.Contains(text, "digest    sha256:") {
 		t.Fatalf("exit code %d: %s%s", code, text, notes)
 	}
 	first, err := os.ReadFile(out)

@@ -16,8 +16,8 @@ import (
 	"github.com/datanode/datanode/policies/policytest"
 )
 
-const policyBenchHelp = `Measure what a decision takes, in batches of 1, 64 and 256, for scores and for conflicts, on made-up facts that are the same
-in every run.
+const policyBenchHelp = `Measure what a decision takes, in batches of 1, 64 and 256, for scores and for conflicts, on
+made-up facts that are the same in every run.
 
   NS        nanoseconds a decision, on average; P50 and MAX are of single calls, by the decision, and hold some
             50 ns a call for reading the clock
@@ -25,8 +25,8 @@ in every run.
   BUDGET    the share of a call's budget that the most expensive call took
   MEMORY    of an instance
 
---against measures a second policy in the same run, in turns with the first; RATIO is then how many times as long a decision takes. Times are
-of this machine; use an otherwise idle one.
+--against measures a second policy in the same run, in turns with the first; RATIO is then how many times as long a
+decision takes. Times are of this machine; use an otherwise idle one.
 
 `
 
@@ -64,8 +64,9 @@ func newPolicyBenchCommand(a tools) *cobra.Command {
 	var flags offlineFlags
 	cmd := &cobra.Command{
 		Use: "bench [MODULE]", Short: "Measure what a policy's decisions take", Args: cli.Takes(0, 1),
-		Long:    policyBenchHelp + moduleHelp,
-		Example: "  datanode policy bench mine.wasm\n  datanode policy bench mine.wasm --against native\n  datanode policy bench new.wasm --against old.wasm -o json",
+		Long: policyBenchHelp + moduleHelp,
+		Example: "  datanode policy bench mine.wasm\n  datanode policy bench mine.wasm --against native\n" +
+			"  datanode policy bench new.wasm --against old.wasm -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := a.Bounded(cmd.Context())
 			defer cancel()
@@ -121,7 +122,8 @@ func (a tools) benchPolicies(ctx context.Context, names []string, o offline, eac
 	})
 }
 
-func (a tools) benchSubject(ctx context.Context, h *plugins.Host, name string, config map[string]string) (s benchSubject, err error) {
+func (a tools) benchSubject(ctx context.Context, h *plugins.Host, name string,
+	config map[string]string) (s benchSubject, err error) {
 	module, err := a.moduleOf(ctx, name)
 	if err != nil {
 		return s, err
@@ -227,7 +229,8 @@ type benchSamples struct {
 }
 
 // measureInTurns lets the policies take turns, so that a machine that slows down slows all of them.
-func measureInTurns(ctx context.Context, subjects []benchSubject, ask benchAsk, batch int, each time.Duration) ([]benched, error) {
+func measureInTurns(ctx context.Context, subjects []benchSubject, ask benchAsk, batch int,
+	each time.Duration) ([]benched, error) {
 	all := make([]benchSamples, len(subjects))
 	for range benchTurns {
 		for i, s := range subjects {
@@ -294,9 +297,9 @@ func (s *benchSamples) row(of benchSubject, batch int) benched {
 	return r
 }
 
-const benchPolicyHelp = `Measure the native default, the same rules as a module, and further modules, in turns. As policy bench does for one; RATIO is
-to the last one named, the native default. Needs no cell. The comparison with CEL and Rego is in the source tree:
-cd plugins/bench && go test -bench .
+const benchPolicyHelp = `Measure the native default, the same rules as a module, and further modules, in turns. As
+policy bench does for one; RATIO is to the last one named, the native default. Needs no cell. The comparison with CEL
+and Rego is in the source tree: cd plugins/bench && go test -bench .
 
 `
 
@@ -305,7 +308,8 @@ func BenchCommand(of *cli.App) *cobra.Command {
 	a := tools{of}
 	var each time.Duration
 	cmd := &cobra.Command{
-		Use: "policy [MODULE ...]", Short: "Measure what decisions take", Long: benchPolicyHelp + moduleHelp, Args: cli.Takes(0, -1),
+		Use: "policy [MODULE ...]", Short: "Measure what decisions take", Long: benchPolicyHelp + moduleHelp,
+		Args: cli.Takes(0, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if each <= 0 {
 				return exit.Usagef("--each %s: want more than 0", each)

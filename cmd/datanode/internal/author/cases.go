@@ -28,22 +28,24 @@ const (
 )
 
 // policyTestFields are all fields of a case, with a value each.
-const policyTestFields = `  phase=running by=decommission class=gold live=1 want=3 length=1048576 open waiting=10m now=2024-05-01T12:00:00Z
-  attempts=1 extent=7 index=4711 place=3 queued=100 running=8 same=2, and same-node in a conflict`
+const policyTestFields = `  phase=running by=decommission class=gold live=1 want=3 length=1048576 open waiting=10m
+  now=2024-05-01T12:00:00Z attempts=1 extent=7 index=4711 place=3 queued=100 running=8
+  same=2, and same-node in a conflict`
 
 const policyTestHelp = `Hold a policy against files of cases, such as:
 
   score repair live=1 want=3 waiting=10m -> 11060 repair: one live copy is left
   conflict repair phase=running | delete -> supersede a delete ends the work on what it deletes
 
-Facts stand on the left: a kind of operation, and what differs from one of a user on a healthy, sealed extent with three copies, such as
+Facts stand on the left: a kind of operation, and what differs from one of a user on a healthy, sealed extent with
+three copies, such as
 
 ` + policyTestFields + `
 
 The answer stands on the right: a priority or a verdict, and its reason. A line without an answer gets one by
---rewrite. A file that begins with "# config: KEY=VALUE KEY=VALUE" is about a policy so configured; --config stands above it.
-Without CASES those in the folders cases and configured beside the policy are taken. A case that is answered otherwise is
-shown with what was wanted (-) and what came (+), and the exit code is 1.
+--rewrite. A file that begins with "# config: KEY=VALUE KEY=VALUE" is about a policy so configured; --config stands
+above it. Without CASES those in the folders cases and configured beside the policy are taken. A case that is answered
+otherwise is shown with what was wanted (-) and what came (+), and the exit code is 1.
 
 `
 
@@ -63,9 +65,11 @@ func newPolicyTestCommand(a tools) *cobra.Command {
 	var t policyTest
 	var flags offlineFlags
 	cmd := &cobra.Command{
-		Use: "test [MODULE] [CASES ...]", Short: "Hold a policy against cases written as text, without a cell", Args: cli.Takes(0, -1),
-		Example: "  datanode policy test\n  datanode policy test my-policy --rewrite\n  datanode policy test mine.wasm cases/*.txt --config class=gold",
-		Long:    policyTestHelp + moduleHelp,
+		Use: "test [MODULE] [CASES ...]", Short: "Hold a policy against cases written as text, without a cell",
+		Args: cli.Takes(0, -1),
+		Example: "  datanode policy test\n  datanode policy test my-policy --rewrite\n" +
+			"  datanode policy test mine.wasm cases/*.txt --config class=gold",
+		Long: policyTestHelp + moduleHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := a.Bounded(cmd.Context())
 			defer cancel()
@@ -186,7 +190,8 @@ func (t *policyTest) read(ctx context.Context, module string, names []string) ([
 // casesBeside are the cases in the folder of a policy, or that of its module.
 func casesBeside(module string) ([]string, error) {
 	if module == moduleNative || module == moduleDefault || module == "-" {
-		return nil, exit.Usagef("which cases for %s? Name their files after it: datanode policy test %[1]s cases/*.txt", module)
+		return nil, exit.Usagef("which cases for %s? Name their files after it: datanode policy test %[1]s cases/*.txt",
+			module)
 	}
 	if _, err := os.Stat(module); errors.Is(err, fs.ErrNotExist) {
 		return nil, exit.With(exit.NotFound, "there is no file or folder %s", module)
@@ -204,7 +209,8 @@ func casesBeside(module string) ([]string, error) {
 		names = append(names, found...)
 	}
 	if len(names) == 0 {
-		return nil, exit.Usagef("which cases for %s? None are named, and there is no %s", module, filepath.Join(dir, "cases", "*.txt"))
+		return nil, exit.Usagef("which cases for %s? None are named, and there is no %s", module,
+			filepath.Join(dir, "cases", "*.txt"))
 	}
 	return names, nil
 }
@@ -246,7 +252,8 @@ func (t *policyTest) try(ctx context.Context, p policies.Policy, files []caseFil
 		}
 		t.files++
 		for _, o := range outcomes {
-			t.all = append(t.all, tested{File: o.File, Line: o.Line, Asked: o.Asked, Want: o.Want, Got: o.Got, OK: o.OK(), Failed: o.Failed})
+			t.all = append(t.all, tested{File: o.File, Line: o.Line, Asked: o.Asked, Want: o.Want, Got: o.Got, OK: o.OK(),
+				Failed: o.Failed})
 			switch {
 			case o.OK():
 				continue
@@ -317,7 +324,8 @@ func (t *policyTest) conclude() error {
 	case len(t.all) == 0:
 		return exit.With(exit.Failed, "%s without any case", plural(t.files, "file"))
 	case t.others > 0 && t.failed > 0:
-		return exit.With(exit.Failed, "%s, and %d another one; --rewrite takes over those that there are", unanswered, t.others)
+		return exit.With(exit.Failed, "%s, and %d another one; --rewrite takes over those that there are", unanswered,
+			t.others)
 	case t.failed > 0:
 		return exit.With(exit.Failed, "%s", unanswered)
 	case t.others > 0:

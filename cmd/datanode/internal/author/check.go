@@ -34,9 +34,12 @@ func newPolicyCheckCommand(a tools) *cobra.Command {
 	var flags offlineFlags
 	cmd := &cobra.Command{
 		Use: "check [MODULE]", Short: "Put a module through the load gate, without a cell", Args: cli.Takes(0, 1),
-		Long: "Put a module through everything that a node would: structure, imports, limits, compiling, and a trial with the configuration and within the budgets given. It says what it measured; exit code 4 says that a node would refuse it, and why.\n\n" +
+		Long: "Put a module through everything that a node would: structure, imports, limits, compiling, " +
+			"and a trial with the configuration and within the budgets given. It says what it measured; " +
+			"exit code 4 says that a node would refuse it, and why.\n\n" +
 			moduleHelp,
-		Example: "  datanode policy check mine.wasm\n  datanode policy check default -o json\n  datanode policy check mine.wasm --config class=gold --batch-budget 64Mi",
+		Example: "  datanode policy check mine.wasm\n  datanode policy check default -o json\n" +
+			"  datanode policy check mine.wasm --config class=gold --batch-budget 64Mi",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := a.Bounded(cmd.Context())
 			defer cancel()
@@ -99,10 +102,13 @@ func reportFields(r plugins.Report, config map[string]string) []term.Field {
 		{"name", r.Name},
 		{"version", r.Version},
 		{"digest", r.Digest},
-		{"module", fmt.Sprintf("%d bytes, %d functions; %d bytes once it counts its work, %d compiled", r.ModuleBytes, r.Functions, r.MeteredBytes, r.MachineBytes)},
+		{"module", fmt.Sprintf("%d bytes, %d functions; %d bytes once it counts its work, %d compiled", r.ModuleBytes,
+			r.Functions, r.MeteredBytes, r.MachineBytes)},
 		{"imports", importsText(r.Imports)},
-		{"memory", fmt.Sprintf("%s an instance, %s at its start", mebibytes(uint64(r.MemoryPagesUsed)*pageBytes), mebibytes(uint64(r.MemoryPages)*pageBytes))},
-		{"start cost", fmt.Sprintf("%d units; at most %s of a call's budget", r.StartCost, term.Percent(float64(r.StartMost)/float64(r.Budget.Start)))},
+		{"memory", fmt.Sprintf("%s an instance, %s at its start", mebibytes(uint64(r.MemoryPagesUsed)*pageBytes),
+			mebibytes(uint64(r.MemoryPages)*pageBytes))},
+		{"start cost", fmt.Sprintf("%d units; at most %s of a call's budget", r.StartCost,
+			term.Percent(float64(r.StartMost)/float64(r.Budget.Start)))},
 		{"scores", measuredText(r.Scores)},
 		{"conflicts", measuredText(r.Conflicts)},
 		{"counted", CountersText(r.Counters)},
@@ -146,14 +152,16 @@ func importsText(imports []string) string {
 }
 
 func measuredText(m plugins.Measured) string {
-	return fmt.Sprintf("%d samples; alone %d units, at most %d; in one batch %d units and %d ns each; at most %s of a call's budget",
+	return fmt.Sprintf(
+		"%d samples; alone %d units, at most %d; in one batch %d units and %d ns each; at most %s of a call's budget",
 		m.Samples, m.CostP50, m.CostMax, m.BatchCost, m.BatchNanos, term.Percent(m.BudgetShare))
 }
 
 func gateText(r plugins.Report) string {
 	text := fmt.Sprintf("%s, of it compiling %s", shortTime(r.GateNanos), shortTime(r.CompileNanos))
 	if r.ChildPeakBytes > 0 {
-		text += fmt.Sprintf("; the child took %s of processor time and %s", shortTime(r.ChildNanos), mebibytes(uint64(r.ChildPeakBytes)))
+		text += fmt.Sprintf("; the child took %s of processor time and %s", shortTime(r.ChildNanos),
+			mebibytes(uint64(r.ChildPeakBytes)))
 	}
 	return text
 }

@@ -32,7 +32,8 @@ func (f *offlineFlags) add(cmd *cobra.Command) {
 	state.DefaultSettings().Each(func(key, value, _ string) {
 		switch key {
 		case plugins.SettingBatch, plugins.SettingRecord, plugins.SettingStart:
-			f.budgets[key] = cmd.Flags().String(strings.TrimPrefix(key, "policy-"), value, "units of metered work, as the setting "+key+" of a cell")
+			f.budgets[key] = cmd.Flags().String(strings.TrimPrefix(key, "policy-"), value,
+				"units of metered work, as the setting "+key+" of a cell")
 		}
 	})
 }

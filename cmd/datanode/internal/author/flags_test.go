@@ -18,7 +18,8 @@ func TestPolicyCheckFlags(t *testing.T) {
 		t.Helper()
 		var out bytes.Buffer
 		notes := &clitest.Watcher{}
-		args = append([]string{"policy", "check", "../../../../examples/policies/gold-class-first/gold-class-first.wasm", "-o", "json"}, args...)
+		args = append([]string{"policy", "check", "../../../../examples/policies/gold-class-first/gold-class-first.wasm",
+			"-o", "json"}, args...)
 		if have := run(t.Context(), args, strings.NewReader(""), &out, notes, clitest.NoEnv); have != code {
 			t.Fatalf("exit code %d, want %d: %s%s", have, code, out.String(), notes)
 		}
@@ -30,7 +31,8 @@ func TestPolicyCheckFlags(t *testing.T) {
 	plain := check(exit.Done)
 	configured := check(exit.Done, "--config", "class="+strings.Repeat("silver", 2))
 	if configured.StartCost <= plain.StartCost || configured.Config["class"] == "" {
-		t.Errorf("configured with %v it takes %d units to start, without %d", configured.Config, configured.StartCost, plain.StartCost)
+		t.Errorf("configured with %v it takes %d units to start, without %d", configured.Config, configured.StartCost,
+			plain.StartCost)
 	}
 	within := check(exit.Done, "--batch-budget", "64Mi", "--record-budget", "1Ki", "--start-budget", "2097152")
 	if want := (policies.Budget{Batch: 64 << 20, Record: 1 << 10, Start: 2 << 20}); within.Budget != want {

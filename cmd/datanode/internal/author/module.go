@@ -37,12 +37,13 @@ type tools struct{ *cli.App }
 func Commands(a *cli.App) []*cobra.Command {
 	t := tools{a}
 	return []*cobra.Command{
-		newPolicyNewCommand(t), newPolicyBuildCommand(t), newPolicyCheckCommand(t), newPolicyTestCommand(t), newPolicyBenchCommand(t),
+		newPolicyNewCommand(t), newPolicyBuildCommand(t), newPolicyCheckCommand(t), newPolicyTestCommand(t),
+		newPolicyBenchCommand(t),
 	}
 }
 
-const moduleHelp = `MODULE is a .wasm file, - for standard input, or a folder (by default this one), which is built first. native and default
-name the policies that are built in.`
+const moduleHelp = `MODULE is a .wasm file, - for standard input, or a folder (by default this one), which is built
+first. native and default name the policies that are built in.`
 
 func digestOf(module []byte) string {
 	sum := sha256.Sum256(module)
@@ -102,7 +103,8 @@ func IsDir(name string) bool {
 // withHost gives f a host that compiles as a node does, in a child process, and holds policies to a budget. What
 // they log there goes to stderr.
 func (a tools) withHost(ctx context.Context, b policies.Budget, f func(*plugins.Host) error) error {
-	host, err := policyhost.NewWithin(ctx, b, slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{ReplaceAttr: untimed})), "")
+	host, err := policyhost.NewWithin(ctx, b, slog.New(slog.NewTextHandler(a.Stderr,
+		&slog.HandlerOptions{ReplaceAttr: untimed})), "")
 	if err != nil {
 		return err
 	}
@@ -119,7 +121,8 @@ func untimed(groups []string, at slog.Attr) slog.Attr {
 }
 
 // withPolicy compiles a module and gives it to f; the native policy for no bytes.
-func withPolicy(ctx context.Context, h *plugins.Host, module []byte, config map[string]string, f func(policies.Policy) error) error {
+func withPolicy(ctx context.Context, h *plugins.Host, module []byte, config map[string]string,
+	f func(policies.Policy) error) error {
 	if err := policies.CheckConfig(config); err != nil {
 		return exit.Usagef("%w", err)
 	}

@@ -31,8 +31,10 @@ func newPolicyNewCommand(a tools) *cobra.Command {
 	langs := langWords()
 	cmd := &cobra.Command{
 		Use: "new NAME", Short: "Write a folder with a policy to begin with", Args: cli.Takes(1, 1),
-		Long: "Write a folder NAME that builds as it stands: a small policy, its cases, a README and the binding of its language. " +
-			"In Go it needs nothing but Go. NAME may be a path; its last part names the policy: a to z, 0 to 9, hyphens and dots.",
+		Long: "Write a folder NAME that builds as it stands: a small policy, its cases, " +
+			"a README and the binding of its language. " +
+			"In Go it needs nothing but Go. NAME may be a path; its last part names the policy: " +
+			"a to z, 0 to 9, hyphens and dots.",
 		Example: "  datanode policy new my-policy\n  datanode policy new --lang rust policies/my-policy",
 		RunE: func(_ *cobra.Command, args []string) error {
 			l := build.Lang(lang)
@@ -58,7 +60,8 @@ func langWords() []string {
 
 // mustComplete completes the values of a flag that cmd has.
 func mustComplete(cmd *cobra.Command, flag string, words []string) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words,
+		cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic("datanode: " + err.Error()) // there is no such flag
 	}
 }
@@ -106,9 +109,12 @@ func newPolicyBuildCommand(a tools) *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use: "build [DIR]", Short: "Make a module of the policy in a folder", Args: cli.Takes(0, 1),
-		Long: "Make a module of the policy in a folder, by default this one, with the compiler of its language: main.go, policy.c, policy.rs, policy.ts or policy.wat. " +
-			"Go will always do; where another compiler is missing, exit code 4 says what to install.\n\n-o takes a FILE.wasm too, as compilers do.",
-		Example: "  datanode policy build\n  datanode policy build my-policy -f out.wasm\n  datanode policy build my-policy -o json",
+		Long: "Make a module of the policy in a folder, by default this one, with the compiler of its language: " +
+			"main.go, policy.c, policy.rs, policy.ts or policy.wat. " +
+			"Go will always do; where another compiler is missing, exit code 4 says what to install.\n\n" +
+			"-o takes a FILE.wasm too, as compilers do.",
+		Example: "  datanode policy build\n  datanode policy build my-policy -f out.wasm\n" +
+			"  datanode policy build my-policy -o json",
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if strings.HasSuffix(a.Output, moduleSuffix) && !cmd.Flags().Changed("file") {
 				out, a.Output = a.Output, term.FormatTable

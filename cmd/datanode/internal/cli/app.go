@@ -62,8 +62,11 @@ func (a *App) Check() error {
 	return nil
 }
 
+// ClientCommand is a command that asks a cell.
+type ClientCommand func(ctx context.Context, c *client.Client, args []string) error
+
 // WithClient makes a command's function of one that uses a client.
-func (a *App) WithClient(f func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
+func (a *App) WithClient(f ClientCommand) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := a.Bounded(cmd.Context())
 		defer cancel()
@@ -71,7 +74,8 @@ func (a *App) WithClient(f func(ctx context.Context, c *client.Client, args []st
 		if err != nil {
 			return err
 		}
-		c := client.New(client.Options{Addrs: a.Addrs(), TLS: certificate, Name: "datanode " + cmd.Name(), Waiting: a.Waiting()})
+		c := client.New(client.Options{Addrs: a.Addrs(), TLS: certificate, Name: "datanode " + cmd.Name(),
+			Waiting: a.Waiting()})
 		defer c.Close()
 		return a.TimedOut(ctx, f(ctx, c, args))
 	}

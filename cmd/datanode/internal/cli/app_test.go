@@ -17,7 +17,8 @@ func TestTimeoutIsNamed(t *testing.T) {
 	defer cancel()
 	<-over.Done()
 	err := a.TimedOut(over, wire.Errorf(wire.OpPut, wire.CodeCancelled, "cut off"))
-	if got := exit.Code(over, err); got != exit.Unavailable || !strings.Contains(err.Error(), "gave up after --timeout 1ns: ") {
+	if got := exit.Code(over, err); got != exit.Unavailable ||
+		!strings.Contains(err.Error(), "gave up after --timeout 1ns: ") {
 		t.Errorf("exit code %d: %v", got, err)
 	}
 	if got := exit.Code(over, a.TimedOut(over, exit.With(exit.Refused, "no"))); got != exit.Refused {

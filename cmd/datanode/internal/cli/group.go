@@ -11,20 +11,21 @@ import (
 
 // Group is a command that only has others.
 func Group(use, short, long string, cmds ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			cmd.SetOut(cmd.ErrOrStderr())
-			_ = cmd.Help() // what it says is the error below, in short
-			return exit.Usagef("%s needs a command", cmd.CommandPath())
-		}
-		hint := ""
-		cmd.SuggestionsMinimumDistance = max(min(2, len(args[0])/2), 1)
-		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-			slices.Sort(like)
-			hint = "; did you mean " + strings.Join(like, " or ") + "?"
-		}
-		return exit.Usagef("there is no command %s %s%s; see %s --help", cmd.CommandPath(), args[0], hint, cmd.CommandPath())
-	}}
+	cmd := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				cmd.SetOut(cmd.ErrOrStderr())
+				_ = cmd.Help() // what it says is the error below, in short
+				return exit.Usagef("%s needs a command", cmd.CommandPath())
+			}
+			hint := ""
+			cmd.SuggestionsMinimumDistance = max(min(2, len(args[0])/2), 1)
+			if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+				slices.Sort(like)
+				hint = "; did you mean " + strings.Join(like, " or ") + "?"
+			}
+			return exit.Usagef("there is no command %s %s%s; see %s --help", cmd.CommandPath(), args[0], hint, cmd.CommandPath())
+		}}
 	cmd.AddCommand(cmds...)
 	return cmd
 }

@@ -26,7 +26,8 @@ func (a *App) Root(use, short, long string, cmds ...*cobra.Command) *cobra.Comma
 		return exit.Usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.Addr, "addr", "", "nodes to talk to, HOST:PORT[,…] (env "+EnvAddr+", default "+client.DefaultAddr+")")
+	flags.StringVar(&a.Addr, "addr", "",
+		"nodes to talk to, HOST:PORT[,…] (env "+EnvAddr+", default "+client.DefaultAddr+")")
 	flags.StringVarP(&a.Output, "output", "o", term.FormatTable, "table, json or jsonl")
 	flags.DurationVar(&a.Timeout, "timeout", 0, "give up after this long, such as 30s (default: no limit)")
 	TLSFlags(flags.StringVar, &a.TLSFiles)

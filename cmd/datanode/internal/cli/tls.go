@@ -47,7 +47,9 @@ func CheckTLS(f pki.Files) error {
 // NoTLS refuses certificates for a cell in one process: its nodes speak plaintext, and to believe otherwise would harm.
 func (a *App) NoTLS(command string) error {
 	if a.TLSFiles.Any() {
-		return exit.Usagef("the nodes of %s speak plaintext, to this machine only; --tls-cert, --tls-key and --tls-ca are for datanode serve", command)
+		return exit.Usagef(
+			"the nodes of %s speak plaintext, to this machine only; --tls-cert, --tls-key and --tls-ca are for datanode serve",
+			command)
 	}
 	return nil
 }

@@ -19,7 +19,8 @@ type Built struct {
 
 // BuildInfo is what the compiler has left in this program.
 func BuildInfo() Built {
-	b := Built{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Protocol: wire.Version}
+	b := Built{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Protocol: wire.Version}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b

@@ -58,14 +58,17 @@ func (r *Replay) conclude() error {
 	t := &r.Account
 	t.Nodes, t.Copies, t.Findings = r.Options.Nodes, r.Options.copies(), r.Found.count
 	err := term.Show(r.App.Terminal, *t, []term.Field{
-		{"stored", fmt.Sprintf("%d files, %s, in %d extents with %d replicas each on %d nodes", t.Files, megabytes(t.Bytes), t.Extents, t.Copies, t.Nodes)},
+		{"stored", fmt.Sprintf("%d files, %s, in %d extents with %d replicas each on %d nodes", t.Files, megabytes(t.Bytes),
+			t.Extents, t.Copies, t.Nodes)},
 		{"at once", fmt.Sprintf("decommission of %s, %d deletes, loss of %s", Leaving, t.Deleted, lost)},
-		{"recovered", fmt.Sprintf("%d moves, %d repairs; deletes ended %d others, %d of them half way", t.Moves, t.Repairs, t.Superseded, t.CutShort)},
+		{"recovered", fmt.Sprintf("%d moves, %d repairs; deletes ended %d others, %d of them half way", t.Moves, t.Repairs,
+			t.Superseded, t.CutShort)},
 		{"read back", fmt.Sprintf("%d files from every replica: %d reads, %s", t.Kept, t.Read, megabytes(t.ReadBytes))},
 		{"searched", fmt.Sprintf("%d disks for files of %d deleted extents", t.Disks, t.Deleted)},
 		{"logs", fmt.Sprintf("%d nodes, %d entries", t.Nodes, t.Entries)},
 		{"wrong replies", term.Count(t.Wrong)},
-		{"time", fmt.Sprintf("store %s, storm %s, return %s, check %s", seconds(t.store), seconds(t.storm), seconds(t.back), seconds(t.check))},
+		{"time", fmt.Sprintf("store %s, storm %s, return %s, check %s", seconds(t.store), seconds(t.storm), seconds(t.back),
+			seconds(t.check))},
 		{"findings", term.Count(t.Findings)},
 	})
 	if err != nil || r.Found.count == 0 {

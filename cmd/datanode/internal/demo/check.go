@@ -93,7 +93,8 @@ func (r *Replay) compare(ctx context.Context, one replicaOf, want []byte) error 
 	case err != nil:
 		return fmt.Errorf("read %s from %s: %w", one.file.locator, one.node, err)
 	case !bytes.Equal(got.Bytes(), want):
-		r.Found.add(exit.Corrupt, "%s, %s on %s: %s", one.file.path, one.file.locator, one.node, difference(got.Bytes(), want))
+		r.Found.add(exit.Corrupt, "%s, %s on %s: %s", one.file.path, one.file.locator, one.node,
+			difference(got.Bytes(), want))
 	}
 	return nil
 }
@@ -190,7 +191,10 @@ func (r *Replay) checkLogs(ctx context.Context, _ map[uint64]wire.Extent) error 
 		}
 	}
 	c := r.Cell.Client(local.ID(0))
-	lines, err := logdiff.Compare(ids, func(node string, index uint64) (wire.LogChainReply, error) { return c.LogChain(ctx, node, index) })
+	lines, err := logdiff.Compare(ids, func(node string, index uint64) (wire.LogChainReply,
+		error) {
+		return c.LogChain(ctx, node, index)
+	})
 	if err != nil {
 		return err
 	}

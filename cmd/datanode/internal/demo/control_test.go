@@ -254,7 +254,8 @@ func serveMux(_ context.Context, c *mux.ServerCall) {
 }
 
 func (p *muxPeer) ask(ctx context.Context, extent uint64) (uint64, error) {
-	answer, err := p.conn.Call(ctx, mux.Request{Op: wire.OpReplicaSum, Session: wire.SessionRepair, Raw: binary.BigEndian.AppendUint64(nil, extent)})
+	answer, err := p.conn.Call(ctx, mux.Request{Op: wire.OpReplicaSum, Session: wire.SessionRepair,
+		Raw: binary.BigEndian.AppendUint64(nil, extent)})
 	if err != nil {
 		return 0, err
 	}
@@ -265,7 +266,8 @@ func (p *muxPeer) ask(ctx context.Context, extent uint64) (uint64, error) {
 }
 
 func (p *muxPeer) stopHalfWay(ctx context.Context, extent uint64) error {
-	s, err := p.conn.Open(ctx, mux.Request{Op: wire.OpReplicaRead, Session: wire.SessionRepair, End: true, Raw: binary.BigEndian.AppendUint64(nil, extent)})
+	s, err := p.conn.Open(ctx, mux.Request{Op: wire.OpReplicaRead, Session: wire.SessionRepair, End: true,
+		Raw: binary.BigEndian.AppendUint64(nil, extent)})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
-// Package demo replays the failure that this program exists for, in a cell of its own: it stores a tree of files, then at
-// once decommissions a node, deletes a third of the extents and stops another node, and in the end compares every byte
-// that is left with the original.
+// Package demo replays the failure that this program exists for, in a cell of its own: it stores a tree of files, then
+// at once decommissions a node, deletes a third of the extents and stops another node, and in the end compares every
+// byte that is left with the original.
 //
 // The steps of a Replay are called one after the other. Within a step some work in parallel; what they count is
 // guarded where it stands. Nothing runs once a step has returned but the nodes.
@@ -52,9 +52,9 @@ func Command(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Replay the founding failure, and verify every byte", Args: cli.Takes(0, 0),
 		Long: `Start a cell, store the source tree of Go in it, each package in an extent of its own, and then at once
-decommission ` + Leaving + `, delete a third of the extents and stop ` + lost + ` without a word. When the cell has recovered, every
-file that is left is read from every replica and compared with the original, every disk is searched for
-what was deleted, and the logs of all nodes are compared. Exit code 6 says that bytes or logs differ.`,
+decommission ` + Leaving + `, delete a third of the extents and stop ` + lost + ` without a word. When the cell has
+recovered, every file that is left is read from every replica and compared with the original, every disk is searched
+for what was deleted, and the logs of all nodes are compared. Exit code 6 says that bytes or logs differ.`,
 		Example: "  datanode demo\n  datanode demo --files 1000 --source ./src --keep",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := a.Bounded(cmd.Context())

@@ -56,7 +56,8 @@ func TestDemo(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &told); err != nil || code != exit.Done {
 		t.Fatalf("exit code %d, %v\n%s\n%s", code, err, out.String(), notes)
 	}
-	if told.Files != 300 || told.Read != told.Kept*told.Copies || told.Kept == 0 || told.Deleted == 0 || told.Moves == 0 || told.Repairs == 0 {
+	if told.Files != 300 || told.Read != told.Kept*told.Copies || told.Kept == 0 || told.Deleted == 0 || told.Moves == 0 ||
+		told.Repairs == 0 {
 		t.Errorf("it said:\n%s", out.String())
 	}
 	if told.Wrong != 0 || told.Findings != 0 || !strings.Contains(notes.String(), "n3 is safe to remove") {
@@ -77,7 +78,8 @@ func TestDemoFinds(t *testing.T) {
 	var out, notes bytes.Buffer
 	a := cli.New(nil, &out, &notes, clitest.NoEnv)
 	a.Output = term.FormatJSON
-	d := Options{Source: demoTree(t), Nodes: minNodes, Dir: filepath.Join(t.TempDir(), "cell"), Logs: cli.LogFlags{Level: cli.LogOff}}
+	d := Options{Source: demoTree(t), Nodes: minNodes, Dir: filepath.Join(t.TempDir(), "cell"),
+		Logs: cli.LogFlags{Level: cli.LogOff}}
 	d.meddle = func(r *Replay) error {
 		for _, w := range []wrong{
 			{"another file's bytes", swapLocators, exit.Corrupt, "the original"},

@@ -40,7 +40,8 @@ func (d *Options) tree(ctx context.Context) (string, error) {
 	}
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
-		return "", exit.With(exit.NotFound, "there is no Go on this machine to take files from (%w); name a folder with --source", err)
+		return "", exit.With(exit.NotFound,
+			"there is no Go on this machine to take files from (%w); name a folder with --source", err)
 	}
 	return filepath.Join(string(bytes.TrimSpace(out)), "src"), nil
 }
@@ -76,7 +77,8 @@ func (d *Options) Collect(ctx context.Context) ([]*Package, error) {
 		return nil, exit.File(err)
 	}
 	if len(all) < deleteEach {
-		return nil, exit.With(exit.Failed, "%s has files in %d folders; the demo wants %d or more", root, len(all), deleteEach)
+		return nil, exit.With(exit.Failed, "%s has files in %d folders; the demo wants %d or more", root, len(all),
+			deleteEach)
 	}
 	return all, nil
 }

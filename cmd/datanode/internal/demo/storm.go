@@ -19,7 +19,8 @@ func (r *Replay) storm(ctx context.Context) error {
 	for i, p := range r.Packages {
 		p.Deleted = i%deleteEach == 0
 	}
-	r.App.Note("at once: %s is decommissioned, %d extents are deleted, %s stops without a word", Leaving, len(r.deleted()), lost)
+	r.App.Note("at once: %s is decommissioned, %d extents are deleted, %s stops without a word", Leaving, len(r.deleted()),
+		lost)
 	var failed [3]error
 	var all sync.WaitGroup
 	all.Go(func() { failed[0] = r.Decommission(ctx) })

@@ -1,5 +1,5 @@
-// Package exit is how a command ends: its exit code, and the error that says why. It has no goroutines, and its values are
-// not changed once they are made.
+// Package exit is how a command ends: its exit code, and the error that says why. It has no goroutines, and its values
+// are not changed once they are made.
 package exit
 
 import (
@@ -98,13 +98,16 @@ func adviceFor(u *client.Unreachable) string {
 	case u.Silent && u.Addr != "":
 		advice = "; check that it runs; node ls tells what the cell knows of it"
 	case u.Silent:
-		advice = "; check that a node is running there, or name other addresses with --addr; datanode dev starts a cell on this machine"
+		advice = "; check that a node is running there, or name other addresses with --addr; " +
+			"datanode dev starts a cell on this machine"
 	}
 	switch {
 	case u.HungUp && u.TLS:
-		advice += "; a node hangs up on TLS when it has no certificate, and on more connections than it takes from one address"
+		advice += "; a node hangs up on TLS when it has no certificate, and on more connections than it takes " +
+			"from one address"
 	case u.HungUp:
-		advice += "; a node hangs up on callers without --tls-cert, --tls-key and --tls-ca when it speaks TLS only, and on more connections than it takes from one address"
+		advice += "; a node hangs up on callers without --tls-cert, --tls-key and --tls-ca when it speaks TLS only, " +
+			"and on more connections than it takes from one address"
 	}
 	return advice
 }

@@ -52,10 +52,14 @@ func TestAdvice(t *testing.T) {
 		has    []string
 		hasNot []string
 	}{
-		{client.Unreachable{Silent: true}, []string{"it is so; check that a node is running there", "--addr", "datanode dev"}, []string{"--tls-cert"}},
-		{client.Unreachable{Silent: true, Addr: "b:1"}, []string{"node ls"}, []string{"--addr", "datanode dev", "--tls-cert"}},
-		{client.Unreachable{HungUp: true}, []string{"--tls-cert", "more connections than it takes"}, []string{"--addr", "datanode dev"}},
-		{client.Unreachable{HungUp: true, TLS: true}, []string{"no certificate", "more connections than it takes"}, []string{"--addr", "--tls-cert"}},
+		{client.Unreachable{Silent: true}, []string{"it is so; check that a node is running there", "--addr", "datanode dev"},
+			[]string{"--tls-cert"}},
+		{client.Unreachable{Silent: true, Addr: "b:1"}, []string{"node ls"},
+			[]string{"--addr", "datanode dev", "--tls-cert"}},
+		{client.Unreachable{HungUp: true}, []string{"--tls-cert", "more connections than it takes"},
+			[]string{"--addr", "datanode dev"}},
+		{client.Unreachable{HungUp: true, TLS: true}, []string{"no certificate", "more connections than it takes"},
+			[]string{"--addr", "--tls-cert"}},
 		{client.Unreachable{HungUp: true, Silent: true}, []string{"--addr", "--tls-cert"}, nil},
 		{client.Unreachable{}, nil, []string{";", "--addr", "--tls-cert"}},
 	} {

@@ -1,5 +1,5 @@
-// Package local runs a whole cell in this process, for dev, the demo and tests. Nodes have their own goroutines, which end
-// with Cell.Close or StopAll.
+// Package local runs a whole cell in this process, for dev, the demo and tests. Nodes have their own goroutines, which
+// end with Cell.Close or StopAll.
 package local
 
 import (

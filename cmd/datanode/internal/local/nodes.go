@@ -94,7 +94,8 @@ func listenFrom(first string, n int) ([]net.Listener, error) {
 
 func listenError(addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return exit.With(exit.Failed, "%s is in use, perhaps by another cell; stop that, or choose other ports with --listen and --http", addr)
+		return exit.With(exit.Failed,
+			"%s is in use, perhaps by another cell; stop that, or choose other ports with --listen and --http", addr)
 	}
 	return exit.With(exit.Failed, "cannot listen on %s: %w", addr, err)
 }

@@ -1,5 +1,5 @@
-// Package logdiff compares the logs of nodes by their chain hashes. It asks for these with a function, one call after the
-// other, and starts no goroutine.
+// Package logdiff compares the logs of nodes by their chain hashes. It asks for these with a function, one call after
+// the other, and starts no goroutine.
 package logdiff
 
 import (
@@ -39,7 +39,9 @@ func Compare(ids []string, ask Ask) ([]Line, error) {
 	lines := make([]Line, len(ids))
 	for i, id := range ids {
 		if first[i] > last {
-			return nil, exit.With(exit.Failed, "%s can only say from index %d on, but another node is at %d; try again when that has caught up", id, first[i], last)
+			return nil, exit.With(exit.Failed,
+				"%s can only say from index %d on, but another node is at %d; try again when that has caught up", id, first[i],
+				last)
 		}
 		at, err := ask(id, last)
 		if err != nil {

@@ -48,7 +48,8 @@ func TestCompareLogsFindsFirstDifference(t *testing.T) {
 			t.Fatalf("the logs differ from %d on, found %d", want, lines[2].Differs)
 		}
 	}
-	if _, err := Compare([]string{"n1", "n2"}, chains{"n1": same, "n2": same[:5]}.ask(map[string]uint64{"n1": 9})); err == nil {
+	if _, err := Compare([]string{"n1", "n2"},
+		chains{"n1": same, "n2": same[:5]}.ask(map[string]uint64{"n1": 9})); err == nil {
 		t.Fatal("two logs without an index in common were compared")
 	}
 }

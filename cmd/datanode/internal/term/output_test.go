@@ -35,7 +35,8 @@ func TestListIsWholeUpToAnError(t *testing.T) {
 		yield(0, broken)
 	}
 	var none bytes.Buffer
-	if err := List(&Terminal{Stdout: &none, Output: FormatTable}, func(yield func(int, error) bool) { yield(0, broken) }, Col[int]("N", nil)); err == nil || none.Len() > 0 {
+	if err := List(&Terminal{Stdout: &none, Output: FormatTable}, func(yield func(int, error) bool) { yield(0, broken) },
+		Col[int]("N", nil)); err == nil || none.Len() > 0 {
 		t.Errorf("%v, behind a table of nothing: %q", err, none.String())
 	}
 	for _, output := range []string{FormatTable, FormatJSON, FormatLines} {

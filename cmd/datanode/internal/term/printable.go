@@ -65,8 +65,8 @@ func quoted(r rune, bytes string) string {
 	return text[1 : len(text)-1]
 }
 
-// jsonText is v as JSON, indented unless indent is empty. What is not printable, and what encoding/json leaves as it is,
-// becomes escapes: the values stay what they are.
+// jsonText is v as JSON, indented unless indent is empty. What is not printable, and what encoding/json leaves as it
+// is, becomes escapes: the values stay what they are.
 func jsonText(v any, prefix, indent string) (string, error) {
 	var text []byte
 	var err error

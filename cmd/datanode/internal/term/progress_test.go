@@ -27,7 +27,8 @@ func TestCountReaderSeesChanges(t *testing.T) {
 
 // The bar of a put is not full before the acknowledgement, however much is known of the length.
 func TestBarIsNotFullBeforeTheAcknowledgement(t *testing.T) {
-	for _, c := range []struct{ done, total int64 }{{0, 0}, {5, 0}, {0, 1}, {1, 1}, {50, 100}, {100, 100}, {1 << 40, 1 << 40}, {7, 3}} {
+	for _, c := range []struct{ done, total int64 }{{0, 0}, {5, 0}, {0, 1}, {1, 1}, {50, 100}, {100, 100},
+		{1 << 40, 1 << 40}, {7, 3}} {
 		shown, of := unacknowledged(c.done, c.total)
 		if shown < 0 || shown >= of || of < c.total || c.done*2 <= c.total && shown != c.done {
 			t.Errorf("%d of %d read: the bar is at %d of %d", c.done, c.total, shown, of)
