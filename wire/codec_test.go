@@ -79,24 +79,23 @@ func TestErrorCrossesIntact(t *testing.T) {
 }
 
 func TestUnmarshalRefuses(t *testing.T) {
-	deep := bytes.Repeat([]byte{0x91}, MaxDepth+1)
-	wide := append([]byte{0x93, 0xa1, 'a', 1, 0xdd, 0, 0, 0xff, 0xff}, bytes.Repeat([]byte{codeNil}, 0xffff)...)
+	hostile := hostileBodies()
 	cases := []struct {
 		name, want string
 		body       []byte
 		into       any
 	}{
 		{"empty", "middle of a value", nil, new(oldMessage)},
-		{"trailing byte", "after the value", []byte{0x90, 0}, new(oldMessage)},
-		{"deep", "deeper than 16", append(deep, 0), new(oldMessage)},
-		{"array of more than there is", "more elements than bytes", []byte{0xdd, 0, 0, 0, 9}, new(oldMessage)},
-		{"map of more than there is", "more elements than bytes", []byte{0xdf, 0, 0, 0, 9, 0}, new(oldMessage)},
-		{"string of more than there is", "middle of a value", []byte{0xdb, 0, 0, 0, 9, 'a'}, new(string)},
-		{"extension", "not accepted", []byte{0xd4, 0, 0}, new(oldMessage)},
-		{"an integer for a struct", "decode oldMessage: ", []byte{1}, new(oldMessage)},
-		{"integer too large", "does not fit", []byte{0x92, 0xa0, 0xcf, 1, 0, 0, 0, 0, 0, 0, 0}, new(oldMessage)},
-		{"slice of nothing", "too many for a message", wide, new(newWide)},
-		{"interface", "cannot go over the wire", []byte{1}, new(any)},
+		{"trailing byte", "after the value", hostile["trailing byte"], new(oldMessage)},
+		{"deep", "deeper than 16", hostile["deep"], new(oldMessage)},
+		{"array of more than there is", "more elements than bytes", hostile["array of more than there is"], new(oldMessage)},
+		{"map of more than there is", "more elements than bytes", hostile["map of more than there is"], new(oldMessage)},
+		{"string of more than there is", "middle of a value", hostile["string of more than there is"], new(string)},
+		{"extension", "not accepted", hostile["extension"], new(oldMessage)},
+		{"an integer for a struct", "decode oldMessage: ", hostile["an integer"], new(oldMessage)},
+		{"integer too large", "does not fit", hostile["integer too large"], new(oldMessage)},
+		{"slice of nothing", "too many for a message", hostile["slice of nothing"], new(newWide)},
+		{"interface", "cannot go over the wire", hostile["an integer"], new(any)},
 		{"not a pointer", "want a pointer", []byte{1}, 1},
 	}
 	for _, c := range cases {

@@ -140,9 +140,9 @@ func FuzzBodies(f *testing.F) {
 		if b, err := Marshal(bodies[i]()); err == nil {
 			f.Add(uint8(i), b)
 		}
-		f.Add(uint8(i), []byte{0xdd, 0xff, 0xff, 0xff, 0xff})
-		f.Add(uint8(i), []byte{0x91, 0xdf, 0x7f, 0xff, 0xff, 0xff})
-		f.Add(uint8(i), bytes.Repeat([]byte{0x91}, MaxDepth+1))
+		for _, b := range hostileBodies() {
+			f.Add(uint8(i), b)
+		}
 	}
 	f.Fuzz(func(t *testing.T, which uint8, b []byte) {
 		body := bodies[int(which)%len(bodies)]
