@@ -5,6 +5,7 @@ import (
 
 	"github.com/datanode/datanode/node/describe"
 	"github.com/datanode/datanode/node/fair"
+	"github.com/datanode/datanode/node/lead"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -107,13 +108,15 @@ func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall, req wire.Subm
 	if c.Peer().Node != "" && req.Cell && !req.DryRun {
 		origin = policies.OriginCell
 	}
-	subs := make([]*submission, len(req.Submit))
+	subs := make([]*lead.Submission, len(req.Submit))
 	asker, sharer := state.Identity(c.Asker()), n.sharer(c)
 	for i, s := range req.Submit {
 		if err := checkOwner(c.Op(), &req, s.Owner); err != nil {
 			return err
 		}
-		subs[i] = &submission{Submission: s, session: state.SessionID(req.Session), origin: origin, asker: asker, force: req.Force, sharer: sharer}
+		subs[i] = &lead.Submission{
+			Submission: s, Session: state.SessionID(req.Session), Origin: origin, Asker: asker, Force: req.Force, Sharer: sharer,
+		}
 	}
 	reply := wire.SubmitReply{}
 	var err error
@@ -123,8 +126,8 @@ func (n *Node) serveSubmit(ctx context.Context, c *mux.ServerCall, req wire.Subm
 			return err
 		}
 		defer done()
-		reply.Results = n.dryRun(ctx, subs)
-	} else if reply.Results, err = n.admit.submit(ctx, subs); err != nil {
+		reply.Results = n.lead.DryRun(ctx, subs)
+	} else if reply.Results, err = n.lead.Submit(ctx, subs); err != nil {
 		return err
 	}
 	return c.Reply(&reply, nil)
@@ -136,7 +139,7 @@ func (n *Node) serveCancel(ctx context.Context, c *mux.ServerCall, req wire.Canc
 		return err
 	}
 	who := n.asker(c)
-	if err := n.proposeOne(ctx, &state.Cancel{Op: id, Note: "cancelled by " + describe.Person(who), AskedBy: who}); err != nil {
+	if err := n.lead.Propose(ctx, &state.Cancel{Op: id, Note: "cancelled by " + describe.Person(who), AskedBy: who}); err != nil {
 		return err
 	}
 	return n.replyOp(ctx, c, id)
@@ -153,36 +156,23 @@ func (n *Node) serveReorder(ctx context.Context, c *mux.ServerCall, req wire.Reo
 			return err
 		}
 	}
-	if err := n.proposeOne(ctx, cmd); err != nil {
+	if err := n.lead.Propose(ctx, cmd); err != nil {
 		return err
 	}
 	return n.replyOp(ctx, c, id)
 }
 
 func (n *Node) serveSetting(ctx context.Context, c *mux.ServerCall, req wire.SettingRequest) error {
-	if err := n.checkSetting(ctx, req.Key, req.Value); err != nil {
+	if err := n.lead.CheckSetting(ctx, req.Key, req.Value); err != nil {
 		return err
 	}
-	if err := n.proposeOne(ctx, &state.Set{Key: req.Key, Value: req.Value, AskedBy: n.asker(c)}); err != nil {
+	if err := n.lead.Propose(ctx, &state.Set{Key: req.Key, Value: req.Value, AskedBy: n.asker(c)}); err != nil {
 		return err
 	}
 	if req.Key == state.KeyQuotas {
-		n.watch.hearAll(ctx, n.log.CommitIndex()) // a node that does not know of a quota yet would store beyond it
+		n.lead.HearAll(ctx, n.log.CommitIndex()) // a node that does not know of a quota yet would store beyond it
 	}
 	return c.Reply(nil, nil)
-}
-
-// proposeOne proposes a command on the leader and makes its refusal the error.
-func (n *Node) proposeOne(ctx context.Context, cmd state.Command) error {
-	results, index, err := n.log.Propose(ctx, cmd)
-	if err != nil {
-		return err
-	}
-	if results[0].Err != nil {
-		return results[0].Err
-	}
-	n.audit.Command(index, cmd)
-	return nil
 }
 
 func parseOp(s string) (state.OpID, error) {
@@ -191,20 +181,4 @@ func parseOp(s string) (state.OpID, error) {
 		return 0, wire.Errorf(0, wire.CodeInvalid, "%v", err)
 	}
 	return id, nil
-}
-
-// dryRun says what would be decided, without proposing it.
-func (n *Node) dryRun(ctx context.Context, subs []*submission) []wire.Submitted {
-	view := n.log.View()
-	drafts := n.draft(view, subs)
-	n.decide(ctx, view, drafts)
-	out := make([]wire.Submitted, len(drafts))
-	for i, d := range drafts {
-		if d.refusal != nil {
-			out[i] = refusal(d.sub, d.refusal)
-			continue
-		}
-		out[i] = wire.Submitted{Kind: d.sub.Kind, Extent: uint64(d.admit.Extent), Plan: describe.Plan(view, d.admit)}
-	}
-	return out
 }

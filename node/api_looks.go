@@ -47,7 +47,7 @@ func (n *Node) serveNodes(ctx context.Context, c *mux.ServerCall) error {
 	view := n.log.View()
 	leader, _ := n.log.Leader()
 	var reply wire.NodesReply
-	look := n.lookAt(view)
+	look := n.lead.LookAt(view)
 	view.Nodes(func(node *state.Node) bool {
 		reply.Nodes = append(reply.Nodes, describe.Node(view, look, node, leader))
 		return true
@@ -75,9 +75,9 @@ func (n *Node) serveStatus(ctx context.Context, c *mux.ServerCall) error {
 	out.Lacking = describe.Lacking(view)
 	out.Voters = n.voters(ctx, view, leader != "")
 	if leader == "" {
-		out.Since = n.leaderless.micros(n.now())
+		out.Since = n.lead.LeaderlessSince().UnixMicro()
 	}
-	out.Parted = n.parted.among(view)
+	out.Parted = n.divergences.Among(view)
 	out.Quotas = describeUsage(view, n.quotas)
 	out.ByKind, out.ByClass = describe.CountKinds(view), describe.CountClasses(view)
 	out.ByNode = describe.CountNodes(view)

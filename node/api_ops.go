@@ -29,7 +29,7 @@ func (n *Node) serveOps(ctx context.Context, c *mux.ServerCall, req wire.OpsRequ
 	}
 	limit := pageLimit(req.Limit)
 	view := n.log.View()
-	look := n.lookAt(view)
+	look := n.lead.LookAt(view)
 	var reply wire.OpsReply
 	view.Ops(after, func(o *state.Op) bool {
 		if (req.Open && o.State.Ended()) || (req.Extent != 0 && uint64(o.Extent) != req.Extent) {
@@ -70,7 +70,7 @@ func (n *Node) replyOp(ctx context.Context, c *mux.ServerCall, id state.OpID) er
 		return wire.Errorf(c.Op(), wire.CodeNotFound, "there is no operation %s, or it ended long ago; see log show %d", id, id.Index())
 	}
 	out := describe.Op(view, o, true)
-	out.Blocked = n.lookAt(view).Blocked(o)
+	out.Blocked = n.lead.LookAt(view).Blocked(o)
 	return c.Reply(&out, nil)
 }
 

@@ -25,7 +25,9 @@ func (n *Node) servePolicyLoad(ctx context.Context, c *mux.ServerCall, req wire.
 	if err != nil {
 		return err
 	}
-	digest, err := n.policies.Load(ctx, module, req.Config, n.asker(c), n.proposeOne)
+	digest, err := n.policies.Load(ctx, module, req.Config, n.asker(c), func(ctx context.Context, cmd state.Command) error {
+		return n.lead.Propose(ctx, cmd)
+	})
 	if err != nil {
 		return err
 	}
@@ -42,7 +44,7 @@ func (n *Node) servePolicyActivate(ctx context.Context, c *mux.ServerCall, req w
 	if err := n.policies.Prepare(ctx, p.Digest); err != nil {
 		return err
 	}
-	if err := n.proposeOne(ctx, &state.ActivatePolicy{Digest: p.Digest, AskedBy: n.asker(c)}); err != nil {
+	if err := n.lead.Propose(ctx, &state.ActivatePolicy{Digest: p.Digest, AskedBy: n.asker(c)}); err != nil {
 		return err
 	}
 	view := n.log.View()
@@ -51,7 +53,7 @@ func (n *Node) servePolicyActivate(ctx context.Context, c *mux.ServerCall, req w
 }
 
 func (n *Node) servePolicyRollback(ctx context.Context, c *mux.ServerCall) error {
-	if err := n.proposeOne(ctx, &state.RollbackPolicy{AskedBy: n.asker(c)}); err != nil {
+	if err := n.lead.Propose(ctx, &state.RollbackPolicy{AskedBy: n.asker(c)}); err != nil {
 		return err
 	}
 	view := n.log.View()
@@ -78,7 +80,7 @@ func (n *Node) describePolicies(view *state.View) (all []wire.Policy) {
 func (n *Node) describePolicy(view *state.View, p *state.LoadPolicy) wire.Policy {
 	out := wire.Policy{
 		Digest: p.Digest, Name: p.Name, Version: p.Version, Bytes: p.Bytes, State: "loaded",
-		Compiled: n.watch.compiledOn(p.Digest), Module: p.ModuleDigest(), Config: p.Config,
+		Compiled: n.lead.CompiledOn(p.Digest), Module: p.ModuleDigest(), Config: p.Config,
 	}
 	switch p.Digest {
 	case view.Active:

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -124,35 +123,4 @@ func TestBudgetBounds(t *testing.T) {
 		}
 	}
 	t.Errorf("%+v does not have policy-batch-budget 32Mi", all)
-}
-
-// What waits is decided again when the budget changes: native priorities do not stay with a policy's.
-func TestBudgetRescores(t *testing.T) {
-	p := &dearPolicy{&flatPolicy{policies.Native(), policies.Info{Name: "dear", Digest: "dear", Reasons: policies.Native().Info().Reasons}, 5}, state.MostBudget()}
-	c := newAgingCell(t, p)
-	ask := func() *modules.Answer {
-		view := c.State.Snapshot()
-		return c.node.policies.Ask(t.Context(), view, make([]policies.Facts, 1), nil)
-	}
-	c.run("create on=n1 want=1")
-	op := func() *state.Op {
-		id, err := c.Op("create")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c.State.Op(id)
-	}
-	c.run("set policy-batch-budget 64Ki")
-	if a := ask(); a.Fallback == "" || !outdated(&c.State.View, op()) {
-		t.Errorf("fallback %q, outdated %t, want both", a.Fallback, outdated(&c.State.View, op()))
-	}
-	c.run("set replicas 2")
-	c.run("rescore create priority=1")
-	if outdated(&c.State.View, op()) {
-		t.Error("a setting that is no budget makes a decision outdated")
-	}
-	c.run("set policy-batch-budget 32Mi")
-	if a := ask(); a.Fallback != "" || a.Scores[0].Priority != 5 || !outdated(&c.State.View, op()) {
-		t.Errorf("%+v, outdated %t", a, outdated(&c.State.View, op()))
-	}
 }

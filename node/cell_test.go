@@ -144,7 +144,7 @@ func (c *cell) describeNodes(n *Node) []wire.Node {
 	var reply []wire.Node
 	view := n.log.View()
 	view.Nodes(func(node *stateNode) bool {
-		reply = append(reply, describe.Node(view, n.lookAt(view), node, ""))
+		reply = append(reply, describe.Node(view, n.lead.LookAt(view), node, ""))
 		return true
 	})
 	return reply
@@ -203,7 +203,7 @@ func (c *cell) describe() string {
 		view.Extents(0, func(e *state.Extent) bool { fmt.Fprintf(&out, "  %+v\n", *e); return true })
 		fmt.Fprintf(&out, "%s: leader %s, applied %d\n", id, leader, view.Applied)
 		view.Nodes(func(node *stateNode) bool {
-			fmt.Fprintf(&out, "  %+v\n", describe.Node(view, n.lookAt(view), node, leader))
+			fmt.Fprintf(&out, "  %+v\n", describe.Node(view, n.lead.LookAt(view), node, leader))
 			return true
 		})
 		view.Ops(0, func(o *state.Op) bool {

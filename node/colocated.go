@@ -28,15 +28,3 @@ func sameHost(a, b string) bool {
 	hostB, _, errB := net.SplitHostPort(b)
 	return errA == nil && errB == nil && hostA == hostB
 }
-
-// serving are the nodes that were serving clients when they were last heard of, on the leader.
-func (w *watch) serving() (ids []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id, s := range w.seen {
-		if s.beat.Serving && !w.silentLocked(id) {
-			ids = append(ids, string(id))
-		}
-	}
-	return ids
-}

@@ -13,8 +13,8 @@ import (
 func (n *Node) makeQuotas() {
 	n.quotas = quota.New(quota.Options{
 		View: n.log.View, IsLeader: n.log.IsLeader, CatchUp: n.catchUp, Secure: n.transport.Source() != nil, Logger: n.logger,
-		Others:  func() []wire.Unsealed { return n.watch.unsealed(n.id) },
-		HearAll: func(ctx context.Context) { n.watch.hearAll(ctx, 0) },
+		Others:  func() []wire.Unsealed { return n.lead.Unsealed(n.id) },
+		HearAll: func(ctx context.Context) { n.lead.HearAll(ctx, 0) },
 	})
 }
 
@@ -30,7 +30,7 @@ func (n *Node) makeData() {
 			return err
 		},
 		Connect: n.toNode, Relay: n.relayTo, Asker: n.asker, Self: n.ownIdentity(),
-		NoteMisuse: func() { n.misused.answer.Add(1) },
+		NoteMisuse: func() { n.wrongAnswers.Add(1) },
 	})
 }
 
@@ -42,7 +42,7 @@ func (n *Node) catchUp(ctx context.Context) error {
 		if err := n.log.VerifyLeader(ctx); err != nil {
 			return err
 		}
-		if err := n.confirmLead(ctx); err != nil {
+		if err := n.lead.Confirm(ctx); err != nil {
 			return err
 		}
 		return n.log.WaitApplied(ctx, n.log.CommitIndex())

@@ -130,8 +130,8 @@ func TestAddressOfALiveNode(t *testing.T) {
 			other = n
 		}
 	}
-	c.untilTrue("the leader has heard of the other", func() bool { return lead.watch.alive(other.id) })
-	_, err := lead.admitNode(testContext(t), wire.JoinRequest{Node: "n9", Addr: other.addr, Incarnation: 9, Level: uint8(state.LevelNow)})
+	c.untilTrue("the leader has heard of the other", func() bool { return lead.lead.Alive(other.id) })
+	_, err := lead.lead.Admit(testContext(t), wire.JoinRequest{Node: "n9", Addr: other.addr, Incarnation: 9, Level: uint8(state.LevelNow)})
 	oneLine(t, err, "is the address of node "+string(other.id))
 	if !c.inGroup(string(other.id)) {
 		t.Errorf("%s was taken out of the log's group", other.id)

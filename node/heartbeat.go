@@ -119,8 +119,8 @@ func (n *Node) beat() *wire.Heartbeat {
 }
 
 func (n *Node) beatAsLeader(ctx context.Context) error {
-	n.watch.heard(n.beat())
-	n.noteServing(n.watch.serving())
+	n.lead.Heard(n.beat())
+	n.noteServing(n.lead.Serving())
 	if !n.ready.Load() {
 		if err := n.log.Barrier(ctx); err != nil {
 			return err
@@ -128,7 +128,7 @@ func (n *Node) beatAsLeader(ctx context.Context) error {
 	}
 	view := n.log.View()
 	if node := view.Node(n.id); view.Cell != "" && (node == nil || node.Incarnation != n.incarnation || node.Addr != n.addr || node.Level != state.LevelNow) {
-		if _, err := n.admitNode(ctx, n.joinRequest()); err != nil {
+		if _, err := n.lead.Admit(ctx, n.joinRequest()); err != nil {
 			return err
 		}
 	}
@@ -313,16 +313,4 @@ func (n *Node) cellAddrs() []string {
 		add("", addr)
 	}
 	return addrs
-}
-
-// serveJoin lets a node in, on the leader.
-func (n *Node) serveJoin(ctx context.Context, c *mux.ServerCall, req wire.JoinRequest) error {
-	if err := n.mayJoin(c, &req); err != nil {
-		return err
-	}
-	reply, err := n.admitNode(ctx, req)
-	if err != nil {
-		return err
-	}
-	return c.Reply(&reply, nil)
 }

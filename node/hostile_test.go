@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"flag"
+
 	"github.com/datanode/datanode/node/transport/connlimit"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"

@@ -62,10 +62,10 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 func (n *Node) numbers() web.Numbers {
 	now := web.Numbers{
 		Applied: n.log.AppliedIndex(), Commit: n.log.CommitIndex(), Abstains: n.log.Abstains() != nil,
-		Leads: n.log.IsLeader(), Ready: n.ready.Load(), Diverged: len(n.parted.among(n.log.View())),
+		Leads: n.log.IsLeader(), Ready: n.ready.Load(), Diverged: len(n.divergences.Among(n.log.View())),
 		StoreFailed: n.store.Failed() != nil, DiskHangs: n.hangs() != nil, Disk: n.diskStatus(), Scrub: n.scrub.Describe(),
 		DamagedEntries: n.log.DamagedEntries(), StepsRefused: map[wire.OpType]uint64{},
-		SessionsRefused: map[wire.Session]uint64{}, Misuse: n.misused.counts(), Turns: map[string]web.TurnNumbers{},
+		SessionsRefused: map[wire.Session]uint64{}, Misuse: n.misuse(), Turns: map[string]web.TurnNumbers{},
 		QuotaRefused: n.quotas.Refused(), Unsealed: n.quotas.UnsealedBytes,
 	}
 	for _, step := range replica.StepTypes() {
@@ -78,6 +78,12 @@ func (n *Node) numbers() web.Numbers {
 		running, waiting, refused := t.Tally()
 		now.Turns[string(work)] = web.TurnNumbers{Running: running, Waiting: waiting, Refused: refused}
 	}
-	now.Submissions.Waiting, now.Submissions.Refused = n.admit.tally()
+	now.Submissions.Waiting, now.Submissions.Refused = n.lead.Waiting()
 	return now
+}
+
+// misuse is what somebody got wrong, or tried, with the sessions of the cell; the keys are labels.
+func (n *Node) misuse() map[string]uint64 {
+	owner, number := n.lead.Misused()
+	return map[string]uint64{"owner": owner, "number": number, "answer": n.wrongAnswers.Load()}
 }

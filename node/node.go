@@ -22,11 +22,11 @@ import (
 	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/node/folder"
 	"github.com/datanode/datanode/node/internal/vfs"
+	"github.com/datanode/datanode/node/lead"
 	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/node/quota"
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/node/report"
-	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/node/scrub"
 	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/node/web"
@@ -54,20 +54,18 @@ type Node struct {
 	replicas    *replica.Replicas
 	exec        *replica.Executor
 	routes      map[wire.OpType]route
-	admit       *admission
 	own         *ownSession
 	proposer    *report.Proposer
 	reports     *report.Queue
 	drops       *report.Queue // files that are gone: many at a time, and nobody waits for one
 	audit       audit.Trail
-	watch       *watch
-	leaderless  leaderless
+	lead        *lead.Leader // made when the log is open
 	others      *replica.Reachability
 	scrub       *scrub.Scrubber
 	serving     atomic.Int32 // calls that bring or take bytes of clients, in flight
 	hang        *hang
 	watched     *vfs.Watched // what the store and all else but the log is on
-	parted      *parted
+	divergences *lead.Divergences
 	data        *datapath.Path
 	quotas      *quota.Quotas
 	stocktaking singleflight.Group // of conns
@@ -75,9 +73,7 @@ type Node struct {
 
 	folder *folder.Folder
 
-	confirmedTerm atomic.Uint64 // the last term that this node led and was confirmed in
-
-	misused misuse
+	wrongAnswers atomic.Uint64 // to this node, to something else than it had asked
 
 	turns fair.Classes // by class of work; the keys never change
 
@@ -101,11 +97,10 @@ type Node struct {
 	done     chan struct{} // closed when the node has stopped, or must
 	err      error         // why it stopped; set before done is closed
 	closed   sync.Once
-
-	zones schedule.Zones // of the quiet windows
-
-	joining chan struct{} // holds one token while a node is let in
 }
+
+// bootstrapIndex is the one entry that the log of a new cell's voter begins with: who the voters are.
+const bootstrapIndex = 1
 
 // Start opens the data folder, listens, and lets the node join its cell in the background: Ready is
 // closed when it serves. The errors are for the person who started it.
@@ -150,7 +145,7 @@ func newNode(cfg Config, f *folder.Folder, l net.Listener, source *pki.Source) *
 		cfg: cfg, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), folder: f,
 		incarnation: uint64(cfg.Clock.Now().UnixMicro()),
 		logger:      cfg.Logger.With("node", cfg.ID),
-		readyCh:     make(chan struct{}), done: make(chan struct{}), joining: make(chan struct{}, 1), drainCh: make(chan struct{}),
+		readyCh:     make(chan struct{}), done: make(chan struct{}), drainCh: make(chan struct{}),
 	}
 	if n.addr == "" {
 		n.addr = l.Addr().String()
@@ -159,12 +154,10 @@ func newNode(cfg Config, f *folder.Folder, l net.Listener, source *pki.Source) *
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.routes, n.turns = n.makeRoutes(), fair.NewClasses(n.clock())
 	n.transport = n.newTransport(l, source)
-	n.admit = newAdmission(n)
 	n.own = &ownSession{n: n}
 	n.audit = audit.Trail{Logger: n.logger}
-	n.watch = newWatch(n)
 	n.hang = newHang(n)
-	n.parted = newParted()
+	n.divergences = lead.NewDivergences()
 	return n
 }
 
@@ -214,9 +207,11 @@ func (n *Node) open() error {
 	n.makeData()
 	n.policies = modules.New(modules.Options{
 		Node: n.id, Dir: filepath.Join(n.cfg.Dir, "policies"), FS: n.cfg.FS, Log: n.log, Host: n.cfg.Policies,
-		DefaultModule: n.cfg.DefaultModule, Fetch: n.fetchModule, CompiledOn: n.watch.compiledOn,
-		Now: n.now, After: n.after, Tick: n.time.tick, Logger: n.logger,
+		DefaultModule: n.cfg.DefaultModule, Fetch: n.fetchModule,
+		CompiledOn: func(digest string) []string { return n.lead.CompiledOn(digest) },
+		Now:        n.now, After: n.after, Tick: n.time.tick, Logger: n.logger,
 	})
+	n.lead = n.newLeader(servers)
 	if err := n.policies.Open(n.ctx); err != nil {
 		return err
 	}
@@ -227,9 +222,8 @@ func (n *Node) open() error {
 func (n *Node) run() {
 	n.transport.Run()
 	for _, loop := range []func(context.Context){
-		n.exec.Run, n.admit.run, n.reports.Run, n.drops.Run, n.watch.run, n.scrub.Run, n.hang.run, n.policies.Run,
-		n.data.Run,
-		n.lead, n.plan, n.heartbeats, n.watchLog, n.disk.Run,
+		n.exec.Run, n.lead.Run, n.reports.Run, n.drops.Run, n.scrub.Run, n.hang.run, n.policies.Run,
+		n.data.Run, n.heartbeats, n.watchLog, n.disk.Run,
 	} {
 		n.wg.Add(1)
 		go func() {

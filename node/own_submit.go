@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/datanode/datanode/node/lead"
 	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -90,8 +91,11 @@ func (n *Node) submitAnywhere(ctx context.Context, session uint64, s wire.Submis
 	var results []wire.Submitted
 	var err error
 	if n.log.IsLeader() {
-		sub := &submission{Submission: s, session: state.SessionID(session), origin: policies.OriginCell, asker: n.ownIdentity(), sharer: n.ownSharer()}
-		results, err = n.admit.submit(ctx, []*submission{sub})
+		sub := &lead.Submission{
+			Submission: s, Session: state.SessionID(session), Origin: policies.OriginCell, Asker: n.ownIdentity(),
+			Sharer: n.ownSharer(),
+		}
+		results, err = n.lead.Submit(ctx, []*lead.Submission{sub})
 	} else {
 		var reply wire.SubmitReply
 		reply, err = askLeader[wire.SubmitReply](ctx, n, wire.OpSubmit, &wire.SubmitRequest{Session: session, Submit: []wire.Submission{s}, Cell: true})
@@ -104,7 +108,7 @@ func (n *Node) submitAnywhere(ctx context.Context, session uint64, s wire.Submis
 		return wire.Submitted{}, wire.Errorf(wire.OpSubmit, wire.CodeProtocol, "%d results for one submission", len(results))
 	}
 	if err := s.Fits(&results[0]); err != nil {
-		n.misused.answer.Add(1)
+		n.wrongAnswers.Add(1)
 		n.logger.Warn("the answer to a submission of this node is to another one", "session", session, "number", s.Seq, "error", err)
 		return wire.Submitted{}, err
 	}

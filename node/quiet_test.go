@@ -126,7 +126,7 @@ func TestQuietWindows(t *testing.T) {
 	c.state(decommission, state.OpRunning)
 	c.until("its moves wait", func(n *Node) bool {
 		node := n.log.View().Node(state.NodeID(leaving))
-		return strings.Contains(describe.Node(n.log.View(), n.lookAt(n.log.View()), node, "").Blocked, saysQuiet)
+		return strings.Contains(describe.Node(n.log.View(), n.lead.LookAt(n.log.View()), node, "").Blocked, saysQuiet)
 	})
 	again := c.submit(client.SubmitOptions{}, wire.Submission{Kind: "decommission", Node: leaving, Urgent: true})
 	if again.Op != decommission || !again.Merged {

@@ -38,7 +38,7 @@ func (n *Node) replicaOptions() replica.Options {
 		LagLimit: n.time.lagLimit, DownAfter: n.time.downAfter,
 		Propose: n.proposer.Propose, Reports: n.reports, TakeSpace: n.disk.Take,
 		AskSeal:  func(id state.ExtentID) { n.data.AskSeal(id) },
-		Silent:   n.watch.silent,
+		Silent:   func(id state.NodeID) bool { return n.lead.Silent(id) },
 		Verified: func(id state.ExtentID) { n.scrub.Note(id) },
 		TakeTurn: n.turns[fair.WorkSums].Take,
 		Sharer:   n.sharer,
@@ -60,7 +60,7 @@ func (n *Node) scrubOptions() scrub.Options {
 
 // checkReports refuses what a node may not report, on the leader, and what came in the session of another class.
 func (n *Node) checkReports(ctx context.Context, c *mux.ServerCall, cmds []state.Command) error {
-	if err := n.mayPropose(ctx, c, cmds); err != nil {
+	if err := n.lead.MayPropose(ctx, c, cmds); err != nil {
 		return err
 	}
 	return n.checkDeletes(c, report.OnlyGone(cmds))

@@ -7,6 +7,7 @@ import (
 	"github.com/datanode/datanode/node/datapath"
 	"github.com/datanode/datanode/node/failure"
 	"github.com/datanode/datanode/node/fair"
+	"github.com/datanode/datanode/node/lead"
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/node/transport"
@@ -64,7 +65,7 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpSubmit:         {serve: decoded(n.serveSubmit), leader: true},
 		wire.OpCancel:         {serve: decoded(n.serveCancel), leader: true},
 		wire.OpReorder:        {serve: decoded(n.serveReorder), leader: true},
-		wire.OpNodeRemove:     {serve: decoded(n.serveNodeRemove), leader: true},
+		wire.OpNodeRemove:     {serve: of(&n.lead, (*lead.Leader).ServeNodeRemove), leader: true},
 		wire.OpSettings:       {serve: n.serveSettings, leader: true}, // a change is seen at once
 		wire.OpSetting:        {serve: decoded(n.serveSetting), leader: true},
 		wire.OpPolicyLoad:     {serve: decoded(n.servePolicyLoad), leader: true},
@@ -72,8 +73,8 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpPolicyRollback: {serve: n.servePolicyRollback, leader: true},
 		wire.OpPolicies:       {serve: n.servePolicies, leader: true}, // it knows who has compiled what
 		wire.OpPropose:        {serve: of(&n.proposer, (*report.Proposer).Serve), leader: true, early: true},
-		wire.OpJoin:           {serve: decoded(n.serveJoin), leader: true, early: true},
-		wire.OpHeartbeat:      {serve: n.serveHeartbeat, early: true},
+		wire.OpJoin:           {serve: of(&n.lead, (*lead.Leader).ServeJoin), leader: true, early: true},
+		wire.OpHeartbeat:      {serve: of(&n.lead, (*lead.Leader).ServeHeartbeat), early: true},
 
 		// What only looks. It answers from this node's state, which may be behind.
 		wire.OpOps:         {serve: n.inTurn(fair.WorkLists, decoded(n.serveOps)), early: true},

@@ -65,7 +65,7 @@ func (c *cell) joins(id state.NodeID, level state.Level) {
 	c.t.Helper()
 	n := c.nodes[c.leader()]
 	join := &state.Join{Node: id, Addr: "127.0.0.1:1", Incarnation: uint64(level), Level: level}
-	if err := n.proposeOne(testContext(c.t), join); err != nil {
+	if err := n.lead.Propose(testContext(c.t), join); err != nil {
 		c.t.Fatal(err)
 	}
 }

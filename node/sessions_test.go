@@ -80,7 +80,8 @@ func refusedAs(t *testing.T, what string, got wire.Submitted, code wire.Code, wo
 // misuses is how often the nodes have refused something for its session.
 func (c *cell) misuses() (owner, number, answer uint64) {
 	for _, n := range c.nodes {
-		owner, number, answer = owner+n.misused.owner.Load(), number+n.misused.number.Load(), answer+n.misused.answer.Load()
+		o, m := n.lead.Misused()
+		owner, number, answer = owner+o, number+m, answer+n.wrongAnswers.Load()
 	}
 	return owner, number, answer
 }

@@ -27,7 +27,7 @@ func (c *cell) leader() string {
 	ctx := testContext(c.t)
 	for {
 		for id, n := range c.nodes {
-			if n.log.IsLeader() && n.confirmLead(ctx) == nil {
+			if n.log.IsLeader() && n.lead.Confirm(ctx) == nil {
 				return id
 			}
 		}

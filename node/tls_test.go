@@ -18,6 +18,7 @@ import (
 
 	"crypto/tls"
 	"crypto/x509"
+
 	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/wire"

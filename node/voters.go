@@ -61,28 +61,3 @@ func (n *Node) hears(ctx context.Context, node, addr string) bool {
 	}
 	return ctx.Err() == nil
 }
-
-// leaderless is since when this node has known of no leader, told once a heartbeat whether it does.
-type leaderless struct {
-	mu    sync.Mutex
-	since time.Time // Guarded by mu. Zero: it knows one.
-}
-
-func (l *leaderless) note(led bool, now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case led:
-		l.since = time.Time{}
-	case l.since.IsZero():
-		l.since = now
-	}
-}
-
-// micros is that moment; now if it was not noted yet.
-func (l *leaderless) micros(now time.Time) int64 {
-	l.note(false, now)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.since.UnixMicro()
-}

@@ -3,10 +3,11 @@ package web
 import (
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/datanode/datanode/node/describe"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // countMetrics are the same counts as metrics.

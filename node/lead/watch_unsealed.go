@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"context"
@@ -11,13 +11,13 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// unsealed is what the nodes have reported that they hold, but for some, on the leader.
+// unsealed is what the nodes have said that they hold, but for some, on the leader.
 func (w *watch) unsealed(but ...state.NodeID) (all []wire.Unsealed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := w.n.now()
+	now := w.clock.Now()
 	for id, s := range w.seen {
-		if slices.Contains(but, id) || now.Sub(s.at) > w.n.time.downAfter {
+		if slices.Contains(but, id) || now.Sub(s.at) > w.times.DownAfter {
 			continue // what a node that is down holds is being sealed
 		}
 		for _, u := range s.beat.Unsealed[:min(len(s.beat.Unsealed), quota.MaxReport)] {
@@ -29,26 +29,17 @@ func (w *watch) unsealed(but ...state.NodeID) (all []wire.Unsealed) {
 	return all
 }
 
-// unsealedFor is what the leader answers a node about the others, itself among them.
-func (n *Node) unsealedFor(node state.NodeID) []wire.Unsealed {
-	if len(n.log.View().Settings.Quotas) == 0 {
-		return nil
-	}
-	own, _ := n.quotas.Report()
-	return append(n.watch.unsealed(node, n.id), own...)
-}
-
-// hearAll waits until every other node that is up has reported anew what it holds, and that it has applied the log up
-// to an index, for three heartbeats at most.
+// hearAll waits until every other node that is up has said anew what it holds, and that it has applied the log up to an
+// index, for three heartbeats at most.
 func (w *watch) hearAll(ctx context.Context, applied state.Index) {
 	const looks = 12
-	asked := w.n.now()
+	asked := w.clock.Now()
 	for range looks {
 		if w.heardAll(asked, applied) {
 			return
 		}
 		select {
-		case <-w.n.after(3 * w.n.time.heartbeat / looks):
+		case <-w.clock.After(3 * w.times.Heartbeat / looks):
 		case <-ctx.Done():
 			return
 		}
@@ -59,11 +50,20 @@ func (w *watch) heardAll(since time.Time, applied state.Index) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := true
-	w.n.log.View().Nodes(func(node *state.Node) bool {
+	w.log.View().Nodes(func(node *state.Node) bool {
 		s := w.seen[node.ID]
-		all = node.ID == w.n.id || node.State != state.NodeUp ||
+		all = node.ID == w.id || node.State != state.NodeUp ||
 			s != nil && s.at.After(since) && s.beat.Applied >= uint64(applied)
 		return all
 	})
 	return all
+}
+
+// unsealedFor is what a node is told of the others, the leader among them.
+func (l *Leader) unsealedFor(node state.NodeID) []wire.Unsealed {
+	if len(l.log.View().Settings.Quotas) == 0 {
+		return nil
+	}
+	own, _ := l.o.Quotas.Report()
+	return append(l.watch.unsealed(node, l.id), own...)
 }

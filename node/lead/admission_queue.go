@@ -1,20 +1,22 @@
-package node
+package lead
 
-import "github.com/datanode/datanode/wire"
+import (
+	"github.com/datanode/datanode/wire"
+)
 
 // enter puts submissions into the lines of their sharers. leave takes out those that are not being decided yet, and
 // tells whether they are all.
-func (a *admission) enter(subs []*submission) (leave func() (all bool)) {
+func (a *admission) enter(subs []*Submission) (leave func() (all bool)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	leaves := make([]func() bool, 0, len(subs))
 	for _, s := range subs {
 		s.done = make(chan admitted, 1)
-		out := a.queue.Push(s.sharer, s)
+		out := a.queue.Push(s.Sharer, s)
 		if out == nil {
 			a.turnedAway++
 			s.done <- admitted{err: wire.Errorf(wire.OpSubmit, wire.CodeExhausted,
-				"%d submissions of %s wait already, or %d of all; try again in a moment", maxWaitingEach, s.sharer, maxWaiting)}
+				"%d submissions of %s wait already, or %d of all; try again in a moment", maxWaitingEach, s.Sharer, maxWaiting)}
 			continue
 		}
 		leaves = append(leaves, out)
@@ -35,7 +37,7 @@ func (a *admission) enter(subs []*submission) (leave func() (all bool)) {
 }
 
 // batch takes what is decided together next: sharers take turns.
-func (a *admission) batch() (batch []*submission) {
+func (a *admission) batch() (batch []*Submission) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for len(batch) < decideAtOnce {

@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"fmt"
@@ -11,10 +11,10 @@ import (
 // Submissions of one identity wait behind their own, those of the cell never behind them; what is given up is not
 // carried out.
 func TestAdmissionInTurn(t *testing.T) {
-	a := newAdmission(nil)
-	some := func(sharer string, n int) (subs []*submission) {
+	a := newAdmission(env{}, nil, nil)
+	some := func(sharer string, n int) (subs []*Submission) {
 		for i := range n {
-			subs = append(subs, &submission{sharer: sharer, Submission: wire.Submission{Class: fmt.Sprint(sharer, i)}})
+			subs = append(subs, &Submission{Sharer: sharer, Submission: wire.Submission{Class: fmt.Sprint(sharer, i)}})
 		}
 		return subs
 	}

@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"context"
@@ -11,56 +11,41 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// forget takes a node out of the log's group and then out of the cell, in one entry with what comes before. It takes
+// remove takes a node out of the log's group and then out of the cell, in one entry with what comes before. It takes
 // turns with those who are let in: a node that has just come back is not forgotten.
-func (n *Node) forget(ctx context.Context, remove *state.RemoveNode, before ...state.Command) error {
+func (m *members) remove(ctx context.Context, remove *state.RemoveNode, before ...state.Command) error {
 	select {
-	case n.joining <- struct{}{}:
-		defer func() { <-n.joining }()
+	case m.joining <- struct{}{}:
+		defer func() { <-m.joining }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	node := n.log.View().Node(remove.Node)
+	node := m.log.View().Node(remove.Node)
 	if node == nil || remove.Incarnation != 0 && (node.Incarnation != remove.Incarnation || node.State != state.NodeDown) {
 		return fmt.Errorf("node %s has come back", remove.Node)
 	}
 	cmds := append(before, remove)
-	if old, level := n.log.View().LowestWithout(cmds); level < state.LevelOf(cmds) && len(before) > 0 {
-		n.logger.Warn("node not removed: another has a build that cannot; run a newer build there, then: datanode node remove",
+	if old, level := m.log.View().LowestWithout(cmds); level < state.LevelOf(cmds) && len(before) > 0 {
+		m.logger.Warn("node not removed: another has a build that cannot; run a newer build there, then: datanode node remove",
 			"node", string(remove.Node), "old", string(old))
 		cmds = before
-	} else if err := n.leaveGroup(ctx, remove.Node); err != nil {
+	} else if err := m.leaveGroup(ctx, remove.Node); err != nil {
 		return err
 	}
-	return n.proposeAll(ctx, cmds...)
+	return m.propose(ctx, cmds...)
 }
 
 // leaveGroup takes a member out of the log's group, vote and all, if it is in it. Votes of nodes that are down never
 // help to agree, so that the others need no more of themselves without them.
-func (n *Node) leaveGroup(ctx context.Context, id state.NodeID) error {
-	servers, err := n.log.Servers()
+func (m *members) leaveGroup(ctx context.Context, id state.NodeID) error {
+	servers, err := m.log.Servers()
 	if err != nil {
 		return err
 	}
 	for _, s := range servers {
 		if s.ID == id {
-			return n.log.Remove(ctx, id)
+			return m.log.Remove(ctx, id)
 		}
-	}
-	return nil
-}
-
-// proposeAll proposes commands in one entry. The first refusal is the error.
-func (n *Node) proposeAll(ctx context.Context, cmds ...state.Command) error {
-	results, index, err := n.log.Propose(ctx, cmds...)
-	if err != nil {
-		return err
-	}
-	for i, res := range results {
-		if res.Err != nil {
-			return res.Err
-		}
-		n.audit.Command(index, cmds[i])
 	}
 	return nil
 }
@@ -78,8 +63,8 @@ func checkRemoved(view *state.View, req wire.JoinRequest) error {
 
 // freeAddress takes a node that is down out of the log's group when a new one has come to its address: two
 // members cannot share one. The cell still counts on its replicas, and it is let in again at another address.
-func (n *Node) freeAddress(ctx context.Context, view *state.View, req wire.JoinRequest) error {
-	servers, err := n.log.Servers()
+func (m *members) freeAddress(ctx context.Context, view *state.View, req wire.JoinRequest) error {
+	servers, err := m.log.Servers()
 	if err != nil {
 		return err
 	}
@@ -87,74 +72,47 @@ func (n *Node) freeAddress(ctx context.Context, view *state.View, req wire.JoinR
 		if s.Addr != req.Addr || s.ID == state.NodeID(req.Node) {
 			continue
 		}
-		if err := n.takeAddress(ctx, view, s); err != nil {
+		if err := m.takeAddress(ctx, view, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (n *Node) takeAddress(ctx context.Context, view *state.View, s raftlog.ServerInfo) error {
+func (m *members) takeAddress(ctx context.Context, view *state.View, s raftlog.ServerInfo) error {
 	node := view.Node(s.ID)
-	if s.ID == n.id || n.watch.alive(s.ID) || node != nil && node.State != state.NodeDown {
+	if s.ID == m.id || m.watch.alive(s.ID) || node != nil && node.State != state.NodeDown {
 		return wire.Errorf(wire.OpJoin, wire.CodeUnavailable,
 			"%s is the address of node %s, which was heard of there a moment ago; stop that one, or give this one another address", s.Addr, s.ID)
 	}
-	n.logger.Warn("node taken out of the log's group: a new one has come to its address", "node", string(s.ID), "addr", s.Addr)
-	if err := n.log.Remove(ctx, s.ID); err != nil {
+	m.logger.Warn("node taken out of the log's group: a new one has come to its address", "node", string(s.ID), "addr", s.Addr)
+	if err := m.log.Remove(ctx, s.ID); err != nil {
 		return err
 	}
 	if node == nil || !node.Voter {
 		return nil
 	}
-	return n.proposeOne(ctx, &state.SetVoter{Node: s.ID})
+	return m.propose(ctx, &state.SetVoter{Node: s.ID})
 }
 
-// settleVotes records what the log's group says of votes where the state says otherwise: whoever gave or took them did
-// not get to say so.
-func (n *Node) settleVotes(ctx context.Context, view *state.View) error {
-	servers, err := n.log.Servers()
-	if err != nil {
+// ServeNodeRemove forgets a node that somebody asks for by name.
+func (l *Leader) ServeNodeRemove(ctx context.Context, c *mux.ServerCall, req wire.NodeRemoveRequest) error {
+	if err := l.confirm(ctx); err != nil {
 		return err
 	}
-	voters := map[state.NodeID]bool{}
-	for _, s := range servers {
-		voters[s.ID] = s.Voter
-	}
-	var cmds []state.Command
-	view.Nodes(func(node *state.Node) bool {
-		switch {
-		case node.Voter && node.State == state.NodeDown && !voters[node.ID]:
-			cmds = append(cmds, &state.SetVoter{Node: node.ID})
-		case !node.Voter && voters[node.ID]:
-			cmds = append(cmds, &state.SetVoter{Node: node.ID, Voter: true})
-		}
-		return true
-	})
-	if len(cmds) == 0 {
-		return nil
-	}
-	return n.proposeAll(ctx, cmds...)
-}
-
-// serveNodeRemove forgets a node that somebody asks for by name.
-func (n *Node) serveNodeRemove(ctx context.Context, c *mux.ServerCall, req wire.NodeRemoveRequest) error {
-	if err := n.confirmLead(ctx); err != nil {
-		return err
-	}
-	view := n.log.View()
+	view := l.log.View()
 	remove, err := draftRemoval(view, req)
 	if err != nil {
 		return err
 	}
-	remove.AskedBy = n.asker(c)
+	remove.AskedBy = asker(view, c)
 	remove.Note = "asked for by " + describe.Person(remove.AskedBy)
 	reply := wire.NodeRemoveReply{Plan: describeRemoval(view, remove)}
 	if !req.DryRun {
-		if err := n.forget(ctx, remove); err != nil {
+		if err := l.members.remove(ctx, remove); err != nil {
 			return err
 		}
-		n.logger.Warn("node removed", "node", req.Node, "forced", remove.Forced, "asked_by", string(remove.AskedBy))
+		l.logger.Warn("node removed", "node", req.Node, "forced", remove.Forced, "asked_by", string(remove.AskedBy))
 	}
 	return c.Reply(&reply, nil)
 }
@@ -204,4 +162,12 @@ func describeRemoval(view *state.View, remove *state.RemoveNode) string {
 		plan += fmt.Sprintf("; wait no longer until it has dropped its files of %d extents", drops)
 	}
 	return plan + "; it is not let in again with its folder"
+}
+
+// asker is who a call is made for, as it stands in the log: nothing while a node of the cell would not understand it.
+func asker(view *state.View, c *mux.ServerCall) state.Identity {
+	if !view.AllReach(state.LevelNamed) {
+		return ""
+	}
+	return state.Identity(c.Asker())
 }

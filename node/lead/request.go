@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"cmp"
@@ -8,13 +8,31 @@ import (
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
 )
+
+// Submission is one operation that somebody asks for.
+type Submission struct {
+	wire.Submission
+	Session state.SessionID // that its number is of; 0: none
+	Origin  policies.Origin
+	Asker   state.Identity // empty where the cell asks, or nobody can tell
+	Sharer  string         // whose line it waits in
+	Force   bool
+
+	parent state.OpID // the decommission that it is a part of
+	named  bool       // every node understands who asks, and sums; looked at anew for each decision
+	summed uint64     // see sum; 0 until it was asked for
+	stale  string     // why the last decision was refused
+
+	done chan admitted // buffered, one
+}
 
 // sum is a hash of all that a submission asks for, but its number: what is asked again under a number is answered from
 // memory only if it is the same. Never 0. Only what differs from its zero value is hashed, under a number of its own,
 // so that a later build that knows of more comes to the same sum for the same request.
-func (s *submission) sum() uint64 {
-	if s.session == 0 {
+func (s *Submission) sum() uint64 {
+	if s.Session == 0 {
 		return 0
 	}
 	if s.summed != 0 {
@@ -50,8 +68,8 @@ func (s *submission) sum() uint64 {
 	text(8, s.Primary)
 	text(9, s.Avoid...)
 	flag(10, s.Urgent)
-	flag(11, s.force)
-	flag(12, s.origin == policies.OriginCell)
+	flag(11, s.Force)
+	flag(12, s.Origin == policies.OriginCell)
 	text(13, s.Owner)
 	sum := sha256.Sum256(b)
 	s.summed = cmp.Or(binary.BigEndian.Uint64(sum[:]), 1)
@@ -59,16 +77,16 @@ func (s *submission) sum() uint64 {
 }
 
 // who asks, as it stands in the log.
-func (s *submission) who() state.Identity {
+func (s *Submission) who() state.Identity {
 	if !s.named {
 		return ""
 	}
-	return s.asker
+	return s.Asker
 }
 
 // request is what names a submission in the log. Its sum stands there once every node understands it.
-func (s *submission) request() state.Request {
-	r := state.Request{Session: s.session, Seq: s.Seq}
+func (s *Submission) request() state.Request {
+	r := state.Request{Session: s.Session, Seq: s.Seq}
 	if s.named {
 		r.Sum = s.sum()
 	}

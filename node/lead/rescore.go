@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"context"
@@ -25,7 +25,7 @@ const (
 
 // rescore asks the active policy again about queued operations that were scored by another one, or
 // whose extent has lost or won live replicas since. Verdicts are not taken back.
-func (n *Node) rescore(ctx context.Context, view *state.View) {
+func (s *starter) rescore(ctx context.Context, view *state.View) {
 	var ops []*state.Op
 	view.Queued(func(o *state.Op) bool {
 		if outdated(view, o) {
@@ -36,12 +36,12 @@ func (n *Node) rescore(ctx context.Context, view *state.View) {
 	if len(ops) == 0 {
 		return
 	}
-	again := n.askAgain(ctx, view, ops)
+	again := s.decider.askAgain(ctx, view, ops)
 	cmds := make([]state.Command, len(ops))
 	for i, o := range ops {
 		cmds[i] = again.command(i, o)
 	}
-	n.proposeRescores(ctx, cmds)
+	s.proposeRescores(ctx, cmds)
 }
 
 func outdated(view *state.View, o *state.Op) bool {
@@ -66,27 +66,27 @@ type aging struct {
 }
 
 // round asks about one batch, unless it is too early for one or another node leads.
-func (a *aging) round(ctx context.Context, n *Node) {
-	if !n.log.IsLeader() || n.confirmLead(ctx) != nil {
+func (a *aging) round(ctx context.Context, s *starter) {
+	if !s.log.IsLeader() || s.confirm(ctx) != nil {
 		*a = aging{}
 		return
 	}
-	now := n.now()
+	now := s.clock.Now()
 	if waited := now.Sub(a.last); waited >= 0 && waited < a.pause { // a clock may be set back
 		return
 	}
 	a.last, a.pause = now, ageEvery
-	view := schedule.AtTime(n.log.View(), n.log.Now())
+	view := schedule.AtTime(s.log.View(), s.log.Now())
 	ops := a.due(view)
 	if len(ops) == 0 {
 		return
 	}
-	again := n.askAgain(ctx, view, ops)
+	again := s.decider.askAgain(ctx, view, ops)
 	if again.Fallback != "" {
 		a.pause = ageRest
 	}
 	if cmds := again.changed(ops); len(cmds) > 0 {
-		n.proposeRescores(ctx, cmds)
+		s.proposeRescores(ctx, cmds)
 	}
 }
 
@@ -116,12 +116,12 @@ type secondAnswer struct {
 	epoch uint64
 }
 
-func (n *Node) askAgain(ctx context.Context, view *state.View, ops []*state.Op) secondAnswer {
+func (d *decider) askAgain(ctx context.Context, view *state.View, ops []*state.Op) secondAnswer {
 	facts := make([]policies.Facts, len(ops))
 	for i, o := range ops {
 		facts[i] = view.Facts(o, policies.PhaseQueued)
 	}
-	return secondAnswer{n.policies.Ask(ctx, view, facts, nil), facts, view.PolicyEpoch}
+	return secondAnswer{d.modules.Ask(ctx, view, facts, nil), facts, view.PolicyEpoch}
 }
 
 func (s secondAnswer) command(i int, o *state.Op) *state.Rescore {
@@ -142,8 +142,8 @@ func (s secondAnswer) changed(ops []*state.Op) (cmds []state.Command) {
 	return cmds
 }
 
-func (n *Node) proposeRescores(ctx context.Context, cmds []state.Command) {
-	if _, _, err := n.log.Propose(ctx, cmds...); err != nil {
-		n.logger.Info("priorities not renewed", "error", err)
+func (s *starter) proposeRescores(ctx context.Context, cmds []state.Command) {
+	if _, _, err := s.log.Propose(ctx, cmds...); err != nil {
+		s.logger.Info("priorities not renewed", "error", err)
 	}
 }

@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"time"
@@ -22,15 +22,15 @@ type logMark struct {
 	applied state.Index
 }
 
-// rooms are the commands that record what the nodes have said of their disks, where that is news.
-func (w *watch) rooms(view *state.View) []state.Command {
+// disks are the commands that record what the nodes have said of their disks, where that is news.
+func (w *watch) disks(view *state.View) []state.Command {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.markLocked(w.n.log.AppliedIndex())
-	return w.roomsLocked(view)
+	w.markLocked(w.log.AppliedIndex())
+	return w.disksLocked(view)
 }
 
-func (w *watch) roomsLocked(view *state.View) []state.Command {
+func (w *watch) disksLocked(view *state.View) []state.Command {
 	if _, lowest := view.Lowest(); lowest < state.LevelProven {
 		return nil
 	}
@@ -60,7 +60,7 @@ func moved(node *state.Node, free uint64) bool {
 
 // markLocked notes how far this node, which leads, has applied the log.
 func (w *watch) markLocked(applied state.Index) {
-	now := w.n.now()
+	now := w.clock.Now()
 	for len(w.marks) > 1 && now.Sub(w.marks[1].at) > 2*behindAfter {
 		w.marks = w.marks[1:]
 	}

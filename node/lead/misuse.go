@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"sync/atomic"
@@ -11,7 +11,6 @@ import (
 type misuse struct {
 	owner  atomic.Uint64 // submissions in a session of somebody else
 	number atomic.Uint64 // submissions under the number of another request
-	answer atomic.Uint64 // answers to this node that were to something else than it had asked
 }
 
 func (m *misuse) count(res state.Result) {
@@ -22,9 +21,4 @@ func (m *misuse) count(res state.Result) {
 	default:
 		m.number.Add(1)
 	}
-}
-
-// counts are for the metrics; the keys are labels.
-func (m *misuse) counts() map[string]uint64 {
-	return map[string]uint64{"owner": m.owner.Load(), "number": m.number.Load(), "answer": m.answer.Load()}
 }

@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"context"
@@ -10,14 +10,14 @@ import (
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
-	"github.com/datanode/datanode/wire/mux"
 )
 
 // watch is what the leader knows of the other nodes from their heartbeats: who is there, what they
 // work on, which policies they could run. It is not replicated. A new leader gives every node and
 // every attempt the full time again.
 type watch struct {
-	n *Node
+	env
+	leaderless leaderless
 
 	mu     sync.Mutex
 	since  time.Time                   // Guarded by mu. When this node began to lead; zero while it does not.
@@ -36,30 +36,30 @@ type seen struct {
 	beat wire.Heartbeat
 }
 
-func newWatch(n *Node) *watch { return &watch{n: n, news: make(chan struct{}, 1)} }
+func newWatch(e env) *watch { return &watch{env: e, news: make(chan struct{}, 1)} }
 
 // run proposes the changes of node states and ends attempts that nobody works on.
 func (w *watch) run(ctx context.Context) {
 	for {
 		select {
-		case <-w.n.after(w.n.time.heartbeat):
+		case <-w.clock.After(w.times.Heartbeat):
 		case <-w.news:
 		case <-ctx.Done():
 			return
 		}
-		leader, _ := w.n.log.Leader()
-		w.n.leaderless.note(leader != "", w.n.now())
+		leader, _ := w.log.Leader()
+		w.leaderless.note(leader != "", w.clock.Now())
 		w.follow(leader)
-		if !w.lead(w.n.log.IsLeader()) {
+		if !w.lead(w.log.IsLeader()) {
 			continue
 		}
-		view := w.n.log.View()
-		cmds := slices.Concat(w.nodeStates(view), w.expired(view), w.rooms(view))
+		view := w.log.View()
+		cmds := slices.Concat(w.nodeStates(view), w.expired(view), w.disks(view))
 		if len(cmds) == 0 {
 			continue
 		}
-		if _, _, err := w.n.log.Propose(ctx, cmds...); err != nil {
-			w.n.logger.Info("node states not proposed", "error", err)
+		if _, _, err := w.log.Propose(ctx, cmds...); err != nil {
+			w.logger.Info("node states not proposed", "error", err)
 		}
 	}
 }
@@ -68,7 +68,7 @@ func (w *watch) run(ctx context.Context) {
 func (w *watch) follow(leader state.NodeID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if leader != "" && leader != w.n.id {
+	if leader != "" && leader != w.id {
 		w.former = leader
 	}
 }
@@ -81,7 +81,7 @@ func (w *watch) lead(is bool) bool {
 	case !is:
 		w.since = time.Time{}
 	case w.since.IsZero():
-		w.since = w.n.now()
+		w.since = w.clock.Now()
 		w.seen, w.lease, w.marks = map[state.NodeID]*seen{}, map[state.Attempt]time.Time{}, nil
 		w.tries = map[state.NodeID]try{}
 	}
@@ -91,7 +91,7 @@ func (w *watch) lead(is bool) bool {
 // heard records a heartbeat. That of another incarnation than the cell knows is none: it may be a second node with
 // the same ID, and it would hide whether the known one is alive.
 func (w *watch) heard(b *wire.Heartbeat) {
-	node := w.n.log.View().Node(state.NodeID(b.Node))
+	node := w.log.View().Node(state.NodeID(b.Node))
 	if node != nil && node.Incarnation != 0 && node.Incarnation != b.Incarnation {
 		return
 	}
@@ -100,7 +100,7 @@ func (w *watch) heard(b *wire.Heartbeat) {
 	if w.since.IsZero() {
 		return
 	}
-	now := w.n.now()
+	now := w.clock.Now()
 	old := w.seen[state.NodeID(b.Node)]
 	w.seen[state.NodeID(b.Node)] = &seen{at: now, beat: *b}
 	if old != nil && old.beat.Incarnation == b.Incarnation && old.beat.Number > b.Number { // it was overtaken
@@ -121,17 +121,17 @@ func (w *watch) heard(b *wire.Heartbeat) {
 func (w *watch) nodeStates(view *state.View) []state.Command {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := w.n.now()
+	now := w.clock.Now()
 	var cmds []state.Command
 	view.Nodes(func(node *state.Node) bool {
 		last, s := w.since, w.seen[node.ID]
 		if s != nil {
 			last = s.at
 		}
-		silent := now.Sub(last) > w.n.time.downAfter
+		silent := now.Sub(last) > w.times.DownAfter
 		current := !silent && s != nil && s.beat.Incarnation == node.Incarnation
 		switch {
-		case silent && node.ID == w.n.id: // this node's own loop is slow
+		case silent && node.ID == w.id: // this node's own loop is slow
 		case silent && node.State != state.NodeDown, current && !s.beat.Ready && node.State == state.NodeUp: // stops, or its disk failed
 			cmds = append(cmds, &state.SetNodeState{Node: node.ID, State: state.NodeDown, Seen: w.seenLocked(node)})
 		case current && s.beat.Ready && node.State != state.NodeUp:
@@ -147,7 +147,7 @@ func (w *watch) nodeStates(view *state.View) []state.Command {
 func (w *watch) expired(view *state.View) []state.Command {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := w.n.now()
+	now := w.clock.Now()
 	prompt := now.Sub(w.looked) < w.silence()
 	w.looked = now
 	lease := view.Settings.LeaseMicros.Duration()
@@ -191,7 +191,7 @@ func (w *watch) expired(view *state.View) []state.Command {
 
 // silence is after how long an executor loses its seal, although it is not called down yet: until a seal ends nobody
 // appends, and another attempt costs little.
-func (w *watch) silence() time.Duration { return w.n.time.downAfter / 2 }
+func (w *watch) silence() time.Duration { return w.times.DownAfter / 2 }
 
 // silent tells whether a node has not been heard of for so long, where this node leads.
 func (w *watch) silent(id state.NodeID) bool {
@@ -207,9 +207,9 @@ func (w *watch) silentLocked(id state.NodeID) bool {
 	if s := w.seen[id]; s != nil {
 		last = s.at
 	} else if id == w.former {
-		limit = 2 * w.n.time.heartbeat
+		limit = 2 * w.times.Heartbeat
 	}
-	return id != w.n.id && !w.since.IsZero() && w.n.now().Sub(last) > limit
+	return id != w.id && !w.since.IsZero() && w.clock.Now().Sub(last) > limit
 }
 
 // restarted tells whether the executor has started anew since the attempt began.
@@ -232,15 +232,15 @@ func expiry(o *state.Op) state.Outcome {
 }
 
 // compiledOn are the nodes that have said that they could run a policy.
-func (w *watch) compiledOn(digest string) []string {
+func (w *watch) compiledOn(digest string, own bool) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var ids []string
-	if _, ok := w.n.policies.Info(digest); ok {
-		ids = append(ids, string(w.n.id))
+	if own {
+		ids = append(ids, string(w.id))
 	}
 	for id, s := range w.seen {
-		if id != w.n.id && slices.Contains(s.beat.Compiled, digest) {
+		if id != w.id && slices.Contains(s.beat.Compiled, digest) {
 			ids = append(ids, string(id))
 		}
 	}
@@ -248,33 +248,72 @@ func (w *watch) compiledOn(digest string) []string {
 	return ids
 }
 
-// serveHeartbeat answers a node's heartbeat, on the leader.
-func (n *Node) serveHeartbeat(ctx context.Context, c *mux.ServerCall) error {
-	if !n.log.IsLeader() {
-		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is not the leader", n.id)
+// alive tells whether a heartbeat of the node has come lately.
+func (w *watch) alive(id state.NodeID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.seen[id]
+	return s != nil && w.clock.Now().Sub(s.at) < w.times.DownAfter
+}
+
+// ledFor tells whether this node has led for so long. Before, it does not know whom it would have heard of by now: what
+// the state calls down may just be starting.
+func (w *watch) ledFor(limit time.Duration) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.since.IsZero() && w.clock.Now().Sub(w.since) > limit
+}
+
+// serving are the nodes that were serving clients when they were last heard of, on the leader.
+func (w *watch) serving() (ids []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, s := range w.seen {
+		if s.beat.Serving && !w.silentLocked(id) {
+			ids = append(ids, string(id))
+		}
 	}
-	var beat wire.Heartbeat
-	if err := c.Decode(&beat); err != nil {
-		return err
+	return ids
+}
+
+func (w *watch) applied(node *state.Node) state.Index {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.appliedLocked(node)
+}
+
+// seenLocked is what an entry that calls a node down says of how far its log went.
+func (w *watch) seenLocked(node *state.Node) state.Index {
+	if !w.proves() {
+		return 0
 	}
-	if err := ownBeat(c, &beat); err != nil {
-		return err
+	return w.appliedLocked(node)
+}
+
+func (w *watch) appliedLocked(node *state.Node) state.Index {
+	if s := w.seen[node.ID]; s != nil && s.beat.Incarnation == node.Incarnation {
+		return state.Index(s.beat.Applied)
 	}
-	if err := n.confirmLead(ctx); err != nil {
-		return err
+	return 0
+}
+
+// try is when a process first wanted to be let in as a node.
+type try struct {
+	incarnation uint64
+	at          time.Time
+}
+
+// outlived tells whether the incarnation that the cell knows was heard of long after another one has first
+// wanted to be let in.
+func (w *watch) outlived(id state.NodeID, incarnation uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.since.IsZero() {
+		return false
 	}
-	if err := n.compareBeat(&beat); err != nil {
-		return err
+	if w.tries[id].incarnation != incarnation {
+		w.tries[id] = try{incarnation: incarnation, at: w.clock.Now()}
 	}
-	n.watch.heard(&beat)
-	node := n.log.View().Node(state.NodeID(beat.Node))
-	known := node != nil && node.Incarnation == beat.Incarnation && node.Addr == beat.Addr && uint8(node.Level) == beat.Level
-	reply := wire.HeartbeatReply{
-		Leader: string(n.id), Commit: uint64(n.log.CommitIndex()), Known: known, Parted: n.parted.among(n.log.View()),
-		Serving: n.watch.serving(), Unsealed: n.unsealedFor(state.NodeID(beat.Node)),
-	}
-	if ours, ok := n.log.PointAt(state.Index(beat.Applied)); ok {
-		reply.Chain = ours.Hash[:]
-	}
-	return c.Reply(&reply, nil)
+	s := w.seen[id]
+	return s != nil && s.at.Sub(w.tries[id].at) > duplicateAfter
 }

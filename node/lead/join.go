@@ -1,27 +1,41 @@
-package node
+package lead
 
 import (
 	"context"
 
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
 )
 
-// bootstrapIndex is the one entry that the log of a new cell's voter begins with: who the voters are.
-const bootstrapIndex = 1
+// members says who belongs to the cell and its log's group, and who has a vote there. Its methods may be called from any
+// goroutine.
+type members struct {
+	env
+	watch       *watch
+	incarnation uint64
+	whoIsAt     func(context.Context, string) (wire.Hello, error)
+	joining     chan struct{} // holds one token while a node is admitted or removed
+}
 
-// admitNode makes a node known and adds it to the log's group, on the leader.
-func (n *Node) admitNode(ctx context.Context, req wire.JoinRequest) (wire.JoinReply, error) {
+func newMembers(
+	e env, w *watch, incarnation uint64, whoIsAt func(context.Context, string) (wire.Hello, error),
+) *members {
+	return &members{env: e, watch: w, incarnation: incarnation, whoIsAt: whoIsAt, joining: make(chan struct{}, 1)}
+}
+
+// admit makes a node known and adds it to the log's group, on the leader.
+func (m *members) admit(ctx context.Context, req wire.JoinRequest) (wire.JoinReply, error) {
 	select { // one at a time: each looks at how many votes there are
-	case n.joining <- struct{}{}:
-		defer func() { <-n.joining }()
+	case m.joining <- struct{}{}:
+		defer func() { <-m.joining }()
 	case <-ctx.Done():
 		return wire.JoinReply{}, ctx.Err()
 	}
-	if err := n.confirmLead(ctx); err != nil {
+	if err := m.confirm(ctx); err != nil {
 		return wire.JoinReply{}, err
 	}
-	view := n.log.View()
+	view := m.log.View()
 	switch {
 	case view.Cell == "":
 		return wire.JoinReply{}, wire.Errorf(wire.OpJoin, wire.CodeUnavailable, "the cell is not founded yet")
@@ -34,28 +48,28 @@ func (n *Node) admitNode(ctx context.Context, req wire.JoinRequest) (wire.JoinRe
 	if err := checkRemoved(view, req); err != nil {
 		return wire.JoinReply{}, err
 	}
-	if err := n.checkTwin(ctx, view, req); err != nil {
+	if err := m.checkDuplicate(ctx, view, req); err != nil {
 		return wire.JoinReply{}, err
 	}
-	if err := n.freeAddress(ctx, view, req); err != nil {
+	if err := m.freeAddress(ctx, view, req); err != nil {
 		return wire.JoinReply{}, err
 	}
-	voter, err := n.addToGroup(ctx, req)
+	voter, err := m.addToGroup(ctx, req)
 	if err != nil {
 		return wire.JoinReply{}, err
 	}
-	results, _, err := n.log.Propose(ctx, n.joinCommand(view, req, voter))
+	results, _, err := m.log.Propose(ctx, m.joinCommand(view, req, voter))
 	if err != nil {
 		return wire.JoinReply{}, err
 	}
 	if results[0].Err != nil {
 		return wire.JoinReply{}, results[0].Err
 	}
-	return n.joinReply(view.Cell)
+	return m.joinReply(view.Cell)
 }
 
-func (n *Node) joinReply(cell string) (wire.JoinReply, error) {
-	servers, err := n.log.Servers()
+func (m *members) joinReply(cell string) (wire.JoinReply, error) {
+	servers, err := m.log.Servers()
 	if err != nil {
 		return wire.JoinReply{}, err
 	}
@@ -66,12 +80,12 @@ func (n *Node) joinReply(cell string) (wire.JoinReply, error) {
 	return reply, nil
 }
 
-// checkTwin refuses a second node with the ID of one that is alive, and an empty folder for a node
+// checkDuplicate refuses a second node with the ID of one that is alive, and an empty folder for a node
 // that has replicas or a vote: its files would be thought to be there, and it could vote for a leader
 // that lacks what the lost log had acknowledged. A node that was once up has its cell in its folder.
-func (n *Node) checkTwin(ctx context.Context, view *state.View, req wire.JoinRequest) error {
-	if state.NodeID(req.Node) == n.id && req.Incarnation != n.incarnation {
-		return twinError(req.Node, n.addr, req.Addr)
+func (m *members) checkDuplicate(ctx context.Context, view *state.View, req wire.JoinRequest) error {
+	if state.NodeID(req.Node) == m.id && req.Incarnation != m.incarnation {
+		return DuplicateError(req.Node, m.addr, req.Addr)
 	}
 	node := view.Node(state.NodeID(req.Node))
 	if node == nil || node.Incarnation == 0 || node.Incarnation == req.Incarnation {
@@ -82,23 +96,15 @@ func (n *Node) checkTwin(ctx context.Context, view *state.View, req wire.JoinReq
 			"the folder of %s is empty, but the cell counts on its %d replicas, vote %t; start it with its old --dir, or, if that is lost, start it under another --id and then decommission %s",
 			req.Node, held, node.Voter, req.Node)
 	}
-	return n.checkCopy(ctx, node, req)
-}
-
-// alive tells whether a heartbeat of the node has come lately.
-func (w *watch) alive(id state.NodeID) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	s := w.seen[id]
-	return s != nil && w.n.now().Sub(s.at) < w.n.time.downAfter
+	return m.checkCopy(ctx, node, req)
 }
 
 // addToGroup adds the node to the log's group, or gives it its new address there. It tells whether
 // the node has a vote. A new node has none yet, also where votes are wanting: it takes no part in the
 // log before it knows that it was let in, and a vote that nobody casts could not even be agreed on.
 // The planner gives it one once it is up.
-func (n *Node) addToGroup(ctx context.Context, req wire.JoinRequest) (voter bool, err error) {
-	servers, err := n.log.Servers()
+func (m *members) addToGroup(ctx context.Context, req wire.JoinRequest) (voter bool, err error) {
+	servers, err := m.log.Servers()
 	if err != nil {
 		return false, err
 	}
@@ -108,8 +114,25 @@ func (n *Node) addToGroup(ctx context.Context, req wire.JoinRequest) (voter bool
 		case s.Addr == req.Addr:
 			return s.Voter, nil
 		case s.Voter:
-			return true, n.log.AddVoter(ctx, s.ID, req.Addr)
+			return true, m.log.AddVoter(ctx, s.ID, req.Addr)
 		}
 	}
-	return false, n.log.AddNonvoter(ctx, state.NodeID(req.Node), req.Addr)
+	return false, m.log.AddNonvoter(ctx, state.NodeID(req.Node), req.Addr)
+}
+
+// ServeJoin admits a node, on the leader.
+func (l *Leader) ServeJoin(ctx context.Context, c *mux.ServerCall, req wire.JoinRequest) error {
+	if err := l.mayJoin(c, &req); err != nil {
+		return err
+	}
+	reply, err := l.members.admit(ctx, req)
+	if err != nil {
+		return err
+	}
+	return c.Reply(&reply, nil)
+}
+
+// Admit makes a node known and adds it to the log's group, on the leader.
+func (l *Leader) Admit(ctx context.Context, req wire.JoinRequest) (wire.JoinReply, error) {
+	return l.members.admit(ctx, req)
 }

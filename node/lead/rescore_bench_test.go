@@ -1,4 +1,4 @@
-package node
+package lead
 
 import (
 	"context"
@@ -47,7 +47,7 @@ func BenchmarkAging(b *testing.B) {
 			c.Now += state.Micros(ageEvery.Microseconds())
 			view := c.view()
 			ops := c.ages.due(view)
-			cmds := c.node.askAgain(b.Context(), view, ops).changed(ops)
+			cmds := c.decider.askAgain(b.Context(), view, ops).changed(ops)
 			body, err := raftlog.AppendCommands(nil, cmds)
 			if err != nil {
 				b.Fatal(err)

@@ -1,0 +1,140 @@
+package lead
+
+import (
+	"errors"
+	"math"
+
+	"github.com/datanode/datanode/node/schedule"
+	"github.com/datanode/datanode/policies"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+)
+
+// draft is a submission on its way to becoming an entry.
+type draft struct {
+	sub     *Submission
+	admit   *state.Admit
+	refusal *wire.Error // why it goes no further; admit is nil then
+	open    []state.OpID
+}
+
+// draft makes admits of submissions, refusing those that cannot be carried out now.
+func (d *decider) draft(view *state.View, batch []*Submission) []*draft {
+	drafts := make([]*draft, len(batch))
+	placed := &schedule.Placed{}
+	all := view.AllReach(state.LevelNamed)
+	for i, s := range batch {
+		s.named = all
+		one := &draft{sub: s}
+		var err error
+		if one.admit, one.open, err = d.draftOne(view, s, placed); err != nil {
+			if !errors.As(err, &one.refusal) {
+				one.refusal = wire.Errorf(wire.OpSubmit, wire.CodeInternal, "%v", err)
+			}
+		}
+		drafts[i] = one
+	}
+	return drafts
+}
+
+func (d *decider) draftOne(view *state.View, s *Submission, placed *schedule.Placed) (*state.Admit, []state.OpID, error) {
+	kind, ok := policies.ParseKind(s.Kind)
+	if !ok {
+		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeInvalid, "there is no operation %q", s.Kind)
+	}
+	if err := schedule.CheckUrgent(view, s.Urgent); err != nil {
+		return nil, nil, err
+	}
+	admit := &state.Admit{
+		Request: s.request(), Kind: kind, Origin: s.Origin, Parent: s.parent,
+		Extent: state.ExtentID(s.Extent), Node: state.NodeID(s.Node), Target: state.NodeID(s.Target),
+		AskedBy: s.who(), Urgent: s.Urgent,
+	}
+	switch kind {
+	case policies.KindCreate:
+		admit.Extent = 0
+		return admit, nil, d.draftCreate(view, s, admit, placed)
+	case policies.KindDecommission, policies.KindRecommission:
+		admit.Extent = 0
+		return d.draftNodeOp(view, s, admit)
+	}
+	e := view.Extent(admit.Extent)
+	if e == nil {
+		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeNotFound, "there is no extent %d", s.Extent)
+	}
+	if kind == policies.KindMove {
+		if _, holds := e.Replica(admit.Node); !holds {
+			return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodePrecondition, "node %q has no replica of extent %d to move away; name one of its nodes", s.Node, s.Extent)
+		}
+		if err := schedule.NameTarget(view, e, admit, s.Force); err != nil {
+			return nil, nil, err
+		}
+	} else {
+		admit.Node = ""
+	}
+	admit.Gen = e.Gen
+	return admit, e.Ops, nil
+}
+
+// draftCreate chooses the nodes of a new extent, unless the caller did: then those are all that it wants, if he does
+// not say otherwise. placed counts what this batch has given to each node already, which the view cannot know.
+func (d *decider) draftCreate(view *state.View, s *Submission, admit *state.Admit, placed *schedule.Placed) error {
+	if err := state.CheckClass(wire.OpSubmit, s.Class); err != nil {
+		return err
+	}
+	admit.Class, admit.Want = s.Class, s.Want
+	if admit.Want == 0 {
+		admit.Want = view.Settings.Replicas
+	}
+	admit.Replicas = nodeIDs(s.Replicas)
+	least := view.Settings.Least(admit.Want)
+	if len(admit.Replicas) == 0 {
+		admit.Replicas = schedule.Place(view, schedule.Placement{
+			Want: int(admit.Want), Least: least, Primary: state.NodeID(s.Primary), Avoid: nodeIDs(s.Avoid),
+		}, placed)
+	}
+	if len(admit.Replicas) < least {
+		code, why := wire.CodeUnavailable, "see node ls"
+		if full := schedule.WhyNoneTake(view); full != "" {
+			code, why = wire.CodeNoSpace, full
+		}
+		return wire.Errorf(wire.OpSubmit, code,
+			"%d nodes take new extents now, and an extent of %d replicas must be on %d at least (min-replicas); %s",
+			len(admit.Replicas), admit.Want, least, why)
+	}
+	if s.Want == 0 && len(s.Replicas) > 0 {
+		admit.Want = uint8(min(len(s.Replicas), math.MaxUint8)) // more than the state allows, which refuses it
+	}
+	if s.Origin == policies.OriginCell && view.AllReach(state.LevelNamed) {
+		admit.Owner = state.Identity(s.Owner)
+	}
+	if err := view.CheckExtent(admit.Class, admit.Whose()); err != nil {
+		d.quotaRefused()
+		return err
+	}
+	placed.Add(admit.Replicas)
+	return nil
+}
+
+func nodeIDs(ids []string) []state.NodeID {
+	var all []state.NodeID
+	for _, id := range ids {
+		all = append(all, state.NodeID(id))
+	}
+	return all
+}
+
+func (d *decider) draftNodeOp(view *state.View, s *Submission, admit *state.Admit) (*state.Admit, []state.OpID, error) {
+	node := view.Node(admit.Node)
+	if node == nil {
+		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeNotFound, "there is no node %q; see node ls", s.Node)
+	}
+	if admit.Kind == policies.KindDecommission {
+		if err := schedule.CheckEmptying(view, node); err != nil && !s.Force {
+			return nil, nil, err
+		} else if err != nil {
+			admit.Forced = true
+		}
+	}
+	return admit, node.Ops, nil
+}
