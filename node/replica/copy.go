@@ -8,7 +8,6 @@ import (
 
 	"github.com/datanode/datanode/node/diskshare"
 	"github.com/datanode/datanode/node/extent"
-	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -42,7 +41,7 @@ import (
 // "Why do copies rest at the disk" in docs/rationale.md.
 type copier struct {
 	store     *extent.Store
-	log       *raftlog.Group
+	log       Log
 	reach     *Reachability
 	disk      *diskshare.Shares
 	suspects  *suspects

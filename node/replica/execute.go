@@ -12,7 +12,6 @@ import (
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/policies"
-	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -23,7 +22,7 @@ type CarryOut func(context.Context, *state.Op) (*state.Finish, error)
 // ExecutorOptions is what an Executor needs of its node.
 type ExecutorOptions struct {
 	ID     state.NodeID
-	Log    *raftlog.Group
+	Log    Log
 	Store  *extent.Store
 	Clock  clock.Clock
 	Logger *slog.Logger

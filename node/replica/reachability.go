@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/node/clock"
-	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -29,7 +28,7 @@ type Reachability struct {
 
 // ReachabilityOptions is what Reachability needs of its node.
 type ReachabilityOptions struct {
-	Log   *raftlog.Group
+	Log   Log
 	Clock clock.Clock
 	// StepLimit is how long one step may take, and how long a stream may bring nothing.
 	StepLimit time.Duration

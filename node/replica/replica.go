@@ -25,7 +25,6 @@ import (
 	"github.com/datanode/datanode/node/diskshare"
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/report"
-	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -34,7 +33,7 @@ import (
 // Options is what a node's replicas need of the rest of it. The functions may be called from any goroutine.
 type Options struct {
 	ID     state.NodeID
-	Log    *raftlog.Group
+	Log    Log
 	Store  *extent.Store
 	Reach  *Reachability
 	Disk   *diskshare.Shares
@@ -69,7 +68,7 @@ type Options struct {
 // Replicas are those of one node. Its methods may be called from any goroutine.
 type Replicas struct {
 	id      state.NodeID
-	log     *raftlog.Group
+	log     Log
 	store   *extent.Store
 	reach   *Reachability
 	clock   clock.Clock
@@ -91,7 +90,7 @@ func New(o Options) *Replicas {
 	}
 	rs.sealPart = &sealPart{id: o.ID, log: o.Log, store: o.Store}
 	rs.sealer = &sealer{
-		id: o.ID, log: o.Log, clock: o.Clock, logger: o.Logger, reach: o.Reach, part: rs.sealPart,
+		id: o.ID, log: o.Log, clock: o.Clock, logger: o.Logger, step: o.Reach.Step, part: rs.sealPart,
 		silent: o.Silent, downAfter: o.DownAfter,
 	}
 	rs.suspects = &suspects{id: o.ID, log: o.Log, logger: o.Logger, reports: o.Reports, askSeal: o.AskSeal}

@@ -10,9 +10,9 @@ import (
 
 	"github.com/datanode/datanode/node/clock"
 	"github.com/datanode/datanode/node/report"
-	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
 )
 
 const (
@@ -60,11 +60,12 @@ const (
 // no replica can read could not be taken back.
 type sealer struct {
 	id     state.NodeID
-	log    *raftlog.Group
+	log    Log
 	clock  clock.Clock
 	logger *slog.Logger
-	reach  *Reachability
-	part   *sealPart // this node's own
+	// step calls another node: that of the node's Reachability.
+	step func(context.Context, state.NodeID, mux.Request) (mux.Reply, error)
+	part *sealPart // this node's own
 	// silent tells whether this node leads, and has had no heartbeat of a node for a while.
 	silent    func(state.NodeID) bool
 	downAfter time.Duration // silence after which the leader calls a node down

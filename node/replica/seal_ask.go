@@ -91,7 +91,7 @@ func (s *sealer) askOnce(ctx context.Context, node state.NodeID, q question) (v 
 		v = s.askHere(ctx, q.text, fence)
 	} else {
 		var reply mux.Reply
-		reply, v.err = s.reach.Step(ctx, node, mux.Request{
+		reply, v.err = s.step(ctx, node, mux.Request{
 			Op: wire.OpReplicaFence, Session: wire.SessionControl, Fence: uint64(fence), MinIndex: uint64(fence),
 			Body: &q.text,
 		})

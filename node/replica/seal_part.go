@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/datanode/datanode/node/extent"
-	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -12,7 +11,7 @@ import (
 // sealPart is what one replica does in a seal.
 type sealPart struct {
 	id    state.NodeID
-	log   *raftlog.Group
+	log   Log
 	store *extent.Store
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/datanode/datanode/node/failure"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/policies"
-	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -16,7 +15,7 @@ import (
 // suspects reports replicas that are not what the log has, and those that prove to be it after all.
 type suspects struct {
 	id      state.NodeID
-	log     *raftlog.Group
+	log     Log
 	logger  *slog.Logger
 	reports *report.Queue
 	askSeal func(state.ExtentID) // in the background
