@@ -114,10 +114,8 @@ func elsewhere(err error) error {
 	return wire.Errorf(wire.OpPut, wire.CodeUnavailable, "%v", err)
 }
 
-// CheckMadeBy reports whether an operation is a create of this extent that this node has asked for. Whatever else it is
+// checkMadeBy reports whether an operation is a create of this extent that this node has asked for. Whatever else it is
 // was never this node's to write to, nor to discard.
-func (dp *Path) CheckMadeBy(o *state.Op, id state.ExtentID) error { return dp.o.checkMadeBy(o, id) }
-
 func (opt *Options) checkMadeBy(o *state.Op, id state.ExtentID) error {
 	switch {
 	case o == nil:
