@@ -100,7 +100,8 @@ func (a *admission) run(ctx context.Context) {
 			}
 		}
 		for _, s := range batch {
-			s.done <- admitted{err: wire.Errorf(wire.OpSubmit, wire.CodeConflict, "decided %d times, and each time something had changed meanwhile, at last: %s; try again", decideAttempts, s.stale)}
+			s.done <- admitted{err: wire.Errorf(wire.OpSubmit, wire.CodeConflict, "decided %d times, and each time something "+
+				"had changed meanwhile, at last: %s; try again", decideAttempts, s.stale)}
 		}
 	}
 }

@@ -18,7 +18,8 @@ func (m *members) seenOf(node *state.Node) state.Index {
 // cannot be told.
 func (m *members) older(view *state.View, req wire.JoinRequest) string {
 	node := view.Node(state.NodeID(req.Node))
-	if node == nil || node.Incarnation == 0 || node.Incarnation == req.Incarnation || node.Level < state.LevelProven || !m.proves() {
+	known := node != nil && node.Incarnation != 0 && node.Incarnation != req.Incarnation
+	if !known || node.Level < state.LevelProven || !m.proves() {
 		return ""
 	}
 	if seen := m.seenOf(node); state.Index(req.Last) < seen {
@@ -33,7 +34,8 @@ func (m *members) older(view *state.View, req wire.JoinRequest) string {
 // joinCommand is the entry that admits a node.
 func (m *members) joinCommand(view *state.View, req wire.JoinRequest, voter bool) *state.Join {
 	cmd := &state.Join{
-		Node: state.NodeID(req.Node), Addr: req.Addr, Incarnation: req.Incarnation, Voter: voter, Level: state.Level(req.Level),
+		Node: state.NodeID(req.Node), Addr: req.Addr, Incarnation: req.Incarnation, Voter: voter,
+		Level: state.Level(req.Level),
 	}
 	if !m.proves() || cmd.Level < state.LevelProven {
 		return cmd
@@ -42,7 +44,8 @@ func (m *members) joinCommand(view *state.View, req wire.JoinRequest, voter bool
 		cmd.Seen = m.seenOf(node)
 	}
 	if why := m.older(view, req); why != "" {
-		m.logger.Error("the data folder of a node is older than what the cell counts on; nothing in it counts before it is compared", "of", req.Node, "why", why)
+		m.logger.Error("the data folder of a node is older than what the cell counts on; "+
+			"nothing in it counts before it is compared", "of", req.Node, "why", why)
 		cmd.Unproven = true
 	}
 	return cmd

@@ -10,9 +10,9 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// Divergences are the nodes that are known to have another history of the cell than the leader: each holds entries that the
-// other does not, so that neither can be brought up to date. Who leads finds it out by the heartbeats, and tells
-// all others in its answers, so that the next leader knows it and every node can say so.
+// Divergences are the nodes that are known to have another history of the cell than the leader: each holds entries
+// that the other does not, so that neither can be brought up to date. Who leads finds it out by the heartbeats, and
+// tells all others in its answers, so that the next leader knows it and every node can say so.
 type Divergences struct {
 	mu    sync.Mutex
 	nodes map[string]wire.Parted // Guarded by mu.

@@ -37,7 +37,9 @@ func (d *decider) draft(view *state.View, batch []*Submission) []*draft {
 	return drafts
 }
 
-func (d *decider) draftOne(view *state.View, s *Submission, placed *schedule.Placed) (*state.Admit, []state.OpID, error) {
+func (d *decider) draftOne(
+	view *state.View, s *Submission, placed *schedule.Placed,
+) (*state.Admit, []state.OpID, error) {
 	kind, ok := policies.ParseKind(s.Kind)
 	if !ok {
 		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeInvalid, "there is no operation %q", s.Kind)
@@ -64,7 +66,8 @@ func (d *decider) draftOne(view *state.View, s *Submission, placed *schedule.Pla
 	}
 	if kind == policies.KindMove {
 		if _, holds := e.Replica(admit.Node); !holds {
-			return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodePrecondition, "node %q has no replica of extent %d to move away; name one of its nodes", s.Node, s.Extent)
+			return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodePrecondition,
+				"node %q has no replica of extent %d to move away; name one of its nodes", s.Node, s.Extent)
 		}
 		if err := schedule.NameTarget(view, e, admit, s.Force); err != nil {
 			return nil, nil, err

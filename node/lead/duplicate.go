@@ -15,7 +15,8 @@ const duplicateAfter = 2 * time.Second
 // DuplicateError refuses a node for good whose other self runs.
 func DuplicateError(id, there, here string) error {
 	return wire.Errorf(wire.OpJoin, wire.CodePrecondition,
-		"another process runs as %s at %s, so that this one, at %s, is not let in: one of the two data folders is a copy; stop one of them for good, or start this one as a new node with its own --id and an empty --dir",
+		"another process runs as %s at %s, so that this one, at %s, is not let in: one of the two data folders is a copy; "+
+			"stop one of them for good, or start this one as a new node with its own --id and an empty --dir",
 		id, there, here)
 }
 
@@ -34,7 +35,8 @@ func (m *members) checkCopy(ctx context.Context, node *state.Node, req wire.Join
 		return DuplicateError(req.Node, node.Addr, req.Addr)
 	case m.watch.alive(node.ID):
 		// Not for good: when it is the same node, restarted, its old address falls silent.
-		return wire.Errorf(wire.OpJoin, wire.CodeUnavailable, "node %s was just heard of at %s; if that is another node, give this one another --id", req.Node, node.Addr)
+		return wire.Errorf(wire.OpJoin, wire.CodeUnavailable, "node %s was just heard of at %s; if that is another node, "+
+			"give this one another --id", req.Node, node.Addr)
 	}
 	return nil
 }

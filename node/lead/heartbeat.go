@@ -26,7 +26,8 @@ func (l *Leader) ServeHeartbeat(ctx context.Context, c *mux.ServerCall, beat wir
 	}
 	l.watch.heard(&beat)
 	node := l.log.View().Node(state.NodeID(beat.Node))
-	known := node != nil && node.Incarnation == beat.Incarnation && node.Addr == beat.Addr && uint8(node.Level) == beat.Level
+	known := node != nil && node.Incarnation == beat.Incarnation && node.Addr == beat.Addr &&
+		uint8(node.Level) == beat.Level
 	reply := wire.HeartbeatReply{
 		Leader: string(l.id), Commit: uint64(l.log.CommitIndex()), Known: known, Parted: l.o.Divergences.Among(l.log.View()),
 		Serving: l.watch.serving(), Unsealed: l.unsealedFor(state.NodeID(beat.Node)),
@@ -53,7 +54,8 @@ func (l *Leader) compareBeat(beat *wire.Heartbeat) error {
 		return nil
 	}
 	if l.o.Divergences.Note(wire.Parted{
-		Node: beat.Node, Index: beat.Applied, Ours: fmt.Sprintf("%x", differ.Ours.Hash), Theirs: fmt.Sprintf("%x", beat.Chain),
+		Node: beat.Node, Index: beat.Applied,
+		Ours: fmt.Sprintf("%x", differ.Ours.Hash), Theirs: fmt.Sprintf("%x", beat.Chain),
 	}) {
 		l.logger.Error("a node's history of the cell is not the leader's", "parted", beat.Node, "error", differ)
 	}

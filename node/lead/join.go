@@ -8,8 +8,8 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// members says who belongs to the cell and its log's group, and who has a vote there. Its methods may be called from any
-// goroutine.
+// members says who belongs to the cell and its log's group, and who has a vote there. Its methods may be called from
+// any goroutine.
 type members struct {
 	env
 	watch       *watch
@@ -40,7 +40,8 @@ func (m *members) admit(ctx context.Context, req wire.JoinRequest) (wire.JoinRep
 	case view.Cell == "":
 		return wire.JoinReply{}, wire.Errorf(wire.OpJoin, wire.CodeUnavailable, "the cell is not founded yet")
 	case req.Cell != "" && req.Cell != view.Cell:
-		return wire.JoinReply{}, wire.Errorf(wire.OpJoin, wire.CodeWrongCell, "the folder of %s belongs to cell %s, this is cell %s; give the node an empty --dir", req.Node, req.Cell, view.Cell)
+		return wire.JoinReply{}, wire.Errorf(wire.OpJoin, wire.CodeWrongCell, "the folder of %s belongs to cell %s, "+
+			"this is cell %s; give the node an empty --dir", req.Node, req.Cell, view.Cell)
 	}
 	if err := view.Welcomes(state.NodeID(req.Node), state.Level(req.Level)); err != nil {
 		return wire.JoinReply{}, err
@@ -93,7 +94,8 @@ func (m *members) checkDuplicate(ctx context.Context, view *state.View, req wire
 	}
 	if held := view.CountReplicas(node.ID); req.Cell == "" && (held > 0 || node.Voter && node.State != state.NodeJoining) {
 		return wire.Errorf(wire.OpJoin, wire.CodeWrongCell,
-			"the folder of %s is empty, but the cell counts on its %d replicas, vote %t; start it with its old --dir, or, if that is lost, start it under another --id and then decommission %s",
+			"the folder of %s is empty, but the cell counts on its %d replicas, vote %t; start it with its old --dir, or, "+
+				"if that is lost, start it under another --id and then decommission %s",
 			req.Node, held, node.Voter, req.Node)
 	}
 	return m.checkCopy(ctx, node, req)

@@ -4,8 +4,8 @@
 //
 // Every node has a Leader. While its node does not lead, its goroutines wait for that, and its handlers refuse.
 //
-// Goroutines: four, all of Run. They end with its context: the admission decides batch after batch; the starter looks at
-// the queue at each change of the state; the planner submits what the cell needs and looks after votes; the watch
+// Goroutines: four, all of Run. They end with its context: the admission decides batch after batch; the starter looks
+// at the queue at each change of the state; the planner submits what the cell needs and looks after votes; the watch
 // compares what it has heard with the state at each heartbeat.
 //
 // Locks: the admission's guards its queue, the watch's what it has heard, that of Divergences what they know. None is

@@ -100,7 +100,10 @@ func (p *planner) finishDecommission(ctx context.Context, view *state.View, node
 	finish := &state.Finish{Op: o.ID, Fence: o.Fence, Outcome: state.OutcomeDone}
 	var err error
 	if node.State == state.NodeDown {
-		err = p.members.remove(ctx, &state.RemoveNode{Node: node.ID, Incarnation: node.Incarnation, Note: "down at the end of its decommission"}, finish)
+		remove := &state.RemoveNode{
+			Node: node.ID, Incarnation: node.Incarnation, Note: "down at the end of its decommission",
+		}
+		err = p.members.remove(ctx, remove, finish)
 	} else {
 		err = p.propose(ctx, finish)
 	}
@@ -117,7 +120,8 @@ func (p *planner) recordMoves(ctx context.Context) error {
 	}
 	if _, lowest := p.log.View().Lowest(); lowest >= state.LevelProven {
 		rec := &state.Recovered{
-			Members: membersOf(now), Before: membersOf(before), Micros: state.Micros(p.clock.Now().UnixMicro()), Note: "new addresses",
+			Members: membersOf(now), Before: membersOf(before),
+			Micros: state.Micros(p.clock.Now().UnixMicro()), Note: "new addresses",
 		}
 		if err := p.propose(ctx, rec); err != nil {
 			return err

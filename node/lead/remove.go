@@ -26,7 +26,8 @@ func (m *members) remove(ctx context.Context, remove *state.RemoveNode, before .
 	}
 	cmds := append(before, remove)
 	if old, level := m.log.View().LowestWithout(cmds); level < state.LevelOf(cmds) && len(before) > 0 {
-		m.logger.Warn("node not removed: another has a build that cannot; run a newer build there, then: datanode node remove",
+		m.logger.Warn("node not removed: another has a build that cannot; run a newer build there, then: "+
+			"datanode node remove",
 			"node", string(remove.Node), "old", string(old))
 		cmds = before
 	} else if err := m.leaveGroup(ctx, remove.Node); err != nil {
@@ -57,7 +58,8 @@ func checkRemoved(view *state.View, req wire.JoinRequest) error {
 		return nil
 	}
 	return wire.Errorf(wire.OpJoin, wire.CodePrecondition,
-		"%s was removed from cell %s, or the cell was recovered without it; what its folder holds counts for nothing any more: give it an empty --dir to let it in anew",
+		"%s was removed from cell %s, or the cell was recovered without it; what its folder holds counts for nothing any "+
+			"more: give it an empty --dir to let it in anew",
 		req.Node, req.Cell)
 }
 
@@ -83,9 +85,11 @@ func (m *members) takeAddress(ctx context.Context, view *state.View, s raftlog.S
 	node := view.Node(s.ID)
 	if s.ID == m.id || m.watch.alive(s.ID) || node != nil && node.State != state.NodeDown {
 		return wire.Errorf(wire.OpJoin, wire.CodeUnavailable,
-			"%s is the address of node %s, which was heard of there a moment ago; stop that one, or give this one another address", s.Addr, s.ID)
+			"%s is the address of node %s, which was heard of there a moment ago; stop that one, "+
+				"or give this one another address", s.Addr, s.ID)
 	}
-	m.logger.Warn("node taken out of the log's group: a new one has come to its address", "node", string(s.ID), "addr", s.Addr)
+	m.logger.Warn("node taken out of the log's group: a new one has come to its address",
+		"node", string(s.ID), "addr", s.Addr)
 	if err := m.log.Remove(ctx, s.ID); err != nil {
 		return err
 	}
@@ -127,15 +131,18 @@ func draftRemoval(view *state.View, req wire.NodeRemoveRequest) (*state.RemoveNo
 	remove := &state.RemoveNode{Node: node.ID}
 	switch {
 	case !emptied && !down:
-		return nil, wire.Errorf(wire.OpNodeRemove, wire.CodePrecondition, "%s is %s and %s; decommission it first: datanode node decommission %s",
+		return nil, wire.Errorf(wire.OpNodeRemove, wire.CodePrecondition, "%s is %s and %s; decommission it first: "+
+			"datanode node decommission %s",
 			node.ID, node.State, node.Mode, node.ID)
 	case !emptied && !req.Force:
 		return nil, wire.Errorf(wire.OpNodeRemove, wire.CodePrecondition,
-			"%s is down, and the cell counts on its %d replicas, vote %t; decommission it first (datanode node decommission %s), which makes copies elsewhere, or take it off as it is with --force",
+			"%s is down, and the cell counts on its %d replicas, vote %t; decommission it first (datanode node decommission "+
+				"%s), which makes copies elsewhere, or take it off as it is with --force",
 			node.ID, view.CountReplicas(node.ID), node.Voter, node.ID)
 	case emptied && !down && !req.Force:
 		return nil, wire.Errorf(wire.OpNodeRemove, wire.CodePrecondition,
-			"%s is still %s; stop it first, or remove it as it is with --force, after which it stops by itself", node.ID, node.State)
+			"%s is still %s; stop it first, or remove it as it is with --force, after which it stops by itself",
+			node.ID, node.State)
 	}
 	remove.Forced = req.Force
 	if down {

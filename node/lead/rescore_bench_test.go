@@ -17,7 +17,10 @@ import (
 type waitPolicy struct{ policies.Policy }
 
 func (waitPolicy) Info() policies.Info {
-	return policies.Info{Name: "wait", Digest: "sha256:" + strings.Repeat("0", 64), Reasons: []string{"it has waited for as long as it has"}}
+	return policies.Info{
+		Name: "wait", Digest: "sha256:" + strings.Repeat("0", 64),
+		Reasons: []string{"it has waited for as long as it has"},
+	}
 }
 
 func (waitPolicy) Score(_ context.Context, facts []policies.Facts, out []policies.Score) (uint64, error) {

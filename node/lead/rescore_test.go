@@ -41,7 +41,8 @@ func newAgingCell(t testing.TB, p policies.Policy) *agingCell {
 func (c *agingCell) run(lines ...string) {
 	c.t.Helper()
 	for _, line := range lines {
-		if out := c.Run(line); !strings.HasSuffix(out, "ok") && !strings.Contains(out, " ok ") && !strings.HasPrefix(out, "it is") {
+		out := c.Run(line)
+		if !strings.HasSuffix(out, "ok") && !strings.Contains(out, " ok ") && !strings.HasPrefix(out, "it is") {
 			c.t.Fatalf("%s: %s", line, out)
 		}
 	}
@@ -67,8 +68,8 @@ func (c *agingCell) admit(line string) state.OpID {
 // sealed makes an extent that lacks a replica.
 func (c *agingCell) sealed(id int) {
 	c.t.Helper()
-	c.run("create on=n1,n2 want=3", "start create executor=n1", "finish create done", fmt.Sprint("seal ", id), "start seal executor=n1",
-		"finish seal done length=9 confirmed=n1,n2")
+	c.run("create on=n1,n2 want=3", "start create executor=n1", "finish create done", fmt.Sprint("seal ", id),
+		"start seal executor=n1", "finish seal done length=9 confirmed=n1,n2")
 }
 
 func (c *agingCell) view() *state.View {
@@ -170,8 +171,14 @@ func TestHoursEnd(t *testing.T) {
 		waits    []time.Duration
 		first    []string // what would start first, after each
 	}{
-		{"the hours end", 17*time.Hour + 30*time.Minute, []time.Duration{29 * time.Minute, 2 * time.Minute}, []string{"seal", "move"}},
-		{"the bound", 8 * time.Hour, []time.Duration{time.Hour, 2 * time.Hour, 5 * time.Minute}, []string{"seal", "seal", "move"}},
+		{
+			"the hours end", 17*time.Hour + 30*time.Minute, []time.Duration{29 * time.Minute, 2 * time.Minute},
+			[]string{"seal", "move"},
+		},
+		{
+			"the bound", 8 * time.Hour, []time.Duration{time.Hour, 2 * time.Hour, 5 * time.Minute},
+			[]string{"seal", "seal", "move"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cell := newAgingCell(t, hourPolicy{policies.Native()})

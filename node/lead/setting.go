@@ -46,7 +46,8 @@ type unknownZones struct {
 func (u *unknownZones) round(e *env) {
 	zones := u.zones.Unknown(e.log.View().Settings.QuietWindows)
 	if len(zones) > 0 && !slices.Equal(zones, u.reported) {
-		e.logger.Error("this node knows no such time zones; their quiet windows do not end here", "zones", strings.Join(zones, ","))
+		e.logger.Error("this node knows no such time zones; their quiet windows do not end here",
+			"zones", strings.Join(zones, ","))
 	}
 	u.reported = zones
 }

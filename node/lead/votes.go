@@ -8,8 +8,8 @@ import (
 )
 
 // keepVotes gives the vote of a node that is down to one that is there, and a cell that has too few votes, or an even
-// number, another one, if a node can have it: a decommission may have found no successor, and the node that comes back, or a
-// new one, is it. A node that comes back without its vote follows the log until another is lost.
+// number, another one, if a node can have it: a decommission may have found no successor, and the node that comes
+// back, or a new one, is it. A node that comes back without its vote follows the log until another is lost.
 func (m *members) keepVotes(ctx context.Context, view *state.View) {
 	ctx, cancel := context.WithTimeout(ctx, m.times.StepLimit)
 	defer cancel()
@@ -79,8 +79,8 @@ func (m *members) demote(ctx context.Context, node *state.Node) error {
 	return m.propose(ctx, &state.SetVoter{Node: node.ID})
 }
 
-// reconcileVotes records what the log's group says of votes where the state says otherwise: whoever gave or took them did
-// not get to say so.
+// reconcileVotes records what the log's group says of votes where the state says otherwise: whoever gave or took them
+// did not get to say so.
 func (m *members) reconcileVotes(ctx context.Context, view *state.View) error {
 	servers, err := m.log.Servers()
 	if err != nil {

@@ -101,10 +101,10 @@ func (w *watch) heard(b *wire.Heartbeat) {
 		return
 	}
 	now := w.clock.Now()
-	old := w.seen[state.NodeID(b.Node)]
-	w.seen[state.NodeID(b.Node)] = &seen{at: now, beat: *b}
+	old, said := w.seen[state.NodeID(b.Node)], &seen{at: now, beat: *b}
+	w.seen[state.NodeID(b.Node)] = said
 	if old != nil && old.beat.Incarnation == b.Incarnation && old.beat.Number > b.Number { // it was overtaken
-		w.seen[state.NodeID(b.Node)].beat.Unsealed, w.seen[state.NodeID(b.Node)].beat.Number = old.beat.Unsealed, old.beat.Number
+		said.beat.Unsealed, said.beat.Number = old.beat.Unsealed, old.beat.Number
 	}
 	if node != nil && (node.Refuses != b.Refuses || node.State == state.NodeUp && !b.Ready) {
 		select {
@@ -132,7 +132,8 @@ func (w *watch) nodeStates(view *state.View) []state.Command {
 		current := !silent && s != nil && s.beat.Incarnation == node.Incarnation
 		switch {
 		case silent && node.ID == w.id: // this node's own loop is slow
-		case silent && node.State != state.NodeDown, current && !s.beat.Ready && node.State == state.NodeUp: // stops, or its disk failed
+		// The latter stops, or its disk failed.
+		case silent && node.State != state.NodeDown, current && !s.beat.Ready && node.State == state.NodeUp:
 			cmds = append(cmds, &state.SetNodeState{Node: node.ID, State: state.NodeDown, Seen: w.seenLocked(node)})
 		case current && s.beat.Ready && node.State != state.NodeUp:
 			cmds = append(cmds, &state.SetNodeState{Node: node.ID, State: state.NodeUp, Incarnation: node.Incarnation})
