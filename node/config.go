@@ -4,8 +4,8 @@
 //   - It serves: puts, reads, listings, and the steps that peers ask for (api.go, put.go, read.go,
 //     replica.go).
 //   - It executes what the log tells it to: creates, seals, copies, drops (execute.go and exec_*.go).
-//   - While it leads, it admits operations (admission.go), starts them (lead.go), plans repairs and
-//     decommissions (plan.go) and watches the nodes (watch.go).
+//   - While it leads, it admits operations, starts them, plans repairs and decommissions, and watches
+//     the nodes (package lead).
 //   - It keeps itself in the cell: identity, join, heartbeat, policies.
 //
 // Everything that decides something goes through the log. Executors are level-triggered: they look

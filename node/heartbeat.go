@@ -148,7 +148,7 @@ func (n *Node) becomeReady(ctx context.Context, commit state.Index) error {
 		return err
 	}
 	view := n.log.View()
-	// Before this node holds anything, its folder says so: see checkTwin.
+	// Before this node holds anything, its folder says so: see checkDuplicate in package lead.
 	if err := n.folder.Admit(view.Cell); err != nil {
 		return err
 	}

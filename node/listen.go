@@ -51,7 +51,7 @@ func (n *Node) newTransport(l net.Listener, source *pki.Source) *transport.Trans
 		Blank:   func() bool { return n.log.LastIndex() <= bootstrapIndex },
 		Members: n.members,
 		Serve:   n.serveCall,
-		IsNode:  n.isNode, Proven: n.provenAt, Refuse: n.refuseParted, Known: known, Calls: calls,
+		IsNode:  n.isNode, Proven: n.provenAt, Refuse: n.refuseDiverged, Known: known, Calls: calls,
 	})
 }
 

@@ -247,7 +247,7 @@ func (n *Node) watchLog(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-n.log.Failed():
-			n.tellParted(ctx, n.log.Err())
+			n.reportDivergence(ctx, n.log.Err())
 			n.fail(fmt.Errorf("operation log: %w", n.log.Err()))
 			return
 		case <-changed:

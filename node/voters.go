@@ -9,7 +9,8 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// hearPatience is how long a voter has to say that it is there. It leaves a status time to be told within three seconds.
+// hearPatience is how long a voter has to say that it is there. It leaves a status time to be told within three
+// seconds.
 const hearPatience = time.Second
 
 // voters are the nodes that have a vote, and whether they are there. With a leader the cell knows; without one, this

@@ -9,7 +9,9 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// A node speaks for itself only: see what the leader takes from whom.
+// A node speaks for itself only: a heartbeat, a join and a report name the node that sends them, which is the one of
+// its certificate, or, in plaintext, of its hello. What it may say of others is what it has seen of them: that a
+// replica cannot be read, or that it reads as the log has it.
 
 // ownBeat refuses a heartbeat of another node than the caller: it would make the cell take one that is lost for one
 // that is up, or one that is up for one that has no room.

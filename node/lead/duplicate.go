@@ -8,6 +8,12 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
+// A data folder and a copy of it, both started, are duplicates. Both are sure to be the same node, and what one of
+// them acknowledges the other does not have. So a node that its log has at another address has no say there (see Away
+// in raftlog), asks that address who is there, and is admitted by the leader once its other self is silent. If that
+// goes on, one of the two is refused for good, by name. Which one is the copy nobody can tell; it is the one that
+// came later.
+
 // duplicateAfter is how long a node's other self may still be heard of when it joins: what it sent before it ended
 // may be late.
 const duplicateAfter = 2 * time.Second

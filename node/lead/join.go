@@ -103,7 +103,7 @@ func (m *members) checkDuplicate(ctx context.Context, view *state.View, req wire
 
 // addToGroup adds the node to the log's group, or gives it its new address there. It tells whether
 // the node has a vote. A new node has none yet, also where votes are wanting: it takes no part in the
-// log before it knows that it was let in, and a vote that nobody casts could not even be agreed on.
+// log before it knows that it was admitted, and a vote that nobody casts could not even be agreed on.
 // The planner gives it one once it is up.
 func (m *members) addToGroup(ctx context.Context, req wire.JoinRequest) (voter bool, err error) {
 	servers, err := m.log.Servers()

@@ -12,7 +12,7 @@ import (
 )
 
 // remove takes a node out of the log's group and then out of the cell, in one entry with what comes before. It takes
-// turns with those who are let in: a node that has just come back is not forgotten.
+// turns with those who are admitted: a node that has just come back is not forgotten.
 func (m *members) remove(ctx context.Context, remove *state.RemoveNode, before ...state.Command) error {
 	select {
 	case m.joining <- struct{}{}:
@@ -51,7 +51,7 @@ func (m *members) leaveGroup(ctx context.Context, id state.NodeID) error {
 	return nil
 }
 
-// checkRemoved refuses a node that the cell no longer knows although its folder was let in. Its files count for
+// checkRemoved refuses a node that the cell no longer knows although its folder was admitted. Its files count for
 // nothing any more, and what they hold may have been deleted and forgotten since.
 func checkRemoved(view *state.View, req wire.JoinRequest) error {
 	if req.Cell == "" || view.Node(state.NodeID(req.Node)) != nil {
@@ -64,7 +64,7 @@ func checkRemoved(view *state.View, req wire.JoinRequest) error {
 }
 
 // freeAddress takes a node that is down out of the log's group when a new one has come to its address: two
-// members cannot share one. The cell still counts on its replicas, and it is let in again at another address.
+// members cannot share one. The cell still counts on its replicas, and it is admitted again at another address.
 func (m *members) freeAddress(ctx context.Context, view *state.View, req wire.JoinRequest) error {
 	servers, err := m.log.Servers()
 	if err != nil {

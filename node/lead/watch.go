@@ -298,14 +298,14 @@ func (w *watch) appliedLocked(node *state.Node) state.Index {
 	return 0
 }
 
-// try is when a process first wanted to be let in as a node.
+// try is when a process first asked to join as a node.
 type try struct {
 	incarnation uint64
 	at          time.Time
 }
 
 // outlived tells whether the incarnation that the cell knows was heard of long after another one has first
-// wanted to be let in.
+// asked to join.
 func (w *watch) outlived(id state.NodeID, incarnation uint64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -7,15 +7,11 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// A node speaks for itself only: a heartbeat, a join and a report name the node that sends them, which is the one of
-// its certificate, or, in plaintext, of its hello. What it may say of others is what it has seen of them: that a
-// replica cannot be read, or that it reads as the log has it.
-
 // namesNode refuses a call between nodes whose caller does not say which node it is, as anybody can in plaintext.
 func namesNode(c *mux.ServerCall) error {
 	switch c.Op() {
 	case wire.OpReplicaCreate, wire.OpReplicaAppend, wire.OpReplicaFence, wire.OpReplicaRead:
-		return nil // steps: what runs is carried out by somebody, whom they are held against
+		return nil // steps: what runs is carried out by somebody, with whom they are compared
 	}
 	if transport.RoleFor(c.Op()) != pki.RoleNode || c.Peer().Node != "" {
 		return nil
@@ -30,7 +26,8 @@ func checkOwner(op wire.OpType, req *wire.SubmitRequest, owner string) error {
 	case !req.Cell:
 		return wire.Errorf(op, wire.CodeDenied, "an extent is of who asks for it; only nodes ask for one of %q", owner)
 	case len(owner) > wire.MaxIdentityBytes || !wire.Plain(owner):
-		return wire.Errorf(op, wire.CodeInvalid, "owner %q: want role and name of a certificate", wire.Clip(owner, wire.MaxIdentityBytes))
+		return wire.Errorf(op, wire.CodeInvalid, "owner %q: want role and name of a certificate",
+			wire.Clip(owner, wire.MaxIdentityBytes))
 	}
 	return nil
 }

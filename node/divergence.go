@@ -11,7 +11,7 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// compareReply holds the leader's history against this node's. Where they differ, or the leader says so, this node
+// compareReply compares the leader's history with this node's. Where they differ, or the leader says so, this node
 // stops: it can neither follow nor be led.
 func (n *Node) compareReply(beat *wire.Heartbeat, reply wire.HeartbeatReply, err error) error {
 	if wire.CodeOf(err) == wire.CodeParted {
@@ -31,8 +31,9 @@ func (n *Node) compareReply(beat *wire.Heartbeat, reply wire.HeartbeatReply, err
 	}}
 }
 
-// tellParted tells the leader that this node stops because of another history, so that the cell can say why it is down.
-func (n *Node) tellParted(ctx context.Context, why error) {
+// reportDivergence reports to the leader that this node stops because of another history, so that the cell can say
+// why it is down.
+func (n *Node) reportDivergence(ctx context.Context, why error) {
 	apart := (*raftlog.PartedError)(nil)
 	if !errors.As(why, &apart) {
 		return
@@ -50,8 +51,9 @@ func (n *Node) tellParted(ctx context.Context, why error) {
 	}
 }
 
-// refuseParted refuses a raft stream of a node that has parted: it must neither lead this node nor ask for its vote.
-func (n *Node) refuseParted(node string) error {
+// refuseDiverged refuses a raft stream of a node with another history: it must neither lead this node nor ask for its
+// vote.
+func (n *Node) refuseDiverged(node string) error {
 	if one, ok := n.divergences.Has(node); ok {
 		return wire.Errorf(0, wire.CodeParted,
 			"raft stream of node %s, whose history of the cell has parted by entry %d", node, one.Index)

@@ -7,11 +7,6 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// Twins are a data folder and a copy of it, both started. Both are sure to be the same node, and what one of them
-// acknowledges the other does not have. So a node that its log has at another address has no say there (see Away in
-// raftlog), asks that address who is there, and is let in by the leader once its other self is silent. If that
-// goes on, one of the two is refused for good, by name. Which one is the copy nobody can tell; it is the one that came later.
-
 // whoIsAt is transport.WhoIsAt, but for this node's own address.
 func (n *Node) whoIsAt(ctx context.Context, addr string) (wire.Hello, error) {
 	if addr == n.addr {
@@ -21,7 +16,7 @@ func (n *Node) whoIsAt(ctx context.Context, addr string) (wire.Hello, error) {
 }
 
 // lookForOriginal asks the address at which the log has this node, if that is not here, who is there. If nobody is, and
-// nobody could elect a leader that lets this node in, it takes its place without.
+// nobody could elect a leader that admits this node, it takes its place without.
 func (n *Node) lookForOriginal(ctx context.Context) error {
 	addr, needed := n.log.Away()
 	if addr == "" {
