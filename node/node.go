@@ -12,8 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
+	"github.com/datanode/datanode/node/api"
 	"github.com/datanode/datanode/node/audit"
 	"github.com/datanode/datanode/node/datapath"
 	"github.com/datanode/datanode/node/diskshare"
@@ -59,6 +58,7 @@ type Node struct {
 	reports     *report.Queue
 	drops       *report.Queue // files that are gone: many at a time, and nobody waits for one
 	audit       audit.Trail
+	api         *api.API     // made when the log is open, as what it looks at
 	lead        *lead.Leader // made when the log is open
 	others      *replica.Reachability
 	scrub       *scrub.Scrubber
@@ -68,8 +68,7 @@ type Node struct {
 	divergences *lead.Divergences
 	data        *datapath.Path
 	quotas      *quota.Quotas
-	stocktaking singleflight.Group // of conns
-	web         *web.Server        // nil: no HTTP
+	web         *web.Server // nil: no HTTP
 
 	folder *folder.Folder
 
@@ -205,13 +204,9 @@ func (n *Node) open() error {
 	n.makeQuotas()
 	n.makeReplicas()
 	n.makeData()
-	n.policies = modules.New(modules.Options{
-		Node: n.id, Dir: filepath.Join(n.cfg.Dir, "policies"), FS: n.cfg.FS, Log: n.log, Host: n.cfg.Policies,
-		DefaultModule: n.cfg.DefaultModule, Fetch: n.fetchModule,
-		CompiledOn: func(digest string) []string { return n.lead.CompiledOn(digest) },
-		Now:        n.now, After: n.after, Tick: n.time.tick, Logger: n.logger,
-	})
+	n.makeModules()
 	n.lead = n.newLeader(servers)
+	n.makeAPI()
 	if err := n.policies.Open(n.ctx); err != nil {
 		return err
 	}

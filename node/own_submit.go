@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/datanode/datanode/node/api"
 	"github.com/datanode/datanode/node/lead"
 	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/policies"
@@ -74,7 +75,7 @@ func (o *ownSession) open(ctx context.Context) (wire.SessionReply, error) {
 		hello := &wire.SessionRequest{Client: string(o.n.id)}
 		return askLeader[wire.SessionReply](ctx, o.n, wire.OpSession, hello)
 	}
-	id, err := o.n.openSession(ctx, string(o.n.id), o.n.ownIdentity())
+	id, err := api.OpenSession(ctx, o.n.log, string(o.n.id), o.n.ownIdentity())
 	return wire.SessionReply{Session: id}, err
 }
 

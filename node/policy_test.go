@@ -51,7 +51,7 @@ func (flatHost) Compile(
 // decisionOfCreate creates an extent and gives the decision about that.
 func (c *cell) decisionOfCreate() state.Decision {
 	c.t.Helper()
-	id, err := parseOp(c.run(wire.Submission{Kind: "create"})[0].ID)
+	id, err := state.ParseOpID(c.run(wire.Submission{Kind: "create"})[0].ID)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 )
@@ -26,7 +27,7 @@ func TestAgeInAnIdleCell(t *testing.T) {
 	if err != nil || answers[0].Code != 0 {
 		t.Fatal(answers, err)
 	}
-	id, err := parseOp(answers[0].Op)
+	id, err := state.ParseOpID(answers[0].Op)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/datanode/datanode/node/api"
 	"github.com/datanode/datanode/node/datapath"
 	"github.com/datanode/datanode/node/failure"
 	"github.com/datanode/datanode/node/fair"
@@ -35,6 +36,11 @@ func of[Part, Req any](part *Part, serve func(Part, context.Context, *mux.Server
 	return decoded(func(ctx context.Context, c *mux.ServerCall, req Req) error { return serve(*part, ctx, c, req) })
 }
 
+// bare is a handler as of makes it, of calls without a body.
+func bare[Part any](part *Part, serve func(Part, context.Context, *mux.ServerCall) error) handler {
+	return func(ctx context.Context, c *mux.ServerCall) error { return serve(*part, ctx, c) }
+}
+
 // route says who serves a kind of call, and when.
 type route struct {
 	serve  handler
@@ -50,44 +56,44 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpPut:           {serve: of(&n.data, (*datapath.Path).ServePut), room: true, bytes: true},
 		wire.OpAppend:        {serve: of(&n.data, (*datapath.Path).ServePut), room: true, bytes: true},
 		wire.OpRead:          {serve: of(&n.data, (*datapath.Path).ServeRead), bytes: true},
-		wire.OpVerify:        {serve: decoded(n.serveVerify)},
+		wire.OpVerify:        {serve: of(&n.api, (*api.API).ServeVerify)},
 		wire.OpReplicaCreate: {serve: of(&n.replicas, (*replica.Replicas).ServeCreate), room: true},
 		wire.OpReplicaAppend: {serve: of(&n.replicas, (*replica.Replicas).ServeAppend), room: true, bytes: true},
 		wire.OpReplicaFence:  {serve: of(&n.replicas, (*replica.Replicas).ServeFence)},
 		wire.OpReplicaRead:   {serve: of(&n.replicas, (*replica.Replicas).ServeRead)},
 		wire.OpReplicaSum:    {serve: of(&n.replicas, (*replica.Replicas).ServeSum)},
-		wire.OpInventory:     {serve: n.inTurn(fair.WorkLists, n.serveInventory), early: true},
-		wire.OpHealth:        {serve: decoded(n.serveHealth), early: true},
-		wire.OpScrub:         {serve: decoded(n.serveScrub), early: true},
+		wire.OpInventory:     {serve: n.inTurn(fair.WorkLists, bare(&n.api, (*api.API).ServeInventory)), early: true},
+		wire.OpHealth:        {serve: of(&n.api, (*api.API).ServeHealth), early: true},
+		wire.OpScrub:         {serve: of(&n.api, (*api.API).ServeScrub), early: true},
 
 		// What changes something through the log.
-		wire.OpSession:        {serve: n.inTurn(fair.WorkSessions, decoded(n.serveSession)), leader: true},
-		wire.OpSubmit:         {serve: decoded(n.serveSubmit), leader: true},
-		wire.OpCancel:         {serve: decoded(n.serveCancel), leader: true},
-		wire.OpReorder:        {serve: decoded(n.serveReorder), leader: true},
+		wire.OpSession:        {serve: n.inTurn(fair.WorkSessions, of(&n.api, (*api.API).ServeSession)), leader: true},
+		wire.OpSubmit:         {serve: of(&n.api, (*api.API).ServeSubmit), leader: true},
+		wire.OpCancel:         {serve: of(&n.api, (*api.API).ServeCancel), leader: true},
+		wire.OpReorder:        {serve: of(&n.api, (*api.API).ServeReorder), leader: true},
 		wire.OpNodeRemove:     {serve: of(&n.lead, (*lead.Leader).ServeNodeRemove), leader: true},
-		wire.OpSettings:       {serve: n.serveSettings, leader: true}, // a change is seen at once
-		wire.OpSetting:        {serve: decoded(n.serveSetting), leader: true},
-		wire.OpPolicyLoad:     {serve: decoded(n.servePolicyLoad), leader: true},
-		wire.OpPolicyActivate: {serve: decoded(n.servePolicyActivate), leader: true},
-		wire.OpPolicyRollback: {serve: n.servePolicyRollback, leader: true},
-		wire.OpPolicies:       {serve: n.servePolicies, leader: true}, // it knows who has compiled what
+		wire.OpSettings:       {serve: bare(&n.api, (*api.API).ServeSettings), leader: true}, // a change is seen at once
+		wire.OpSetting:        {serve: of(&n.api, (*api.API).ServeSetting), leader: true},
+		wire.OpPolicyLoad:     {serve: of(&n.api, (*api.API).ServePolicyLoad), leader: true},
+		wire.OpPolicyActivate: {serve: of(&n.api, (*api.API).ServePolicyActivate), leader: true},
+		wire.OpPolicyRollback: {serve: bare(&n.api, (*api.API).ServePolicyRollback), leader: true},
+		wire.OpPolicies:       {serve: bare(&n.api, (*api.API).ServePolicies), leader: true}, // it knows who has compiled what
 		wire.OpPropose:        {serve: of(&n.proposer, (*report.Proposer).Serve), leader: true, early: true},
 		wire.OpJoin:           {serve: of(&n.lead, (*lead.Leader).ServeJoin), leader: true, early: true},
 		wire.OpHeartbeat:      {serve: of(&n.lead, (*lead.Leader).ServeHeartbeat), early: true},
 
 		// What only looks. It answers from this node's state, which may be behind.
-		wire.OpOps:         {serve: n.inTurn(fair.WorkLists, decoded(n.serveOps)), early: true},
-		wire.OpShowOp:      {serve: decoded(n.serveShowOp), early: true},
-		wire.OpWait:        {serve: decoded(n.serveWait), early: true},
-		wire.OpExtents:     {serve: decoded(n.serveExtents), early: true},
-		wire.OpNodes:       {serve: n.serveNodes, early: true},
-		wire.OpStatus:      {serve: n.serveStatus, early: true},
-		wire.OpConns:       {serve: n.inTurn(fair.WorkLists, n.serveConns), early: true},
-		wire.OpPolicyFetch: {serve: decoded(n.servePolicyFetch), early: true},
-		wire.OpLogList:     {serve: decoded(n.serveLogList), early: true},
-		wire.OpLogVerify:   {serve: decoded(n.serveLogVerify), early: true},
-		wire.OpLogChain:    {serve: decoded(n.serveLogChain), early: true},
+		wire.OpOps:         {serve: n.inTurn(fair.WorkLists, of(&n.api, (*api.API).ServeOps)), early: true},
+		wire.OpShowOp:      {serve: of(&n.api, (*api.API).ServeShowOp), early: true},
+		wire.OpWait:        {serve: of(&n.api, (*api.API).ServeWait), early: true},
+		wire.OpExtents:     {serve: of(&n.api, (*api.API).ServeExtents), early: true},
+		wire.OpNodes:       {serve: bare(&n.api, (*api.API).ServeNodes), early: true},
+		wire.OpStatus:      {serve: bare(&n.api, (*api.API).ServeStatus), early: true},
+		wire.OpConns:       {serve: n.inTurn(fair.WorkLists, bare(&n.api, (*api.API).ServeConns)), early: true},
+		wire.OpPolicyFetch: {serve: of(&n.api, (*api.API).ServePolicyFetch), early: true},
+		wire.OpLogList:     {serve: of(&n.api, (*api.API).ServeLogList), early: true},
+		wire.OpLogVerify:   {serve: of(&n.api, (*api.API).ServeLogVerify), early: true},
+		wire.OpLogChain:    {serve: of(&n.api, (*api.API).ServeLogChain), early: true},
 	}
 }
 

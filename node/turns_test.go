@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/datanode/datanode/node/api"
 	"github.com/datanode/datanode/node/fair"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/wire"
@@ -35,7 +36,7 @@ func TestCostlyCallsTakeTurns(t *testing.T) {
 		{fair.WorkLists, wire.OpExtents, &wire.ExtentsRequest{}},
 		{fair.WorkLists, wire.OpInventory, nil},
 		{fair.WorkLists, wire.OpConns, nil},
-		{fair.WorkLists, wire.OpWait, &wire.WaitRequest{Ops: slices.Repeat([]string{op}, fewOps+1)}},
+		{fair.WorkLists, wire.OpWait, &wire.WaitRequest{Ops: slices.Repeat([]string{op}, api.FewOps+1)}},
 		{fair.WorkLists, wire.OpLogList, &wire.LogRequest{}},
 		{fair.WorkLists, wire.OpLogChain, &wire.LogChainRequest{}},
 		{fair.WorkLog, wire.OpLogVerify, &wire.LogVerifyRequest{}},
@@ -60,7 +61,7 @@ func TestCostlyCallsTakeTurns(t *testing.T) {
 	}
 	// All who wait for an operation of their own look at each change of the log.
 	full := fillTurns(t, n.turns[fair.WorkLists], "client/bob")
-	call[wire.OpsReply](t, bob, wire.OpWait, &wire.WaitRequest{Ops: slices.Repeat([]string{op}, fewOps)})
+	call[wire.OpsReply](t, bob, wire.OpWait, &wire.WaitRequest{Ops: slices.Repeat([]string{op}, api.FewOps)})
 	full()
 	release := fillTurns(t, n.turns[fair.WorkSums], "client/bob")
 	defer release()

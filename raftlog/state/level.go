@@ -127,3 +127,11 @@ func (v *View) AllReach(level Level) bool {
 	_, lowest := v.Lowest()
 	return lowest >= level
 }
+
+// Named is who, where every node of the cell understands entries that say so; nobody elsewhere.
+func (v *View) Named(who Identity) Identity {
+	if who == "" || !v.AllReach(LevelNamed) {
+		return ""
+	}
+	return who
+}

@@ -1,21 +1,22 @@
-package node
+package describe
 
 import (
 	"math"
 	"slices"
 
-	"github.com/datanode/datanode/node/quota"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
 
-// describeUsage is what is used of the quotas, by name; one of each class or identity is described for those of which
-// something is kept.
-func describeUsage(view *state.View, quotas *quota.Quotas) (all []wire.QuotaUsage) {
+// Usage is what is used of the quotas, by name; one of each class or identity is described for those of which
+// something is kept, most of them at most. unsealed are the bytes of open extents that count under one.
+func Usage(
+	view *state.View, unsealed func(*state.View, *state.Quota) uint64, most int,
+) (all []wire.QuotaUsage) {
 	describe := func(q state.Quota) {
 		used := view.Used(q.By, q.Name)
 		u := wire.QuotaUsage{
-			By: q.By.String(), Name: q.Name, Bytes: used.Bytes + quotas.UnsealedBytes(view, &q), Extents: used.Extents,
+			By: q.By.String(), Name: q.Name, Bytes: used.Bytes + unsealed(view, &q), Extents: used.Extents,
 			MostBytes: wire.NoLimit, MostExtents: wire.NoLimit,
 		}
 		if q.Bytes != state.Unbounded {
@@ -36,7 +37,7 @@ func describeUsage(view *state.View, quotas *quota.Quotas) (all []wire.QuotaUsag
 			if !slices.Contains(view.Settings.Quotas, own) { // it is this one's
 				describe(own)
 			}
-			return len(all) < listLimit
+			return len(all) < most
 		})
 	}
 	return all

@@ -1,0 +1,54 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
+)
+
+// catchUpWait bounds how long a call waits for what its caller has seen already.
+const catchUpWait = 10 * time.Second
+
+// reach waits until this node has applied what the caller has seen already: a client finds what it
+// has just submitted, whichever node it asks.
+func (n *Node) reach(ctx context.Context, index state.Index) error {
+	if index <= n.log.AppliedIndex() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, catchUpWait)
+	defer cancel()
+	return n.log.WaitApplied(ctx, index)
+}
+
+// relayToLeader passes a client's call on. One that a node has passed on already is not passed on
+// again: two nodes that disagree about the leader would send it round.
+func (n *Node) relayToLeader(ctx context.Context, c *mux.ServerCall) error {
+	if c.Peer().Node != "" && !fromJoiner(c) {
+		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is not the leader", n.id)
+	}
+	conn, err := n.toLeader(ctx)
+	if err != nil {
+		return err
+	}
+	return mux.Relay(ctx, c, conn)
+}
+
+// fromJoiner tells whether a call is a join by the node itself, which does not know who leads.
+func fromJoiner(c *mux.ServerCall) bool {
+	var req wire.JoinRequest
+	return c.Op() == wire.OpJoin && c.Decode(&req) == nil && req.Node == c.Peer().Node
+}
+
+func (n *Node) relayTo(ctx context.Context, c *mux.ServerCall, id state.NodeID) error {
+	if c.Peer().Node != "" {
+		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is not %s", n.id, id)
+	}
+	conn, err := n.toNode(ctx, id)
+	if err != nil {
+		return err
+	}
+	return mux.Relay(ctx, c, conn)
+}
