@@ -29,7 +29,8 @@ func listen(ctx context.Context, cfg Config) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w; is another node running there? choose another --listen", cfg.Listen, err)
+		return nil, fmt.Errorf("cannot listen on %s: %w; is another node running there? choose another --listen",
+			cfg.Listen, err)
 	}
 	return l, nil
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -71,6 +72,41 @@ func (a *accepted) close() {
 		}()
 	}
 	wg.Wait()
+}
+
+// serveConn serves one accepted connection until it ends.
+func (t *Transport) serveConn(a arrival) {
+	serve := func(ctx context.Context, c *mux.ServerCall) { t.o.Serve(ctx, c, a.who) }
+	conn, err := mux.Server(t.ctx, a.Conn, mux.Config{
+		Hello: t.o.Hello().frames(), Handler: mux.HandlerFunc(serve), Logger: t.o.Logger, Clock: t.o.Clock,
+		OnMismatch: t.countMismatch,
+		Identity:   string(a.who.ID()), Share: a.share, MaxInFlight: maxCallsPerConn, Silence: t.o.Silence,
+	})
+	if err == nil && !a.greeted(conn.Peer().Node) {
+		conn.Close()
+		return
+	}
+	if err == nil {
+		if err = a.who.mayClaim(conn.Peer().Node); err != nil {
+			t.denied.Note(deniedHello, a.who.Describe(conn.Peer().Node), err)
+			conn.Close()
+		}
+	}
+	if err != nil {
+		a.ended(err)
+		t.o.Logger.Info("connection refused", "remote", a.RemoteAddr().String(), "error", err)
+		return
+	}
+	t.accepted.add(conn)
+	defer t.accepted.remove(conn)
+	peer := cmp.Or(conn.Peer().Node, a.who.Name, "client")
+	defer t.table.add(conn, Connection{
+		Peer: peer, Role: a.who.Role, Direction: DirectionIn, Protocol: ProtocolFrames,
+		cert: certOf(a.Conn), end: t.expel(conn),
+	})()
+	<-conn.Done()
+	a.ended(conn.Err())
+	conn.Close()
 }
 
 // ended notes an offence of the peer's machine if the connection has ended, or not begun, for what the peer did.

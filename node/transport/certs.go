@@ -32,7 +32,10 @@ const (
 
 // allRejected are the labels, so that each is there from the start.
 func allRejected() []RejectedCert {
-	return []RejectedCert{{pki.Revoked, AtHandshake}, {pki.Revoked, OnOpen}, {pki.Expired, AtHandshake}, {pki.Expired, OnOpen}}
+	return []RejectedCert{
+		{pki.Revoked, AtHandshake}, {pki.Revoked, OnOpen},
+		{pki.Expired, AtHandshake}, {pki.Expired, OnOpen},
+	}
 }
 
 // countRejected counts an error that is about a certificate that was good once.

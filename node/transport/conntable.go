@@ -13,7 +13,9 @@ import (
 
 // Connection is one of the node's open connections, as conns and the metrics show it.
 type Connection struct {
-	Peer      string // node ID; else the name in the certificate, or "client"; "unknown" for a raft stream to nobody knows whom
+	// Peer is a node's ID; else the name in the certificate, or "client"; "unknown" for a raft stream to nobody knows
+	// whom.
+	Peer      string
 	Role      pki.Role
 	Direction Direction
 	Protocol  Protocol

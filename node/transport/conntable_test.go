@@ -15,8 +15,8 @@ type fakeCounted struct{ stats mux.Stats }
 
 func (f *fakeCounted) Stats() mux.Stats { return f.stats }
 
-// Each byte is counted once, by whoever scans the table, in the order in which they come; what a connection does once its
-// peer is a node of the cell, or no longer is, goes to another group, and no total falls.
+// Each byte is counted once, by whoever scans the table, in the order in which they come; what a connection does once
+// its peer is a node of the cell, or no longer is, goes to another group, and no total falls.
 func TestConnTable(t *testing.T) {
 	node := false
 	s := newConnTable(func(id string) bool { return node && id == "n4" })
@@ -67,7 +67,9 @@ func TestCountedStream(t *testing.T) {
 	near, far := net.Pipe()
 	l := lone(t, Options{})
 	s := l.table
-	one := l.listener.newStream(near, openedStream{peer: "n2", role: pki.RoleNode, direction: DirectionOut, kind: wire.PreambleRaft})
+	one := l.listener.newStream(near, openedStream{
+		peer: "n2", role: pki.RoleNode, direction: DirectionOut, kind: wire.PreambleRaft,
+	})
 	other := l.listener.newStream(far, openedStream{direction: DirectionIn, kind: wire.PreambleRaft})
 	go func() {
 		_, _ = one.Write(make([]byte, 7))

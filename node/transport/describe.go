@@ -11,7 +11,8 @@ import (
 func (c *Connection) Describe() wire.Connection {
 	s := &c.Stats
 	out := wire.Connection{
-		Peer: c.Peer, Role: string(c.Role), Remote: s.Remote, Direction: string(c.Direction), Protocol: string(c.Protocol), Since: s.Since.UnixMicro(),
+		Peer: c.Peer, Role: string(c.Role), Remote: s.Remote, Since: s.Since.UnixMicro(),
+		Direction: string(c.Direction), Protocol: string(c.Protocol),
 		BytesIn: s.BytesIn, BytesOut: s.BytesOut, Stalls: s.CreditStalls, Mismatches: s.Mismatches,
 		OldestCall: s.InFlight.OldestAge.Microseconds(), InFlight: []wire.Call{}, Sessions: []wire.SessionUse{},
 	}

@@ -52,7 +52,7 @@ func (l *listener) Dial(addr string, timeout time.Duration) (net.Conn, error) {
 	return l.dialKind(ctx, addr, wire.PreambleRaft)
 }
 
-// hungUp tells whether the peer has closed a connection.
+// hungUp reports whether the peer has closed a connection.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
@@ -66,7 +66,9 @@ func (l *listener) dialKind(ctx context.Context, addr string, kind byte) (net.Co
 		nc.Close()
 		return nil, err
 	}
-	return l.newStream(nc, openedStream{peer: l.where.nodeAt(addr), role: l.secure.role(), direction: DirectionOut, kind: kind, at: addr}), nil
+	return l.newStream(nc, openedStream{
+		peer: l.where.nodeAt(addr), role: l.secure.role(), direction: DirectionOut, kind: kind, at: addr,
+	}), nil
 }
 
 func (l *listener) dialStream(ctx context.Context, addr string) (net.Conn, error) {

@@ -106,7 +106,8 @@ func readSummedHello(nc net.Conn) (h Hello, err error) {
 		return h, err
 	}
 	if got := sum.Sum32(); got != binary.LittleEndian.Uint32(want[:]) {
-		err = fmt.Errorf("the hello of a raft stream is damaged: its checksum is %08x, want %08x", got, binary.LittleEndian.Uint32(want[:]))
+		err = fmt.Errorf("the hello of a raft stream is damaged: its checksum is %08x, want %08x",
+			got, binary.LittleEndian.Uint32(want[:]))
 	}
 	return h, err
 }

@@ -19,7 +19,7 @@ import (
 // acceptPause is how long no connection is accepted after that has failed.
 const acceptPause = 20 * time.Millisecond
 
-// listener is the node's one listener. It tells by the first byte of each connection, and with TLS
+// listener is the node's one listener. It finds out by the first byte of each connection, and with TLS
 // by the protocol agreed on, what follows, and hands the connection to the frames' side or to raft's.
 // It implements raftlog.StreamLayer.
 type listener struct {
@@ -55,8 +55,9 @@ type arrival struct {
 func newListener(o *Options, secure *security, limits *connlimit.Limits, table *ConnTable, denied *Denials,
 	where *whereabouts, frames func(arrival)) *listener {
 	return &listener{
-		Listener: o.Listener, o: o, secure: secure, limits: limits, table: table, denied: denied, where: where, frames: frames,
-		raft: make(chan net.Conn), done: make(chan struct{}),
+		Listener: o.Listener, o: o, secure: secure, limits: limits, table: table, denied: denied, where: where,
+		frames: frames,
+		raft:   make(chan net.Conn), done: make(chan struct{}),
 	}
 }
 
@@ -146,8 +147,8 @@ func (l *listener) sort(nc net.Conn) {
 	}
 }
 
-// whose is the node that a connection is of, empty for none. claimed is what it says of itself: a certificate proves it;
-// in plaintext it is taken from where the cell has nodes.
+// whose is the node that a connection is of, empty for none. claimed is what it says of itself: a certificate proves
+// it; in plaintext it is taken from where the cell has nodes.
 func (l *listener) whose(nc net.Conn, who Caller, claimed string) string {
 	switch {
 	case who.provenNode():
@@ -166,6 +167,11 @@ type unwelcome struct {
 
 func (r *unwelcome) Unwrap() error { return r.error }
 
+// notSpoken is why a connection is not taken that begins with what is not spoken here.
+func notSpoken(format string, args ...any) error {
+	return &unwelcome{connlimit.OffencePreamble, fmt.Errorf(format, args...)}
+}
+
 // offenceOf is what the peer did that a connection was not taken, empty for nothing.
 func offenceOf(err error) connlimit.Offence {
 	var r *unwelcome
@@ -178,7 +184,7 @@ func offenceOf(err error) connlimit.Offence {
 	return "" // it only looked whether the port is open, or has gone
 }
 
-// greet reads up to and with the preamble byte, which it gives, and tells who is there.
+// greet reads up to and with the preamble byte, which it gives, and finds out who is there.
 func (l *listener) greet(nc net.Conn) (net.Conn, Caller, byte, error) {
 	first, err := readByte(nc)
 	switch {
@@ -194,11 +200,11 @@ func (l *listener) greet(nc net.Conn) (net.Conn, Caller, byte, error) {
 		}
 		return greeted, who, kind, err
 	case first == wire.PreambleTLS:
-		return nil, Caller{}, 0, &unwelcome{connlimit.OffencePreamble, errors.New("the peer wants TLS, this node has no certificate")}
+		return nil, Caller{}, 0, notSpoken("the peer wants TLS, this node has no certificate")
 	case first != wire.PreambleFrames && first != wire.PreambleRaft && first != wire.PreambleSummed:
-		return nil, Caller{}, 0, &unwelcome{connlimit.OffencePreamble, fmt.Errorf("first byte %#x: neither TLS, frames nor a raft stream", first)}
+		return nil, Caller{}, 0, notSpoken("first byte %#x: neither TLS, frames nor a raft stream", first)
 	case l.secure != nil:
-		return nil, Caller{}, 0, &unwelcome{connlimit.OffencePreamble, errors.New("the peer wants plaintext, this node speaks TLS only")}
+		return nil, Caller{}, 0, notSpoken("the peer wants plaintext, this node speaks TLS only")
 	}
 	return nc, Caller{}, first, nil
 }
@@ -211,9 +217,11 @@ func (l *listener) judgeStream(theirs Hello, who Caller) error {
 	case mine.Cell != "" && theirs.Cell != "" && mine.Cell != theirs.Cell:
 		return fmt.Errorf("raft stream of node %q of cell %q, this node is of %q", theirs.Node, theirs.Cell, mine.Cell)
 	case theirs.Era < mine.Era && theirs.Cell != "":
-		return fmt.Errorf("raft stream of node %q, which does not know that the cell was recovered with entry %d: what it takes for the cell has ended", theirs.Node, mine.Era)
+		return fmt.Errorf("raft stream of node %q, which does not know that the cell was recovered with entry %d: "+
+			"what it takes for the cell has ended", theirs.Node, mine.Era)
 	case mine.Cell == "" && theirs.Cell != "" && l.o.Blank():
-		return fmt.Errorf("raft stream of node %q of cell %q, which has not let this empty folder in", theirs.Node, theirs.Cell)
+		return fmt.Errorf("raft stream of node %q of cell %q, which has not let this empty folder in",
+			theirs.Node, theirs.Cell)
 	}
 	if err := l.o.Refuse(theirs.Node); err != nil {
 		return err

@@ -34,7 +34,7 @@ func TestHalfOpen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := lone(t, sourced(t, c.secure))
-			nc := knock(t, l, c.send)
+			nc := connect(t, l, c.send)
 			if err := nc.SetReadDeadline(time.Now().Add(patience)); err != nil {
 				t.Fatal(err)
 			}
@@ -45,8 +45,8 @@ func TestHalfOpen(t *testing.T) {
 	}
 }
 
-// knock connects to a listener and sends something.
-func knock(t *testing.T, l *Transport, send []byte) *net.TCPConn {
+// connect connects to a listener and sends something.
+func connect(t *testing.T, l *Transport, send []byte) *net.TCPConn {
 	t.Helper()
 	nc, err := net.Dial("tcp", l.listener.Addr().String())
 	if err != nil {
@@ -113,7 +113,8 @@ func TestStreamsOfWhoLeaves(t *testing.T) {
 	})
 
 	open := func(node string) {
-		tc, _, err := o.Source(pki.RoleNode, node).Client(t.Context(), knock(t, l, nil), l.listener.Addr().String(), pki.ProtocolRaft)
+		addr := l.listener.Addr().String()
+		tc, _, err := o.Source(pki.RoleNode, node).Client(t.Context(), connect(t, l, nil), addr, pki.ProtocolRaft)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,8 +15,8 @@ import (
 // goes well.
 const patience = 90 * time.Second
 
-// lone is a transport without a node behind it, with a short deadline and a clock on which nothing comes to pass, unless
-// its options say otherwise.
+// lone is a transport without a node behind it, with a short deadline and a clock on which nothing comes to pass,
+// unless its options say otherwise.
 func lone(t *testing.T, o Options) *Transport {
 	t.Helper()
 	inner, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -81,8 +81,10 @@ func (p *peers) dial(c *peerConn, addr string) {
 	c.conn, cert, c.err = p.connect(ctx, addr)
 	ended := func() {}
 	if conn := c.conn; c.err == nil {
-		ended = p.table.add(conn, Connection{Peer: conn.Peer().Node, Role: p.secure.role(), Direction: DirectionOut, Protocol: ProtocolFrames,
-			cert: cert, end: func(why *wire.Error) { conn.Expel(p.ctx, why) }})
+		ended = p.table.add(conn, Connection{
+			Peer: conn.Peer().Node, Role: p.secure.role(), Direction: DirectionOut, Protocol: ProtocolFrames,
+			cert: cert, end: func(why *wire.Error) { conn.Expel(p.ctx, why) },
+		})
 	}
 	close(c.ready)
 	if c.err == nil {
@@ -135,10 +137,11 @@ func (p *peers) whoIsAt(ctx context.Context, addr string) (wire.Hello, error) {
 	}
 	nc.Close()
 	conn, _, err := p.connect(ctx, addr)
-	if err != nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || wire.CodeOf(err) == wire.CodeDeadline) {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), wire.CodeOf(err) == wire.CodeDeadline:
 		return wire.Hello{}, err
-	}
-	if err != nil {
+	default:
 		return wire.Hello{}, nil
 	}
 	defer conn.Close()

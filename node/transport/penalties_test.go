@@ -30,13 +30,17 @@ func TestOffences(t *testing.T) {
 		"unknown first byte":    {send: []byte{'G'}, want: connlimit.OffencePreamble},
 		"plaintext, not TLS":    {secure: true, send: []byte{wire.PreambleFrames}, want: connlimit.OffencePreamble},
 		"half a client's hello": {secure: true, send: []byte{wire.PreambleTLS, 3, 1, 2, 0, 1}, want: connlimit.OffenceSilent},
-		"gone in the handshake": {secure: true, send: []byte{wire.PreambleTLS, 3, 1, 2, 0, 1}, hangUp: true, want: connlimit.OffenceHandshake},
-		"not TLS at all":        {secure: true, send: []byte{wire.PreambleTLS, 3, 1, 0xff, 0xff, 1}, want: connlimit.OffenceHandshake},
-		"half a raft hello":     {send: []byte{wire.PreambleRaft, 200, 'c'}, want: connlimit.OffenceSilent},
+		"gone in the handshake": {
+			secure: true, send: []byte{wire.PreambleTLS, 3, 1, 2, 0, 1}, hangUp: true, want: connlimit.OffenceHandshake,
+		},
+		"not TLS at all": {
+			secure: true, send: []byte{wire.PreambleTLS, 3, 1, 0xff, 0xff, 1}, want: connlimit.OffenceHandshake,
+		},
+		"half a raft hello": {send: []byte{wire.PreambleRaft, 200, 'c'}, want: connlimit.OffenceSilent},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := lone(t, sourced(t, c.secure))
-			nc := knock(t, l, c.send)
+			nc := connect(t, l, c.send)
 			if c.hangUp {
 				if err := nc.CloseWrite(); err != nil {
 					t.Fatal(err)
@@ -55,7 +59,8 @@ func TestOffences(t *testing.T) {
 
 // What the frames' side finds is an offence of the address too, but not what is done with a node's certificate.
 func TestOffencesOfFrames(t *testing.T) {
-	malformed, mismatched := endedBy(t, []byte{0xff, 0xff, 0xff, 0xff}), endedBy(t, wire.AppendFrame(nil, &wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil))
+	malformed := endedBy(t, []byte{0xff, 0xff, 0xff, 0xff})
+	mismatched := endedBy(t, wire.AppendFrame(nil, &wire.Header{Kind: wire.KindPong, ID: 1}, nil, nil))
 	for _, c := range []struct {
 		err  error
 		want connlimit.Offence
@@ -67,7 +72,7 @@ func TestOffencesOfFrames(t *testing.T) {
 		{malformed, connlimit.OffenceFrame},
 		{mismatched, connlimit.OffenceMismatch},
 	} {
-		for _, who := range []Caller{{}, CallerWith(pki.Identity{Role: pki.RoleAdmin}), CallerWith(pki.Identity{Role: pki.RoleNode})} {
+		for _, who := range []Caller{{}, CallerWith(pki.Identity{Role: pki.RoleAdmin}), NodeCaller("")} {
 			got, want := connlimit.Offence(""), c.want
 			if who.Role == pki.RoleNode {
 				want = ""

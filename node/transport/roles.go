@@ -59,7 +59,8 @@ func (w Caller) mayClaim(node string) error {
 func (w Caller) MayCall(c *mux.ServerCall) error {
 	if !w.secure {
 		if c.OnBehalf() != "" {
-			return wire.Errorf(c.Op(), wire.CodeDenied, "without certificates nobody asks on behalf of another, such as %s", c.OnBehalf())
+			return wire.Errorf(c.Op(), wire.CodeDenied, "without certificates nobody asks on behalf of another, such as %s",
+				c.OnBehalf())
 		}
 		return nil
 	}
@@ -68,7 +69,8 @@ func (w Caller) MayCall(c *mux.ServerCall) error {
 		return err
 	}
 	if c.OnBehalf() != "" && w.Role != pki.RoleNode {
-		return wire.Errorf(c.Op(), wire.CodeDenied, "%s may not ask on behalf of %s; only nodes pass on what others ask", w, c.OnBehalf())
+		return wire.Errorf(c.Op(), wire.CodeDenied, "%s may not ask on behalf of %s; only nodes pass on what others ask",
+			w, c.OnBehalf())
 	}
 	need := RoleFor(c.Op())
 	if w.Role != pki.RoleNode && c.Op() == wire.OpSubmit {
@@ -102,9 +104,11 @@ func RoleFor(op wire.OpType) pki.Role {
 	switch op {
 	case wire.OpPut, wire.OpRead, wire.OpAppend, wire.OpVerify, wire.OpSession, wire.OpSubmit, // submit: see needsSubmit
 		wire.OpOps, wire.OpShowOp, wire.OpExtents, wire.OpNodes, wire.OpStatus, wire.OpConns, wire.OpWait,
-		wire.OpSettings, wire.OpInventory, wire.OpHealth, wire.OpScrub, wire.OpPolicies, wire.OpLogList, wire.OpLogVerify, wire.OpLogChain:
+		wire.OpSettings, wire.OpInventory, wire.OpHealth, wire.OpScrub, wire.OpPolicies,
+		wire.OpLogList, wire.OpLogVerify, wire.OpLogChain:
 		return pki.RoleClient
-	case wire.OpCancel, wire.OpReorder, wire.OpNodeRemove, wire.OpSetting, wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback:
+	case wire.OpCancel, wire.OpReorder, wire.OpNodeRemove, wire.OpSetting,
+		wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback:
 		return pki.RoleAdmin
 	}
 	return pki.RoleNode

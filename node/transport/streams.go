@@ -41,7 +41,9 @@ type openedStream struct {
 // newStream takes a stream in, until it is closed.
 func (l *listener) newStream(nc net.Conn, what openedStream) net.Conn {
 	s := &raftStream{Conn: nc, openedStream: what, since: l.o.Clock.Now()}
-	entry := Connection{Peer: cmp.Or(what.peer, "unknown"), Role: what.role, Direction: what.direction, Protocol: ProtocolRaft}
+	entry := Connection{
+		Peer: cmp.Or(what.peer, "unknown"), Role: what.role, Direction: what.direction, Protocol: ProtocolRaft,
+	}
 	if tc := certOf(nc); tc != nil {
 		entry.cert = tc
 		entry.end = func(*wire.Error) { tc.NetConn().Close() } // raft finds it broken, and closes it
@@ -89,8 +91,8 @@ func (s *raftStream) Stats() mux.Stats {
 	return mux.Stats{Remote: s.RemoteAddr().String(), Since: s.since, BytesIn: s.in.Load(), BytesOut: s.out.Load()}
 }
 
-// judgeStreams closes now and then the accepted raft streams of nodes that would not be admitted any more. Frames of such
-// a node are another matter: its certificate is what they are taken for, before it joins and after it has left.
+// judgeStreams closes now and then the accepted raft streams of nodes that would not be admitted any more. Frames of
+// such a node are another matter: its certificate is what they are taken for, before it joins and after it has left.
 func (l *listener) judgeStreams() {
 	for {
 		select {

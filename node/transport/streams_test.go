@@ -20,7 +20,9 @@ import (
 func TestStreamNamesAreBounded(t *testing.T) {
 	t.Parallel()
 	l := lone(t, Options{FirstByte: patience})
-	for name, ok := range map[string]bool{"n2": true, "": true, "n2\x1b[31m": false, "n\n2": false, strings.Repeat("n", wire.MaxNameBytes+1): false} {
+	for name, ok := range map[string]bool{
+		"n2": true, "": true, "n2\x1b[31m": false, "n\n2": false, strings.Repeat("n", wire.MaxNameBytes+1): false,
+	} {
 		nc, err := net.Dial("tcp", l.listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)

@@ -24,7 +24,9 @@ func watchLine(nc net.Conn) {
 		return // a simulation's, or a test's
 	}
 	// It works without, only slower, and the errors would say that the connection is closed already.
-	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAliveIdle, Interval: keepAliveEvery, Count: keepAliveCount})
+	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
+		Enable: true, Idle: keepAliveIdle, Interval: keepAliveEvery, Count: keepAliveCount,
+	})
 	limitUnacked(tcp, unackedLimit)
 }
 

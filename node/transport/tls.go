@@ -73,7 +73,8 @@ func (s *security) accept(nc net.Conn) (net.Conn, Caller, byte, error) {
 	}
 	got, err := readByte(tc)
 	if err == nil && got != want {
-		err = fmt.Errorf("%s agreed on %s and began with %#x, want %#x", id, tc.ConnectionState().NegotiatedProtocol, got, want)
+		err = fmt.Errorf("%s agreed on %s and began with %#x, want %#x",
+			id, tc.ConnectionState().NegotiatedProtocol, got, want)
 	}
 	return tc, Caller{secure: true, Identity: id}, got, err
 }

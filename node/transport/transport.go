@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -135,7 +134,8 @@ func New(ctx context.Context, o Options) *Transport {
 	t := &Transport{
 		o: o, ctx: ctx, end: end, secure: newSecurity(ctx, &o), accepted: newAccepted(),
 		table: newConnTable(o.IsNode), denied: newDenials(o.Calls, o.Clock.Now, o.Logger),
-		mismatches: map[mux.MismatchKind]*atomic.Uint64{}, relayed: mux.NewBudget(relayedPoolBytes, connlimit.ConnReserveBytes),
+		mismatches: map[mux.MismatchKind]*atomic.Uint64{},
+		relayed:    mux.NewBudget(relayedPoolBytes, connlimit.ConnReserveBytes),
 	}
 	for _, kind := range mux.MismatchKinds() {
 		t.mismatches[kind] = new(atomic.Uint64)
@@ -219,8 +219,8 @@ func (t *Transport) Limits() *connlimit.Limits { return t.limits }
 // Denied counts what was refused because its caller may not do it.
 func (t *Transport) Denied() *Denials { return t.denied }
 
-// Mismatches are the frames that matched no call in flight, over all connections since the start, by what did not match.
-// Each has closed its connection.
+// Mismatches are the frames that matched no call in flight, over all connections since the start, by what did not
+// match. Each has closed its connection.
 func (t *Transport) Mismatches() map[mux.MismatchKind]uint64 {
 	counts := make(map[mux.MismatchKind]uint64, len(t.mismatches))
 	for kind, n := range t.mismatches {
@@ -249,36 +249,4 @@ func (t *Transport) peerConfig() mux.Config {
 		// use up the session of all others; with this one memory is what bounds them.
 		SessionWindowBytes: relayedWindow, Share: t.relayed.NewShare(),
 	}
-}
-
-// serveConn serves one accepted connection until it ends.
-func (t *Transport) serveConn(a arrival) {
-	serve := func(ctx context.Context, c *mux.ServerCall) { t.o.Serve(ctx, c, a.who) }
-	conn, err := mux.Server(t.ctx, a.Conn, mux.Config{
-		Hello: t.o.Hello().frames(), Handler: mux.HandlerFunc(serve), Logger: t.o.Logger, Clock: t.o.Clock, OnMismatch: t.countMismatch,
-		Identity: string(a.who.ID()), Share: a.share, MaxInFlight: maxCallsPerConn, Silence: t.o.Silence,
-	})
-	if err == nil && !a.greeted(conn.Peer().Node) {
-		conn.Close()
-		return
-	}
-	if err == nil {
-		if err = a.who.mayClaim(conn.Peer().Node); err != nil {
-			t.denied.Note(deniedHello, a.who.Describe(conn.Peer().Node), err)
-			conn.Close()
-		}
-	}
-	if err != nil {
-		a.ended(err)
-		t.o.Logger.Info("connection refused", "remote", a.RemoteAddr().String(), "error", err)
-		return
-	}
-	t.accepted.add(conn)
-	defer t.accepted.remove(conn)
-	peer := cmp.Or(conn.Peer().Node, a.who.Name, "client")
-	defer t.table.add(conn, Connection{Peer: peer, Role: a.who.Role, Direction: DirectionIn, Protocol: ProtocolFrames,
-		cert: certOf(a.Conn), end: t.expel(conn)})()
-	<-conn.Done()
-	a.ended(conn.Err())
-	conn.Close()
 }

@@ -148,8 +148,8 @@ func (c *Limits) leaveHalfOpenLocked(a *acceptance) {
 	}
 }
 
-// Share is a connection's share of the memory, nil for one that was closed meanwhile. provenNode says that a certificate
-// proves it a node's.
+// Share is a connection's share of the memory, nil for one that was closed meanwhile. provenNode says that a
+// certificate proves it a node's.
 func (c *Limits) Share(nc net.Conn, provenNode bool) *mux.Share {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -164,8 +164,8 @@ func (s *penalties) sayLocked(now time.Time, st *penalty, why Offence) {
 		s.unsaid++
 		return
 	}
-	s.logger.Warn("too many connections of this address ended for what it did; its next ones have to wait", "address", st.addr,
-		"reason", string(why), "wait", st.wait(), "other_addresses", s.unsaid)
+	s.logger.Warn("too many connections of this address ended for what it did; its next ones have to wait",
+		"address", st.addr, "reason", string(why), "wait", st.wait(), "other_addresses", s.unsaid)
 	s.said, s.unsaid = now, 0
 }
 

@@ -138,7 +138,7 @@ func TestPenaltiesAreBounded(t *testing.T) {
 	}
 }
 
-// Many clients of one machine that come at the same moment are not held against it; who keeps pushing out who
+// Many clients of one machine that come at the same moment are no offence; who keeps pushing out who
 // came before is.
 func TestCrowding(t *testing.T) {
 	c := New(Options{})
@@ -174,12 +174,14 @@ func TestOffendersAreLogged(t *testing.T) {
 	for i := range 100 {
 		s.offendTimes(fmt.Sprintf("10.0.0.%d", i), FreeOffences+3)
 	}
-	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "address=10.0.0.0 reason=frame wait=250ms") {
+	if got := out.String(); strings.Count(got, "\n") != 1 ||
+		!strings.Contains(got, "address=10.0.0.0 reason=frame wait=250ms") {
 		t.Fatalf("logged %q, want one line about the first", got)
 	}
 	clock.move(sayEvery)
 	s.offendTimes("10.1.0.0", FreeOffences+3)
-	if got := out.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "address=10.1.0.0 reason=frame wait=250ms other_addresses=99") {
+	if got := out.String(); strings.Count(got, "\n") != 2 ||
+		!strings.Contains(got, "address=10.1.0.0 reason=frame wait=250ms other_addresses=99") {
 		t.Errorf("logged %q, want a second line that counts those in between", got)
 	}
 }
@@ -188,7 +190,9 @@ func TestOffendersAreLogged(t *testing.T) {
 func TestMachine(t *testing.T) {
 	tcp := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 7, Zone: ""} }
 	for want, addrs := range map[string][]net.Addr{
-		"10.0.0.1":       {tcp("10.0.0.1"), tcp("::ffff:10.0.0.1"), fakeAddr("10.0.0.1:80"), fakeAddr("[::ffff:10.0.0.1]:80")},
+		"10.0.0.1": {
+			tcp("10.0.0.1"), tcp("::ffff:10.0.0.1"), fakeAddr("10.0.0.1:80"), fakeAddr("[::ffff:10.0.0.1]:80"),
+		},
 		"2001:db8::/64":  {tcp("2001:db8::1"), tcp("2001:db8::ffff:1:2:3"), fakeAddr("[2001:db8::2]:1")},
 		"fe80::/64":      {&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"}},
 		"somewhere else": {fakeAddr("somewhere else")},

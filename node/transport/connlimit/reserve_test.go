@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// What clients may have is counted without nodes; who comes beyond it is let in to say who it is, a few at once; nodes
-// have a bound, too.
+// What clients may have is counted without nodes; who comes beyond it is heard until it says who it is, a few at once;
+// nodes have a bound, too.
 func TestConnectionReserve(t *testing.T) {
 	c := New(Options{MayBeNode: func(machine string) bool { return machine != "10.0.0.7" }})
 	come := func(ip string) *fakeConn {
@@ -31,7 +31,7 @@ func TestConnectionReserve(t *testing.T) {
 		c.Remove(late)
 	}
 	if !come("10.0.0.7").closed {
-		t.Error("one more is let in from where no node can be")
+		t.Error("one more is taken from where no node can be")
 	}
 	is("refused", Crowd{All: 2 * MaxConnsPerAddr, AllOfOne: MaxConnsPerAddr, Refused: 2})
 	var nodes []*fakeConn

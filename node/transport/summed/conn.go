@@ -1,7 +1,7 @@
 // Package summed sends a stream in records with checksums.
 //
-// TCP's checksum misses damage now and then, and whatever passes a stream on may make some. Raft believes what it reads:
-// a term, an index or a commit that is wrong there is nobody's to find out later. A raft stream that is not TLS
+// TCP's checksum misses damage now and then, and whatever passes a stream on may make some. Raft believes what it
+// reads: a term, an index or a commit that is wrong there is nobody's to find out later. A raft stream that is not TLS
 // is therefore sent in records:
 //
 //	length u32 | bytes | CRC32C over the record's number u64, length and bytes
@@ -9,8 +9,8 @@
 // All are little-endian. Records of each direction are numbered from 0, so that one which is lost or comes twice is
 // noticed as well.
 //
-// The package has no goroutine. Like any net.Conn, a [Conn] may be read and written at the same time: each direction has
-// a lock of its own, which is held while it reads or writes the connection beneath.
+// The package has no goroutine. Like any net.Conn, a [Conn] may be read and written at the same time: each direction
+// has a lock of its own, which is held while it reads or writes the connection beneath.
 package summed
 
 import (
