@@ -39,14 +39,14 @@ func (n *Node) makeAPI() {
 		Node: n.id, Version: n.cfg.Version, Log: n.log, Store: n.store, Modules: n.policies, Replicas: n.replicas,
 		Scrub: n.scrub, Quotas: n.quotas, Lead: n.lead, Divergences: n.divergences, Turns: n.turns, Sharer: n.sharer,
 		Relay: n.relayTo, CatchUp: n.catchUp, FreshExtent: n.data.FreshExtent, CheckDeletes: n.checkDeletes,
-		Ready: n.ready.Load, Disk: n.diskStatus, Health: n.health, Conns: n.conns, Voters: n.voters,
-		Draining: n.drainCh, Stopped: n.ctx.Done(), Clock: n.clock(), Logger: n.logger,
+		Ready: n.life.isReady, Disk: n.diskStatus, Health: n.health, Conns: n.conns, Voters: n.voters,
+		Draining: n.life.drains, Stopped: n.life.ctx.Done(), Clock: n.clock(), Logger: n.logger,
 	})
 }
 
 // health is what this node's checks find, for who asks over the wire.
 func (n *Node) health() []wire.HealthCheck {
-	ctx, cancel := context.WithTimeout(n.ctx, health.Limit)
+	ctx, cancel := context.WithTimeout(n.life.ctx, health.Limit)
 	defer cancel()
 	all := []wire.HealthCheck{}
 	for _, found := range n.checks(ctx) {

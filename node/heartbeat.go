@@ -112,7 +112,7 @@ func (n *Node) beat() *wire.Heartbeat {
 	return &wire.Heartbeat{
 		Node: n.cfg.ID, Addr: n.addr, Incarnation: n.incarnation, Applied: uint64(at.Index), Chain: at.Hash[:],
 		// A node that drains stays ready: called down, the extents that its last calls write to would be sealed.
-		Ready: n.ready.Load() && n.store.Failed() == nil && n.hangs() == nil, Running: n.exec.Leases(), Compiled: n.policies.Digests(),
+		Ready: n.life.isReady() && n.store.Failed() == nil && n.hangs() == nil, Running: n.exec.Leases(), Compiled: n.policies.Digests(),
 		Level: uint8(state.LevelNow), Free: disk.Free, Total: disk.Total, Refuses: disk.Refuses,
 		Serving: n.disks.Serves(), Unsealed: unsealed, Number: number,
 	}
@@ -121,7 +121,7 @@ func (n *Node) beat() *wire.Heartbeat {
 func (n *Node) beatAsLeader(ctx context.Context) error {
 	n.lead.Heard(n.beat())
 	n.noteServing(n.lead.Serving())
-	if !n.ready.Load() {
+	if !n.life.isReady() {
 		if err := n.log.Barrier(ctx); err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (n *Node) beatAsLeader(ctx context.Context) error {
 // becomeReady settles the store once this node has applied all that was committed when the leader
 // was asked. A node that comes back does not serve before that: what it holds may have been deleted.
 func (n *Node) becomeReady(ctx context.Context, commit state.Index) error {
-	if n.ready.Load() {
+	if n.life.isReady() {
 		return nil
 	}
 	if err := n.log.WaitApplied(ctx, commit); err != nil {
@@ -167,8 +167,7 @@ func (n *Node) becomeReady(ctx context.Context, commit state.Index) error {
 }
 
 func (n *Node) serves() {
-	n.ready.Store(true)
-	close(n.readyCh)
+	n.life.becomeReady()
 	n.logger.Info("ready", "applied", uint64(n.log.AppliedIndex()))
 }
 
@@ -185,23 +184,21 @@ func otherServes(view *state.View, self state.NodeID) (serves bool) {
 // called down. One that leads meanwhile gives that up, since a leader that does not serve admits nothing.
 func (n *Node) settleSlowly(view *state.View) {
 	if n.log.IsLeader() && otherServes(view, n.id) {
-		if err := n.log.TransferLeadership(n.ctx); err != nil {
+		if err := n.log.TransferLeadership(n.life.ctx); err != nil {
 			n.logger.Info("leadership not handed on", "error", err)
 		}
 	}
 	if !n.settling.CompareAndSwap(false, true) {
 		return
 	}
-	n.wg.Add(1)
-	go func() {
-		defer n.wg.Done()
+	n.life.run(func(ctx context.Context) {
 		defer n.settling.Store(false)
-		if err := n.replicas.Reconcile(n.ctx, view); err != nil {
+		if err := n.replicas.Reconcile(ctx, view); err != nil {
 			n.logger.Warn("store not compared yet, trying again", "error", err)
 			return
 		}
 		n.serves()
-	}()
+	})
 }
 
 // endAbstention gives this node its vote again once its log is whole: that it was let in as it runs now is an entry

@@ -15,7 +15,7 @@ func (n *Node) openHTTP() (err error) {
 	if n.cfg.HTTP == "" {
 		return nil
 	}
-	n.web, err = web.Open(n.ctx, web.Options{
+	n.web, err = web.Open(n.life.ctx, web.Options{
 		Addr: n.cfg.HTTP, Local: loopback(n.cfg.HTTP), Hosts: n.cfg.HTTPHosts, Advertise: n.addr, Logger: n.logger,
 		Identity: n.transport.Source(), Plain: n.cfg.HTTPPlain, FirstByte: n.time.firstByte, Checks: n.checks,
 		Metrics: web.MetricsOptions{Transport: n.transport, View: n.log.View, Numbers: n.numbers},
@@ -35,7 +35,7 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 	if id, _ := n.log.Leader(); id == "" {
 		leader = errors.New("no leader is known")
 	}
-	if !n.ready.Load() {
+	if !n.life.isReady() {
 		caughtUp = errors.New("catching up with the log")
 	}
 	// One whose disk is full reads and deletes as before.
@@ -62,7 +62,7 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 func (n *Node) numbers() web.Numbers {
 	now := web.Numbers{
 		Applied: n.log.AppliedIndex(), Commit: n.log.CommitIndex(), Abstains: n.log.Abstains() != nil,
-		Leads: n.log.IsLeader(), Ready: n.ready.Load(), Diverged: len(n.divergences.Among(n.log.View())),
+		Leads: n.log.IsLeader(), Ready: n.life.isReady(), Diverged: len(n.divergences.Among(n.log.View())),
 		StoreFailed: n.store.Failed() != nil, DiskHangs: n.hangs() != nil, Disk: n.diskStatus(), Scrub: n.scrub.Describe(),
 		DamagedEntries: n.log.DamagedEntries(), StepsRefused: map[wire.OpType]uint64{},
 		SessionsRefused: map[wire.Session]uint64{}, Misuse: n.misuse(), Turns: map[string]web.TurnNumbers{},

@@ -12,7 +12,7 @@ func (n *Node) newLeader(bootstrap []raftlog.Server) *lead.Leader {
 	return lead.New(lead.Options{
 		Node: n.id, Addr: n.addr, Incarnation: n.incarnation, Secure: n.transport.Source() != nil,
 		Log: n.log, Modules: n.policies, Quotas: n.quotas, Divergences: n.divergences,
-		Settings: n.cfg.Settings, Bootstrap: bootstrap, Ready: n.ready.Load,
+		Settings: n.cfg.Settings, Bootstrap: bootstrap, Ready: n.life.isReady,
 		Identity: func(id state.NodeID) state.Identity { return transport.NodeCaller(string(id)).ID() },
 		WhoIsAt:  n.whoIsAt, CatchUpTo: n.reach,
 		Audit: n.audit, Fail: n.fail,

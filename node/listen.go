@@ -45,7 +45,7 @@ func (n *Node) newTransport(l net.Listener, source *pki.Source) *transport.Trans
 	for op := range n.routes {
 		calls = append(calls, op)
 	}
-	return transport.New(n.ctx, transport.Options{
+	return transport.New(n.life.ctx, transport.Options{
 		Listener: l, Source: source, Dial: n.cfg.Dial, Clock: n.cfg.Clock, Logger: n.logger,
 		FirstByte: n.time.firstByte, DialLimit: n.time.dialLimit, Silence: n.time.silence,
 		Hello:   n.hello,

@@ -8,7 +8,6 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -83,19 +82,8 @@ type Node struct {
 	runsBefore  []uint64    // the incarnations that ran on this store, the newest first
 	settling    atomic.Bool // the store is being compared with the log
 
-	beaten   atomic.Pointer[time.Time] // when the leader last took a heartbeat of this node; nil: never
-	ready    atomic.Bool               // has caught up with the log since it started
-	readyCh  chan struct{}             // closed when ready
-	draining atomic.Bool
-	drainCh  chan struct{}   // closed when draining begins: calls that only wait end then
-	ctx      context.Context // ends when the node stops; handed to its goroutines
-	cancel   context.CancelFunc
-	wg       sync.WaitGroup // the node's own loops
-
-	doneOnce sync.Once
-	done     chan struct{} // closed when the node has stopped, or must
-	err      error         // why it stopped; set before done is closed
-	closed   sync.Once
+	beaten atomic.Pointer[time.Time] // when the leader last took a heartbeat of this node; nil: never
+	life   *lifecycle
 }
 
 // bootstrapIndex is the one entry that the log of a new cell's voter begins with: who the voters are.
@@ -144,13 +132,12 @@ func newNode(cfg Config, f *folder.Folder, l net.Listener, source *pki.Source) *
 		cfg: cfg, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), folder: f,
 		incarnation: uint64(cfg.Clock.Now().UnixMicro()),
 		logger:      cfg.Logger.With("node", cfg.ID),
-		readyCh:     make(chan struct{}), done: make(chan struct{}), drainCh: make(chan struct{}),
+		life:        newLifecycle(),
 	}
 	if n.addr == "" {
 		n.addr = l.Addr().String()
 	}
 	n.disks = diskshare.New(n.clock())
-	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.routes, n.turns = n.makeRoutes(), fair.NewClasses(n.clock())
 	n.transport = n.newTransport(l, source)
 	n.own = &ownSession{n: n}
@@ -207,7 +194,7 @@ func (n *Node) open() error {
 	n.makeModules()
 	n.lead = n.newLeader(servers)
 	n.makeAPI()
-	if err := n.policies.Open(n.ctx); err != nil {
+	if err := n.policies.Open(n.life.ctx); err != nil {
 		return err
 	}
 	return n.openHTTP()
@@ -220,11 +207,7 @@ func (n *Node) run() {
 		n.exec.Run, n.lead.Run, n.reports.Run, n.drops.Run, n.scrub.Run, n.hang.run, n.policies.Run,
 		n.data.Run, n.heartbeats, n.watchLog, n.disk.Run,
 	} {
-		n.wg.Add(1)
-		go func() {
-			defer n.wg.Done()
-			loop(n.ctx)
-		}()
+		n.life.run(loop)
 	}
 }
 
@@ -277,20 +260,13 @@ func (n *Node) Mismatches() uint64 {
 }
 
 // Ready is closed when the node has caught up with its cell and serves.
-func (n *Node) Ready() <-chan struct{} { return n.readyCh }
+func (n *Node) Ready() <-chan struct{} { return n.life.caughtUp }
 
 // Done is closed when the node has stopped.
-func (n *Node) Done() <-chan struct{} { return n.done }
+func (n *Node) Done() <-chan struct{} { return n.life.done }
 
 // Err is why the node stopped by itself. Only meaningful after Done.
-func (n *Node) Err() error {
-	select {
-	case <-n.done:
-		return n.err
-	default:
-		return nil
-	}
-}
+func (n *Node) Err() error { return n.life.stopErr() }
 
 // fail stops the node from inside.
 func (n *Node) fail(err error) {
@@ -301,9 +277,7 @@ func (n *Node) fail(err error) {
 // Drain lets the calls that run here end, hands leadership on, and stops. It returns when the node
 // has stopped; when ctx ends first, what still runs is cut off.
 func (n *Node) Drain(ctx context.Context) error {
-	if n.draining.CompareAndSwap(false, true) {
-		close(n.drainCh)
-	}
+	n.life.drain()
 	ctx, cancel := context.WithTimeout(ctx, n.time.drainLimit)
 	defer cancel()
 	if n.log.IsLeader() {
@@ -330,28 +304,26 @@ func (n *Node) Kill() {
 }
 
 // stop is how every way of stopping ends. It waits for all goroutines.
-func (n *Node) stop(why error) {
-	n.closed.Do(func() {
-		n.cancel()
-		n.transport.Stop()
-		n.web.Close()
-		n.wg.Wait()
-		if n.exec != nil {
-			n.exec.Wait()
-		}
-		n.transport.Wait()
-		var errs []error
-		if n.log != nil {
-			errs = append(errs, n.log.Close())
-		}
-		if n.store != nil {
-			errs = append(errs, n.store.Close())
-		}
-		n.err = why
-		if err := errors.Join(errs...); err != nil && n.err == nil {
-			n.err = err
-		}
-		n.doneOnce.Do(func() { close(n.done) })
-	})
-	<-n.done
+func (n *Node) stop(why error) { n.life.stop(why, n.halt, n.closeAll) }
+
+// halt breaks the connections, which loops and handlers may wait for.
+func (n *Node) halt() {
+	n.transport.Stop()
+	n.web.Close()
+}
+
+// closeAll closes what is on disk, when nothing uses it any more. A node that could not be opened has not all of it.
+func (n *Node) closeAll() error {
+	if n.exec != nil {
+		n.exec.Wait()
+	}
+	n.transport.Wait()
+	var errs []error
+	if n.log != nil {
+		errs = append(errs, n.log.Close())
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return errors.Join(errs...)
 }

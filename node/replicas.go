@@ -26,7 +26,7 @@ func (n *Node) makeReplicas() {
 	n.replicas = replica.New(n.replicaOptions())
 	n.exec = replica.NewExecutor(replica.ExecutorOptions{
 		ID: n.id, Log: n.log, Store: n.store, Clock: n.clock(), Logger: n.logger, Tick: n.time.tick,
-		Ready: n.ready.Load, Finishes: n.reports, Drops: n.drops,
+		Ready: n.life.isReady, Finishes: n.reports, Drops: n.drops,
 		CarryOut: n.replicas.CarryOut, ForgetFences: n.replicas.ForgetFences,
 	})
 	n.scrub = scrub.New(n.scrubOptions())
@@ -48,7 +48,7 @@ func (n *Node) replicaOptions() replica.Options {
 
 func (n *Node) scrubOptions() scrub.Options {
 	return scrub.Options{
-		ID: n.id, Store: n.store, Clock: n.clock(), Logger: n.logger, Ready: n.readyCh, FS: n.cfg.FS,
+		ID: n.id, Store: n.store, Clock: n.clock(), Logger: n.logger, Ready: n.life.caughtUp, FS: n.cfg.FS,
 		// In the store's folder, so that a store that is replaced by another takes its dates along.
 		File: filepath.Join(n.cfg.Dir, "store", "scrubbed"),
 		View: n.log.View, VerifyLog: n.log.VerifyPaced, LogDamaged: func(bad *raftlog.BadEntry) { n.logDamaged(bad) },

@@ -126,11 +126,11 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who transport.Ca
 		return err
 	}
 	switch {
-	case n.draining.Load():
+	case n.life.isDraining():
 		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is stopping; ask another node", n.id)
 	case r.leader && !n.log.IsLeader():
 		return n.relayToLeader(ctx, c)
-	case !r.early && !n.ready.Load():
+	case !r.early && !n.life.isReady():
 		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is catching up with the log; ask another node, or again in a moment", n.id)
 	}
 	if r.room {

@@ -129,7 +129,7 @@ func TestDrain(t *testing.T) {
 	}
 	drained := make(chan error, 1)
 	go func() { drained <- n.Drain(testContext(t)) }()
-	<-n.drainCh
+	<-n.life.drains
 	if _, err := w.Write(want[2*appendPiece:]); err != nil {
 		t.Fatal(err)
 	}
