@@ -39,8 +39,8 @@ func TestChangesSayWhoMadeThem(t *testing.T) {
 		cfg.Policies = flatHost{}
 	})
 	ctx, at := testContext(t), c.follower()
-	ann, eve := c.asAt(at, o.source(pki.RoleAdmin, "ann")), c.asAt(at, o.source(pki.RoleAdmin, "eve"))
-	bob := c.asAt(at, o.source(pki.RoleClient, "bob"))
+	ann, eve := c.asAt(at, o.Source(pki.RoleAdmin, "ann")), c.asAt(at, o.Source(pki.RoleAdmin, "eve"))
+	bob := c.asAt(at, o.Source(pki.RoleClient, "bob"))
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

@@ -20,14 +20,14 @@ func TestEntriesSayWhoAsked(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")
 	c := newSecureCell(t, o, 3, 0, func(*Config) {})
-	bob := c.as(o.source(pki.RoleClient, "bob"))
+	bob := c.as(o.Source(pki.RoleClient, "bob"))
 	defer bob.Close()
 	for id, n := range c.nodes {
 		loc, err := c.client.Put(testContext(t), bytes.NewReader(pattern(1, 100)), client.PutOptions{Class: id, Length: 100})
 		if err != nil {
 			t.Fatal(err)
 		}
-		one := client.New(client.Options{Addrs: []string{n.Addr()}, Name: id, TLS: o.source(pki.RoleClient, id)})
+		one := client.New(client.Options{Addrs: []string{n.Addr()}, Name: id, TLS: o.Source(pki.RoleClient, id)})
 		res, err := one.Submit(testContext(t), []wire.Submission{{Kind: "seal", Extent: loc.Extent}}, client.SubmitOptions{})
 		one.Close()
 		if err != nil || res[0].Code != 0 {
@@ -43,7 +43,7 @@ func TestEntriesSayWhoAsked(t *testing.T) {
 		t.Errorf("settings were asked for by %q", who)
 	}
 
-	conn := c.rawAs(o.source(pki.RoleClient, "eve"), mux.Config{})
+	conn := c.rawAs(o.Source(pki.RoleClient, "eve"), mux.Config{})
 	_, err := conn.Call(testContext(t), mux.Request{Op: wire.OpStatus, Session: wire.SessionControl, OnBehalf: "admin/operator"})
 	if wire.CodeOf(err) != wire.CodeDenied {
 		t.Errorf("a client asks on behalf of an admin: %v", err)

@@ -54,7 +54,7 @@ func TestConns(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")
 	c := newSecureCell(t, o, 3, 0, func(cfg *Config) { cfg.HTTP, cfg.HTTPPlain = "127.0.0.1:0", true })
-	bob := client.New(client.Options{Addrs: []string{c.nodes["n1"].Addr()}, Name: t.Name(), TLS: o.source(pki.RoleClient, "bob")})
+	bob := client.New(client.Options{Addrs: []string{c.nodes["n1"].Addr()}, Name: t.Name(), TLS: o.Source(pki.RoleClient, "bob")})
 	defer bob.Close()
 	r := &heldReader{first: bytes.NewReader(pattern(1, 3<<20)), reached: make(chan struct{}), letGo: make(chan struct{})}
 	done := make(chan error, 1)
@@ -64,7 +64,7 @@ func TestConns(t *testing.T) {
 	}()
 	<-r.reached
 
-	admin := c.as(o.source(pki.RoleAdmin, "root"))
+	admin := c.as(o.Source(pki.RoleAdmin, "root"))
 	defer admin.Close()
 	reply, err := admin.Conns(testContext(t), c.nodes["n1"].Addr())
 	if err != nil {

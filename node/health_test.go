@@ -14,7 +14,7 @@ func TestHealthOfNodes(t *testing.T) {
 	o := newOffice(t, "cell")
 	deny := o.denyList()
 	c := newSecureCell(t, o, 3, 0, func(cfg *Config) { cfg.TLS.Deny = deny.file })
-	bob := c.as(o.source(pki.RoleClient, "bob"))
+	bob := c.as(o.Source(pki.RoleClient, "bob"))
 	defer bob.Close()
 	for _, id := range []string{"n1", "n2", "n3"} {
 		reply, err := bob.Health(testContext(t), id)

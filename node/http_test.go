@@ -38,7 +38,7 @@ func askHTTP(t *testing.T, hc *http.Client, method, url, host string, header ...
 func (o *office) browser(f pki.Files) *http.Client {
 	o.t.Helper()
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(o.cert)
+	roots.AppendCertsFromPEM(o.Cert)
 	cfg := &tls.Config{RootCAs: roots}
 	if f.Any() {
 		own, err := tls.LoadX509KeyPair(f.Cert, f.Key)
@@ -59,8 +59,8 @@ func TestSecureHTTP(t *testing.T) {
 	deny := o.denyList()
 	c := newSecureCell(t, o, 1, 0, func(cfg *Config) { cfg.HTTP, cfg.TLS.Deny = "127.0.0.1:0", deny.file })
 	n := c.nodes["n1"]
-	bobs := o.files(pki.RoleClient, "bob")
-	nobody, bob, ops := o.browser(pki.Files{}), o.browser(bobs), o.browser(o.files(pki.RoleAdmin, "ops"))
+	bobs := o.Files(pki.RoleClient, "bob")
+	nobody, bob, ops := o.browser(pki.Files{}), o.browser(bobs), o.browser(o.Files(pki.RoleAdmin, "ops"))
 	for _, ask := range []struct {
 		who  string
 		as   *http.Client
@@ -96,7 +96,7 @@ func TestSecureHTTP(t *testing.T) {
 	if status, _ := askHTTP(t, nobody, http.MethodGet, n.HTTPURL()+"/livez", ""); status != http.StatusOK {
 		t.Errorf("others: %d", status)
 	}
-	stranger := newOffice(t, "cell").files(pki.RoleAdmin, "ops")
+	stranger := newOffice(t, "cell").Files(pki.RoleAdmin, "ops")
 	if _, err := o.browser(stranger).Get(n.HTTPURL() + "/livez"); err == nil {
 		t.Error("another authority's certificate is accepted")
 	}

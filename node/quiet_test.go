@@ -237,7 +237,7 @@ func TestDecommissionsOneAtATime(t *testing.T) {
 		t.Errorf("a node that waits to be emptied: %+v", n)
 	}
 
-	bob := c.as(o.source(pki.RoleClient, "bob"))
+	bob := c.as(o.Source(pki.RoleClient, "bob"))
 	defer bob.Close()
 	if _, err := bob.Reorder(testContext(t), third, ""); wire.CodeOf(err) != wire.CodeDenied {
 		t.Errorf("a client changes the order: %v", err)

@@ -119,7 +119,7 @@ func TestQuotaOfIdentity(t *testing.T) {
 	o := newOffice(t, "cell")
 	c := newSecureCell(t, o, 3, 0, func(*Config) {})
 	ctx := testContext(t)
-	alice, bob := c.as(o.source(pki.RoleClient, "alice")), c.as(o.source(pki.RoleClient, "bob"))
+	alice, bob := c.as(o.Source(pki.RoleClient, "alice")), c.as(o.Source(pki.RoleClient, "bob"))
 	defer alice.Close()
 	defer bob.Close()
 	c.set("quotas", "identity=client/alice bytes=1Mi extents=5; identity=* bytes=64Mi")
@@ -129,7 +129,7 @@ func TestQuotaOfIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id, n := range c.nodes { // whichever node she asks
-		one := client.New(client.Options{Addrs: []string{n.Addr()}, Name: id, TLS: o.source(pki.RoleClient, "alice")})
+		one := client.New(client.Options{Addrs: []string{n.Addr()}, Name: id, TLS: o.Source(pki.RoleClient, "alice")})
 		_, err = putTo(ctx, one, "logs", 700<<10, true)
 		one.Close()
 		c.wantQuota("by way of "+id, err, "client/alice uses 700Ki of 1Mi bytes, and 700Ki more")

@@ -16,7 +16,7 @@ import (
 func TestClientsLeaveRoomForNodes(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")
-	bob := o.source(pki.RoleClient, "bob")
+	bob := o.Source(pki.RoleClient, "bob")
 	for name, secure := range map[string]bool{"TLS": true, "plaintext": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -20,7 +20,7 @@ func TestSessionsWithAnOlderNode(t *testing.T) {
 	// It is there by name only: what counts is what the cell knows of its build.
 	c.joins("n9", state.LevelProven)
 	from := n.log.AppliedIndex() + 1
-	alice, bob := voice{c, o.source(pki.RoleClient, "alice")}, voice{c, o.source(pki.RoleClient, "bob")}
+	alice, bob := voice{c, o.Source(pki.RoleClient, "alice")}, voice{c, o.Source(pki.RoleClient, "bob")}
 	loc, other := c.sealed(pattern(1, 2000)), c.sealed(pattern(2, 2000))
 	session := alice.session("n1")
 	create := alice.submit("n1", session, 1, wire.Submission{Kind: "create"})

@@ -101,8 +101,8 @@ func TestSessionsBelongToWhoOpenedThem(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")
 	c := newSecureCell(t, o, 3, 0, func(*Config) {})
-	alice, bob := voice{c, o.source(pki.RoleClient, "alice")}, voice{c, o.source(pki.RoleClient, "bob")}
-	namesake := voice{c, o.source(pki.RoleAdmin, "alice")}
+	alice, bob := voice{c, o.Source(pki.RoleClient, "alice")}, voice{c, o.Source(pki.RoleClient, "bob")}
+	namesake := voice{c, o.Source(pki.RoleAdmin, "alice")}
 	sealed, other := c.sealed(pattern(1, 3000)), c.sealed(pattern(2, 3000))
 	open := c.put(pattern(3, 1000))
 	session := alice.session("n1")
@@ -205,7 +205,7 @@ func TestNodesSessionIsNotUsedByOthers(t *testing.T) {
 			var source *pki.Source
 			if secure {
 				o := newOffice(t, "cell")
-				c, source = newSecureCell(t, o, 3, 0, func(*Config) {}), o.source(pki.RoleClient, "bob")
+				c, source = newSecureCell(t, o, 3, 0, func(*Config) {}), o.Source(pki.RoleClient, "bob")
 			} else {
 				c = newCell(t, 3, 0)
 			}

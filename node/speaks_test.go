@@ -16,7 +16,7 @@ import (
 // asNode is a connection to the leader with a node's certificate.
 func (c *cell) asNode(o *office, id string) *mux.Conn {
 	hello := wire.Hello{Cell: c.any().cell(), Node: id, Incarnation: 1}
-	return c.rawAs(o.source(pki.RoleNode, id), mux.Config{Hello: hello})
+	return c.rawAs(o.Source(pki.RoleNode, id), mux.Config{Hello: hello})
 }
 
 // followers are the nodes that do not lead.
@@ -237,7 +237,7 @@ func TestJoinAtTheLeader(t *testing.T) {
 	cfg := c.configs[ids[1]]
 	cfg.ID, cfg.Dir, cfg.Listen, cfg.Bootstrap = "n4", t.TempDir(), "127.0.0.1:0", nil
 	cfg.Join = []string{c.nodes[ids[0]].Addr()}
-	cfg.TLS = o.files(pki.RoleNode, "n4")
+	cfg.TLS = o.Files(pki.RoleNode, "n4")
 	c.configs["n4"] = cfg
 	c.start("n4")
 	c.ready("n4")

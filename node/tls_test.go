@@ -3,24 +3,21 @@ package node
 import (
 	"bytes"
 	"context"
-	"errors"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"crypto/tls"
-	"crypto/x509"
-
 	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/pki/pkitest"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/datanode/datanode/wire/mux"
@@ -28,67 +25,20 @@ import (
 
 // office makes certificates for a test.
 type office struct {
-	t    *testing.T
-	ca   *pki.Authority
-	cert []byte
+	*pkitest.Office
+	t *testing.T
 }
 
-func newOffice(t *testing.T, cluster string) *office {
-	ca, pair, err := pki.NewAuthority(cluster, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &office{t: t, ca: ca, cert: pair.Cert}
-}
-
-func (o *office) pair(role pki.Role, name string, expiry time.Time) pki.Pair {
-	o.t.Helper()
-	r := pki.Request{Role: role, Name: name, From: expiry.Add(-24 * time.Hour), Expiry: expiry}
-	if role == pki.RoleNode {
-		r.Hosts = []string{"127.0.0.1"}
-	}
-	pair, err := o.ca.Issue(r)
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	return pair
-}
-
-func (o *office) files(role pki.Role, name string) pki.Files {
-	o.t.Helper()
-	dir := o.t.TempDir()
-	f := pki.Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), CA: filepath.Join(dir, "ca")}
-	o.write(f, o.pair(role, name, time.Now().Add(time.Hour)))
-	return f
-}
-
-// write replaces the files, as another file each.
-func (o *office) write(f pki.Files, pair pki.Pair) {
-	o.t.Helper()
-	for name, text := range map[string][]byte{f.Cert: pair.Cert, f.Key: pair.Key, f.CA: o.cert} {
-		if err := errors.Join(os.WriteFile(name+".new", text, 0o600), os.Rename(name+".new", name)); err != nil {
-			o.t.Fatal(err)
-		}
-	}
-}
-
-func (o *office) source(role pki.Role, name string) *pki.Source {
-	o.t.Helper()
-	s, err := pki.Open(o.files(role, name))
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	return s
-}
+func newOffice(t *testing.T, cluster string) *office { return &office{pkitest.New(t, cluster), t} }
 
 // newSecureCell is newCellWith over TLS. Its client is an admin.
 func newSecureCell(t *testing.T, o *office, voters, further int, change func(*Config)) *cell {
 	c := newCellWith(t, voters, further, func(cfg *Config) {
-		cfg.TLS = o.files(pki.RoleNode, cfg.ID)
+		cfg.TLS = o.Files(pki.RoleNode, cfg.ID)
 		change(cfg)
 	})
 	c.client.Close()
-	c.clientTLS = o.source(pki.RoleAdmin, "operator")
+	c.clientTLS = o.Source(pki.RoleAdmin, "operator")
 	c.client = c.as(c.clientTLS)
 	return c
 }
@@ -108,7 +58,7 @@ func TestSecureCell(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")
 	c := newSecureCell(t, o, 3, 1, func(*Config) {})
-	bob := c.as(o.source(pki.RoleClient, "bob"))
+	bob := c.as(o.Source(pki.RoleClient, "bob"))
 	defer bob.Close()
 
 	big := pattern(7, 3<<20)
@@ -207,13 +157,13 @@ func framesStart(t *testing.T, node string) []byte {
 
 func strangers(t *testing.T, o *office) []stranger {
 	later := time.Now().Add(time.Hour)
-	bob, n2 := o.pair(pki.RoleClient, "bob", later), o.pair(pki.RoleNode, "n2", later)
-	n1 := o.pair(pki.RoleNode, "n1", later)
+	bob, n2 := o.Pair(pki.RoleClient, "bob", later), o.Pair(pki.RoleNode, "n2", later)
+	n1 := o.Pair(pki.RoleNode, "n1", later)
 	raft := func(c *tls.Config) { c.NextProtos = []string{pki.ProtocolRaft} }
 	return []stranger{
-		{name: "other authority", pair: newOffice(t, "cell").pair(pki.RoleNode, "n1", later), send: framesStart(t, "n1"), logged: []string{"unknown authority"}},
-		{name: "other cluster", pair: newOffice(t, "cellar").pair(pki.RoleNode, "n1", later), send: framesStart(t, "n1"), logged: []string{"unknown authority"}},
-		{name: "expired", pair: o.pair(pki.RoleClient, "bob", time.Now().Add(-2*time.Hour)), send: framesStart(t, ""), logged: []string{"expired"}},
+		{name: "other authority", pair: newOffice(t, "cell").Pair(pki.RoleNode, "n1", later), send: framesStart(t, "n1"), logged: []string{"unknown authority"}},
+		{name: "other cluster", pair: newOffice(t, "cellar").Pair(pki.RoleNode, "n1", later), send: framesStart(t, "n1"), logged: []string{"unknown authority"}},
+		{name: "expired", pair: o.Pair(pki.RoleClient, "bob", time.Now().Add(-2*time.Hour)), send: framesStart(t, ""), logged: []string{"expired"}},
 		{name: "no certificate", change: func(c *tls.Config) { c.Certificates = nil }, send: framesStart(t, ""), logged: []string{"certificate"}},
 		{name: "TLS 1.2", pair: bob, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, send: framesStart(t, ""), logged: []string{"versions"}},
 		{name: "no protocol", pair: bob, change: func(c *tls.Config) { c.NextProtos = nil }, send: framesStart(t, ""), logged: []string{"client bob", "protocol"}},
@@ -221,10 +171,10 @@ func strangers(t *testing.T, o *office) []stranger {
 		{name: "client claims a node", pair: bob, send: framesStart(t, "n1"), logged: []string{`hello of node \"n1\"`, "client bob"}},
 		{name: "node claims another", pair: n2, send: framesStart(t, "n1"), logged: []string{`hello of node \"n1\"`, "node n2"}},
 		{name: "node claims none", pair: n2, send: framesStart(t, ""), logged: []string{`hello of node \"\"`, "node n2"}},
-		{name: "client on raft", pair: o.pair(pki.RoleClient, "n1", later), change: raft, send: raftStart("", "n1"), logged: []string{"client n1", "want a node's"}},
+		{name: "client on raft", pair: o.Pair(pki.RoleClient, "n1", later), change: raft, send: raftStart("", "n1"), logged: []string{"client n1", "want a node's"}},
 		{name: "raft claims another", pair: n2, change: raft, send: raftStart("", "n1"), logged: []string{`raft stream of node \"n1\"`, "node n2"}},
 		{name: "raft of another cell", pair: n1, change: raft, send: raftStart("c-other", "n1"), logged: []string{"c-other"}},
-		{name: "raft of a stranger", pair: o.pair(pki.RoleNode, "n9", later), change: raft, send: raftStart("", "n9"), logged: []string{"node n9", "configuration"}},
+		{name: "raft of a stranger", pair: o.Pair(pki.RoleNode, "n9", later), change: raft, send: raftStart("", "n9"), logged: []string{"node n9", "configuration"}},
 		{name: "frames as raft", pair: n1, change: raft, send: framesStart(t, "n1"), logged: []string{"datanode-raft/1"}},
 		{name: "raft as frames", pair: n1, send: raftStart("", "n1"), logged: []string{"datanode/1"}},
 		{name: "plaintext frames", plain: true, send: framesStart(t, ""), logged: []string{"plaintext"}},
@@ -280,7 +230,7 @@ func (s stranger) come(t *testing.T, o *office, addr string) net.Conn {
 		return nc
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(o.cert)
+	roots.AppendCertsFromPEM(o.Cert)
 	cfg := &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", NextProtos: []string{pki.ProtocolFrames}}
 	if s.pair.Cert != nil {
 		own, err := tls.X509KeyPair(s.pair.Cert, s.pair.Key)
@@ -341,7 +291,7 @@ func TestClientMakesNoPeerCalls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tc, _, err := o.source(role, "eve").Client(ctx, nc, addr, pki.ProtocolFrames)
+		tc, _, err := o.Source(role, "eve").Client(ctx, nc, addr, pki.ProtocolFrames)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -380,22 +330,22 @@ func TestCertificateReload(t *testing.T) {
 		defer tc.Close()
 		return tc.ConnectionState().PeerCertificates[0].SerialNumber.String(), nil
 	}
-	bob := o.source(pki.RoleClient, "bob")
+	bob := o.Source(pki.RoleClient, "bob")
 	before, err := serial(bob)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.write(c.configs["n1"].TLS, o.pair(pki.RoleNode, "n1", time.Now().Add(2*time.Hour)))
+	o.Write(c.configs["n1"].TLS, o.Pair(pki.RoleNode, "n1", time.Now().Add(2*time.Hour)))
 	if after, err := serial(bob); err != nil || after == before {
 		t.Errorf("serial %s, %v, want another than %s", after, err, before)
 	}
 
 	next := newOffice(t, "cell")
-	next.write(c.configs["n1"].TLS, next.pair(pki.RoleNode, "n1", time.Now().Add(time.Hour)))
+	next.Write(c.configs["n1"].TLS, next.Pair(pki.RoleNode, "n1", time.Now().Add(time.Hour)))
 	if _, err := serial(bob); err == nil {
 		t.Error("the certificate of the old authority is still shown")
 	}
-	alice := c.as(next.source(pki.RoleClient, "alice"))
+	alice := c.as(next.Source(pki.RoleClient, "alice"))
 	defer alice.Close()
 	if _, err := alice.Nodes(testContext(t)); err != nil {
 		t.Errorf("the new authority is not trusted: %v", err)
@@ -407,7 +357,7 @@ func TestUnfitCertificate(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")
 	start := func(change func(*Config)) error {
-		cfg := Config{ID: "n1", Dir: t.TempDir(), Listen: "127.0.0.1:0", Bootstrap: []Peer{{"n1", "127.0.0.1:7400"}}, TLS: o.files(pki.RoleNode, "n1")}
+		cfg := Config{ID: "n1", Dir: t.TempDir(), Listen: "127.0.0.1:0", Bootstrap: []Peer{{"n1", "127.0.0.1:7400"}}, TLS: o.Files(pki.RoleNode, "n1")}
 		change(&cfg)
 		n, err := Start(context.WithoutCancel(t.Context()), cfg)
 		if err == nil {
@@ -415,8 +365,8 @@ func TestUnfitCertificate(t *testing.T) {
 		}
 		return err
 	}
-	oneLine(t, start(func(cfg *Config) { cfg.TLS = o.files(pki.RoleNode, "n2") }), "node n2", "node n1", "cert node n1")
-	oneLine(t, start(func(cfg *Config) { cfg.TLS = o.files(pki.RoleClient, "n1") }), "client n1")
+	oneLine(t, start(func(cfg *Config) { cfg.TLS = o.Files(pki.RoleNode, "n2") }), "node n2", "node n1", "cert node n1")
+	oneLine(t, start(func(cfg *Config) { cfg.TLS = o.Files(pki.RoleClient, "n1") }), "client n1")
 	oneLine(t, start(func(cfg *Config) { cfg.TLS.Key = "" }), "needs a certificate")
 	oneLine(t, start(func(cfg *Config) { cfg.Advertise = "example.org:7400" }), "example.org", "--host example.org")
 	oneLine(t, start(func(cfg *Config) { cfg.TLS, cfg.Listen = pki.Files{}, "0.0.0.0:0" }), "--insecure", "--tls-cert")

@@ -25,8 +25,8 @@ func TestCostlyCallsTakeTurns(t *testing.T) {
 	for _, tn := range n.turns { // bob keeps his places for as long as others are asked
 		tn.NoRests()
 	}
-	bob := c.rawAs(o.source(pki.RoleClient, "bob"), mux.Config{})
-	alice := c.rawAs(o.source(pki.RoleClient, "alice"), mux.Config{})
+	bob := c.rawAs(o.Source(pki.RoleClient, "bob"), mux.Config{})
+	alice := c.rawAs(o.Source(pki.RoleClient, "alice"), mux.Config{})
 	for _, costly := range []struct {
 		work fair.Work
 		op   wire.OpType

@@ -47,7 +47,7 @@ func (d denyList) withdraw(certs ...string) {
 	for _, name := range certs {
 		serials = append(serials, serialOf(d.o.t, name))
 	}
-	text, _, err := d.o.ca.Withdraw(old, serials, time.Now())
+	text, _, err := d.o.Authority.Withdraw(old, serials, time.Now())
 	if err != nil {
 		d.o.t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestRevokedInTheMiddleOfAPut(t *testing.T) {
 	o := newOffice(t, "cell")
 	deny := o.denyList()
 	c := newSecureCell(t, o, 3, 0, func(cfg *Config) { cfg.TLS.Deny = deny.file })
-	files := o.files(pki.RoleClient, "bob")
+	files := o.Files(pki.RoleClient, "bob")
 	bob := c.as(openSource(t, files))
 	defer bob.Close()
 	put := c.putHalf(bob, "bob")
@@ -163,7 +163,7 @@ func TestRevokedInTheMiddleOfAPut(t *testing.T) {
 	if c.unfitSum(transport.RejectedCert{Why: pki.Revoked, Where: transport.AtHandshake}) == 0 {
 		t.Error("no node has counted that it came again")
 	}
-	alice := c.as(o.source(pki.RoleClient, "alice"))
+	alice := c.as(o.Source(pki.RoleClient, "alice"))
 	defer alice.Close()
 	big := pattern(9, 1<<20)
 	if _, err := alice.Put(testContext(t), bytes.NewReader(big), client.PutOptions{Length: int64(len(big))}); err != nil {
@@ -176,8 +176,8 @@ func TestExpiredOnAnOpenConnection(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")
 	c := newSecureCell(t, o, 1, 0, func(*Config) {})
-	files := o.files(pki.RoleClient, "bob")
-	o.write(files, o.pair(pki.RoleClient, "bob", time.Now().Add(4*time.Second)))
+	files := o.Files(pki.RoleClient, "bob")
+	o.Write(files, o.Pair(pki.RoleClient, "bob", time.Now().Add(4*time.Second)))
 	bob := c.as(openSource(t, files))
 	defer bob.Close()
 	put := c.putHalf(bob, "bob")
@@ -211,7 +211,7 @@ func TestRevokedRaftPeer(t *testing.T) {
 	})
 	deny.withdraw(c.configs["n3"].TLS.Cert)
 	c.untilTrue("the others have none with it", func() bool { return len(with("n3")) == 0 })
-	rest := client.New(client.Options{Addrs: []string{c.nodes["n1"].Addr(), c.nodes["n2"].Addr()}, TLS: o.source(pki.RoleAdmin, "operator")})
+	rest := client.New(client.Options{Addrs: []string{c.nodes["n1"].Addr(), c.nodes["n2"].Addr()}, TLS: o.Source(pki.RoleAdmin, "operator")})
 	defer rest.Close()
 	if err := rest.SetSetting(testContext(t), "repair-delay", "7s"); err != nil {
 		t.Errorf("without it: %v", err)
@@ -226,7 +226,7 @@ func TestRevokedRaftPeer(t *testing.T) {
 		}
 	}
 	// It has a new one: it is back.
-	o.write(c.configs["n3"].TLS, o.pair(pki.RoleNode, "n3", time.Now().Add(time.Hour)))
+	o.Write(c.configs["n3"].TLS, o.Pair(pki.RoleNode, "n3", time.Now().Add(time.Hour)))
 	c.untilTrue("n3 is back, with another certificate", func() bool { return slices.Contains(with("n3"), string(transport.ProtocolRaft)) })
 }
 
@@ -244,7 +244,7 @@ func TestBadDenyList(t *testing.T) {
 	c := newSecureCell(t, o, 1, 0, func(cfg *Config) {
 		cfg.TLS.Deny, cfg.Logger = deny.file, slog.New(slog.NewTextHandler(said, nil))
 	})
-	files := o.files(pki.RoleClient, "bob")
+	files := o.Files(pki.RoleClient, "bob")
 	deny.withdraw(files.Cert)
 	good, err := os.ReadFile(deny.file)
 	if err != nil {
@@ -261,7 +261,7 @@ func TestBadDenyList(t *testing.T) {
 	if got := check(); !got.OK || got.Level != health.OK {
 		t.Errorf("with a good list: %+v", got)
 	}
-	other, _, err := newOffice(t, "cell").ca.Withdraw(nil, nil, time.Now())
+	other, _, err := newOffice(t, "cell").Authority.Withdraw(nil, nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func TestStartWithBadDenyList(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")
 	start := func(change func(*Config)) error {
-		cfg := Config{ID: "n1", Dir: t.TempDir(), Listen: "127.0.0.1:0", Bootstrap: []Peer{{"n1", "127.0.0.1:7400"}}, TLS: o.files(pki.RoleNode, "n1")}
+		cfg := Config{ID: "n1", Dir: t.TempDir(), Listen: "127.0.0.1:0", Bootstrap: []Peer{{"n1", "127.0.0.1:7400"}}, TLS: o.Files(pki.RoleNode, "n1")}
 		change(&cfg)
 		n, err := Start(context.WithoutCancel(t.Context()), cfg)
 		if err == nil {
