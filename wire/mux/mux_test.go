@@ -179,17 +179,7 @@ func TestStreamBothWays(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		var got []byte
-		for {
-			p, err := s.Recv()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, p...)
-		}
+		got := recvAll(t, s)
 		if _, err := s.Reply(); err != nil {
 			t.Fatal(err)
 		}
@@ -200,4 +190,20 @@ func TestStreamBothWays(t *testing.T) {
 			t.Error("nobody waited for credit with a window of 16 KiB for 1 MiB")
 		}
 	})
+}
+
+// recvAll is what comes until the other side ends its half of a stream.
+func recvAll(t *testing.T, s *Stream) []byte {
+	t.Helper()
+	var got []byte
+	for {
+		p, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			return got
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, p...)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"testing"
@@ -66,17 +65,7 @@ func relayStreamed(t *testing.T, c *Conn) {
 			t.Error(err)
 		}
 	})
-	var got []byte
-	for {
-		p, err := s.Recv()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, p...)
-	}
+	got := recvAll(t, s)
 	wg.Wait()
 	if !bytes.Equal(got, sent) {
 		t.Errorf("%d bytes came back as %d others", len(sent), len(got))
