@@ -24,7 +24,7 @@ func (n *Node) makeData() {
 		ID: n.id, Log: n.log, Store: n.store, Replicas: n.replicas, Reach: n.others, Quotas: n.quotas,
 		Share: n.disks, Space: n.disk, Clock: n.clock(), Logger: n.logger,
 		StepLimit: n.time.stepLimit, CreatePatience: n.time.createPatience, IdleLook: n.time.idleLook, Tick: n.time.tick,
-		CatchUp: n.catchUp, Works: n.hangs, InTouch: n.cutOff, Each: n.hang.unlessStuck, Create: n.own.submit,
+		CatchUp: n.catchUp, Works: n.hang.Err, InTouch: func() error { return n.member.CutOff() }, Each: n.hang.EachReplica, Create: n.own.submit,
 		Submit: func(ctx context.Context, s wire.Submission) error {
 			_, err := n.submitAnywhere(ctx, 0, s)
 			return err
@@ -47,7 +47,7 @@ func (n *Node) catchUp(ctx context.Context) error {
 		}
 		return n.log.WaitApplied(ctx, n.log.CommitIndex())
 	}
-	reply, err := n.beatLeader(ctx)
+	reply, err := n.member.BeatLeader(ctx)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func TestHungStore(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if c.nodes[victim].hangs() == nil {
+		if c.nodes[victim].hang.Err() == nil {
 			t.Errorf("%s does not say that its disk hangs", victim)
 		}
 		c.until("it is called down", func(n *Node) bool {

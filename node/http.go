@@ -48,7 +48,7 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 		health.Of("consistent-read", n.catchUp(ctx)),
 		health.Of("caught-up", caughtUp),
 		health.Of("store", n.store.Failed()),
-		health.Of("disk-answers", n.hangs()),
+		health.Of("disk-answers", n.hang.Err()),
 		health.Of("log", n.log.Err()),
 		room,
 	}
@@ -63,7 +63,7 @@ func (n *Node) numbers() web.Numbers {
 	now := web.Numbers{
 		Applied: n.log.AppliedIndex(), Commit: n.log.CommitIndex(), Abstains: n.log.Abstains() != nil,
 		Leads: n.log.IsLeader(), Ready: n.life.isReady(), Diverged: len(n.divergences.Among(n.log.View())),
-		StoreFailed: n.store.Failed() != nil, DiskHangs: n.hangs() != nil, Disk: n.diskStatus(), Scrub: n.scrub.Describe(),
+		StoreFailed: n.store.Failed() != nil, DiskHangs: n.hang.Err() != nil, Disk: n.diskStatus(), Scrub: n.scrub.Describe(),
 		DamagedEntries: n.log.DamagedEntries(), StepsRefused: map[wire.OpType]uint64{},
 		SessionsRefused: map[wire.Session]uint64{}, Misuse: n.misuse(), Turns: map[string]web.TurnNumbers{},
 		QuotaRefused: n.quotas.Refused(), Unsealed: n.quotas.UnsealedBytes,

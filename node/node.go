@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/datanode/datanode/node/api"
 	"github.com/datanode/datanode/node/audit"
 	"github.com/datanode/datanode/node/datapath"
+	"github.com/datanode/datanode/node/diskhang"
 	"github.com/datanode/datanode/node/diskshare"
 	"github.com/datanode/datanode/node/diskspace"
 	"github.com/datanode/datanode/node/extent"
@@ -21,6 +21,7 @@ import (
 	"github.com/datanode/datanode/node/folder"
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/node/lead"
+	"github.com/datanode/datanode/node/member"
 	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/node/quota"
 	"github.com/datanode/datanode/node/replica"
@@ -62,7 +63,8 @@ type Node struct {
 	others      *replica.Reachability
 	scrub       *scrub.Scrubber
 	serving     atomic.Int32 // calls that bring or take bytes of clients, in flight
-	hang        *hang
+	hang        *diskhang.Watch
+	member      *member.Member
 	watched     *vfs.Watched // what the store and all else but the log is on
 	divergences *lead.Divergences
 	data        *datapath.Path
@@ -78,12 +80,9 @@ type Node struct {
 	sessionsRefused sessionCounts
 	disks           *diskshare.Shares
 
-	lastAtStart state.Index // the last entry in the log when it was opened
-	runsBefore  []uint64    // the incarnations that ran on this store, the newest first
-	settling    atomic.Bool // the store is being compared with the log
+	runsBefore []uint64 // the incarnations that ran on this store, the newest first
 
-	beaten atomic.Pointer[time.Time] // when the leader last took a heartbeat of this node; nil: never
-	life   *lifecycle
+	life *lifecycle
 }
 
 // bootstrapIndex is the one entry that the log of a new cell's voter begins with: who the voters are.
@@ -142,7 +141,6 @@ func newNode(cfg Config, f *folder.Folder, l net.Listener, source *pki.Source) *
 	n.transport = n.newTransport(l, source)
 	n.own = &ownSession{n: n}
 	n.audit = audit.Trail{Logger: n.logger}
-	n.hang = newHang(n)
 	n.divergences = lead.NewDivergences()
 	return n
 }
@@ -181,18 +179,19 @@ func (n *Node) open() error {
 	if err != nil {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)
 	}
-	n.lastAtStart = n.log.LastAtOpen()
 	if n.runsBefore, err = replica.NoteRun(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"), n.incarnation); err != nil && !vfs.IsNoSpace(err) {
 		return fmt.Errorf("data folder %s: %w", n.cfg.Dir, err)
 	} else if err != nil { // a full disk must not keep the node from starting
 		n.logger.Warn("this run is not in the store's list: the next one will compare all that it holds", "error", err)
 	}
 	n.group.Store(n.log)
+	n.makeHang()
 	n.makeQuotas()
 	n.makeReplicas()
 	n.makeData()
 	n.makeModules()
 	n.lead = n.newLeader(servers)
+	n.makeMember(servers)
 	n.makeAPI()
 	if err := n.policies.Open(n.life.ctx); err != nil {
 		return err
@@ -204,8 +203,8 @@ func (n *Node) open() error {
 func (n *Node) run() {
 	n.transport.Run()
 	for _, loop := range []func(context.Context){
-		n.exec.Run, n.lead.Run, n.reports.Run, n.drops.Run, n.scrub.Run, n.hang.run, n.policies.Run,
-		n.data.Run, n.heartbeats, n.watchLog, n.disk.Run,
+		n.exec.Run, n.lead.Run, n.reports.Run, n.drops.Run, n.scrub.Run, n.hang.Run, n.policies.Run,
+		n.data.Run, n.member.Run, n.watchLog, n.disk.Run,
 	} {
 		n.life.run(loop)
 	}
@@ -225,7 +224,7 @@ func (n *Node) watchLog(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-n.log.Failed():
-			n.reportDivergence(ctx, n.log.Err())
+			n.member.ReportDivergence(ctx, n.log.Err())
 			n.fail(fmt.Errorf("operation log: %w", n.log.Err()))
 			return
 		case <-changed:

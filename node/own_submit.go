@@ -49,7 +49,7 @@ func (o *ownSession) submit(ctx context.Context, s wire.Submission) (wire.Submit
 		default:
 			return res, err
 		}
-		if o.n.cutOff() != nil {
+		if o.n.member.CutOff() != nil {
 			return res, err // somebody else may reach the leader
 		}
 		select {

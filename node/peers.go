@@ -17,18 +17,6 @@ func (n *Node) toNode(ctx context.Context, id state.NodeID) (*mux.Conn, error) {
 	return n.transport.Conn(ctx, string(id), node.Addr)
 }
 
-// toLeader is a connection to the leader, which is another node.
-func (n *Node) toLeader(ctx context.Context) (*mux.Conn, error) {
-	id, addr := n.log.Leader()
-	switch {
-	case id == "" || addr == "":
-		return nil, wire.Errorf(0, wire.CodeUnavailable, "the cell has no leader now; a majority of the voters must be up")
-	case id == n.id:
-		return nil, wire.Errorf(0, wire.CodeUnavailable, "%s has just become the leader; try again", id)
-	}
-	return n.transport.Conn(ctx, string(id), addr)
-}
-
 // ask makes a call on conn, and decodes what comes back.
 func ask[Reply any](ctx context.Context, conn *mux.Conn, op wire.OpType, body any) (reply Reply, err error) {
 	return askIn[Reply](ctx, conn, op.SessionFor(body), op, body)
@@ -45,7 +33,7 @@ func askIn[Reply any](ctx context.Context, conn *mux.Conn, session wire.Session,
 
 // askLeader asks the node that leads, another than this.
 func askLeader[Reply any](ctx context.Context, n *Node, op wire.OpType, body any) (reply Reply, err error) {
-	conn, err := n.toLeader(ctx)
+	conn, err := n.member.ToLeader(ctx)
 	if err != nil {
 		return reply, err
 	}

@@ -29,7 +29,7 @@ func (n *Node) relayToLeader(ctx context.Context, c *mux.ServerCall) error {
 	if c.Peer().Node != "" && !fromJoiner(c) {
 		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is not the leader", n.id)
 	}
-	conn, err := n.toLeader(ctx)
+	conn, err := n.member.ToLeader(ctx)
 	if err != nil {
 		return err
 	}

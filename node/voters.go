@@ -55,7 +55,7 @@ func (n *Node) hears(ctx context.Context, node, addr string) bool {
 	if err != nil {
 		return false
 	}
-	_, err = ask[wire.HeartbeatReply](ctx, conn, wire.OpHeartbeat, n.beat())
+	_, err = ask[wire.HeartbeatReply](ctx, conn, wire.OpHeartbeat, n.member.Beat())
 	switch wire.CodeOf(err) {
 	case wire.CodeConnection, wire.CodeDeadline, wire.CodeCancelled:
 		return false
