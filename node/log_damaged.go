@@ -8,11 +8,11 @@ import (
 )
 
 // logDamaged has this node step aside when its log is no longer what it was: it puts the log aside when it starts
-// again, and is made whole by the others. Where those are too few to go on without it, it says so and stays: what
+// again, and is made whole by the others. Where those are too few to go on without it, it logs that and stays: what
 // it has applied is sound, and no damaged entry is sent.
 func (n *Node) logDamaged(bad *raftlog.BadEntry) {
 	err := &raftlog.CorruptError{Index: bad.From, Detail: bad.Detail}
-	if n.othersSuffice() {
+	if othersSuffice(n.log.View(), n.id) {
 		n.fail(fmt.Errorf("the scrub found the log damaged; start this node again to have it made whole: %w", err))
 		return
 	}
@@ -21,12 +21,12 @@ func (n *Node) logDamaged(bad *raftlog.BadEntry) {
 }
 
 // othersSuffice tells whether the voters that are up, without this node, are most of all voters.
-func (n *Node) othersSuffice() bool {
+func othersSuffice(view *state.View, self state.NodeID) bool {
 	voters, up := 0, 0
-	n.log.View().Nodes(func(node *state.Node) bool {
+	view.Nodes(func(node *state.Node) bool {
 		if node.Voter {
 			voters++
-			if node.State == state.NodeUp && node.ID != n.id {
+			if node.State == state.NodeUp && node.ID != self {
 				up++
 			}
 		}

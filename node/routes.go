@@ -97,13 +97,10 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 	}
 }
 
-// typed makes any error of this node one that crosses the wire.
-func (n *Node) typed(op wire.OpType, err error) *wire.Error { return failure.Of(op, n.id, err) }
-
 // serveCall answers one call, whoever it is from. An error becomes the typed reply.
 func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall, who transport.Caller) {
 	if err := n.dispatch(ctx, c, who); err != nil {
-		typed := n.typed(c.Op(), err)
+		typed := failure.Of(c.Op(), n.id, err)
 		n.transport.Denied().Note(c.Op().String(), who.Describe(c.Peer().Node), typed)
 		if typed.Code == wire.CodeInternal {
 			n.logger.Error("call failed", "op", c.Op().String(), "error", err)

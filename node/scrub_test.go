@@ -164,7 +164,7 @@ func TestScrubOfADamagedLog(t *testing.T) {
 	c.kill("n3")
 	c.up(2)
 	c.nodes["n2"].logDamaged(bad)
-	if c.nodes["n2"].life.ctx.Err() != nil || c.nodes["n2"].othersSuffice() {
+	if c.nodes["n2"].life.ctx.Err() != nil || othersSuffice(c.nodes["n2"].log.View(), "n2") {
 		t.Error("n2 stops although n1 would be left alone")
 	}
 	c.start("n3")
