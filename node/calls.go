@@ -18,7 +18,7 @@ func (n *Node) makeModules() {
 		Node: n.id, Dir: filepath.Join(n.cfg.Dir, "policies"), FS: n.cfg.FS, Log: n.log, Host: n.cfg.Policies,
 		DefaultModule: n.cfg.DefaultModule, Fetch: n.fetchModule,
 		CompiledOn: func(digest string) []string { return n.lead.CompiledOn(digest) },
-		Now:        n.now, After: n.after, Tick: n.time.tick, Logger: n.logger,
+		Now:        n.clock.Now, After: n.clock.After, Tick: n.time.tick, Logger: n.logger,
 	})
 }
 
@@ -38,9 +38,11 @@ func (n *Node) makeAPI() {
 	n.api = api.New(api.Options{
 		Node: n.id, Version: n.cfg.Version, Log: n.log, Store: n.store, Modules: n.policies, Replicas: n.replicas,
 		Scrub: n.scrub, Quotas: n.quotas, Lead: n.lead, Divergences: n.divergences, Turns: n.turns, Sharer: n.sharer,
-		Relay: n.relayTo, CatchUp: n.catchUp, FreshExtent: n.data.FreshExtent, CheckDeletes: n.checkDeletes,
-		Ready: n.life.isReady, Disk: n.diskStatus, Health: n.health, Conns: n.conns, Voters: n.voters,
-		Draining: n.life.drains, Stopped: n.life.ctx.Done(), Clock: n.clock(), Logger: n.logger,
+		Relay: n.relay.pass, CatchUp: n.catchUp, FreshExtent: n.data.FreshExtent, CheckDeletes: n.sessions.checkDeletes,
+		Ready: n.life.isReady, Disk: n.diskStatus, Health: n.health, Conns: n.conns, Voters: (&roll{
+			id: n.id, log: n.log, transport: n.transport, beat: n.member.Beat, logger: n.logger,
+		}).call,
+		Draining: n.life.drains, Stopped: n.life.ctx.Done(), Clock: n.clock, Logger: n.logger,
 	})
 }
 

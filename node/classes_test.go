@@ -52,7 +52,7 @@ type sessionTally [wire.SessionControl + 1]uint64
 
 func (n *Node) sessionTally() (out sessionTally) {
 	for s := range out {
-		out[s] = n.sessionsRefused[s].Load()
+		out[s] = n.sessions.refused[s].Load()
 	}
 	return out
 }

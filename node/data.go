@@ -22,15 +22,15 @@ func (n *Node) makeQuotas() {
 func (n *Node) makeData() {
 	n.data = datapath.New(datapath.Options{
 		ID: n.id, Log: n.log, Store: n.store, Replicas: n.replicas, Reach: n.others, Quotas: n.quotas,
-		Share: n.disks, Space: n.disk, Clock: n.clock(), Logger: n.logger,
+		Share: n.disks, Space: n.disk, Clock: n.clock, Logger: n.logger,
 		StepLimit: n.time.stepLimit, CreatePatience: n.time.createPatience, IdleLook: n.time.idleLook, Tick: n.time.tick,
-		CatchUp: n.catchUp, Works: n.hang.Err, InTouch: func() error { return n.member.CutOff() }, Each: n.hang.EachReplica, Create: n.own.submit,
+		CatchUp: n.catchUp, Works: n.hang.Err, InTouch: func() error { return n.member.CutOff() }, Each: n.hang.EachReplica, Create: n.submitter.Submit,
 		Submit: func(ctx context.Context, s wire.Submission) error {
-			_, err := n.submitAnywhere(ctx, 0, s)
+			_, err := n.submitter.Once(ctx, 0, s)
 			return err
 		},
-		Connect: n.toNode, Relay: n.relayTo, Asker: n.asker, Self: n.ownIdentity(),
-		NoteMisuse: func() { n.wrongAnswers.Add(1) },
+		Connect: n.toNode, Relay: n.relay.pass, Asker: n.asker, Self: n.identity(),
+		NoteMisuse: func() { n.submitter.CountWrongAnswer() },
 	})
 }
 

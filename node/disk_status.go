@@ -14,13 +14,3 @@ func (n *Node) diskStatus() diskspace.Status {
 	}
 	return d
 }
-
-// diskReserve is the cell's setting, once the log has told of a cell.
-func (n *Node) diskReserve() (bytes uint64, known bool) {
-	log := n.group.Load()
-	if log == nil {
-		return 0, false
-	}
-	view := log.View()
-	return view.Settings.DiskReserve, view.Cell != ""
-}

@@ -53,7 +53,7 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 		room,
 	}
 	if source := n.transport.Source(); source != nil {
-		checks = append(checks, health.Certs(source, n.cfg.TLS.Deny != "", n.now())...)
+		checks = append(checks, health.Certs(source, n.cfg.TLS.Deny != "", n.clock.Now())...)
 	}
 	return health.Levels(checks)
 }
@@ -72,7 +72,7 @@ func (n *Node) numbers() web.Numbers {
 		now.StepsRefused[step] = n.replicas.Refused(step)
 	}
 	for s := wire.SessionClient; s.Valid(); s++ {
-		now.SessionsRefused[s] = n.sessionsRefused[s].Load()
+		now.SessionsRefused[s] = n.sessions.refused[s].Load()
 	}
 	for work, t := range n.turns {
 		running, waiting, refused := t.Tally()
@@ -85,5 +85,5 @@ func (n *Node) numbers() web.Numbers {
 // misuse is what somebody got wrong, or tried, with the sessions of the cell; the keys are labels.
 func (n *Node) misuse() map[string]uint64 {
 	owner, number := n.lead.Misused()
-	return map[string]uint64{"owner": owner, "number": number, "answer": n.wrongAnswers.Load()}
+	return map[string]uint64{"owner": owner, "number": number, "answer": n.submitter.WrongAnswers()}
 }

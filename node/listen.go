@@ -2,14 +2,11 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 
 	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/pki"
-	"github.com/datanode/datanode/raftlog"
-	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
 
@@ -50,9 +47,9 @@ func (n *Node) newTransport(l net.Listener, source *pki.Source) *transport.Trans
 		FirstByte: n.time.firstByte, DialLimit: n.time.dialLimit, Silence: n.time.silence,
 		Hello:   n.hello,
 		Blank:   func() bool { return n.log.LastIndex() <= bootstrapIndex },
-		Members: n.members,
+		Members: n.opened.members,
 		Serve:   n.serveCall,
-		IsNode:  n.isNode, Proven: n.provenAt, Refuse: n.refuseDiverged, Known: known, Calls: calls,
+		IsNode:  n.opened.isNode, Proven: n.opened.provenAt, Refuse: n.divergences.Refuse, Known: known, Calls: calls,
 	})
 }
 
@@ -75,34 +72,5 @@ func (n *Node) checkHost(source *pki.Source) error {
 
 // hello is what this node says of itself on a connection.
 func (n *Node) hello() transport.Hello {
-	return transport.Hello{Cell: n.cell(), Era: n.era(), Node: n.cfg.ID, Incarnation: n.incarnation}
-}
-
-// members are those of the log's group. Raft dials while the log is being opened.
-func (n *Node) members() ([]raftlog.ServerInfo, error) {
-	group := n.group.Load()
-	if group == nil {
-		return nil, errors.New("the log is not open yet")
-	}
-	return group.Servers()
-}
-
-// isNode reports whether the cell has a node, as this node's log has it: none before it is open.
-func (n *Node) isNode(id string) bool {
-	group := n.group.Load()
-	return group != nil && group.View().Node(state.NodeID(id)) != nil
-}
-
-// provenAt reports whether the node at an address is known to be of a build that reads streams in records.
-func (n *Node) provenAt(addr string) bool {
-	group := n.group.Load()
-	if group == nil {
-		return false
-	}
-	known := false
-	group.View().Nodes(func(node *state.Node) bool {
-		known = node.Addr == addr && node.Level >= state.LevelProven
-		return !known
-	})
-	return known
+	return transport.Hello{Cell: n.folder.Cell(), Era: n.folder.Era(), Node: n.cfg.ID, Incarnation: n.incarnation}
 }

@@ -10,7 +10,7 @@ import (
 // makeHang makes what finds out whether the disk hangs. The log is open.
 func (n *Node) makeHang() {
 	n.hang = diskhang.New(diskhang.Options{
-		Node: n.id, Log: n.log, Longest: n.watched.Longest, HandOn: n.time.downAfter, Clock: n.clock(), Logger: n.logger,
+		Node: n.id, Log: n.log, Longest: n.watched.Longest, HandOn: n.time.downAfter, Clock: n.clock, Logger: n.logger,
 	})
 }
 
@@ -19,7 +19,7 @@ func (n *Node) makeMember(bootstrap []raftlog.Server) {
 	n.member = member.New(member.Options{
 		Node: n.id, Addr: n.addr, Incarnation: n.incarnation, Dir: n.cfg.Dir, RunsBefore: n.runsBefore,
 		Bootstrap: bootstrap, Join: n.cfg.Join, Log: n.log, Folder: n.folder, Network: n.transport,
-		Leader: n.lead, Divergences: n.divergences, Hang: n.hang, Clock: n.clock(), Logger: n.logger,
+		Leader: n.lead, Divergences: n.divergences, Hang: n.hang, Clock: n.clock, Logger: n.logger,
 		Heartbeat: n.time.heartbeat, DownAfter: n.time.downAfter,
 		Describe: n.describeTo, Heard: n.heardLeader, DiskNews: func() <-chan struct{} { return n.disk.Status().Changed },
 		WhoIsAt: n.whoIsAt, Reconcile: n.replicas.Reconcile,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/datanode/datanode/node/api"
 	"github.com/datanode/datanode/node/audit"
+	"github.com/datanode/datanode/node/clock"
 	"github.com/datanode/datanode/node/datapath"
 	"github.com/datanode/datanode/node/diskhang"
 	"github.com/datanode/datanode/node/diskshare"
@@ -27,6 +28,7 @@ import (
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/node/scrub"
+	"github.com/datanode/datanode/node/submitter"
 	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/node/web"
 	"github.com/datanode/datanode/pki"
@@ -42,18 +44,19 @@ type Node struct {
 	addr        string // what others dial
 	incarnation uint64
 	time        timing
+	clock       clock.Clock // decides nothing but delays: the cell's time is the leader's, in the entries
 	logger      *slog.Logger
 
 	transport   *transport.Transport
 	log         *raftlog.Group
-	group       atomic.Pointer[raftlog.Group] // log, for what raft calls while it is opened
+	opened      openLog // log, for what raft calls while it is opened
 	store       *extent.Store
 	disk        *diskspace.Disk
 	policies    *modules.Registry // made when the log is open
 	replicas    *replica.Replicas
 	exec        *replica.Executor
 	routes      map[wire.OpType]route
-	own         *ownSession
+	submitter   *submitter.Submitter
 	proposer    *report.Proposer
 	reports     *report.Queue
 	drops       *report.Queue // files that are gone: many at a time, and nobody waits for one
@@ -73,12 +76,11 @@ type Node struct {
 
 	folder *folder.Folder
 
-	wrongAnswers atomic.Uint64 // to this node, to something else than it had asked
-
 	turns fair.Classes // by class of work; the keys never change
 
-	sessionsRefused sessionCounts
-	disks           *diskshare.Shares
+	sessions sessionChecks
+	relay    *relay // made when the log is open
+	disks    *diskshare.Shares
 
 	runsBefore []uint64 // the incarnations that ran on this store, the newest first
 
@@ -130,16 +132,16 @@ func newNode(cfg Config, f *folder.Folder, l net.Listener, source *pki.Source) *
 	n := &Node{
 		cfg: cfg, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), folder: f,
 		incarnation: uint64(cfg.Clock.Now().UnixMicro()),
-		logger:      cfg.Logger.With("node", cfg.ID),
-		life:        newLifecycle(),
+		clock:       clock.Clock{Clock: cfg.Clock}, logger: cfg.Logger.With("node", cfg.ID),
+		life: newLifecycle(),
 	}
 	if n.addr == "" {
 		n.addr = l.Addr().String()
 	}
-	n.disks = diskshare.New(n.clock())
-	n.routes, n.turns = n.makeRoutes(), fair.NewClasses(n.clock())
+	n.disks = diskshare.New(n.clock)
+	n.routes, n.turns = n.makeRoutes(), fair.NewClasses(n.clock)
 	n.transport = n.newTransport(l, source)
-	n.own = &ownSession{n: n}
+	n.sessions.logger = n.logger
 	n.audit = audit.Trail{Logger: n.logger}
 	n.divergences = lead.NewDivergences()
 	return n
@@ -149,8 +151,8 @@ func newNode(cfg Config, f *folder.Folder, l net.Listener, source *pki.Source) *
 func (n *Node) open() error {
 	var err error
 	n.disk, err = diskspace.Open(diskspace.Options{
-		FS: n.cfg.FS, Dir: n.cfg.Dir, Node: n.id, Logger: n.logger, Clock: n.clock(), Look: n.time.tick,
-		AppendBytes: datapath.AppendBytes, Reserve: n.diskReserve,
+		FS: n.cfg.FS, Dir: n.cfg.Dir, Node: n.id, Logger: n.logger, Clock: n.clock, Look: n.time.tick,
+		AppendBytes: datapath.AppendBytes, Reserve: n.opened.diskReserve,
 	})
 	if err != nil {
 		return err
@@ -174,7 +176,7 @@ func (n *Node) open() error {
 	}
 	n.log, err = raftlog.Open(raftlog.Config{
 		Addresses: moves, Dir: filepath.Join(n.cfg.Dir, folder.Log), ID: n.id, Advertise: n.addr, Layer: n.transport.Streams(),
-		Bootstrap: servers, Logger: n.logger, Now: n.now, Held: n.folder.AdmittedBy() != "", MakeRoom: n.disk.MakeRoom,
+		Bootstrap: servers, Logger: n.logger, Now: n.clock.Now, Held: n.folder.AdmittedBy() != "", MakeRoom: n.disk.MakeRoom,
 	})
 	if err != nil {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)
@@ -184,7 +186,8 @@ func (n *Node) open() error {
 	} else if err != nil { // a full disk must not keep the node from starting
 		n.logger.Warn("this run is not in the store's list: the next one will compare all that it holds", "error", err)
 	}
-	n.group.Store(n.log)
+	n.opened.group.Store(n.log)
+	n.makeSubmitter()
 	n.makeHang()
 	n.makeQuotas()
 	n.makeReplicas()
@@ -239,8 +242,6 @@ func (n *Node) learnFolder(view *state.View) error {
 		return len(now) == 0, err
 	}))
 }
-
-func (n *Node) cell() string { return n.folder.Cell() }
 
 // Addr is the address that others dial.
 func (n *Node) Addr() string { return n.addr }

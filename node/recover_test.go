@@ -117,7 +117,7 @@ func TestRecoverFewerVoters(t *testing.T) {
 		c.start(id)
 	}
 	refused := func(id string) error {
-		return c.nodes["n1"].transport.JudgeStream(transport.Hello{Cell: c.nodes["n1"].cell(), Node: id}, transport.Caller{})
+		return c.nodes["n1"].transport.JudgeStream(transport.Hello{Cell: c.nodes["n1"].folder.Cell(), Node: id}, transport.Caller{})
 	}
 	oneLine(t, refused("n2"), "recovered with entry")
 	if c.nodes["n1"].log.View().Era != era || !c.nodes["n1"].log.IsLeader() {

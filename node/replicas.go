@@ -18,14 +18,14 @@ func (n *Node) makeReplicas() {
 	n.proposer = report.NewProposer(report.Options{
 		Log: n.log, ToLeader: func(ctx context.Context) (*mux.Conn, error) { return n.member.ToLeader(ctx) }, Limit: n.time.stepLimit, Check: n.checkReports,
 	})
-	n.reports = report.NewQueue(n.proposer.Propose, n.clock())
-	n.drops = report.NewQueue(n.proposer.Propose, n.clock())
+	n.reports = report.NewQueue(n.proposer.Propose, n.clock)
+	n.drops = report.NewQueue(n.proposer.Propose, n.clock)
 	n.others = replica.NewReachability(replica.ReachabilityOptions{
-		Log: n.log, Clock: n.clock(), StepLimit: n.time.stepLimit, ToNode: n.toNode,
+		Log: n.log, Clock: n.clock, StepLimit: n.time.stepLimit, ToNode: n.toNode,
 	})
 	n.replicas = replica.New(n.replicaOptions())
 	n.exec = replica.NewExecutor(replica.ExecutorOptions{
-		ID: n.id, Log: n.log, Store: n.store, Clock: n.clock(), Logger: n.logger, Tick: n.time.tick,
+		ID: n.id, Log: n.log, Store: n.store, Clock: n.clock, Logger: n.logger, Tick: n.time.tick,
 		Ready: n.life.isReady, Finishes: n.reports, Drops: n.drops,
 		CarryOut: n.replicas.CarryOut, ForgetFences: n.replicas.ForgetFences,
 	})
@@ -34,7 +34,7 @@ func (n *Node) makeReplicas() {
 
 func (n *Node) replicaOptions() replica.Options {
 	return replica.Options{
-		ID: n.id, Log: n.log, Store: n.store, Reach: n.others, Disk: n.disks, Clock: n.clock(), Logger: n.logger,
+		ID: n.id, Log: n.log, Store: n.store, Reach: n.others, Disk: n.disks, Clock: n.clock, Logger: n.logger,
 		LagLimit: n.time.lagLimit, DownAfter: n.time.downAfter,
 		Propose: n.proposer.Propose, Reports: n.reports, TakeSpace: n.disk.Take,
 		AskSeal:  func(id state.ExtentID) { n.data.AskSeal(id) },
@@ -42,13 +42,13 @@ func (n *Node) replicaOptions() replica.Options {
 		Verified: func(id state.ExtentID) { n.scrub.Note(id) },
 		TakeTurn: n.turns[fair.WorkSums].Take,
 		Sharer:   n.sharer,
-		Self:     replica.Requester{Sharer: n.ownSharer()},
+		Self:     replica.Requester{Sharer: nodeSharer(n.cfg.ID)},
 	}
 }
 
 func (n *Node) scrubOptions() scrub.Options {
 	return scrub.Options{
-		ID: n.id, Store: n.store, Clock: n.clock(), Logger: n.logger, Ready: n.life.caughtUp, FS: n.cfg.FS,
+		ID: n.id, Store: n.store, Clock: n.clock, Logger: n.logger, Ready: n.life.caughtUp, FS: n.cfg.FS,
 		// In the store's folder, so that a store that is replaced by another takes its dates along.
 		File: filepath.Join(n.cfg.Dir, "store", "scrubbed"),
 		View: n.log.View, VerifyLog: n.log.VerifyPaced, LogDamaged: func(bad *raftlog.BadEntry) { n.logDamaged(bad) },
@@ -63,7 +63,7 @@ func (n *Node) checkReports(ctx context.Context, c *mux.ServerCall, cmds []state
 	if err := n.lead.MayPropose(ctx, c, cmds); err != nil {
 		return err
 	}
-	return n.checkDeletes(c, report.OnlyGone(cmds))
+	return n.sessions.checkDeletes(c, report.OnlyGone(cmds))
 }
 
 // requesterOf is whose share something takes that is done for a call.

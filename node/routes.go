@@ -116,7 +116,7 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who transport.Ca
 	if !ok {
 		return wire.Errorf(c.Op(), wire.CodeProtocol, "this version does not serve %s", c.Op())
 	}
-	if err := n.checkSession(c); err != nil {
+	if err := n.sessions.check(c); err != nil {
 		return err
 	}
 	if err := cmp.Or(who.MayCall(c), namesNode(c)); err != nil {
@@ -126,7 +126,7 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who transport.Ca
 	case n.life.isDraining():
 		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is stopping; ask another node", n.id)
 	case r.leader && !n.log.IsLeader():
-		return n.relayToLeader(ctx, c)
+		return n.relay.passToLeader(ctx, c)
 	case !r.early && !n.life.isReady():
 		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is catching up with the log; ask another node, or again in a moment", n.id)
 	}
@@ -137,7 +137,7 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who transport.Ca
 			return err
 		}
 	}
-	if err := n.reach(ctx, state.Index(c.MinIndex())); err != nil {
+	if err := n.relay.reach(ctx, state.Index(c.MinIndex())); err != nil {
 		return err
 	}
 	if r.bytes {

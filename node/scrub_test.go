@@ -118,7 +118,7 @@ func TestScrubStandsStill(t *testing.T) {
 	c.set("scrub-pause", "1ms")
 	loc := c.sealed(pattern(1, 2*appendPiece))
 	s := c.nodes["n1"].scrub
-	<-c.nodes["n1"].after(2 * scrub.Look)
+	<-c.nodes["n1"].clock.After(2 * scrub.Look)
 	if tells, err := c.client.Scrub(testContext(t), "n1", loc.Extent); err != nil || tells.Pace != 0 || tells.Verified != 0 {
 		t.Fatalf("at pace 0: %+v, %v", tells, err)
 	}

@@ -81,7 +81,7 @@ func refusedAs(t *testing.T, what string, got wire.Submitted, code wire.Code, wo
 func (c *cell) misuses() (owner, number, answer uint64) {
 	for _, n := range c.nodes {
 		o, m := n.lead.Misused()
-		owner, number, answer = owner+o, number+m, answer+n.wrongAnswers.Load()
+		owner, number, answer = owner+o, number+m, answer+n.submitter.WrongAnswers()
 	}
 	return owner, number, answer
 }

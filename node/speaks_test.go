@@ -15,7 +15,7 @@ import (
 
 // asNode is a connection to the leader with a node's certificate.
 func (c *cell) asNode(o *office, id string) *mux.Conn {
-	hello := wire.Hello{Cell: c.any().cell(), Node: id, Incarnation: 1}
+	hello := wire.Hello{Cell: c.any().folder.Cell(), Node: id, Incarnation: 1}
 	return c.rawAs(o.Source(pki.RoleNode, id), mux.Config{Hello: hello})
 }
 
@@ -168,7 +168,13 @@ func (c *cell) takes(as func() *mux.Conn, sealed state.ExtentID, me, other state
 		},
 		"what it could not read": {&state.Suspect{Extent: sealed, Node: other, Note: "seen by " + string(me)}},
 	} {
-		reply, err := ask[wire.ProposeReply](testContext(t), as(), wire.OpPropose, proposal(t, cmds...))
+		body := proposal(t, cmds...)
+		req := mux.Request{Op: wire.OpPropose, Session: wire.OpPropose.SessionFor(body), Body: body}
+		answer, err := as().Call(testContext(t), req)
+		var reply wire.ProposeReply
+		if err == nil {
+			err = answer.Decode(&reply)
+		}
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -29,7 +29,7 @@ func (c *cell) dialAs(from, to string) *mux.Conn {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	conn, err := mux.Client(testContext(c.t), nc, mux.Config{Hello: wire.Hello{Cell: c.nodes[to].cell(), Node: from, Incarnation: 1}})
+	conn, err := mux.Client(testContext(c.t), nc, mux.Config{Hello: wire.Hello{Cell: c.nodes[to].folder.Cell(), Node: from, Incarnation: 1}})
 	if err != nil {
 		c.t.Fatal(err)
 	}

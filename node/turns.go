@@ -9,21 +9,16 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// inTurn is a handler whose calls take turns.
+// inTurn is a handler whose calls take turns at a class of work.
 func (n *Node) inTurn(w fair.Work, serve handler) handler {
 	return func(ctx context.Context, c *mux.ServerCall) error {
-		done, err := n.turn(ctx, c, w)
+		done, err := n.turns.Take(ctx, w, n.sharer(c))
 		if err != nil {
 			return err
 		}
 		defer done()
 		return serve(ctx, c)
 	}
-}
-
-// turn waits for a call's turn at a class of work.
-func (n *Node) turn(ctx context.Context, c *mux.ServerCall, w fair.Work) (done func(), err error) {
-	return n.turns.Take(ctx, w, n.sharer(c))
 }
 
 // sharer is who shares with others what a call takes: who it is made for; in plaintext the node of the cell that makes
@@ -33,10 +28,10 @@ func (n *Node) sharer(c *mux.ServerCall) string {
 		return who
 	}
 	if node := c.Peer().Node; node != "" && n.log.View().Node(state.NodeID(node)) != nil {
-		return "node/" + node
+		return nodeSharer(node)
 	}
 	return connlimit.Machine(c.Remote())
 }
 
-// ownSharer is this node's own share.
-func (n *Node) ownSharer() string { return "node/" + string(n.id) }
+// nodeSharer is whose share it is that a node takes for itself.
+func nodeSharer(node string) string { return "node/" + node }

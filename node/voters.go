@@ -2,23 +2,36 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
+	"github.com/datanode/datanode/node/transport"
+	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
 )
 
 // hearPatience is how long a voter has to say that it is there. It leaves a status time to be told within three
 // seconds.
 const hearPatience = time.Second
 
-// voters are the nodes that have a vote, and whether they are there. With a leader the cell knows; without one, this
+// roll says which voters are there.
+type roll struct {
+	id        state.NodeID
+	log       *raftlog.Group
+	transport *transport.Transport
+	beat      func() *wire.Heartbeat // what a voter is asked with
+	logger    *slog.Logger
+}
+
+// call lists the nodes that have a vote, and whether they are there. With a leader the cell knows; without one, this
 // node asks each of them, at once.
-func (n *Node) voters(ctx context.Context, view *state.View, led bool) []wire.Voter {
-	servers, err := n.log.Servers()
+func (r *roll) call(ctx context.Context, view *state.View, led bool) []wire.Voter {
+	servers, err := r.log.Servers()
 	if err != nil {
-		n.logger.Debug("members of the group not known", "error", err)
+		r.logger.Debug("members of the group not known", "error", err)
 		return nil
 	}
 	var voters []wire.Voter
@@ -33,7 +46,7 @@ func (n *Node) voters(ctx context.Context, view *state.View, led bool) []wire.Vo
 	for i := range voters {
 		v := &voters[i]
 		switch node := view.Node(state.NodeID(v.Node)); {
-		case v.Node == string(n.id):
+		case v.Node == string(r.id):
 			v.Answers = true
 		case led:
 			v.Answers = node != nil && node.State == state.NodeUp
@@ -41,7 +54,7 @@ func (n *Node) voters(ctx context.Context, view *state.View, led bool) []wire.Vo
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
-				v.Answers = n.hears(ctx, v.Node, v.Addr)
+				v.Answers = r.hears(ctx, v.Node, v.Addr)
 			}()
 		}
 	}
@@ -50,12 +63,13 @@ func (n *Node) voters(ctx context.Context, view *state.View, led bool) []wire.Vo
 }
 
 // hears tells whether a node answers. That it does not lead is an answer, too.
-func (n *Node) hears(ctx context.Context, node, addr string) bool {
-	conn, err := n.transport.Conn(ctx, node, addr)
+func (r *roll) hears(ctx context.Context, node, addr string) bool {
+	conn, err := r.transport.Conn(ctx, node, addr)
 	if err != nil {
 		return false
 	}
-	_, err = ask[wire.HeartbeatReply](ctx, conn, wire.OpHeartbeat, n.member.Beat())
+	body := r.beat()
+	_, err = conn.Call(ctx, mux.Request{Op: wire.OpHeartbeat, Session: wire.OpHeartbeat.SessionFor(body), Body: body})
 	switch wire.CodeOf(err) {
 	case wire.CodeConnection, wire.CodeDeadline, wire.CodeCancelled:
 		return false

@@ -55,6 +55,16 @@ func (d *Divergences) Has(node string) (wire.Parted, bool) {
 	return one, ok
 }
 
+// Refuse refuses a raft stream of a node with another history: it must neither lead this node nor ask for its vote.
+func (d *Divergences) Refuse(node string) error {
+	one, ok := d.Has(node)
+	if !ok {
+		return nil
+	}
+	return wire.Errorf(0, wire.CodeParted,
+		"raft stream of node %s, whose history of the cell has parted by entry %d", node, one.Index)
+}
+
 // Among are those that have parted, by ID, of the nodes that the cell still has.
 func (d *Divergences) Among(view *state.View) []wire.Parted {
 	d.mu.Lock()

@@ -22,19 +22,15 @@ import (
 // retryPause is how long it is waited before the leader is asked again.
 const retryPause = 100 * time.Millisecond
 
-// Leader is this node's part when it leads; see lead.Leader.
-type Leader interface {
-	// Submit waits for the results of submissions, one for each. The error is that nothing is known of some.
-	Submit(ctx context.Context, subs []*lead.Submission) ([]wire.Submitted, error)
-}
-
 // Options are what a Submitter needs; all must be set, Identity where nodes have certificates.
 type Options struct {
 	Node     state.NodeID
 	Identity state.Identity // who this node is to the others, and to itself when it leads
 	Sharer   string         // whose line of submissions these wait in
-	Leader   Leader
 	IsLeader func() bool
+	// Submit waits, while this node leads, for the results of submissions, one for each. The error is that nothing is
+	// known of some.
+	Submit func(ctx context.Context, subs []*lead.Submission) ([]wire.Submitted, error)
 	// OpenSession opens a session while this node leads.
 	OpenSession func(ctx context.Context, client string, owner state.Identity) (uint64, error)
 	// ToLeader is a connection to the leader, which is another node.
@@ -156,7 +152,7 @@ func (s *Submitter) Once(ctx context.Context, session uint64, want wire.Submissi
 
 func (s *Submitter) results(ctx context.Context, session uint64, want wire.Submission) ([]wire.Submitted, error) {
 	if s.o.IsLeader() {
-		return s.o.Leader.Submit(ctx, []*lead.Submission{{
+		return s.o.Submit(ctx, []*lead.Submission{{
 			Submission: want, Session: state.SessionID(session), Origin: policies.OriginCell,
 			Asker: s.o.Identity, Sharer: s.o.Sharer,
 		}})
