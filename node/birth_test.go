@@ -28,7 +28,7 @@ func rebirth(t *testing.T, path string, birth uint32) {
 	}
 }
 
-// A locator tells which extent of its number it means. Another one's bytes are refused, however they are asked for.
+// A locator says which extent of its number it means. Another one's bytes are refused, however they are asked for.
 func TestReadOfAnotherBirth(t *testing.T) {
 	t.Parallel()
 	c := newCell(t, 3, 0)

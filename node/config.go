@@ -3,7 +3,7 @@
 //
 //   - It serves: puts, reads, listings, and the steps that peers ask for (api.go, put.go, read.go,
 //     replica.go).
-//   - It executes what the log tells it to: creates, seals, copies, drops (execute.go and exec_*.go).
+//   - It executes what the log says: creates, seals, copies, drops (package replica).
 //   - While it leads, it admits operations, starts them, plans repairs and decommissions, and watches
 //     the nodes (package lead).
 //   - It keeps itself in the cell: identity, join, heartbeat, policies.
@@ -139,7 +139,7 @@ func (c Config) valid() error {
 	return nil
 }
 
-// loopback tells whether an address is reached from this machine only.
+// loopback reports whether an address is reached from this machine only.
 func loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -47,7 +47,7 @@ func (c *cell) sealed(p []byte) wire.Locator {
 	return loc
 }
 
-// verified tells whether every replica of an extent is what the log says.
+// verified reports whether every replica of an extent is what the log says.
 func (c *cell) verified(id uint64, replicas int) {
 	c.t.Helper()
 	found, err := c.client.Verify(testContext(c.t), id)

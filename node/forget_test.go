@@ -21,7 +21,7 @@ func (c *cell) down(id string) {
 	c.until(id+" is down", func(n *Node) bool { return n.log.View().Node(state.NodeID(id)).State == state.NodeDown })
 }
 
-// inGroup tells whether the log's group has a member, as the leader knows it.
+// inGroup reports whether the log's group has a member, as the leader knows it.
 func (c *cell) inGroup(id string) bool {
 	servers, err := c.nodes[c.leader()].log.Servers()
 	if err != nil {

@@ -156,7 +156,7 @@ func (a *attacker) awaitPlanted() {
 	}
 }
 
-// stop ends the process, and tells how many connections it has made and how many of them the node has ended.
+// stop ends the process, and says how many connections it has made and how many of them the node has ended.
 func (a *attacker) stop() (opened, ended int) {
 	a.t.Helper()
 	a.stdin.Close()

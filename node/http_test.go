@@ -11,7 +11,7 @@ import (
 	"github.com/datanode/datanode/pki"
 )
 
-// ask makes a request as somebody, and tells what came back.
+// ask makes a request as somebody, and says what came back.
 func askHTTP(t *testing.T, hc *http.Client, method, url, host string, header ...string) (status int, body string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(testContext(t), method, url, nil)

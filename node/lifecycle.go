@@ -42,7 +42,7 @@ func newLifecycle() *lifecycle {
 	return l
 }
 
-// reach goes on to a phase, and tells whether that was news.
+// reach goes on to a phase, and reports whether that was news.
 func (l *lifecycle) reach(p nodePhase) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,13 +70,13 @@ func (l *lifecycle) becomeReady() {
 	}
 }
 
-// isReady tells whether the node has ever caught up with the log since it started.
+// isReady reports whether the node has ever caught up with the log since it started.
 func (l *lifecycle) isReady() bool { return isClosed(l.caughtUp) }
 
 // drain begins draining.
 func (l *lifecycle) drain() { l.reach(draining) }
 
-// isDraining tells whether draining has begun.
+// isDraining reports whether draining has begun.
 func (l *lifecycle) isDraining() bool { return isClosed(l.drains) }
 
 // run runs a loop of the node's own, in a goroutine that stop waits for.

@@ -29,7 +29,7 @@ func (w *oneWay) set(from, to string) {
 	w.from, w.to = from, to
 }
 
-// lost tells whether bytes from one address to another are lost now.
+// lost reports whether bytes from one address to another are lost now.
 func (w *oneWay) lost(from, to string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

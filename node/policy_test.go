@@ -144,7 +144,7 @@ func TestPolicyConfigIsRefused(t *testing.T) {
 	})
 }
 
-// knows tells whether this node could run a policy.
+// knows reports whether this node could run a policy.
 func (n *Node) knows(digest string) bool {
 	_, ok := n.policies.Info(digest)
 	return ok

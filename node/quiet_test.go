@@ -47,7 +47,7 @@ func (c *cell) ops(id string) (all []wire.Op) {
 	return all
 }
 
-// waits tells whether every node says that an operation is queued, and why.
+// waits reports whether every node says that an operation is queued, and why.
 func (c *cell) waits(id, why string) {
 	c.t.Helper()
 	for _, o := range c.ops(id) {
@@ -283,7 +283,7 @@ func inTurn(n *Node) (ids []string) {
 	return ids
 }
 
-// neverTogether tells whether, by the log, ever two operations of a kind ran at once.
+// neverTogether reports whether, by the log, ever two operations of a kind ran at once.
 func (c *cell) neverTogether(kind policies.Kind) {
 	c.t.Helper()
 	type span struct {

@@ -132,8 +132,8 @@ func (r *Recovery) folder(node string) *RecoverFolder {
 	return nil
 }
 
-// planMoves tells each folder where the others are. Nothing in a log is changed: the nodes find each other, elect who
-// has the newest log as ever, and that one writes the addresses down.
+// planMoves writes to each folder where the others are. Nothing in a log is changed: the nodes find each other, elect
+// who has the newest log as ever, and that one writes the addresses down.
 func (r *Recovery) planMoves(o RecoverOptions) error {
 	moves := map[string]string{}
 	for _, p := range o.Addresses {
@@ -174,7 +174,8 @@ func (r *Recovery) planMoves(o RecoverOptions) error {
 	return nil
 }
 
-// checkMoves refuses addresses that two nodes would share, and nodes that swap theirs: the log takes one move at a time.
+// checkMoves refuses addresses that two nodes would share, and nodes that swap theirs: the log takes one move at a
+// time.
 func checkMoves(before, moves map[string]string) error {
 	after := map[string]string{}
 	for _, id := range sortedKeys(before) {

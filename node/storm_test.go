@@ -360,8 +360,8 @@ func (s *storm) wait(t *testing.T, rounds int) {
 	}
 }
 
-// deletesEnded tells whether no delete is under way. Those whose answer was lost are not among the operations that the
-// storm knows and waits for.
+// deletesEnded reports whether no delete is under way. Those whose answer was lost are not among the operations that
+// the storm knows and waits for.
 func deletesEnded(n *Node) bool {
 	ended := true
 	n.log.View().Ops(0, func(o *state.Op) bool {

@@ -110,7 +110,7 @@ func (c *cell) putHalf(who *client.Client, name string) halfPut {
 	return p
 }
 
-// cutOff waits until a node has ended the connection, gives the rest of the bytes, and tells what became of the put.
+// cutOff waits until a node has ended the connection, gives the rest of the bytes, and says what became of the put.
 func (p halfPut) cutOff(c *cell, why transport.RejectedCert) error {
 	c.t.Helper()
 	c.untilTrue("a node ends the connection: "+string(why.Why), func() bool { return c.unfitSum(why) > 0 })
@@ -138,8 +138,8 @@ func (c *cell) unfitSum(u transport.RejectedCert) (sum uint64) {
 	return sum
 }
 
-// A client whose certificate is revoked in the middle of a put is cut off there: the put is not acknowledged, the client
-// is told why, and it does not get in again. Everybody else goes on.
+// A client whose certificate is revoked in the middle of a put is cut off there: the put is not acknowledged, the
+// client is told why, and it does not get in again. Everybody else goes on.
 func TestRevokedInTheMiddleOfAPut(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")

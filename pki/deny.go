@@ -38,7 +38,7 @@ type denyList struct {
 	due     time.Time                      // when the first of the lists should have been replaced; zero: never
 }
 
-// holds tells whether one of the certificates of a chain, the root left out, is withdrawn.
+// holds reports whether one of the certificates of a chain, the root left out, is withdrawn.
 func (d *denyList) holds(chain []*x509.Certificate) *x509.Certificate {
 	for i := 0; i+1 < len(chain); i++ {
 		if _, ok := d.serials[deniedBy(chain[i+1], chain[i].SerialNumber)]; ok {
@@ -48,7 +48,7 @@ func (d *denyList) holds(chain []*x509.Certificate) *x509.Certificate {
 	return nil
 }
 
-// olderThan tells whether a list would give back what a newer one of the same authority has withdrawn.
+// olderThan reports whether a list would give back what a newer one of the same authority has withdrawn.
 func (d *denyList) olderThan(had *denyList) bool {
 	for signer, number := range had.numbers {
 		if now := d.numbers[signer]; now != nil && now.Cmp(number) < 0 {

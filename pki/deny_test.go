@@ -174,7 +174,7 @@ func TestStaleDenyList(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s: %d certificates are denied, want the one before", name, n)
 		}
-		if _, err := Open(f); err == nil && name != "older" { // it knows of no newer one
+		if _, err := Open(f); err == nil && name != "older" { // it has seen no newer one
 			t.Errorf("%s: a program starts with it", name)
 		}
 	}

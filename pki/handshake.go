@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Server greets a connection that was accepted, and tells who is there and which of the protocols was
+// Server greets a connection that was accepted, and says who is there and which of the protocols was
 // agreed on. It closes the connection when it fails.
 func (s *Source) Server(ctx context.Context, nc net.Conn, protocols ...string) (*Conn, Identity, error) {
 	m := s.current()
@@ -83,7 +83,7 @@ func (s *Source) shake(ctx context.Context, m *material, tc *Conn) (*Conn, Ident
 	return tc, id, nil
 }
 
-// verify checks what the chain does not say: whose the certificate is, and whether it is withdrawn.
+// verify checks what the chain does not say: whose the certificate is, and whether it is revoked.
 func (s *Source) verify(m *material, protocols []string, roles ...Role) func(tls.ConnectionState) error {
 	check := m.checkPeer(protocols, roles...)
 	return func(state tls.ConnectionState) error {
@@ -114,7 +114,7 @@ func (m *material) checkPeer(protocols []string, roles ...Role) func(tls.Connect
 	}
 }
 
-// checkIdentity tells whether the peer's certificate names somebody of this cluster.
+// checkIdentity reports whether the peer's certificate names somebody of this cluster.
 func (m *material) checkIdentity(state *tls.ConnectionState) error {
 	id, err := PeerOf(state)
 	if err == nil && id.Cluster != m.id.Cluster {

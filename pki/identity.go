@@ -58,7 +58,7 @@ type Identity struct {
 // String is how people read it, such as "node n1".
 func (id Identity) String() string { return string(id.Role) + " " + id.Name }
 
-// URI is the identity as it stands in a certificate.
+// URI is the identity as it is in a certificate.
 func (id Identity) URI() *url.URL {
 	return &url.URL{Scheme: scheme, Host: id.Cluster, Path: "/" + string(id.Role) + "/" + id.Name}
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Issued is what people want to know of a certificate.
+// Issued is what people want to know about a certificate.
 type Issued struct {
 	Identity
 	Authority bool // that of an authority; then only Cluster is set of Identity
@@ -16,7 +16,7 @@ type Issued struct {
 	Until     time.Time
 }
 
-// Read tells what a certificate is, the first in a PEM text.
+// Read says what a certificate is, the first in a PEM text.
 func Read(text []byte) (Issued, error) {
 	cert, err := parseCert(text)
 	if err != nil {
@@ -31,7 +31,7 @@ func Read(text []byte) (Issued, error) {
 	return out, err
 }
 
-// Signed tells whether this authority has signed a certificate, the first in a PEM text.
+// Signed reports whether this authority has signed a certificate, the first in a PEM text.
 func (a *Authority) Signed(text []byte) error {
 	cert, err := parseCert(text)
 	if err != nil {

@@ -56,7 +56,7 @@ func UnfitReason(err error) Reason {
 	return ""
 }
 
-// UnfitNode tells whether an error of a handshake is about a node's certificate that was good once.
+// UnfitNode reports whether an error of a handshake is about a node's certificate that was good once.
 func UnfitNode(err error) bool {
 	var u *Unfit
 	var invalid x509.CertificateInvalidError
@@ -80,8 +80,8 @@ func newProof(state *tls.ConnectionState, own *x509.Certificate) proof {
 	return proof{chains: state.VerifiedChains, own: own}
 }
 
-// Judge tells whether a connection that is open may go on: a connection ends when one of the certificates that it began
-// with does, and when one of the peer's is withdrawn. The error is an *Unfit. It reads no file: see Refresh.
+// Judge reports whether a connection that is open may go on: a connection ends when one of the certificates that it
+// began with does, and when one of the peer's is withdrawn. The error is an *Unfit. It reads no file: see Refresh.
 func (s *Source) Judge(c *Conn) error {
 	return s.judge(c.proof)
 }
@@ -102,8 +102,8 @@ func (s *Source) judge(p proof) error {
 	return p.judge(deny, now)
 }
 
-// judge holds the peer's certificates against a deny list and the time. A peer whose certificates lead to several
-// authorities is in as long as one of the ways is good; one that is withdrawn is withdrawn on all.
+// judge checks the peer's certificates by a deny list and the time. A peer whose certificates lead to several
+// authorities is accepted as long as one of the chains is good; one that is revoked is revoked on all.
 func (p proof) judge(deny *denyList, now time.Time) error {
 	var ended *x509.Certificate
 	open := false

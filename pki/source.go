@@ -24,10 +24,10 @@ type Files struct {
 	Deny string // PEM of the lists of what these have withdrawn; empty: nothing is
 }
 
-// Any tells whether one of them is named.
+// Any reports whether one of them is named.
 func (f Files) Any() bool { return f != Files{} }
 
-// Complete tells whether all are named that TLS needs.
+// Complete reports whether all are named that TLS needs.
 func (f Files) Complete() bool { return f.Cert != "" && f.Key != "" && f.CA != "" }
 
 // Source is a program's own certificate and the authorities that it trusts, as they are in files now.
@@ -94,7 +94,7 @@ func (s *Source) Identity() Identity {
 	return s.loaded.id
 }
 
-// CheckHost tells whether others accept this certificate when they dial a host.
+// CheckHost reports whether others accept this certificate when they dial a host.
 func (s *Source) CheckHost(host string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +122,7 @@ func (s *Source) Until() time.Time {
 	return s.loaded.leaf.NotAfter
 }
 
-// Own tells whether this program's own certificate is still good: nil, or an *Unfit.
+// Own reports whether this program's own certificate is still good: nil, or an *Unfit.
 func (s *Source) Own() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 // Facts and scores have the layout of their records in memory, except on a machine that has the bytes
 // of a number the other way round. So a batch is handed over by copying it whole, which takes a third of
 // the time of writing and reading each field; AppendFacts and ParseScore say the same a record at a time,
-// and the tests hold the two against each other.
+// and the tests compare the two.
 var (
 	_ [factsBytes]byte  = [unsafe.Sizeof(policies.Facts{})]byte{}
 	_ [answerBytes]byte = [unsafe.Sizeof(policies.Score{})]byte{}
@@ -70,7 +70,7 @@ func checkReason(reason uint16, reasons int) error {
 	return nil
 }
 
-// laidOut tells whether this machine has numbers in memory as records have them.
+// laidOut reports whether this machine has numbers in memory as records have them.
 func laidOut() bool { return binary.NativeEndian.Uint16([]byte{1, 0}) == 1 }
 
 // bytesOf is the memory of values.

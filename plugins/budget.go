@@ -79,7 +79,7 @@ func (w *within) Conflict(ctx context.Context, pairs []policies.Pair, out []poli
 	return w.conflict(ctx, w.budget, pairs, out)
 }
 
-// Fits tells whether a budget allows what the module took when it was tried out. If not, the error is a
+// Fits reports whether a budget allows what the module took when it was tried out. If not, the error is a
 // *LoadError that says how much it took, and what to raise.
 func (m *Module) Fits(b policies.Budget) error {
 	b = orDefault(b)

@@ -61,7 +61,7 @@ func causeOf(err error) CallCause {
 	return Trapped
 }
 
-// charge takes units off the budget of the call that runs, and tells whether it had as many.
+// charge takes units off the budget of the call that runs, and reports whether it had as many.
 func (i *instance) charge(units uint64) bool {
 	left := int64(i.left.Get()) - int64(units)
 	i.left.Set(uint64(left))

@@ -171,7 +171,7 @@ func death(cmd *exec.Cmd, run context.Context, l limits, err error, complaints s
 	return refuse(CompilerCrashed, "compiling or trying it ended in: %v: %s", err, firstLine(errors.New(first)))
 }
 
-// outOfMemory tells whether these are the last words of a program that was given no more memory. A
+// outOfMemory reports whether these are the last words of a program that was given no more memory. A
 // thread that cannot be started lacks it for its stack.
 func outOfMemory(complaints string) bool {
 	for _, words := range []string{"out of memory", "cannot allocate memory", "pthread_create failed",

@@ -107,7 +107,7 @@ type chatter struct {
 	dropped int       // Guarded by mu. Not logged in the window.
 }
 
-// allow tells whether one more line may be logged, and, once a window is over, how many were not.
+// allow reports whether one more line may be logged, and, once a window is over, how many were not.
 func (c *chatter) allow(now time.Time) (ok bool, dropped int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

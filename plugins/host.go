@@ -50,7 +50,7 @@ type Options struct {
 	// bounds what the compiler takes; a log line says so.
 	Child []string
 	// ChildTime is the processor time that a child may take for a small module that does nothing; for
-	// others the structural scan and Budget tell how much more they need. 0 means 250 ms.
+	// others the structural scan and Budget say how much more they need. 0 means 250 ms.
 	ChildTime time.Duration
 
 	// alone says that this is the child: it may use all of the machine, and is killed if it does.

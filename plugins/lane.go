@@ -124,7 +124,7 @@ func (l *lane) begin() {
 	}
 }
 
-// end tells whether it is for the goroutine to hand back: not if the watchdog has done so.
+// end reports whether it is for the goroutine to hand back: not if the watchdog has done so.
 func (l *lane) end() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,7 +141,7 @@ func (l *lane) look() {
 	close(l.ended)
 }
 
-// lose tells whether the call that runs is lost: it did so already when the watchdog looked last.
+// lose reports whether the call that runs is lost: it did so already when the watchdog looked last.
 func (l *lane) lose() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -52,7 +52,7 @@ type Module struct {
 
 var _ policies.Policy = (*Module)(nil)
 
-// exportsOf tells which of the optional exports a module has.
+// exportsOf says which of the optional exports a module has.
 type exportsOf struct {
 	initialize bool
 	init       bool
@@ -239,7 +239,7 @@ func (m *Module) Close(ctx context.Context) error {
 	return m.engine.close(ctx)
 }
 
-// drain waits until no call runs, and tells whether it has come to that.
+// drain waits until no call runs, and reports whether it has come to that.
 func (m *Module) drain() bool {
 	limit := time.NewTimer((startTimes + 1) * m.host.opts.Timeout)
 	defer limit.Stop()

@@ -98,7 +98,7 @@ const pageBytes = 64 << 10
 // Report is what was measured of the module when it was tried out, with its configuration.
 func (m *Module) Report() Report { return *m.report }
 
-// Check puts a module through the gate, as Compile does, and tells what was measured. A *LoadError
+// Check puts a module through the gate, as Compile does, and says what was measured. A *LoadError
 // says why it was refused. Nothing is left running.
 func (h *Host) Check(ctx context.Context, module []byte) (Report, error) {
 	m, report, err := h.pass(ctx, module, nil)

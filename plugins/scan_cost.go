@@ -110,7 +110,7 @@ func plain(op byte) (cost, takes, gives int) {
 	return numeric(op), 2, 1
 }
 
-// unary tells whether a numeric instruction has one operand: the others have two.
+// unary reports whether a numeric instruction has one operand: the others have two.
 func unary(op byte) bool {
 	switch {
 	case op == wasm.OpI32Eqz, op == wasm.OpI64Eqz,

@@ -12,7 +12,7 @@ import (
 )
 
 // The host's own codec is written by hand, since it has to be fast and to refuse what is malformed.
-// These tests hold it against the schema that the bindings and the document are generated from.
+// These tests compare it with the schema that the bindings and the document are generated from.
 
 func TestSizesAreTheSchemas(t *testing.T) {
 	s := abi.V1()

@@ -84,7 +84,7 @@ func (m *Module) rehearse(ctx context.Context, e *engine) (*transcript, error) {
 	}
 	t := &transcript{}
 	if t.description, err = inst.describe(ctx); err == nil {
-		err = m.describedBy(t.description) // an answer is held against it
+		err = m.describedBy(t.description) // an answer is compared with it
 	}
 	if err != nil {
 		return nil, m.refused(ctx, DescribeInvalid, err)
@@ -149,7 +149,7 @@ func (t *transcript) differs(u *transcript) error {
 	return nil
 }
 
-// testAlone asks a fresh instance record by record, and holds the answers against those in batches.
+// testAlone asks a fresh instance record by record, and compares the answers with those in batches.
 func (m *Module) testAlone(ctx context.Context, t *transcript, report *Report) error {
 	m.slots <- struct{}{} // nobody else has the module yet
 	fresh, err := m.start(ctx, m.engine, m.host.opts.Budget)
@@ -198,7 +198,7 @@ func costs[Out any](answers []asked[Out]) (units []uint64, nanos []int64) {
 	return units, nanos
 }
 
-// agree tells whether the answers of a batch, of the shuffled batch and of the records alone are the same.
+// agree reports whether the answers of a batch, of the shuffled batch and of the records alone are the same.
 func agree[Out comparable](batch, again []Out, alone []asked[Out]) error {
 	for i, from := range shuffled(len(batch)) {
 		if again[i] != batch[from] || alone[from].out[0] != batch[from] {

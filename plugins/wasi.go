@@ -182,7 +182,7 @@ func wasiPoll(_ *instance, memory api.Memory, args []uint64) errno {
 	return errnoOK
 }
 
-// wasiRandom is random_get(out, n): the same bytes in every call, so that an instance cannot tell how
+// wasiRandom is random_get(out, n): the same bytes in every call, so that an instance cannot know how
 // many calls came before. Each costs a unit of the budget.
 func wasiRandom(i *instance, memory api.Memory, args []uint64) errno {
 	bytes, ok := memory.Read(uint32(args[0]), uint32(args[1]))

@@ -19,7 +19,7 @@ const (
 	MaxConfigBytes    = 4096 // all keys and values together
 )
 
-// CheckConfig tells whether a policy can be configured so at all. What the keys mean is between the
+// CheckConfig reports whether a policy can be configured so at all. What the keys mean is between the
 // policy and whoever configures it; see CheckConfigSchema.
 func CheckConfig(config map[string]string) error {
 	if len(config) > MaxConfigKeys {

@@ -11,7 +11,7 @@ func set(vs ...Verdict) VerdictSet {
 	return s
 }
 
-// Has tells whether v is in the set.
+// Has reports whether v is in the set.
 func (s VerdictSet) Has(v Verdict) bool { return v >= Coexist && v <= Reject && s&(1<<v) != 0 }
 
 // Safe is one cell of the envelope: what is allowed, and what is done instead of anything else.
@@ -83,7 +83,7 @@ func copying(existing, incoming Kind, sameNode bool) Safe {
 	return Safe{set(Wait, Reject), Wait}
 }
 
-// Judge holds a verdict against the envelope. overruled is true when v was not allowed and the
+// Judge checks a verdict by the envelope. overruled is true when v was not allowed and the
 // fallback was taken instead.
 func Judge(existing, incoming Kind, sameNode bool, v Verdict) (final Verdict, overruled bool) {
 	safe := Envelope(existing, incoming, sameNode)

@@ -39,7 +39,7 @@ func (s VerdictSet) String() string {
 	return strings.Join(names, " ")
 }
 
-// envelopeTable is the envelope as it stands in testdata/envelope.txt: existing, incoming, the
+// envelopeTable is the envelope as it is in testdata/envelope.txt: existing, incoming, the
 // fallback, and what else is allowed.
 func envelopeTable() string {
 	var b strings.Builder

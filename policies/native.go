@@ -94,7 +94,7 @@ type native struct{}
 // that another one failed to answer. It never fails and always answers inside the envelope.
 //
 // It uses nothing but comparisons and integer arithmetic on single facts, so that
-// plugins/default/default.c can say the same in C and be held against it.
+// plugins/default/default.c can say the same in C and be compared with it.
 func Native() Policy { return native{} }
 
 func (native) Info() Info {

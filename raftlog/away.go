@@ -11,7 +11,7 @@ import (
 // A folder may have been copied, and the copy and the original both be started: two nodes with one ID and one vote. The
 // group knows each member at one address, so a node that is somewhere else than its log says is *away*: it gives nobody
 // its vote, does not stand for election and leads nobody, until its log has it where it is. A leader writes that down
-// when it lets the node in. A copy thus never votes in a term in which its original may have voted: whoever stands in
+// when it admits the node. A copy thus never votes in a term in which its original may have voted: whoever is in
 // a term up to that of the entry which let it in lacks that entry, and is refused for it.
 //
 // That needs a leader without the node's vote. Where fewer than three vote there is none, and there the node may take
@@ -26,7 +26,7 @@ type away struct {
 	is atomic.Bool
 }
 
-// isAway tells whether this node must have no say yet. It is asked for each vote, by any goroutine.
+// isAway reports whether this node must have no say yet. It is asked for each vote, by any goroutine.
 func (g *Group) isAway() bool {
 	if !g.away.is.Load() {
 		return false

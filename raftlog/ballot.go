@@ -109,7 +109,7 @@ func (b *ballot) write(path string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// others tells whether somebody else in the group could make this node's log whole.
+// others reports whether somebody else in the group could make this node's log whole.
 func (b *ballot) others(self string) bool {
 	return slices.ContainsFunc(b.Voters, func(v string) bool { return v != self })
 }

@@ -123,7 +123,7 @@ func (c *askingConn) Read(b []byte) (int, error) {
 }
 
 // deafen makes a node lose all answers. When it hears again its connections are new: those that lost
-// something are of no use.
+// something cannot be used.
 func (n *testNet) deafen(addr string, deaf bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -241,7 +241,7 @@ func (c *testCell) leader() *Group {
 	}
 }
 
-// led tells whether a node leads.
+// led reports whether a node leads.
 func (c *testCell) led() bool {
 	for _, g := range c.groups {
 		if g.IsLeader() {

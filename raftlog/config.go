@@ -69,7 +69,7 @@ type Config struct {
 	// behind and people who read; 10240.
 	TrailingLogs uint64
 	Stores       *Stores // default: in Dir
-	// MakeRoom is called when the disk is full and the log must write. It tells whether there is room now, so that
+	// MakeRoom is called when the disk is full and the log must write. It reports whether there is room now, so that
 	// another try may do. Called from any goroutine, under none of the group's locks. Default: there never is.
 	MakeRoom func() bool
 }

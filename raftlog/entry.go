@@ -46,10 +46,10 @@ type Entry struct {
 	Body      []byte
 }
 
-// known tells whether this build can read the body.
+// known reports whether this build can read the body.
 func (e *Entry) known() bool { return e.Version <= entryVersion && e.Type == EntryCommands }
 
-// AppendEntry appends e as it stands in the log. Version 0 means the first one.
+// AppendEntry appends e as it is in the log. Version 0 means the first one.
 func AppendEntry(buf []byte, e Entry) []byte {
 	start := len(buf)
 	if e.Version == 0 {

@@ -41,7 +41,7 @@ func TestEachProposerGetsItsOwnResults(t *testing.T) {
 	c.checkEqual()
 }
 
-// checkOwn holds results against what the proposer asked for.
+// checkOwn compares results with what the proposer asked for.
 func checkOwn(t *testing.T, v *state.View, name string, index state.Index, results []state.Result) {
 	t.Helper()
 	if len(results) != 3 {

@@ -31,7 +31,7 @@ type found struct {
 	lastTerm    uint64
 	votes       ballot   // its term and vote, which no checksum covers
 	voters      []string // of the last configuration in it
-	votesRead   bool     // votes was reached, and is as far as one can tell what was written
+	votesRead   bool     // votes was reached, and is as far as one can say what was written
 }
 
 // maxHole is how many indices may be missing in a row: the engine leaves one out when a snapshot is restored by hand.
@@ -192,7 +192,7 @@ func votersOf(c raft.Configuration) []string {
 	return out
 }
 
-// missing tells whether there is no file, or one without a byte.
+// missing reports whether there is no file, or one without a byte.
 func missing(path string) (bool, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -66,7 +66,7 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-// stored is an entry as it stands in the log.
+// stored is an entry as it is in the log.
 func stored(t *testing.T, g *Group, index state.Index) Entry {
 	t.Helper()
 	var l raft.Log

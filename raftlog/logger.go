@@ -44,7 +44,7 @@ func (s sink) Accept(name string, level hclog.Level, msg string, args ...any) {
 	s.log.Log(ctx, to, msg, append([]any{"part", name}, args...)...)
 }
 
-// closedHere tells that an argument is the error of a connection or listener that this node has closed
+// closedHere says that an argument is the error of a connection or listener that this node has closed
 // itself: what the engine complains of while it stops is no fault.
 func closedHere(arg any) bool {
 	err, ok := arg.(error)

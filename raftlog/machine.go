@@ -100,7 +100,7 @@ func (m *machine) applyLocked(l *raft.Log) (any, error) {
 	return applied{m.st.Apply(index, e.Micros, commands)}, nil
 }
 
-// passesLocked tells whether the chain comes by what was applied here before the start.
+// passesLocked reports whether the chain comes by what was applied here before the start.
 func (m *machine) passesLocked(next ChainPoint) error {
 	switch {
 	case m.expect.Index == 0 || next.Index < m.expect.Index:
@@ -112,7 +112,7 @@ func (m *machine) passesLocked(next ChainPoint) error {
 	return nil
 }
 
-// basedHereLocked tells whether the leader that made an entry had this node's history.
+// basedHereLocked reports whether the leader that made an entry had this node's history.
 func (m *machine) basedHereLocked(l *raft.Log) error {
 	index, hash, ok := baseOf(l)
 	if !ok {
@@ -143,7 +143,7 @@ func (m *machine) chainLocked(now ChainPoint) {
 
 const notWhatItWas = "the log or its snapshot is not what it was; " + wayOut
 
-// followsLocked tells whether the entry at index is the next one for the state. What lies between must be entries of
+// followsLocked reports whether the entry at index is the next one for the state. What lies between must be entries of
 // the engine's own that it does not pass on.
 func (m *machine) followsLocked(index state.Index) error {
 	at := m.st.Applied
@@ -282,7 +282,7 @@ func (m *machine) replace(s restored) error {
 	return nil
 }
 
-// leadsHereLocked tells whether a snapshot may follow what is applied here.
+// leadsHereLocked reports whether a snapshot may follow what is applied here.
 func (m *machine) leadsHereLocked(s snapshotHead) error {
 	ours := m.chain
 	if at, ok := s.points.at(m.expect.Index); m.expect.Index != 0 && ok && at != m.expect {

@@ -73,7 +73,7 @@ type markFile struct {
 	count uint64   // under mu; of the last mark that was written
 }
 
-// openMark opens the mark of the log in dir, and makes room for one where there is none. damaged tells that there is
+// openMark opens the mark of the log in dir, and makes room for one where there is none. damaged says that there is
 // one that cannot be read.
 func openMark(dir string) (f *markFile, last mark, damaged bool, err error) {
 	path := markPath(dir)

@@ -85,7 +85,7 @@ func (g *Group) LastContact() time.Time {
 	return g.raft.LastContact()
 }
 
-// Leader is the leader as far as this node knows; empty when it knows of none.
+// Leader is the leader as far as this node knows; empty when it knows none.
 func (g *Group) Leader() (state.NodeID, string) {
 	addr, id := g.raft.LeaderWithID()
 	if state.NodeID(id) == g.cfg.ID && !g.IsLeader() {
@@ -94,7 +94,7 @@ func (g *Group) Leader() (state.NodeID, string) {
 	return state.NodeID(id), string(addr)
 }
 
-// IsLeader tells whether this node leads, as far as it knows. Before it acts on the state it must
+// IsLeader reports whether this node leads, as far as it knows. Before it acts on the state it must
 // pass a Barrier.
 func (g *Group) IsLeader() bool {
 	return g.raft.State() == raft.Leader && g.Err() == nil && g.Hangs() == nil && !g.isAway()

@@ -34,7 +34,7 @@ func (o *opening) look(s *snapshots) error {
 	return errors.Join(firstErr, lastErr)
 }
 
-// fit tells whether the log goes on where the snapshot ends, without a gap. Errors are of type *CorruptError
+// fit reports whether the log goes on where the snapshot ends, without a gap. Errors are of type *CorruptError
 // if what is there is not what was written.
 func (o *opening) fit() error {
 	covered := o.snapshot.covers.Index

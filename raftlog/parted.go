@@ -32,9 +32,9 @@ func (e *PartedError) Error() string {
 const partedAdvice = "; somebody has put an older or another folder in place. Nothing is overwritten: find out " +
 	"which nodes hold what counts (datanode log diff), and start the others on empty folders under other IDs"
 
-// mayCut tells whether the engine may delete entries from its log. What was applied may go only once a snapshot stands
-// for it, from the beginning. A leader whose log has other entries in the place of some that are applied here is one
-// of another history.
+// mayCut reports whether the engine may delete entries from its log. What was applied may go only once a snapshot
+// stands for it, from the beginning. A leader whose log has other entries in the place of some that are applied here is
+// one of another history.
 func (g *Group) mayCut(low, high uint64) error {
 	chain := g.Chain()
 	applied := max(chain.Index, g.machine.floor)
@@ -58,7 +58,7 @@ func (g *Group) mayCut(low, high uint64) error {
 	}
 }
 
-// judge tells whether a snapshot that a leader sends is of this node's history. One that is not stops the node.
+// judge reports whether a snapshot that a leader sends is of this node's history. One that is not stops the node.
 func (g *Group) judge(head snapshotHead) error {
 	ours := g.Chain()
 	if head.chain.Index < ours.Index {
@@ -125,7 +125,7 @@ func (g *Group) PointAt(index state.Index) (ChainPoint, bool) {
 	return p, err == nil
 }
 
-// Compare holds what another node says of its history against this one's. It answers nil where they agree, and
+// Compare compares what another node says of its history with this one's. It answers nil where they agree, and
 // where this node cannot tell.
 func (g *Group) Compare(theirs ChainPoint, with string) *PartedError {
 	ours, ok := g.PointAt(theirs.Index)

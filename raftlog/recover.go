@@ -191,7 +191,7 @@ func (o *Offline) readSnapshot() (ChainPoint, error) {
 	return s.chain, nil
 }
 
-// Newer tells whether o's log is ahead of other's, by the rule by which votes are given.
+// Newer reports whether o's log is ahead of other's, by the rule by which votes are given.
 func (o *Offline) Newer(other *Offline) bool {
 	return o.LastTerm > other.LastTerm || o.LastTerm == other.LastTerm && o.Last > other.Last
 }

@@ -73,7 +73,7 @@ func seal(l *raft.Log) {
 	l.Extensions = binary.LittleEndian.AppendUint32(sealed, sealSum(l))
 }
 
-// checkRecord tells whether l is what was stored or sent. Errors are of type *CorruptError.
+// checkRecord reports whether l is what was stored or sent. Errors are of type *CorruptError.
 func checkRecord(l *raft.Log) error {
 	index := state.Index(l.Index)
 	if _, seal := splitBase(l.Extensions); len(seal) > 0 {

@@ -16,7 +16,7 @@ type sieve struct {
 	damaged  atomic.Uint64 // messages with a damaged entry, since the start
 }
 
-// refuse answers a message that the engine must not see, and tells whether it did.
+// refuse answers a message that the engine must not see, and reports whether it did.
 func (s *sieve) refuse(rpc raft.RPC) bool {
 	switch m := rpc.Command.(type) {
 	case *raft.AppendEntriesRequest:

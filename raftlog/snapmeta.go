@@ -108,7 +108,7 @@ func readSnapshotMeta(path string) (m snapshotMeta, err error) {
 	return m, nil
 }
 
-// compare holds what was noted against what the files say. The name of the folder is a second witness of what the
+// compare compares what was noted with what the files say. The name of the folder is a second witness of what the
 // snapshots of older builds do not carry.
 func (m *snapshotMeta) compare(noted snapshotMeta, carried covers) error {
 	term, index, ok := snapshotName(m.ID)

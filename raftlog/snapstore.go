@@ -28,7 +28,7 @@ type covers struct {
 	ConfIndex     uint64
 }
 
-// known tells whether the snapshot carries it. Those of builds before this one do not.
+// known reports whether the snapshot carries it. Those of builds before this one do not.
 func (c covers) known() bool { return c.Index != 0 }
 
 func coversOf(m *raft.SnapshotMeta) covers {
@@ -60,7 +60,7 @@ type snapshots struct {
 	store  raft.SnapshotStore // keeps all that it is given: forget removes
 	dir    string             // where store has them, a folder each; empty for one in memory
 	logger *slog.Logger
-	// judge tells whether a snapshot that another node has sent may take the place of what is here.
+	// judge reports whether a snapshot that another node has sent may take the place of what is here.
 	judge func(snapshotHead) error
 
 	newest atomic.Uint64 // the entry up to which the newest sound one goes; 0: there is none
@@ -163,7 +163,7 @@ func (s *snapshots) setAside(id string, why error) error {
 // List are the snapshots that the engine may use, newest first.
 func (s *snapshots) List() ([]*raft.SnapshotMeta, error) { return s.store.List() }
 
-// Open reads a snapshot, once what the engine knows of it is what the snapshot itself says.
+// Open reads a snapshot, once what the engine knows about it is what the snapshot itself says.
 func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, from, err := s.store.Open(id)
 	if err != nil {

@@ -40,7 +40,7 @@ type guard struct {
 	hang    time.Duration                      // after which a write is said to hang
 	hangs   func(what string, since time.Time) // called then
 	answers func()                             // called when it has returned after all
-	mayCut  func(low, high uint64) error       // tells whether entries may be deleted
+	mayCut  func(low, high uint64) error       // reports whether entries may be deleted
 }
 
 // roomTries bounds how often room is asked for before a write is given up.
@@ -56,7 +56,7 @@ func (s *guard) within(write func() error) error {
 	return err
 }
 
-// isNoSpace tells whether a store failed because the disk is full. bbolt passes some errors on as text only.
+// isNoSpace reports whether a store failed because the disk is full. bbolt passes some errors on as text only.
 func isNoSpace(err error) bool {
 	return err != nil && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
 		strings.Contains(err.Error(), syscall.ENOSPC.Error()))

@@ -145,8 +145,8 @@ func (o *reopening) damaged(why error) error {
 	return nil
 }
 
-// stepAside puts aside a log that is sound and of no use, because what goes before it is damaged, if the others can
-// fill a new one. The error says what to do.
+// stepAside puts aside a log that is sound and cannot be used, because what goes before it is damaged, if the others
+// can fill a new one. The error says what to do.
 func (g *Group) stepAside(why error) error {
 	if !errors.As(why, new(*CorruptError)) {
 		return why
@@ -185,7 +185,7 @@ func (o *reopening) empty(gone bool) error {
 	return nil
 }
 
-// sound holds a log that is in order against its ballot.
+// sound compares a log that is in order with its ballot.
 func (o *reopening) sound() error {
 	b, votes := o.ballot, &o.found.votes
 	var why error

@@ -309,7 +309,7 @@ type ExtentsReply struct {
 	Next    uint64 // ask again from here; 0: that was all
 }
 
-// VerifyRequest asks for replicas to be read in full and held against the log.
+// VerifyRequest asks for replicas to be read in full and compared with the log.
 type VerifyRequest struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 

@@ -12,7 +12,7 @@ type JoinRequest struct {
 	// Level is that of the log's commands which the node's build carries out; 0 is the first.
 	Level uint8
 	// Last is the last entry that the node's log held when it started. One that is lower than what the cell has
-	// seen the node apply tells that the folder is older than what the cell counts on.
+	// seen the node apply says that the folder is older than what the cell counts on.
 	Last uint64
 	// Before are the incarnations that last ran in the node's folder, the newest first. If the one that the cell knows
 	// is not among them, the folder is older than what the cell counts on.
@@ -100,7 +100,7 @@ type ProposeRequest struct {
 	Commands []byte
 }
 
-// ProposeReply tells what each came to.
+// ProposeReply says what each came to.
 type ProposeReply struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
@@ -145,7 +145,7 @@ type ReplicaFence struct {
 	Op     uint64
 	Seal   bool   // second step: cut to Length and answer its sum
 	Length uint64 // of the second step
-	// Votes tells that the caller counts floors, cuts and what is unsound: a replica whose file cannot be used
+	// Votes says that the caller counts floors, cuts and what is unsound: a replica whose file cannot be used
 	// answers too then, instead of failing.
 	Votes bool
 }
@@ -158,7 +158,7 @@ type ReplicaLength struct {
 	Sum    uint32
 	// Floor is how many bytes of the extent the replica knows to be acknowledged: no seal may cut below.
 	Floor uint64
-	// Cut tells that the length may fall short of what was once here: the file's end was not sound when it was
+	// Cut says that the length may fall short of what was once here: the file's end was not sound when it was
 	// opened, or the store is older than what the cell has seen of it.
 	Cut bool
 	// Unsound is why bytes below Length cannot all be read; empty when they can.

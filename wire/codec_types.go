@@ -14,7 +14,7 @@ import (
 // does no harm.
 var plans sync.Map
 
-// checkType tells whether t, and all types it is made of, can go over the wire. The error is a
+// checkType reports whether t, and all types it is made of, can go over the wire. The error is a
 // programmer's.
 func checkType(t reflect.Type) error {
 	if t == nil {
@@ -73,7 +73,7 @@ func checkStruct(t reflect.Type, seen map[reflect.Type]bool) error {
 	return nil
 }
 
-// onWire tells whether the codec writes field f.
+// onWire reports whether the codec writes field f.
 func onWire(f reflect.StructField) bool { return f.IsExported() && f.Tag.Get("msgpack") != "-" }
 
 var (
@@ -82,7 +82,7 @@ var (
 	textDecoder   = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// codesItself tells whether t brings a codec of its own, such as netip.Addr, which is then trusted
+// codesItself reports whether t brings a codec of its own, such as netip.Addr, which is then trusted
 // with its bytes.
 func codesItself(t reflect.Type) bool {
 	if t.PkgPath() == "time" || t.Name() == "" {

@@ -7,7 +7,7 @@ import (
 	"math"
 )
 
-// The first byte of a plaintext connection tells what follows. A TLS connection starts with
+// The first byte of a plaintext connection says what follows. A TLS connection starts with
 // PreambleTLS, and its ALPN tells instead.
 const (
 	PreambleFrames byte = 'D'

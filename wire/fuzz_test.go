@@ -124,7 +124,7 @@ func TestEveryBodyIsFuzzed(t *testing.T) {
 	}
 }
 
-// isBody tells whether a struct is laid out for the wire.
+// isBody reports whether a struct is laid out for the wire.
 func isBody(s *ast.StructType) bool {
 	f := s.Fields.List
 	return len(f) > 0 && len(f[0].Names) > 0 && f[0].Names[0].Name == "_msgpack"

@@ -33,7 +33,7 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// ofCall tells whether frames of kind k belong to one call.
+// ofCall reports whether frames of kind k belong to one call.
 func (k Kind) ofCall() bool { return k >= KindRequest && k <= KindError }
 
 // Flags qualify a frame. Unknown bits are ignored.

@@ -104,7 +104,7 @@ func (h *Hello) valid() error {
 	return nil
 }
 
-// Plain tells whether a text can be shown to people as it is: UTF-8 without control characters, which a terminal
+// Plain reports whether a text can be shown to people as it is: UTF-8 without control characters, which a terminal
 // would obey, line breaks, and the invisible ones that turn the direction of writing.
 func Plain(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })

@@ -55,7 +55,7 @@ const (
 	OpReplicaRead   OpType = 56
 	OpReplicaSum    OpType = 57
 
-	// OpScrub tells how far a node's scrub is; for clients.
+	// OpScrub says how far a node's scrub is; for clients.
 	OpScrub OpType = 58
 )
 
@@ -74,7 +74,7 @@ var opNames = map[OpType]string{
 	OpHealth: "health",
 }
 
-// Known tells whether o is an operation type of this protocol version.
+// Known reports whether o is an operation type of this protocol version.
 func (o OpType) Known() bool { return opNames[o] != "" }
 
 func (o OpType) String() string {

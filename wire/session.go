@@ -27,7 +27,7 @@ func (s Session) String() string {
 	return sessionNames[s]
 }
 
-// Valid tells whether s names a session of this protocol version.
+// Valid reports whether s names a session of this protocol version.
 func (s Session) Valid() bool { return s >= SessionClient && s < sessionEnd }
 
 // opSessions are the sessions that the requests of an operation type may come in, the usual one first. A request
@@ -86,7 +86,7 @@ func (o OpType) SessionFor(body any) Session {
 	return opSessions[o][0]
 }
 
-// OnlyDeletes tells whether a submit asks for nothing but deletes: then it may come in their session.
+// OnlyDeletes reports whether a submit asks for nothing but deletes: then it may come in their session.
 func (r *SubmitRequest) OnlyDeletes() bool { return r.class() == SessionDelete }
 
 func (r *SubmitRequest) class() Session {

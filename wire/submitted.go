@@ -2,7 +2,7 @@ package wire
 
 import "fmt"
 
-// Fits tells whether an answer is one to this submission: of its kind, and about its extent. The error says what was
+// Fits reports whether an answer is one to this submission: of its kind, and about its extent. The error says what was
 // answered instead. What the cell did is unknown then, and nothing that the answer names may be believed.
 func (s *Submission) Fits(a *Submitted) error {
 	switch admitted := a.Code == 0 && a.Plan == ""; {

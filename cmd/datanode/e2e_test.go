@@ -135,7 +135,7 @@ func (r *e2e) strike(t *testing.T, killed *nodeProcess) {
 	clitest.Must(t, cli.OpsError(ops))
 }
 
-// judge holds what was found against what there should be.
+// judge compares what was found with what there should be.
 func (r *e2e) judge(t *testing.T) {
 	t.Helper()
 	for _, text := range r.Found.First {

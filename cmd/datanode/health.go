@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// healthPatience is how long a node has to tell how it is. Its slowest check takes three seconds.
+// healthPatience is how long a node has to say how it is. Its slowest check takes three seconds.
 const healthPatience = 5 * time.Second
 
 // The levels of a check, as nodes say them.
@@ -80,7 +80,7 @@ func healthVerdict(checks []healthCheck) error {
 		counts[levelWarn], levelWarn)
 }
 
-// cellHealth asks one node, or all that the cell knows of.
+// cellHealth asks one node, or all nodes of the cell.
 func cellHealth(ctx context.Context, c *client.Client, node string) ([]healthCheck, error) {
 	nodes, err := c.Nodes(ctx)
 	if err != nil {

@@ -197,7 +197,7 @@ func newOpSubmitCommand(a app) *cobra.Command {
 	return cmd
 }
 
-// checkAbout tells whether an operation is told what it is about.
+// checkAbout reports whether an operation is told what it is about.
 func checkAbout(s wire.Submission, extents []uint) error {
 	switch s.Kind {
 	case "seal", "repair", "delete", "move":

@@ -24,7 +24,7 @@ type stored struct {
 	Want    uint64 `json:"want"`  // it should be on
 }
 
-// few tells whether it is on fewer disks than it should be.
+// few reports whether it is on fewer disks than it should be.
 func (s stored) few() bool { return s.Disks < s.Want }
 
 func newPutCommand(a app) *cobra.Command {

@@ -13,7 +13,7 @@ import (
 	"github.com/datanode/datanode/wire/client"
 )
 
-// scrubPatience is how long show waits for a node's own word. What the cell knows of it is shown without.
+// scrubPatience is how long show waits for a node's own word. What the cell knows about it is shown without.
 const scrubPatience = 2 * time.Second
 
 // shownNode is a node with what only itself can tell.

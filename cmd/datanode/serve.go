@@ -110,7 +110,7 @@ func (s serving) nodeConfig() (node.Config, error) {
 // maxNodeID bounds the ID of a node, which is in every table and file name.
 const maxNodeID = 63
 
-// checkNodeID tells whether id is one word that tables, lists and file names can hold.
+// checkNodeID reports whether id is one word that tables, lists and file names can hold.
 func checkNodeID(id string) error {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 	if id == "" || len(id) > maxNodeID || strings.Trim(id, plain) != "" || strings.ContainsAny(id[:1], ".-") {
@@ -136,7 +136,7 @@ func (s serving) checkSecurity() error {
 		"listen on 127.0.0.1, or accept that with --insecure", s.listen)
 }
 
-// checkCertificate tells whether --tls-cert is that of the node that --id names.
+// checkCertificate reports whether --tls-cert is that of the node that --id names.
 func (s serving) checkCertificate() error {
 	if !s.tls.Complete() {
 		return nil
@@ -152,7 +152,7 @@ func (s serving) checkCertificate() error {
 	return nil
 }
 
-// open tells whether other machines can talk to the node without a certificate.
+// open reports whether other machines can talk to the node without a certificate.
 func (s serving) open() bool { return !loopback(s.listen) && !s.tls.Any() }
 
 // parsePeers reads ID=HOST:PORT,… of a flag.
@@ -174,7 +174,7 @@ func parsePeers(flag string, list []string) ([]node.Peer, error) {
 	return peers, nil
 }
 
-// loopback tells whether only this machine reaches addr.
+// loopback reports whether only this machine reaches addr.
 func loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -53,7 +53,7 @@ type Options struct {
 	Relay func(context.Context, *mux.ServerCall, state.NodeID) error
 	// CatchUp waits until this node has applied all that the leader had committed when it was asked.
 	CatchUp func(context.Context) error
-	// FreshExtent is what the cell knows of an extent now. Its error is the caller's: there is none, or it is deleted.
+	// FreshExtent is what the cell knows about an extent now. Its error is the caller's: there is none, or it is deleted.
 	FreshExtent func(context.Context, state.ExtentID) (*state.Extent, error)
 	// CheckDeletes refuses in the session of deletes what is not only about them.
 	CheckDeletes func(c *mux.ServerCall, deletes bool) error
@@ -63,7 +63,7 @@ type Options struct {
 	// Health is what checks of this node find. It returns within seconds, whatever the node waits for.
 	Health func() []wire.HealthCheck
 	Conns  func() []wire.Connection
-	// Voters are the nodes with a vote, and whether they answer. led tells that a leader is known.
+	// Voters are the nodes with a vote, and whether they answer. led says that a leader is known.
 	Voters func(ctx context.Context, view *state.View, led bool) []wire.Voter
 
 	Draining <-chan struct{} // closed when calls that only wait are to end
@@ -92,7 +92,7 @@ type API struct {
 // New is an API over what is open.
 func New(o Options) *API { return &API{o: o} }
 
-// asker is who a call is made for, as it stands in the log: nothing while a node of the cell would not understand it.
+// asker is who a call is made for, as it is in the log: nothing while a node of the cell would not understand it.
 func (a *API) asker(c *mux.ServerCall) state.Identity {
 	return a.o.Log.View().Named(state.Identity(c.Asker()))
 }
@@ -102,7 +102,7 @@ func (a *API) turn(ctx context.Context, c *mux.ServerCall, w fair.Work) (done fu
 	return a.o.Turns.Take(ctx, w, a.o.Sharer(c))
 }
 
-// atNode passes a call on that names another node to look at. It tells whether it has.
+// atNode passes a call on that names another node to look at. It reports whether it has.
 func (a *API) atNode(ctx context.Context, c *mux.ServerCall, node string) (relayed bool, err error) {
 	if node == "" || node == string(a.o.Node) {
 		return false, nil

@@ -50,7 +50,7 @@ func (a *API) ServeSetting(ctx context.Context, c *mux.ServerCall, req wire.Sett
 		return err
 	}
 	if req.Key == state.KeyQuotas {
-		a.o.Lead.HearAll(ctx, a.o.Log.CommitIndex()) // a node that does not know of a quota yet would store beyond it
+		a.o.Lead.HearAll(ctx, a.o.Log.CommitIndex()) // a node that has not applied a quota yet would store beyond it
 	}
 	return c.Reply(nil, nil)
 }

@@ -18,7 +18,7 @@ type logEntries struct {
 	bytes   int
 }
 
-// add tells whether to go on.
+// add reports whether to go on.
 func (p *logEntries) add(e wire.LogEntry) bool {
 	size := entryBytes(e)
 	if !p.newest && len(p.entries) > 0 && p.bytes+size > LogPageBytes {

@@ -62,7 +62,7 @@ func (a *API) replyOp(ctx context.Context, c *mux.ServerCall, id state.OpID) err
 	return c.Reply(&out, nil)
 }
 
-// waitFor gives this node a moment to hear of an operation: its ID tells which entry admitted it.
+// waitFor gives this node a moment to hear of an operation: its ID says which entry admitted it.
 func (a *API) waitFor(ctx context.Context, id state.OpID) {
 	if id.Index() > a.o.Log.CommitIndex() && a.o.Log.IsLeader() {
 		return // it cannot exist
@@ -112,7 +112,7 @@ func (a *API) ServeWait(ctx context.Context, c *mux.ServerCall, req wire.WaitReq
 	}
 }
 
-// lookAtOps tells where operations stand, and how many of them are open.
+// lookAtOps says where operations stand, and how many of them are open.
 func (a *API) lookAtOps(ctx context.Context, c *mux.ServerCall, ids []state.OpID) (*wire.OpsReply, int, error) {
 	if len(ids) > FewOps {
 		done, err := a.turn(ctx, c, fair.WorkLists)

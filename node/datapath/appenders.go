@@ -68,7 +68,7 @@ func (a *appenders) shared(ctx context.Context, t quota.Tenant) (*appender, erro
 			a.mu.Unlock()
 			ap, err := a.createShared(ctx, t)
 			if len(list) > 0 && wire.CodeOf(err) == wire.CodeQuota {
-				continue // the leader knows of more extents than this node; those that are there take turns
+				continue // the leader counts more extents than this node; those that are there take turns
 			}
 			return ap, err
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// FreshExtent is what the cell knows of an extent now. A node that follows the log from behind may not have heard of it
-// yet: then it asks the leader how far the log goes, and waits for that.
+// FreshExtent is what the cell knows about an extent now. A node that follows the log from behind may not have heard of
+// it yet: then it asks the leader how far the log goes, and waits for that.
 func (dp *Path) FreshExtent(ctx context.Context, id state.ExtentID) (*state.Extent, error) {
 	e := dp.o.Log.View().Extent(id)
 	if e == nil || e.State == state.ExtentCreating {

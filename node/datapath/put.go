@@ -110,7 +110,7 @@ func (dp *Path) putLarge(ctx context.Context, by *quota.Reservation, first []byt
 	return ap.locator(0, ap.offset), nil
 }
 
-// noneTook tells the caller of a put that another node, or another attempt, may do better.
+// noneTook answers the caller of a put that another node, or another attempt, may do better.
 func noneTook(errs ...error) error {
 	text := strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")
 	return wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent took the bytes: %s", text)

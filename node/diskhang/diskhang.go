@@ -21,7 +21,7 @@ import (
 const (
 	// After is how long a write to the store may take before the disk counts as hung. The log has its own limit.
 	After = 2500 * time.Millisecond
-	// Look is how often it is looked whether one does, and how often the cell is told while one does.
+	// Look is how often it is looked whether one does, and how often that is reported to the cell while one does.
 	Look = 250 * time.Millisecond
 )
 

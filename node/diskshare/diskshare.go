@@ -47,7 +47,7 @@ func New(c clock.Clock) *Shares { return &Shares{clock: c, turn: make(chan struc
 // Client notes that a client is being served.
 func (s *Shares) Client() { s.served.Store(s.clock.Now().UnixNano()) }
 
-// Serves tells whether clients are being served here.
+// Serves reports whether clients are being served here.
 func (s *Shares) Serves() bool {
 	return s.clock.Now().UnixNano()-s.served.Load() < int64(clientsFor)
 }
@@ -57,7 +57,7 @@ func (s *Shares) ColocatedServes(length time.Duration) {
 	s.colocated.Store(s.clock.Now().Add(length).UnixNano())
 }
 
-// Shared tells whether the disk and the processors have to be shared with clients now.
+// Shared reports whether the disk and the processors have to be shared with clients now.
 func (s *Shares) Shared() bool {
 	return s.Serves() || s.clock.Now().UnixNano() < s.colocated.Load()
 }
@@ -71,7 +71,7 @@ type Copy struct {
 // Copy is the share of a copy of an extent. While it has a single replica left, nothing comes before its repair.
 func (s *Shares) Copy(view *state.View, e *state.Extent) Copy { return Copy{s, lastReplica(view, e)} }
 
-// Yields tells whether clients go first now.
+// Yields reports whether clients go first now.
 func (c Copy) Yields() bool { return c.shares != nil && !c.urgent && c.shares.Shared() }
 
 // Piece is how many of n bytes to do at once.
@@ -109,7 +109,7 @@ func (c Copy) Do(ctx context.Context, piece func() error) error {
 	return err
 }
 
-// lastReplica tells whether at most one whole replica of the extent is on nodes that are up.
+// lastReplica reports whether at most one whole replica of the extent is on nodes that are up.
 func lastReplica(view *state.View, e *state.Extent) bool {
 	live := 0
 	for _, r := range e.Replicas {

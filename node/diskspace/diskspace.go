@@ -55,7 +55,7 @@ type Options struct {
 	Look   time.Duration // how often Run looks at the disk
 	// AppendBytes is the most that one append takes: a node that takes appends has room for at least one.
 	AppendBytes int64
-	// Reserve is the cell's setting, 0 for what suits the disk; known is false before the log has told. It may be called
+	// Reserve is the cell's setting, 0 for what suits the disk; known is false before the log has one. It may be called
 	// from any goroutine, and calls nothing of the Disk.
 	Reserve func() (bytes uint64, known bool)
 }
@@ -236,7 +236,7 @@ func (d *Disk) sayLocked(what string, err error) {
 	}
 }
 
-// MakeRoom gives a part of the reserve back, for a write that found the disk full. It tells whether that write may be
+// MakeRoom gives a part of the reserve back, for a write that found the disk full. It reports whether that write may be
 // tried again.
 func (d *Disk) MakeRoom() bool {
 	d.mu.Lock()

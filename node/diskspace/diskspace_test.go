@@ -142,7 +142,7 @@ func TestReserveAtStart(t *testing.T) {
 			t.Errorf("a setting of %d keeps %d bytes, want %d", set, got, want)
 		}
 	}
-	// Where nobody can tell how full the disk is, everything is taken until the disk itself refuses.
+	// Where nobody can say how full the disk is, everything is taken until the disk itself refuses.
 	d.mem.Limit(0)
 	d.takes(true)
 }

@@ -15,7 +15,7 @@ const (
 // After CodeNoSpace, CodeWrongOffset and the like nothing was added. After CodeDiskFailed it is
 // unknown whether p will be there when the store is opened again.
 //
-// The caller must have acknowledged, or be told by who does, all that is before offset: an append is the proof
+// The caller must have acknowledged, or know it from who does, all that is before offset: an append is the proof
 // of that, see Info.Floor.
 func (s *Store) Append(id ID, fence Fence, offset uint64, p []byte) error {
 	const op = "append"

@@ -89,7 +89,7 @@ func (s *Store) Create(id ID, fence Fence, birth Birth) error {
 	return nil
 }
 
-// mayBe tells whether b and c can be births of one extent.
+// mayBe reports whether b and c can be births of one extent.
 func (b Birth) mayBe(c Birth) bool { return b == c || b == 0 || c == 0 }
 
 // CheckBirth refuses, with CodeNotFound, a replica of another extent of the same ID. One whose birth is not known

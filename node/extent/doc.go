@@ -44,7 +44,7 @@
 // What is proof: the writer appends at an offset only once all before it is acknowledged. So the floor of a record
 // with a payload is a number of bytes that no Seal may go below, on any replica (Info.Floor). Marks prove nothing of
 // the kind: a Seal writes them at a length that the cell may yet decide against. Before the next append only the
-// writer knows of the last one; it says so with Acknowledge.
+// writer knows about the last one; it says so with Acknowledge.
 //
 // # Concurrency
 //

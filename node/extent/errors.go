@@ -91,7 +91,7 @@ func errStale(op string, id ID, highest, fence Fence) *Error {
 		Detail: fmt.Sprintf("fence %d, but %d was raised", fence, highest)}
 }
 
-// errOpen is a failure to open a file that the store knows of: it was taken away behind the store's
+// errOpen is a failure to open a file that the store has opened before: it was taken away behind the store's
 // back, or the process is short of something.
 func errOpen(op string, id ID, err error) *Error {
 	if errors.Is(err, fs.ErrNotExist) {

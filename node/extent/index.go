@@ -6,7 +6,7 @@ import "sort"
 // so how much a small read may have to read at most, next to one record.
 const indexSpanBytes = 64 << 10
 
-// index tells where in the file an offset is. Records of equal length, as a large append makes
+// index says where in the file an offset is. Records of equal length, as a large append makes
 // them, share one entry however many they are; records that differ share one for each
 // indexSpanBytes, and are found in it by reading from its start. A GiB costs from 24 bytes (one
 // writer of whole records) to about 400 KiB. One entry for each record was rejected: small records
@@ -120,7 +120,7 @@ func (x *index) addGap(to uint64, posEnd int64) {
 	x.end, x.endPos = to, posEnd
 }
 
-// afterGap tells whether a gap was noted last. A gap ends an entry: its records would not follow one
+// afterGap reports whether a gap was noted last. A gap ends an entry: its records would not follow one
 // another.
 func (x *index) afterGap() bool {
 	n := len(x.gaps)

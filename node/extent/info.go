@@ -8,7 +8,7 @@ import (
 // Range is the bytes [From, To) of an extent.
 type Range struct{ From, To uint64 }
 
-// Info is what Stat tells.
+// Info is what Stat returns.
 type Info struct {
 	ID            ID
 	Present       bool   // there is a replica; false if there is only a staging file
@@ -35,7 +35,7 @@ type Usage struct {
 	StagingBytes  int64
 }
 
-// Stat tells what is known of an extent. CodeNotFound if there is neither a replica nor a staging file.
+// Stat says what is known of an extent. CodeNotFound if there is neither a replica nor a staging file.
 func (s *Store) Stat(id ID) (Info, error) {
 	const op = "stat"
 	if err := s.enter(op, id); err != nil {

@@ -166,7 +166,7 @@ func (s *scanner) resync(off uint64, pos int64) (h recordHeader, at int64, found
 	return h, 0, false, nil
 }
 
-// plausibleGap tells whether fileBytes of a file can have held the extent's bytes [from, to).
+// plausibleGap reports whether fileBytes of a file can have held the extent's bytes [from, to).
 func plausibleGap(from, to uint64, fileBytes int64) bool {
 	if to < from || to-from >= uint64(fileBytes) {
 		return false

@@ -16,7 +16,7 @@ type Options struct {
 	// VerifyAll makes Open read every payload, not only those that may have been lost in a crash.
 	VerifyAll bool
 	// MakeRoom is called when the disk is full and something must be written that takes nothing but little room and
-	// may give some back: fences, the end of a seal, notes. It tells whether there is room now. nil: there never is.
+	// may give some back: fences, the end of a seal, notes. It reports whether there is room now. nil: there never is.
 	MakeRoom func() bool
 }
 

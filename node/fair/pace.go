@@ -34,7 +34,7 @@ func (p *pace) now() time.Time {
 	return p.clock.Now()
 }
 
-// worked notes a turn that has ended now, and tells how long its sharer is to rest.
+// worked notes a turn that has ended now, and says how long its sharer is to rest.
 func (p *pace) worked(sharer string, began time.Time) (rest time.Duration) {
 	if p.clock.Now == nil {
 		return 0

@@ -19,7 +19,7 @@ type line[T any] struct {
 	place  *list.Element
 }
 
-// Push adds to the end of a sharer's line. leave takes it out again, and tells whether it was still there; it is nil
+// Push adds to the end of a sharer's line. leave takes it out again, and reports whether it was still there; it is nil
 // when the line, or the queue, is full.
 func (q *Queue[T]) Push(sharer string, item T) (leave func() bool) {
 	l := q.lines[sharer]

@@ -59,7 +59,7 @@ type Folder struct {
 
 	mu       sync.Mutex
 	id       Identity // Guarded by mu.
-	logCell  string   // Guarded by mu. Whose log is in it; empty until the log has told.
+	logCell  string   // Guarded by mu. Whose log is in it; empty until the log says.
 	hasMoves bool     // Guarded by mu. There is a file of moves that the log does not have yet.
 }
 
@@ -137,7 +137,7 @@ func (f *Folder) checkCellLocked(cell string) error {
 	return nil
 }
 
-// Era is the last recovery that the folder knows of.
+// Era is the last recovery that the folder names.
 func (f *Folder) Era() state.Index {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -13,8 +13,8 @@ const (
 	certHighDays = 3
 )
 
-// Certs say how long a node's certificate is good, and whether what is in its files is in use; denies tells whether it
-// has a deny list. None makes the node unready: it serves as long as its certificate lasts, and a new one would not
+// Certs say how long a node's certificate is good, and whether what is in its files is in use; denies reports whether
+// it has a deny list. None makes the node unready: it serves as long as its certificate lasts, and a new one would not
 // make it serve better.
 func Certs(source *pki.Source, denies bool, now time.Time) []Check {
 	source.Refresh()

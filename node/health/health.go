@@ -60,7 +60,7 @@ func (c Check) level() string {
 	return Error
 }
 
-// Ready tells whether a node with these checks is ready.
+// Ready reports whether a node with these checks is ready.
 func Ready(checks []Check) bool {
 	for _, c := range checks {
 		if !c.OK && !c.Advisory {

@@ -5,7 +5,7 @@ import (
 )
 
 // enter puts submissions into the lines of their sharers. leave takes out those that are not being decided yet, and
-// tells whether they are all.
+// reports whether they are all.
 func (a *admission) enter(subs []*Submission) (leave func() (all bool)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 // copy: see runs in package folder for the node's part.
 
 // seenOf is the highest entry that the cell knows a node to have had: by the log, and by what its last incarnation has
-// told this leader.
+// reported to this leader.
 func (m *members) seenOf(node *state.Node) state.Index {
 	return max(node.Seen, m.watch.applied(node))
 }

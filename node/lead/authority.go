@@ -71,7 +71,7 @@ func (l *Leader) MayPropose(ctx context.Context, c *mux.ServerCall, cmds []state
 }
 
 // reachStart waits until this node, which leads, has applied the start that a finish is about: who carries the
-// operation out stands in that. Its executor may have been faster.
+// operation out is named in that. Its executor may have been faster.
 func (l *Leader) reachStart(ctx context.Context, f *state.Finish) error {
 	if start := state.Index(f.Fence); start <= l.log.CommitIndex() { // no operation runs under a fence that is yet to come
 		return l.o.CatchUpTo(ctx, start)

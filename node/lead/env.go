@@ -57,5 +57,5 @@ func (e *env) propose(ctx context.Context, cmds ...state.Command) error {
 	return nil
 }
 
-// proves tells whether all nodes carry out the commands about damaged extents and doubted replicas.
+// proves reports whether all nodes carry out the commands about damaged extents and doubted replicas.
 func (e *env) proves() bool { return e.log.View().AllReach(state.LevelProven) }

@@ -39,7 +39,7 @@ func (l *Leader) ServeHeartbeat(ctx context.Context, c *mux.ServerCall, beat wir
 }
 
 // compareBeat compares the history of a node that has sent a heartbeat with this node's, which leads. A node with
-// another history is called down, and told why; nothing of it is touched.
+// another history is called down, and the answer says why; nothing of it is touched.
 func (l *Leader) compareBeat(beat *wire.Heartbeat) error {
 	theirs, ok := ChainOf(beat.Applied, beat.Chain)
 	if !ok {

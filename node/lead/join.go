@@ -101,7 +101,7 @@ func (m *members) checkDuplicate(ctx context.Context, view *state.View, req wire
 	return m.checkCopy(ctx, node, req)
 }
 
-// addToGroup adds the node to the log's group, or gives it its new address there. It tells whether
+// addToGroup adds the node to the log's group, or gives it its new address there. It reports whether
 // the node has a vote. A new node has none yet, also where votes are wanting: it takes no part in the
 // log before it knows that it was admitted, and a vote that nobody casts could not even be agreed on.
 // The planner gives it one once it is up.

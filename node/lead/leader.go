@@ -119,7 +119,7 @@ func (l *Leader) Run(ctx context.Context) {
 
 // Confirm makes sure that this node, which leads, has applied all that its predecessors had agreed on. Until then its
 // state, and what it thinks is committed, may be older than what another node has acknowledged: it must neither refuse
-// by it nor tell a node that it has caught up.
+// by it nor answer a node that it has caught up.
 func (l *Leader) Confirm(ctx context.Context) error { return l.confirm(ctx) }
 
 // Propose proposes commands in one entry and waits until they are carried out. The first refusal is the error. The
@@ -158,13 +158,13 @@ func (l *Leader) Misused() (owner, number uint64) {
 	return l.misused.owner.Load(), l.misused.number.Load()
 }
 
-// Heard is told of a heartbeat of this node itself.
+// Heard takes a heartbeat of this node itself.
 func (l *Leader) Heard(b *wire.Heartbeat) { l.watch.heard(b) }
 
-// Silent tells whether a node has not been heard of for a moment, where this node leads.
+// Silent reports whether a node has not been heard of for a moment, where this node leads.
 func (l *Leader) Silent(id state.NodeID) bool { return l.watch.silent(id) }
 
-// Alive tells whether a heartbeat of a node has come lately, where this node leads.
+// Alive reports whether a heartbeat of a node has come lately, where this node leads.
 func (l *Leader) Alive(id state.NodeID) bool { return l.watch.alive(id) }
 
 // Serving are the nodes that were serving clients when they were last heard of, where this node leads.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// leaderless is since when this node has known of no leader, told once a heartbeat whether it does.
+// leaderless is since when this node has known no leader; it is asked once a heartbeat.
 type leaderless struct {
 	mu    sync.Mutex
 	since time.Time // Guarded by mu. Zero: it knows one.

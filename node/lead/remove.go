@@ -171,7 +171,7 @@ func describeRemoval(view *state.View, remove *state.RemoveNode) string {
 	return plan + "; it is not let in again with its folder"
 }
 
-// asker is who a call is made for, as it stands in the log: nothing while a node of the cell would not understand it.
+// asker is who a call is made for, as it is in the log: nothing while a node of the cell would not understand it.
 func asker(view *state.View, c *mux.ServerCall) state.Identity {
 	if !view.AllReach(state.LevelNamed) {
 		return ""

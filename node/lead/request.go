@@ -30,7 +30,7 @@ type Submission struct {
 
 // sum is a hash of all that a submission asks for, but its number: what is asked again under a number is answered from
 // memory only if it is the same. Never 0. Only what differs from its zero value is hashed, under a number of its own,
-// so that a later build that knows of more comes to the same sum for the same request.
+// so that a later build that has more fields comes to the same sum for the same request.
 func (s *Submission) sum() uint64 {
 	if s.Session == 0 {
 		return 0
@@ -76,7 +76,7 @@ func (s *Submission) sum() uint64 {
 	return s.summed
 }
 
-// who asks, as it stands in the log.
+// who asks, as it is in the log.
 func (s *Submission) who() state.Identity {
 	if !s.named {
 		return ""

@@ -76,7 +76,7 @@ func (c *agingCell) view() *state.View {
 	return schedule.AtTime(c.State.Snapshot(), c.Now)
 }
 
-// age asks about one batch as aging.round does, applies what that comes to, and tells which operations were
+// age asks about one batch as aging.round does, applies what that comes to, and says which operations were
 // asked about and how many commands an entry would have.
 func (c *agingCell) age() (asked []state.OpID, written int) {
 	c.t.Helper()
@@ -288,7 +288,7 @@ func TestAgingUnderAFailingPolicy(t *testing.T) {
 	if asked, written := c.age(); len(asked) != 1 || written != 0 {
 		t.Errorf("asked about %d, wrote %d", len(asked), written)
 	}
-	// As admission does it: the native default stands in.
+	// As admission does it: the native default decides in its place.
 	id, err := state.ParseOpID(strings.Fields(c.Run("create on=n1"))[0])
 	if err != nil {
 		t.Fatal(err)

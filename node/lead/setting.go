@@ -18,7 +18,7 @@ func (l *Leader) moment() schedule.Moment {
 	}
 }
 
-// LookAt tells why operations of a view wait.
+// LookAt says why operations of a view wait.
 func (l *Leader) LookAt(view *state.View) *schedule.Look { return schedule.LookAt(view, l.moment()) }
 
 // CheckSetting refuses what the state cannot: it does not know which time zones there are, nor what open extents hold.
@@ -36,7 +36,7 @@ func (l *Leader) CheckSetting(ctx context.Context, key, value string) error {
 	return nil
 }
 
-// unknownZones tells in the log, once for each change of them, which time zones this node does not know although it
+// unknownZones reports in the log, once for each change of them, which time zones this node does not know although it
 // leads: nothing starts that their windows hold.
 type unknownZones struct {
 	zones    *schedule.Zones

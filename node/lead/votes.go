@@ -38,7 +38,7 @@ func (m *members) keepVotes(ctx context.Context, view *state.View) {
 	}
 }
 
-// canVote tells whether a node may be given a vote. One that is only said to be up, and was not heard of since this
+// canVote reports whether a node may be given a vote. One that is only said to be up, and was not heard of since this
 // node leads, may be gone: with its vote the cell could need it to agree on anything.
 func (m *members) canVote(node *state.Node) bool {
 	return node.Takes() && (node.ID == m.id || m.watch.alive(node.ID))

@@ -12,7 +12,7 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// watch is what the leader knows of the other nodes from their heartbeats: who is there, what they
+// watch is what the leader knows about the other nodes from their heartbeats: who is there, what they
 // work on, which policies they could run. It is not replicated. A new leader gives every node and
 // every attempt the full time again.
 type watch struct {
@@ -26,7 +26,7 @@ type watch struct {
 	tries  map[state.NodeID]try        // Guarded by mu. Of nodes that join with another incarnation than the cell knows.
 	marks  []logMark                   // Guarded by mu. See behindLocked; by rising time.
 	former state.NodeID                // Guarded by mu. The last other node that led.
-	looked time.Time                   // Guarded by mu. When run last looked. Late itself, it knows of nobody's silence.
+	looked time.Time                   // Guarded by mu. When run last looked. Late itself, it cannot know who was silent.
 
 	news chan struct{} // holds one token when a node has said something that the cell should know at once
 }
@@ -194,7 +194,7 @@ func (w *watch) expired(view *state.View) []state.Command {
 // appends, and another attempt costs little.
 func (w *watch) silence() time.Duration { return w.times.DownAfter / 2 }
 
-// silent tells whether a node has not been heard of for so long, where this node leads.
+// silent reports whether a node has not been heard of for so long, where this node leads.
 func (w *watch) silent(id state.NodeID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -213,7 +213,7 @@ func (w *watch) silentLocked(id state.NodeID) bool {
 	return id != w.id && !w.since.IsZero() && w.clock.Now().Sub(last) > limit
 }
 
-// restarted tells whether the executor has started anew since the attempt began.
+// restarted reports whether the executor has started anew since the attempt began.
 func (w *watch) restarted(node *state.Node, o *state.Op) bool {
 	return node.State == state.NodeJoining && len(o.Steps) > 0 && node.SinceMicros > o.Steps[len(o.Steps)-1].Micros
 }
@@ -223,7 +223,7 @@ func (w *watch) endpointDown(view *state.View, o *state.Op) bool {
 	return o.Copies() && (source == nil || source.State == state.NodeDown)
 }
 
-// expiry is how an expired attempt ends. A create whose primary is lost is of no use to the put that
+// expiry is how an expired attempt ends. A create whose primary is lost does not help the put that
 // asked for it.
 func expiry(o *state.Op) state.Outcome {
 	if o.Kind == policies.KindCreate {
@@ -249,7 +249,7 @@ func (w *watch) compiledOn(digest string, own bool) []string {
 	return ids
 }
 
-// alive tells whether a heartbeat of the node has come lately.
+// alive reports whether a heartbeat of the node has come lately.
 func (w *watch) alive(id state.NodeID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -257,8 +257,8 @@ func (w *watch) alive(id state.NodeID) bool {
 	return s != nil && w.clock.Now().Sub(s.at) < w.times.DownAfter
 }
 
-// ledFor tells whether this node has led for so long. Before, it does not know whom it would have heard of by now: what
-// the state calls down may just be starting.
+// ledFor reports whether this node has led for so long. Before, it does not know whom it would have heard of by now:
+// what the state calls down may just be starting.
 func (w *watch) ledFor(limit time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -304,7 +304,7 @@ type try struct {
 	at          time.Time
 }
 
-// outlived tells whether the incarnation that the cell knows was heard of long after another one has first
+// outlived reports whether the incarnation that the cell knows was heard of long after another one has first
 // asked to join.
 func (w *watch) outlived(id state.NodeID, incarnation uint64) bool {
 	w.mu.Lock()

@@ -53,7 +53,7 @@ func (w *watch) disksLocked(view *state.View) []state.Command {
 	return cmds
 }
 
-// moved tells whether the free bytes of a node are not about what the cell knows.
+// moved reports whether the free bytes of a node are not about what the cell knows.
 func moved(node *state.Node, free uint64) bool {
 	return max(node.Free, free)-min(node.Free, free) > node.Total/movedShare
 }
@@ -67,7 +67,7 @@ func (w *watch) markLocked(applied state.Index) {
 	w.marks = append(w.marks, logMark{at: now, applied: applied})
 }
 
-// behindLocked tells whether a node, when it was heard, lacked what the leader had applied long before.
+// behindLocked reports whether a node, when it was heard, lacked what the leader had applied long before.
 func (w *watch) behindLocked(heard time.Time, b *wire.Heartbeat) bool {
 	for _, m := range w.marks {
 		if heard.Sub(m.at) >= behindAfter && state.Index(b.Applied) < m.applied {

@@ -59,7 +59,7 @@ func (w *watch) heardAll(since time.Time, applied state.Index) bool {
 	return all
 }
 
-// unsealedFor is what a node is told of the others, the leader among them.
+// unsealedFor is what the leader reports to a node about the others, the leader among them.
 func (l *Leader) unsealedFor(node state.NodeID) []wire.Unsealed {
 	if len(l.log.View().Settings.Quotas) == 0 {
 		return nil

@@ -1,6 +1,6 @@
-// Package member keeps a node in its cell: it tells the leader by heartbeats what goes on here, joins when the leader
-// does not know this incarnation, finds out when the node has caught up with the log, and when it may not be part of
-// the cell as it is: with another history, or as a copy of a folder whose node runs.
+// Package member keeps a node in its cell: it reports to the leader by heartbeats what goes on here, joins when the
+// leader does not know this incarnation, finds out when the node has caught up with the log, and when it may not be
+// part of the cell as it is: with another history, or as a copy of a folder whose node runs.
 //
 // Member.Run is its one goroutine, the caller's; a store that has to be read in full is compared in another, which Run
 // waits for. There is no lock: what others ask for is atomic.
@@ -60,15 +60,15 @@ type Options struct {
 
 	// Describe completes a heartbeat with what this node's store, disk and programs are like.
 	Describe func(*wire.Heartbeat)
-	// Heard is told what the leader has answered to a heartbeat, which is nil while this node leads itself.
+	// Heard gets what the leader has answered to a heartbeat, which is nil while this node leads itself.
 	Heard func(beat *wire.Heartbeat, reply *wire.HeartbeatReply)
-	// DiskNews is closed when the leader should be told at once what Describe says.
+	// DiskNews is closed when the leader should get at once what Describe says.
 	DiskNews func() <-chan struct{}
 	// WhoIsAt asks an address who is there; nobody is an empty hello, and an error that somebody does not say.
 	WhoIsAt func(ctx context.Context, addr string) (wire.Hello, error)
 	// Reconcile makes the store what a view says that it should be.
 	Reconcile func(ctx context.Context, view *state.View) error
-	// IsReady tells whether the node has caught up since it started, and BecomeReady says that it has, once.
+	// IsReady reports whether the node has caught up since it started, and BecomeReady says that it has, once.
 	IsReady     func() bool
 	BecomeReady func()
 	// Fail stops the node, for good.

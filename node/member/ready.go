@@ -39,7 +39,7 @@ func (m *Member) serve() {
 	m.o.Logger.Info("ready", "applied", uint64(m.o.Log.AppliedIndex()))
 }
 
-// otherServes tells whether another voter is up.
+// otherServes reports whether another voter is up.
 func otherServes(view *state.View, self state.NodeID) (serves bool) {
 	view.Nodes(func(node *state.Node) bool {
 		serves = node.ID != self && node.Voter && node.State == state.NodeUp

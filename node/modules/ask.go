@@ -10,7 +10,7 @@ import (
 
 // Answer is what a policy, or the native default in its place, said about a batch.
 type Answer struct {
-	// Fallback is why the native default stands in for the active policy; empty where it does not.
+	// Fallback is why the native default decides in place of the active policy; empty where it does not.
 	Fallback string
 	Scores   []policies.Score // one for each of the facts
 
@@ -64,7 +64,7 @@ func (r *Registry) Ask(ctx context.Context, view *state.View, facts []policies.F
 	return a
 }
 
-// active is the policy that decides, or the native default and why it stands in.
+// active is the policy that decides, or the native default and why it decides instead.
 func (r *Registry) active(view *state.View) (p policies.Policy, info policies.Info, fallback string) {
 	if view.Active != "" {
 		if w := r.use(view.Active); w != nil {

@@ -23,7 +23,7 @@ func (r *Registry) path(digest string) string {
 	return filepath.Join(r.o.Dir, strings.TrimPrefix(digest, digestPrefix)+".wasm")
 }
 
-// Has tells whether a module's bytes are here. Only of such a digest is the path formed for a peer.
+// Has reports whether a module's bytes are here. Only of such a digest is the path formed for a peer.
 func (r *Registry) Has(module string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

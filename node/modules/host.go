@@ -11,7 +11,7 @@ const MaxModuleBytes = 8 << 20
 
 // Host compiles policy modules. It is how the plugins come in without being imported.
 type Host interface {
-	// Compile checks and compiles a module that is told config, which may be empty and is not written
+	// Compile checks and compiles a module that gets config, which may be empty and is not written
 	// to, and refuses it if it takes more than a budget when it is tried out. The error is for the person who
 	// loads it: one line. It is a *wire.Error with CodeEnvelope when the
 	// module is refused; what fails in another way may succeed later, and is tried again. What counts its

@@ -34,7 +34,7 @@ type Options struct {
 	// Fetch gets a module's bytes, MaxModuleBytes at most, from another node. Who sends them is not trusted: they
 	// are compared with the digest here.
 	Fetch func(ctx context.Context, from state.NodeID, digest string) ([]byte, error)
-	// CompiledOn are the nodes that have reported that they could run a policy. Only a leader knows of others.
+	// CompiledOn are the nodes that have reported that they could run a policy. Only a leader knows about others.
 	CompiledOn func(digest string) []string
 
 	Now    func() time.Time

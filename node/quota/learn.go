@@ -124,7 +124,7 @@ func (q *Quotas) Report() (all []wire.Unsealed, number uint64) {
 	return all, q.reports
 }
 
-// CheckSetting refuses quotas below what is used, open extents and all: the state knows of sealed ones only. A value
+// CheckSetting refuses quotas below what is used, open extents and all: the state counts sealed ones only. A value
 // that cannot be read is refused there.
 func (q *Quotas) CheckSetting(ctx context.Context, value string) error {
 	next, err := q.o.View().Settings.With(state.KeyQuotas, value)

@@ -64,7 +64,7 @@ func (t Tenant) under(q *state.Quota) bool {
 	return t.Class == q.Name
 }
 
-// Quotas is what this node knows of what is put under the quotas of the cell. Its methods may be called from any
+// Quotas is what this node knows about what is put under the quotas of the cell. Its methods may be called from any
 // goroutine.
 type Quotas struct {
 	o       Options

@@ -36,19 +36,19 @@ type sealVote struct {
 	err error
 }
 
-// answered tells whether this is the replica's last word: what it has is known, be it nothing.
+// answered reports whether this is the replica's last word: what it has is known, be it nothing.
 func (v *sealVote) answered() bool {
 	code := wire.CodeOf(v.err)
 	return v.err == nil || code == wire.CodeNotFound || code == wire.CodeCorrupt
 }
 
-// sound tells whether the replica's bytes, as far as they go, can be read.
+// sound reports whether the replica's bytes, as far as they go, can be read.
 func (v *sealVote) sound() bool { return v.err == nil && v.Unsound == "" }
 
 // ballot decides how long a sealed extent is, from what its replicas say.
 //
 // What was acknowledged is on all replicas, so every replica that has kept what it once had is long enough. The
-// longest sound one wins: it may hold bytes of a last append that nobody was told of, which harms nobody. It must
+// longest sound one wins: it may hold bytes of a last append that nobody got an answer for, which harms nobody. It must
 // not be below a floor that any replica knows, and if not all replicas have answered, one that is known to have
 // kept what it had must be among those that have. The shortest was once believed instead, on the grounds that it
 // holds all that is acknowledged: one replica that had lost its end then cut the others.

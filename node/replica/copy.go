@@ -24,7 +24,7 @@ import (
 //   - A staged file is never read from: until it is committed it has another name, and the log does not list this node.
 //   - The source checks, before it reads, that the operation runs under the caller's fence and names it as the source;
 //     it verifies each record before it sends it.
-//   - What fails to compare is discarded, since nothing tells which part of it is wrong. All else that is staged is
+//   - What fails to compare is discarded, since nothing says which part of it is wrong. All else that is staged is
 //     kept for the next attempt, but for a full disk: another node is to have the extent then.
 //
 // Order:

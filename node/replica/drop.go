@@ -43,7 +43,7 @@ func (x *Executor) dropFiles(ctx context.Context) {
 // here, which takes long on a node that is behind, the state goes on naming the file.
 type confirmations map[state.Gone]state.Index
 
-// reported tells whether the drop is confirmed by an entry that view has not come to. It forgets those that view has.
+// reported reports whether the drop is confirmed by an entry that view has not come to. It forgets those that view has.
 func (c confirmations) reported(view *state.View, g *state.Gone) bool {
 	index, ok := c[*g]
 	if ok && view.Applied >= index {
@@ -58,7 +58,7 @@ func (c confirmations) forget(view *state.View) {
 	maps.DeleteFunc(c, func(_ state.Gone, index state.Index) bool { return view.Applied >= index })
 }
 
-// dropBatch drops what the view names and nobody has reported yet, up to dropsAtOnce. It tells whether there may be
+// dropBatch drops what the view names and nobody has reported yet, up to dropsAtOnce. It reports whether there may be
 // more to do at once.
 func (x *Executor) dropBatch(ctx context.Context, view *state.View, done confirmations) (more bool) {
 	done.forget(view)

@@ -28,7 +28,7 @@ type ExecutorOptions struct {
 	Logger *slog.Logger
 	// Tick is how often it looks even when nothing has changed.
 	Tick time.Duration
-	// Ready tells whether the node serves. Before, nothing is begun.
+	// Ready reports whether the node serves. Before, nothing is begun.
 	Ready func() bool
 	// Finishes and Drops take what is reported, each to its own queue: drops are many at a time, and nobody waits for
 	// one. Somebody else runs them.

@@ -15,8 +15,8 @@ import (
 // has called it down, or what was wrong has passed.
 const failingFor = 10 * time.Second
 
-// Reachability is what this node knows of how the others can be reached: whom the cell has called down, so that no step
-// waits for one of those any longer, and who has just failed this node, so that it names others. It calls them for
+// Reachability is what this node knows about how the others can be reached: whom the cell has called down, so that no
+// step waits for one of those any longer, and who has just failed this node, so that it names others. It calls them for
 // steps. Its methods may be called from any goroutine.
 type Reachability struct {
 	opt ReachabilityOptions

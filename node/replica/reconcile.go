@@ -45,7 +45,7 @@ func (rs *Replicas) unexplained(view *state.View, id extent.ID) string {
 	return ""
 }
 
-// expectsCopy tells whether an open copy has this node as its target: it may have put the file in
+// expectsCopy reports whether an open copy has this node as its target: it may have put the file in
 // place before its finish was in the log.
 func (rs *Replicas) expectsCopy(view *state.View, e *state.Extent) bool {
 	for _, id := range e.Ops {

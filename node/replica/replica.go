@@ -53,7 +53,7 @@ type Options struct {
 	TakeSpace func(op wire.OpType, bytes int) error
 	// AskSeal asks the cell for the seal of an extent, in the background.
 	AskSeal func(state.ExtentID)
-	// Silent tells whether this node leads, and has had no heartbeat of a node for a while.
+	// Silent reports whether this node leads, and has had no heartbeat of a node for a while.
 	Silent func(state.NodeID) bool
 	// Verified notes that this node has just written its replica of an extent and found it to be what the log says.
 	Verified func(state.ExtentID)
@@ -108,7 +108,7 @@ func New(o Options) *Replicas {
 // Refused is how many steps of a type were refused since the start, because they are none of what runs.
 func (rs *Replicas) Refused(step wire.OpType) uint64 { return rs.refused[step].Load() }
 
-// proves tells whether all nodes carry out the commands about damaged extents and doubted replicas.
+// proves reports whether all nodes carry out the commands about damaged extents and doubted replicas.
 func (rs *Replicas) proves() bool { return rs.log.View().AllReach(state.LevelProven) }
 
 // Each calls f for each replica of an extent at once and waits.

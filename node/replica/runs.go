@@ -10,7 +10,7 @@ import (
 )
 
 // The age of a store. A folder that was put back from an older copy holds extents that end before what the cell has
-// acknowledged since, and nothing in it says so. Two things tell. The cell remembers how far it has seen the node's
+// acknowledged since, and nothing in it says so. Two things show it. The cell remembers how far it has seen the node's
 // log (state.Node.Seen); an older folder has a log that ends before. And the store lists the incarnations of the node
 // that ran on it; an older one lacks the one that the cell knows. It is one list, and not the last incarnation alone,
 // because a process may die before or after the cell has heard of it: then the last one is not the one known.

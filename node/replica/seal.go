@@ -66,7 +66,7 @@ type sealer struct {
 	// step calls another node: that of the node's Reachability.
 	step func(context.Context, state.NodeID, mux.Request) (mux.Reply, error)
 	part *sealPart // this node's own
-	// silent tells whether this node leads, and has had no heartbeat of a node for a while.
+	// silent reports whether this node leads, and has had no heartbeat of a node for a while.
 	silent    func(state.NodeID) bool
 	downAfter time.Duration // silence after which the leader calls a node down
 }

@@ -55,7 +55,7 @@ func (s *sealer) ask(ctx context.Context, q question) {
 	}
 }
 
-// allSilent tells whether this node leads, and has had no heartbeat of any of nodes for a while.
+// allSilent reports whether this node leads, and has had no heartbeat of any of nodes for a while.
 func (s *sealer) allSilent(nodes map[state.NodeID]bool) bool {
 	for id := range nodes {
 		if !s.silent(id) {

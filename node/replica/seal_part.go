@@ -40,7 +40,7 @@ func (p *sealPart) do(req wire.ReplicaFence, fence state.Fence) (wire.ReplicaLen
 	return wire.ReplicaLength{Length: req.Length, Sum: sum}, nil
 }
 
-// length is how far this node's replica goes, and what it knows of how far it should. One that is missing or
+// length is how far this node's replica goes, and what it knows about how far it should. One that is missing or
 // cannot be used at all answers with an error unless the caller counts votes: its length of nothing would otherwise
 // cut what the others have acknowledged.
 func (p *sealPart) length(id extent.ID, votes bool) (wire.ReplicaLength, error) {

@@ -91,7 +91,7 @@ func (p *Proposer) Serve(ctx context.Context, c *mux.ServerCall, req wire.Propos
 	return c.Reply(&reply, nil)
 }
 
-// OnlyGone tells whether a proposal only confirms that files are gone: then it may come in the session of deletes.
+// OnlyGone reports whether a proposal only confirms that files are gone: then it may come in the session of deletes.
 func OnlyGone(cmds []state.Command) bool {
 	other := func(cmd state.Command) bool { return cmd.CommandType() != state.TypeGone }
 	return len(cmds) > 0 && !slices.ContainsFunc(cmds, other)

@@ -59,7 +59,7 @@ func (l *Look) source(o *state.Op, e *state.Extent) (state.NodeID, string) {
 	return "", "no node with a whole replica is up"
 }
 
-// closer tells whether a is the better target: in place before elsewhere, emptier before fuller.
+// closer reports whether a is the better target: in place before elsewhere, emptier before fuller.
 func (l *Look) closer(e *state.Extent, a, b state.NodeID) bool {
 	_, inPlaceA := e.Replica(a)
 	_, inPlaceB := e.Replica(b)
@@ -74,8 +74,8 @@ func (l *Look) closer(e *state.Extent, a, b state.NodeID) bool {
 // replicas in bursts, each from one word about its disk to the next.
 const fullSteps = 16
 
-// Fullness tells how full nodes' disks are, in steps: with disks of several sizes all are to fill at the same rate.
-// While a node has not told, all are the same.
+// Fullness says how full nodes' disks are, in steps: with disks of several sizes all are to fill at the same rate.
+// While a node has not reported that, all are the same.
 func Fullness(v *state.View) func(state.NodeID) int {
 	told := true
 	v.Nodes(func(n *state.Node) bool {

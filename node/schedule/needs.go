@@ -59,14 +59,14 @@ type search struct {
 
 func (s *search) full() bool { return len(s.found.Wanted) >= needsAtOnce }
 
-// urgent tells whether a decommission's moves wait for no quiet window, as it does not.
+// urgent reports whether a decommission's moves wait for no quiet window, as it does not.
 func (s *search) urgent(decommission state.OpID) bool {
 	o := s.view.Op(decommission)
 	return o != nil && o.Urgent
 }
 
-// hurries tells whether an urgent decommission would wait for a move that is not. One more is merged into it, and makes
-// it urgent.
+// hurries reports whether an urgent decommission would wait for a move that is not. One more is merged into it, and
+// makes it urgent.
 func (s *search) hurries(decommission state.OpID, e *state.Extent) bool {
 	if !s.urgent(decommission) || s.open(e, policies.KindDelete) {
 		return false
@@ -82,7 +82,7 @@ func (s *search) want(n Need) {
 	s.found.Wanted = append(s.found.Wanted, n)
 }
 
-// open tells whether an operation that would be in the way, or is the very one, is open on e.
+// open reports whether an operation that would be in the way, or is the very one, is open on e.
 func (s *search) open(e *state.Extent, kinds ...policies.Kind) bool {
 	return slices.ContainsFunc(e.Ops, func(id state.OpID) bool { return slices.Contains(kinds, s.view.Op(id).Kind) })
 }
@@ -122,14 +122,14 @@ func (s *search) seal(e *state.Extent, origin policies.Origin) {
 	}
 }
 
-// canRepair tells whether a repair could start: something to read, and somewhere to write. One that
+// canRepair reports whether a repair could start: something to read, and somewhere to write. One that
 // could not would only stand in the queue, in the way of moves and seals.
 func (s *search) canRepair(e *state.Extent) bool {
 	live := s.view.Live(e)
 	return live > 0 && live < int(e.Want) && !e.Damaged && s.hasTaker(e)
 }
 
-// hasTaker tells whether some node can be given a replica of e, or have its suspect one mended.
+// hasTaker reports whether some node can be given a replica of e, or have its suspect one mended.
 func (s *search) hasTaker(e *state.Extent) bool {
 	has := false
 	s.view.Nodes(func(node *state.Node) bool {

@@ -87,7 +87,7 @@ func readWindows(text string) []window {
 	return all
 }
 
-// open tells whether it is inside the window at t. What counts is what clocks show there: an hour that they skip at
+// open reports whether it is inside the window at t. What counts is what clocks show there: an hour that they skip at
 // night has no window, and one that they show twice has it twice.
 func (w *window) open(t time.Time) bool {
 	if w.loc == nil {

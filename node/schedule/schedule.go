@@ -109,7 +109,7 @@ func (l *Look) Blocked(o *state.Op) string {
 // counted among the rest, a storm of deletes and one slow node would hold up everything else.
 const maxDeletes = 10_000
 
-// Look is a view at one moment: it tells why operations wait. It counts what runs, and what this round has added. It
+// Look is a view at one moment: it says why operations wait. It counts what runs, and what this round has added. It
 // belongs to one goroutine.
 type Look struct {
 	v       *state.View
@@ -160,10 +160,10 @@ func (l *Look) count(o *state.Op, source, target state.NodeID) {
 	l.running++
 }
 
-// crowded tells that no node takes one more copy, so that a long queue of them is passed over fast.
+// crowded says that no node takes one more copy, so that a long queue of them is passed over fast.
 func (l *Look) crowded() bool { return len(l.takers) > 0 && !slices.ContainsFunc(l.takers, l.room) }
 
-// full tells whether nothing of any kind that counts can start any more.
+// full reports whether nothing of any kind that counts can start any more.
 func (l *Look) full() bool {
 	return l.running >= int(l.v.Settings.MaxRunning) && l.deletes >= maxDeletes
 }
@@ -202,7 +202,7 @@ func (l *Look) begun(o *state.Op, s *state.Start) {
 	}
 }
 
-// held tells what keeps o back whatever its kind.
+// held says what keeps o back whatever its kind.
 func (l *Look) held(o *state.Op) string {
 	for _, w := range o.Waits {
 		if other := l.v.Op(w); other != nil && !other.State.Ended() {

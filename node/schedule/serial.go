@@ -6,7 +6,7 @@ import (
 	"github.com/datanode/datanode/raftlog/state"
 )
 
-// maxLine bounds how far the queue is looked at to tell how many come before an operation.
+// maxLine bounds how far the queue is looked at to say how many come before an operation.
 const maxLine = 4096
 
 // behind says after which operations of its kind o comes.

@@ -80,10 +80,10 @@ func Unfit(v *state.View, e *state.Extent, id state.NodeID) string {
 	return ""
 }
 
-// fits tells whether a node has room for a replica, as far as it has told.
+// fits reports whether a node has room for a replica, as far as it has reported.
 func fits(n *state.Node, e *state.Extent) bool { return n.Total == 0 || n.Free > e.Length }
 
-// lostTarget says why a queued move can no longer go where it was told to, "" while it may yet. One that only waits
+// lostTarget says why a queued move can no longer go to its named target, "" while it may yet. One that only waits
 // does not hold up a decommission of the node that it takes from.
 func lostTarget(v *state.View, o *state.Op, e *state.Extent, now state.Micros) string {
 	why := Unfit(v, e, o.Target)
@@ -104,7 +104,7 @@ func lostTarget(v *state.View, o *state.Op, e *state.Extent, now state.Micros) s
 	return fmt.Sprintf("its target was named, and cannot take it: %s", why)
 }
 
-// able tells whether a node that takes replicas can take a copy: when it holds nothing of the extent,
+// able reports whether a node that takes replicas can take a copy: when it holds nothing of the extent,
 // and for a repair when its replica is suspect.
 func (l *Look) able(o *state.Op, e *state.Extent, id state.NodeID) bool {
 	r, holds := e.Replica(id)

@@ -21,12 +21,12 @@ type Votes struct {
 	Candidate *state.Node // could have a vote besides: of those that can, the one that is up the longest; nil: nobody
 }
 
-// Enough tells whether the cell wants no further vote: an odd number of at least three.
+// Enough reports whether the cell wants no further vote: an odd number of at least three.
 func (v *Votes) Enough() bool { return enoughVotes(v.Count) }
 
 func enoughVotes(count int) bool { return count >= minVotes && count%2 == 1 }
 
-// VotesOf counts the votes of a cell whose view says what time it is. canVote tells whether a node may be given one.
+// VotesOf counts the votes of a cell whose view says what time it is. canVote reports whether a node may be given one.
 // Nothing is lost while the candidate has not been up for steady: votes move away from nodes that come and go, once
 // each, and never to one.
 func VotesOf(view *state.View, canVote func(*state.Node) bool, steady time.Duration) (v Votes) {

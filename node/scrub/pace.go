@@ -8,7 +8,7 @@ import (
 // yieldParts is by how much the scrub slows down while clients are served.
 const yieldParts = 4
 
-// pacer spreads what is read over time. It owns no clock: it is told the time, and answers how long to wait.
+// pacer spreads what is read over time. It owns no clock: it is given the time, and answers how long to wait.
 type pacer struct {
 	next time.Time // when what has been taken so far is paid for
 }

@@ -46,7 +46,7 @@ type Options struct {
 	View func() *state.View
 	// VerifyLog reads the operation log, and calls pace before each read.
 	VerifyLog func(pace func(bytes int) error) (raftlog.VerifyReport, error)
-	// Busy tells whether clients are served.
+	// Busy reports whether clients are served.
 	Busy func() bool
 	// Suspect reports that this node's replica is damaged. If that is lost, the next round finds it again.
 	Suspect func(id state.ExtentID, why string)
@@ -89,7 +89,7 @@ func (s *Scrubber) RoundNow() (ended <-chan struct{}) {
 	return ended
 }
 
-// Describe tells how far the scrub is, and what it has found.
+// Describe says how far the scrub is, and what it has found.
 func (s *Scrubber) Describe() wire.ScrubReply {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -137,7 +137,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// state is told by the server what a connection does.
+// state learns from the server what a connection does.
 func (d *door) state(nc net.Conn, now http.ConnState) {
 	if tc, ok := nc.(*tls.Conn); ok {
 		nc = tc.NetConn()

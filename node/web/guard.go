@@ -41,7 +41,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, text, status)
 }
 
-// judge tells why a request is refused; a status of 0 if it is not.
+// judge says why a request is refused; a status of 0 if it is not.
 func (g *guard) judge(r *http.Request) (why refusal, status int, text string) {
 	profile := strings.HasPrefix(r.URL.Path, "/debug/")
 	switch {
@@ -62,7 +62,7 @@ func (g *guard) judge(r *http.Request) (why refusal, status int, text string) {
 	return g.judgeCertificate(r, profile)
 }
 
-// judgeCertificate tells whether the caller's certificate is good for a request. Those who look whether a node lives
+// judgeCertificate reports whether the caller's certificate is good for a request. Those who look whether a node lives
 // and is ready, load balancers and supervisors, have none, and learn nothing else.
 func (g *guard) judgeCertificate(r *http.Request, profile bool) (why refusal, status int, text string) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
@@ -88,8 +88,8 @@ func (g *guard) judgeCertificate(r *http.Request, profile bool) (why refusal, st
 	return "", 0, ""
 }
 
-// forUs tells whether a request that names this host may be served. Only names are dangerous: what leads to an address
-// is up to whoever has the name. A request without one is no browser's.
+// forUs reports whether a request that names this host may be served. Only names are dangerous: what leads to an
+// address is up to whoever has the name. A request without one is no browser's.
 func (g *guard) forUs(hostport string) bool {
 	host := hostOf(hostport)
 	if ip := net.ParseIP(host); ip != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/datanode/datanode/raftlog/state"
 )
 
-// quotaMetrics tell of the quotas that name a class or an identity. What one for each bounds is in status: there may be
-// more of those than labels should be.
+// quotaMetrics describe the quotas that name a class or an identity. What one for each bounds is in status: there may
+// be more of those than labels should be.
 type quotaMetrics struct {
 	bytes, mostBytes, extents, mostExtents *prometheus.Desc // by class or identity
 	refused                                *prometheus.Desc

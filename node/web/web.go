@@ -35,7 +35,7 @@ const (
 	closeGrace = time.Second
 )
 
-// Options say where HTTP is served and what it tells. Addr, Logger, Checks and Metrics must be set.
+// Options say where HTTP is served and what it answers. Addr, Logger, Checks and Metrics must be set.
 type Options struct {
 	Addr      string   // where to listen
 	Local     bool     // it is reached from this machine only: profiles are served, too

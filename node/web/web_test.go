@@ -52,7 +52,7 @@ func serve(t *testing.T, change func(*Options)) *Server {
 	return s
 }
 
-// ask makes a request as somebody, and tells what came back.
+// ask makes a request as somebody, and says what came back.
 func ask(t *testing.T, hc *http.Client, method, url, host string, header ...string) (status int, body string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, nil)

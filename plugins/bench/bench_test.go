@@ -24,7 +24,7 @@ func facts(n int) []policies.Facts {
 	return out
 }
 
-// TestSameRule holds every engine's answers against the native ones: only the same rule can be compared.
+// TestSameRule compares every engine's answers with the native ones: only the same rule can be compared.
 func TestSameRule(t *testing.T) {
 	asked := facts(4 * batch)
 	want := make([]int32, len(asked))

@@ -6,6 +6,6 @@
 //
 //	cd plugins/bench && go test -bench . -benchtime 1s
 //
-// All engines answer the same facts, and a test holds their answers against each other. Compare within one
+// All engines answer the same facts, and a test compares their answers. Compare within one
 // run: the machine's speed drifts.
 package bench

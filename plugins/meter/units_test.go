@@ -10,7 +10,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// BenchmarkUnit tells how long a unit takes, by what it is spent on: the costs are good if no kind of
+// BenchmarkUnit says how long a unit takes, by what it is spent on: the costs are good if no kind of
 // work is many times as long a unit as another, since a budget is meant to bound time.
 func BenchmarkUnit(b *testing.B) {
 	for name, code := range map[string][]byte{

@@ -44,7 +44,7 @@ func Run(t *testing.T, p policies.Policy) {
 	})
 }
 
-// Agree holds two policies against each other on n facts and n pairs made from seed.
+// Agree compares two policies on n facts and n pairs made from seed.
 func Agree(t *testing.T, a, b policies.Policy, n int, seed uint64) {
 	t.Helper()
 	t.Logf("policytest: %d facts and pairs, seed %d", n, seed)

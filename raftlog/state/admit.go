@@ -77,7 +77,7 @@ func (s *State) openOps(c *Admit) ([]OpID, Result) {
 // maxOpenOps bounds the open operations on one extent or node, however often a policy says wait.
 const maxOpenOps = 64
 
-// joins tells whether the operation becomes part of another, or nothing.
+// joins reports whether the operation becomes part of another, or nothing.
 func joins(c *Admit) bool {
 	return slices.ContainsFunc(c.Decision.Conflicts, func(k Conflict) bool {
 		return k.Final == policies.Merge || k.Final == policies.Reject
@@ -202,7 +202,7 @@ func (s *State) takers() []NodeID {
 	return ids
 }
 
-// checkVerdicts holds the recorded verdicts against the envelope and against the operations that
+// checkVerdicts compares the recorded verdicts with the envelope and with the operations that
 // are really open. The leader saw the same ones, unless the state has changed since.
 func (s *State) checkVerdicts(c *Admit, open []OpID) Result {
 	if len(c.Decision.Conflicts) != len(open) {

@@ -39,7 +39,7 @@ var commandNames = []string{"", "genesis", "admit", "start", "finish", "cancel",
 
 func (t CommandType) String() string { return name(commandNames, uint8(t)) }
 
-// Command is one change to the state, as it stands in an entry. The pointer types below are all
+// Command is one change to the state, as it is in an entry. The pointer types below are all
 // the implementations.
 type Command interface{ CommandType() CommandType }
 
@@ -130,7 +130,7 @@ type Admit struct {
 	Want     uint8
 	Replicas []NodeID
 
-	// Forced tells that the leader's check said that it cannot succeed now, and --force overrode it.
+	// Forced says that the leader's check said that it cannot succeed now, and --force overrode it.
 	Forced bool
 
 	AskedBy Identity // whose request it is; empty where nobody can tell

@@ -20,7 +20,7 @@ var extentStateNames = [...]string{"", "creating", "open", "sealed", "deleted"}
 
 func (s ExtentState) String() string { return name(extentStateNames[:], uint8(s)) }
 
-// ReplicaState tells how far a replica can be trusted.
+// ReplicaState says how far a replica can be trusted.
 type ReplicaState uint8
 
 const (
@@ -47,7 +47,7 @@ type Former struct {
 	Since Index // of the entry that made it one; a confirmation names it
 }
 
-// Extent is what the cell knows of one extent. Values are immutable once stored: changes are made
+// Extent is what the cell knows about one extent. Values are immutable once stored: changes are made
 // to a clone.
 type Extent struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
@@ -78,7 +78,7 @@ type Extent struct {
 
 	CreatedMicros Micros
 
-	// Damaged tells that no replica is known to have all of a sealed extent: what is lost lies in [DamagedFrom,
+	// Damaged says that no replica is known to have all of a sealed extent: what is lost lies in [DamagedFrom,
 	// DamagedTo). Nothing is copied over its replicas, and none is given up, until one proves to be whole: see Proven.
 	// Without a whole replica Sum means nothing, and Length is how much is known to have been there.
 	Damaged                bool
@@ -116,17 +116,17 @@ func (e *Extent) Whole() int {
 	return n
 }
 
-// Written tells whether it may hold what was acknowledged.
+// Written reports whether it may hold what was acknowledged.
 func (e *Extent) Written() bool { return e.State == ExtentOpen || e.State == ExtentSealed }
 
-// Lacks tells whether it has fewer whole replicas than wanted, on whatever nodes. An open one may: it was made while
+// Lacks reports whether it has fewer whole replicas than wanted, on whatever nodes. An open one may: it was made while
 // too few nodes took replicas.
 func (e *Extent) Lacks() bool { return e.Written() && e.Whole() < int(e.Want) }
 
-// doubted tells whether a replica is suspect.
+// doubted reports whether a replica is suspect.
 func (e *Extent) doubted() bool { return e.Whole() < len(e.Replicas) }
 
-// Fit tells whether an open extent can be appended to: every replica must be able to take it.
+// Fit reports whether an open extent can be appended to: every replica must be able to take it.
 func (e *Extent) Fit() bool { return e.State == ExtentOpen && !e.doubted() }
 
 // Birth tells this extent from another with the same number in a history of the cell that has parted from this
@@ -146,7 +146,7 @@ func (e *Extent) Primary() NodeID {
 	return e.Replicas[0].Node
 }
 
-// MayHoldFile tells whether the cell expects a file of this extent on node, wanted or not.
+// MayHoldFile reports whether the cell expects a file of this extent on node, wanted or not.
 func (e *Extent) MayHoldFile(node NodeID) bool {
 	_, ok := e.Replica(node)
 	_, former := e.FormerSince(node)

@@ -110,7 +110,7 @@ func (s *State) placeCopy(at moment, o *Op) {
 	s.putExtent(e)
 }
 
-// canEnd tells whether an open operation may be ended early. A delete that has taken effect and a
+// canEnd reports whether an open operation may be ended early. A delete that has taken effect and a
 // seal that may have fenced its replicas must run to their end.
 func (s *State) canEnd(id OpID) bool {
 	o := s.Op(id)

@@ -18,7 +18,7 @@ func Kinds(kinds ...policies.Kind) (s KindSet) {
 	return s
 }
 
-// Has tells whether k is in the set.
+// Has reports whether k is in the set.
 func (s KindSet) Has(k policies.Kind) bool { return k <= maxKind && s&Kinds(k) != 0 }
 
 // String is the kinds in the order of their numbers: "move,decommission".

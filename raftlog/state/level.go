@@ -122,7 +122,7 @@ func (v *View) Welcomes(id NodeID, level Level) *wire.Error {
 
 func (n *Node) level() Level { return max(n.Level, LevelFirst) }
 
-// AllReach tells whether every node of the cell carries out commands of that level.
+// AllReach reports whether every node of the cell carries out commands of that level.
 func (v *View) AllReach(level Level) bool {
 	_, lowest := v.Lowest()
 	return lowest >= level

@@ -13,7 +13,7 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// file is what the model knows of a file on a node's disk.
+// file is what the model knows about a file on a node's disk.
 type file struct {
 	node   state.NodeID
 	extent state.ExtentID

@@ -26,7 +26,7 @@ func (m NodeMode) String() string {
 	return name([]string{"", "active", "decommissioning", "decommissioned"}, uint8(m))
 }
 
-// Node is what the cell knows of one node.
+// Node is what the cell knows about one node.
 type Node struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
@@ -62,7 +62,7 @@ func (n *Node) clone() *Node {
 	return &c
 }
 
-// Takes tells whether the node may be given replicas.
+// Takes reports whether the node may be given replicas.
 func (n *Node) Takes() bool { return n.State == NodeUp && n.Mode == ModeActive && n.Refuses == "" }
 
 func name(names []string, v uint8) string {

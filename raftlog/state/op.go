@@ -25,7 +25,7 @@ var opStateNames = []string{"", "queued", "running", "done", "failed", "cancelle
 
 func (s OpState) String() string { return name(opStateNames, uint8(s)) }
 
-// Ended tells whether nothing more will happen to an operation in this state.
+// Ended reports whether nothing more will happen to an operation in this state.
 func (s OpState) Ended() bool { return s >= OpDone }
 
 // Conflict is one verdict of a decision: between an operation that the cell held and this one.
@@ -134,5 +134,5 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:maxTextBytes], "") + "…"
 }
 
-// Copies tells whether the operation copies bytes from a source to a target.
+// Copies reports whether the operation copies bytes from a source to a target.
 func (o *Op) Copies() bool { return o.Kind == policies.KindRepair || o.Kind == policies.KindMove }

@@ -12,7 +12,7 @@ import (
 	"github.com/datanode/datanode/raftlog/state"
 )
 
-// Older builds know neither quotas nor whose an extent is, and would let in what this one refuses.
+// Older builds know neither quotas nor whose an extent is, and would admit what this one refuses.
 func TestQuotaLevels(t *testing.T) {
 	for _, c := range []state.Command{
 		&state.Set{Key: "quotas", Value: "none"},

@@ -35,7 +35,7 @@ func quotasText(all []Quota) string {
 	return strings.Join(texts, "; ")
 }
 
-// String is the quota as it stands in the setting.
+// String is the quota as it is in the setting.
 func (q Quota) String() string {
 	name := q.Name
 	switch {
@@ -47,7 +47,7 @@ func (q Quota) String() string {
 	return q.By.String() + "=" + name + " " + q.Limits()
 }
 
-// Limits is what a quota allows, as it stands in the setting.
+// Limits is what a quota allows, as it is in the setting.
 func (q *Quota) Limits() string {
 	var texts []string
 	if q.Bytes != Unbounded {
@@ -172,7 +172,7 @@ func (q *Quota) put(key, value string) (err error) {
 	return nil
 }
 
-// name takes the name of a class or identity into q, as it stands in the text.
+// name takes the name of a class or identity into q, as it is in the text.
 func (q *Quota) name(value string) (err error) {
 	if value == eachOne {
 		q.Each = true

@@ -17,7 +17,7 @@ type Recovered struct {
 
 	Members []Member // as they are from then on
 	Before  []Member // as they were
-	// Lossy tells that there was no majority of the voters before, so that entries which only the others had may be
+	// Lossy says that there was no majority of the voters before, so that entries which only the others had may be
 	// lost.
 	Lossy  bool
 	Micros Micros // when, by the clock where it was done; the cell's time does not follow from it

@@ -8,7 +8,7 @@ import (
 )
 
 // removeNode forgets a node. Were it remembered for ever, so would be the tombstones of all the files that it
-// never confirmed gone. A node that comes back all the same is not known any more, and not let in with its
+// never confirmed gone. A node that comes back all the same is not known any more, and not admitted with its
 // old folder, so that none of those files can be taken for an extent's.
 func (s *State) removeNode(at moment, c *RemoveNode) Result {
 	if res := s.Removable(c); res.Err != nil {
@@ -32,7 +32,7 @@ func (s *State) removeNode(at moment, c *RemoveNode) Result {
 	return Result{}
 }
 
-// Removable tells what c would come to now: no error, or why the node stays. The vote of one that is removed by force
+// Removable says what c would come to now: no error, or why the node stays. The vote of one that is removed by force
 // the leader takes before.
 func (v *View) Removable(c *RemoveNode) Result {
 	n := v.Node(c.Node)
@@ -85,7 +85,7 @@ func (v *View) losesNothing(n *Node) Result {
 // sealAttempts is after how many attempts a seal that has not ended is known to wait for replicas that are away.
 const sealAttempts = 3
 
-// sealWaits tells whether the seal of an open extent cannot end without a replica that does not answer: what those
+// sealWaits reports whether the seal of an open extent cannot end without a replica that does not answer: what those
 // that do have is no proof of what was acknowledged. Without the node that is removed they are all that there is.
 func (v *View) sealWaits(e *Extent) bool {
 	return e.State == ExtentOpen && slices.ContainsFunc(e.Ops, func(id OpID) bool {

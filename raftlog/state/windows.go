@@ -41,7 +41,7 @@ type Window struct {
 // Days is a set of weekdays: the bit of each is its number, and Sunday is 0.
 type Days uint8
 
-// Has tells whether d is in the set.
+// Has reports whether d is in the set.
 func (ds Days) Has(d time.Weekday) bool { return ds&(1<<d) != 0 }
 
 // next is each day's next.
@@ -185,7 +185,7 @@ func parseMinutes(text string) (minutes uint16, ok bool) {
 	return uint16(h*60 + m), true
 }
 
-// zoneName tells whether a zone may have this name. "Local" is another zone on each machine.
+// zoneName reports whether a zone may have this name. "Local" is another zone on each machine.
 func zoneName(s string) bool {
 	strange := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_-+/", r)

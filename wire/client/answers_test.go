@@ -76,7 +76,7 @@ func notBelieved(t *testing.T, err error, want string) {
 	}
 }
 
-// Other answers are held against the question as well.
+// Other answers are compared with the question as well.
 func TestAnswersAreAboutWhatWasAsked(t *testing.T) {
 	ctx := t.Context()
 	for _, test := range []struct {

@@ -93,7 +93,7 @@ func (p *putting) attempt(ctx context.Context, conn *mux.Conn, req mux.Request) 
 	return nil
 }
 
-// repeatable tells whether the put may be made again after err, here or elsewhere.
+// repeatable reports whether the put may be made again after err, here or elsewhere.
 func (p *putting) repeatable(err error) bool {
 	if k, ok := p.seeker.(*keeper); ok && k.over {
 		return false
@@ -104,7 +104,7 @@ func (p *putting) repeatable(err error) bool {
 	return repeatable(err) || fullOrFailed(err)
 }
 
-// fullOrFailed tells whether a node cannot store anything now. Another one may.
+// fullOrFailed reports whether a node cannot store anything now. Another one may.
 func fullOrFailed(err error) bool {
 	code := wire.CodeOf(err)
 	return code == wire.CodeNoSpace || code == wire.CodeDiskFailed

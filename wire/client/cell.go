@@ -45,7 +45,7 @@ func (c *Client) Extent(ctx context.Context, id uint64) (wire.Extent, error) {
 	return wire.Extent{}, wire.Errorf(wire.OpExtents, wire.CodeNotFound, "there is no extent %d", id)
 }
 
-// Verify has every replica of an extent read in full and held against the log. Corruption is in the
+// Verify has every replica of an extent read in full and compared with the log. Corruption is in the
 // answer, it is not an error.
 func (c *Client) Verify(ctx context.Context, extent uint64) ([]wire.Verified, error) {
 	reply, err := call[wire.VerifyReply](ctx, c, route{latest: true}, repeatable, wire.OpVerify,
@@ -82,12 +82,12 @@ func (c *Client) Inventory(ctx context.Context, addr string) (wire.InventoryRepl
 	return call[wire.InventoryReply](ctx, c, route{addr: addr}, repeatable, wire.OpInventory, nil)
 }
 
-// Scrub tells how far a node's scrub is, and when it has verified its replica of an extent, unless that is 0.
+// Scrub says how far a node's scrub is, and when it has verified its replica of an extent, unless that is 0.
 func (c *Client) Scrub(ctx context.Context, node string, extent uint64) (wire.ScrubReply, error) {
 	return call[wire.ScrubReply](ctx, c, route{}, repeatable, wire.OpScrub, &wire.ScrubRequest{Node: node, Extent: extent})
 }
 
-// Health tells how a node is, by its own word; empty: the node that answers.
+// Health says how a node is, by its own word; empty: the node that answers.
 func (c *Client) Health(ctx context.Context, node string) (wire.HealthReply, error) {
 	return call[wire.HealthReply](ctx, c, route{}, repeatable, wire.OpHealth, &wire.HealthRequest{Node: node})
 }

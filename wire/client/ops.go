@@ -22,7 +22,7 @@ const (
 	waitAtOnce = 512
 )
 
-// Ended tells whether nothing more will happen to an operation.
+// Ended reports whether nothing more will happen to an operation.
 func Ended(op wire.Op) bool { return op.State != "queued" && op.State != "running" }
 
 // Wait returns when all of the operations have ended, in whatever way, with what became of each in

@@ -120,7 +120,7 @@ func (r *reading) receive(s *mux.Stream, ask wire.ReadRequest) error {
 	}
 }
 
-// checkRead holds what came against what was asked for and what the node says it sent.
+// checkRead compares what came with what was asked for and what the node says it sent.
 func checkRead(ask wire.ReadRequest, reply wire.ReadReply, got uint64) error {
 	if reply.Length != got || !ask.Whole && got != ask.Locator.Length {
 		return wire.Errorf(wire.OpRead, wire.CodeProtocol,

@@ -22,7 +22,7 @@ func repeatable(err error) bool {
 	return transient(err, wire.NotDone) || transient(err, wire.Unknown)
 }
 
-// transient tells whether err may be gone at another node, or a little later, and has this outcome.
+// transient reports whether err may be gone at another node, or a little later, and has this outcome.
 func transient(err error, outcome wire.Outcome) bool {
 	e := (*wire.Error)(nil)
 	if !errors.As(err, &e) {
@@ -97,7 +97,7 @@ func (c *Client) attempt(ctx context.Context, addr string, attempt func(*mux.Con
 	return attempt(conn)
 }
 
-// pause waits for d. The error says that waiting is of no use.
+// pause waits for d. The error says that waiting cannot help.
 func (c *Client) pause(ctx context.Context, d time.Duration) error {
 	over := make(chan struct{})
 	stop := c.opts.Clock.AfterFunc(d, func() { close(over) })
@@ -145,7 +145,7 @@ func (t *trial) verdict(at int) wire.Code {
 	return 0
 }
 
-// settled tells whether nothing is left to try.
+// settled reports whether nothing is left to try.
 func (t *trial) settled() bool {
 	for at := range t.addrs {
 		if t.verdict(at) == 0 {
@@ -155,7 +155,7 @@ func (t *trial) settled() bool {
 	return true
 }
 
-// full tells whether every address has said that there is no room: that does not change in a moment.
+// full reports whether every address has said that there is no room: that does not change in a moment.
 func (t *trial) full() bool {
 	for _, err := range t.said {
 		if wire.CodeOf(err) != wire.CodeNoSpace {
@@ -236,7 +236,7 @@ func (t *trial) unreachable(e *wire.Error) error {
 	return u
 }
 
-// changes tells whether a call leaves the cell other than it was.
+// changes reports whether a call leaves the cell other than it was.
 func changes(op wire.OpType) bool {
 	switch op {
 	case wire.OpPut, wire.OpAppend, wire.OpSubmit, wire.OpCancel, wire.OpNodeRemove, wire.OpSetting,

@@ -47,9 +47,10 @@ func (s *Session) Forget(session uint64) {
 	}
 }
 
-// LosesSession tells whether an answer with this code ends a session for whoever submits in it: the cell has forgotten
-// it after a day without use (CodeSession), it belongs to another identity than the asker now has (CodeDenied), or the
-// answer was to something else, so that nobody knows what the session's numbers stand for (CodeProtocol).
+// LosesSession reports whether an answer with this code ends a session for whoever submits in it: the cell has
+// forgotten it after a day without use (CodeSession), it belongs to another identity than the asker now has
+// (CodeDenied), or the answer was to something else, so that nobody knows what the session's numbers stand for
+// (CodeProtocol).
 func LosesSession(code wire.Code) bool {
 	return code == wire.CodeSession || code == wire.CodeDenied || code == wire.CodeProtocol
 }

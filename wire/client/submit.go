@@ -91,7 +91,7 @@ func (c *Client) number(ctx context.Context, req *wire.SubmitRequest) error {
 	return nil
 }
 
-// submitOnce sends one request until it is answered. doubt tells whether an attempt before the last
+// submitOnce sends one request until it is answered. doubt reports whether an attempt before the last
 // may have been carried out.
 func (c *Client) submitOnce(ctx context.Context, req *wire.SubmitRequest) (results []wire.Submitted, doubt bool,
 	err error) {

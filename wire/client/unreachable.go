@@ -47,13 +47,13 @@ func (e *notConnected) verdict() wire.Code {
 	return 0
 }
 
-// silent tells whether nothing took the connection.
+// silent reports whether nothing took the connection.
 func (e *notConnected) silent() bool {
 	op := (*net.OpError)(nil)
 	return errors.Is(e.cause, context.DeadlineExceeded) || errors.As(e.cause, &op) && op.Op == "dial" && !e.hungUp()
 }
 
-// hungUp tells whether a connection was taken, and closed without a word: also without one about certificates.
+// hungUp reports whether a connection was taken, and closed without a word: also without one about certificates.
 func (e *notConnected) hungUp() bool {
 	op := (*net.OpError)(nil)
 	if errors.As(e.cause, &op) && op.Op == "remote error" {

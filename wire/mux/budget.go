@@ -79,7 +79,7 @@ type account struct {
 	taken int64 // Guarded by mu. Of the pool. Invariant: held <= reserve + taken, and taken is no lump more
 }
 
-// take has n bytes more, or tells that there is no room for them.
+// take has n bytes more, or says that there is no room for them.
 func (a *account) take(n int) bool {
 	if a.share == nil {
 		return true

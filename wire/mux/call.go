@@ -83,7 +83,7 @@ func (c *Conn) Call(ctx context.Context, req Request) (Reply, error) {
 	return reply, err
 }
 
-// submit queues the request of cl. When its raw bytes are borrowed, written tells when they no longer are.
+// submit queues the request of cl. When its raw bytes are borrowed, written says when they no longer are.
 func (c *Conn) submit(ctx context.Context, cl *call, req *Request, flags wire.Flags) (written chan struct{},
 	err error) {
 	f := outFrame{call: cl, half: &cl.half, hdr: wire.Header{Kind: wire.KindRequest, Op: req.Op, Session: req.Session,

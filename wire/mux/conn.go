@@ -188,7 +188,7 @@ func (c *Conn) fail(cause error) {
 	c.wake.Broadcast()
 	close(c.done)
 	c.mu.Unlock()
-	_ = c.nc.Close() // it is of no use any more, whatever it says
+	_ = c.nc.Close() // nobody can use it any more, whatever it says
 }
 
 func (c *Conn) failCallsLocked(cause error) {

@@ -12,7 +12,7 @@ import (
 const maxPingStep = 1 << 16
 
 // pinger finds out that the peer is dead. Each ping must be answered within a time, whatever else
-// arrives: a peer that sends but never reads is of no use either. Conn.mu owns it.
+// arrives: a peer that sends but never reads does not answer either. Conn.mu owns it.
 type pinger struct {
 	sent    uint64 // number of the last ping
 	waiting bool   // for the answer to it

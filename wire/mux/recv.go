@@ -12,7 +12,7 @@ import (
 // faultError is any other fault of the peer after which the connection cannot be trusted.
 type faultError struct{ error }
 
-// AtFault tells whether a connection has ended, or has not begun, for what the peer did and may not do: a
+// AtFault reports whether a connection has ended, or has not begun, for what the peer did and may not do: a
 // frame that is malformed, matches no call or is beyond a limit.
 func AtFault(err error) bool {
 	var m *Mismatch

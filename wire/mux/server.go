@@ -57,7 +57,7 @@ func (sc *ServerCall) Body() []byte { return sc.body }
 // Raw is what the request carries besides.
 func (sc *ServerCall) Raw() []byte { return sc.raw }
 
-// Streams tells whether the caller takes chunks.
+// Streams reports whether the caller takes chunks.
 func (sc *ServerCall) Streams() bool { return sc.hdr.Flags&wire.FlagStream != 0 }
 
 // Decode decodes the request's body into v.
@@ -196,7 +196,7 @@ func (sc *ServerCall) holdAnswer(f *outFrame) bool {
 	return due <= answerBytes || sc.c.account.chargeMore(f.buf, due-paid)
 }
 
-// Hold tells that the handler is going to hold n bytes, until it returns, besides what the call has
+// Hold says that the handler is going to hold n bytes, until it returns, besides what the call has
 // brought. The error says that there is no room for them now.
 func (sc *ServerCall) Hold(n int) error {
 	if !sc.c.account.chargeMore(sc.buf, n) {
@@ -251,7 +251,7 @@ func (c *Conn) onRequest(in *incoming) error {
 	return nil
 }
 
-// startableLocked tells whether a request may start a call on this connection at all. After the
+// startableLocked reports whether a request may start a call on this connection at all. After the
 // connection's end nobody would tell the handler of it.
 func (c *Conn) startableLocked(in *incoming) error {
 	if c.err != nil {
@@ -265,7 +265,7 @@ func (c *Conn) startableLocked(in *incoming) error {
 
 func (sc *ServerCall) bytes() int { return len(sc.body) + len(sc.raw) }
 
-// excessLocked tells whether as many calls as may be are in flight.
+// excessLocked reports whether as many calls as may be are in flight.
 func (c *Conn) excessLocked() bool {
 	return c.open >= c.cfg.MaxInFlight || c.handlers >= 2*c.cfg.MaxInFlight
 }

@@ -38,7 +38,7 @@ type silence struct {
 	stop  func() bool
 }
 
-// betweenNodes tells whether silence on this connection means that it is broken. A client may be stopped for a
+// betweenNodes reports whether silence on this connection means that it is broken. A client may be stopped for a
 // while, or be another program, which does not ping.
 func (c *Conn) betweenNodes() bool {
 	return c.cfg.Silence > 0 && c.cfg.PingEvery > 0 && c.cfg.Hello.Node != "" && c.peer.Node != ""

@@ -98,7 +98,7 @@ func (h *half) sendAll(p []byte) error {
 	return nil
 }
 
-// sendChunk sends the beginning of p, and tells how much that is.
+// sendChunk sends the beginning of p, and says how much that is.
 func (h *half) sendChunk(p []byte) (int, error) {
 	f := outFrame{half: h, hdr: wire.Header{Kind: wire.KindChunk, Op: h.op, Session: h.session}}
 	h.c.mu.Lock()

@@ -30,7 +30,7 @@ func (h *half) pieceLocked() int {
 	return min(h.c.limits.chunkBytes, int(h.c.peer.WindowBytes)/yieldChunkParts)
 }
 
-// holdsBackLocked tells whether the call should not send a chunk now though its credit allows it. A call that
+// holdsBackLocked reports whether the call should not send a chunk now though its credit allows it. A call that
 // has so little on the way that the peer may not have granted it back is never held.
 func (h *half) holdsBackLocked(cost int) bool {
 	if h.session != wire.SessionRepair || h.c.yielding == 0 {

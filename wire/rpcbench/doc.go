@@ -37,7 +37,7 @@ type Peer struct {
 	// Call and Stream connect; nil: the peer has none.
 	Call   func(ctx context.Context, addr string) (Caller, io.Closer, error)
 	Stream func(ctx context.Context, addr string) (Reader, io.Closer, error)
-	// PerCaller tells that a connection carries one call at a time, so that each caller needs its own.
+	// PerCaller says that a connection carries one call at a time, so that each caller needs its own.
 	PerCaller bool
 }
 

@@ -79,7 +79,7 @@ func callIn(conn *mux.Conn, s wire.Session) Caller {
 	}
 }
 
-// CheckAnswer tells whether an answer of n bytes is one.
+// CheckAnswer reports whether an answer of n bytes is one.
 func CheckAnswer(n int) error {
 	if n != AnswerBytes {
 		return fmt.Errorf("answer of %d bytes, want %d", n, AnswerBytes)

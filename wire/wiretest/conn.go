@@ -28,7 +28,7 @@ const (
 
 func putLength(b []byte, n int) { binary.LittleEndian.PutUint32(b, uint32(n)) }
 
-// wrapped is what the dialing side gets. Its first write tells what the connection is for.
+// wrapped is what the dialing side gets. Its first write says what the connection is for.
 type wrapped struct {
 	net.Conn
 	proxy *Proxy
@@ -63,7 +63,7 @@ func (w *wrapped) Close() error {
 	return w.Conn.Close()
 }
 
-// connection is one that the proxy stands in: near is the dialing side, far the accepting one.
+// connection is one that goes through the proxy: near is the dialing side, far the accepting one.
 type connection struct {
 	proxy     *Proxy
 	number    uint64
@@ -78,7 +78,7 @@ type connection struct {
 	up      bool // guarded by mu; which way it went
 }
 
-// calls is what the proxy knows of the calls of a connection.
+// calls is what the proxy knows about the calls of a connection.
 type calls struct {
 	open    map[uint64]call
 	highest uint64

@@ -46,7 +46,7 @@ func (t Tamper) String() string {
 	return tamperNames[t]
 }
 
-// Harmless tells whether the receiver must take the frame all the same.
+// Harmless reports whether the receiver must take the frame all the same.
 func (t Tamper) Harmless() bool { return t <= Reorder }
 
 // maxTries bounds the search for a way that fits a frame.
@@ -88,7 +88,7 @@ func (c *calls) spoilAs(t Tamper, r *rand.Rand, up bool, f *frame, elsewhere []b
 	return nil
 }
 
-// matched tells whether the receiver holds the frame's names against a call. It has nothing to hold
+// matched reports whether the receiver compares the frame's names with a call. It has nothing to compare
 // those of a request against, and a credit for a whole session names none.
 func (f *frame) matched(up bool) bool {
 	switch f.Kind {

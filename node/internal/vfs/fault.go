@@ -24,7 +24,7 @@ const (
 	OpSpace    Op = "space"
 )
 
-// Changes tells whether the call changes anything on disk.
+// Changes reports whether the call changes anything on disk.
 func (o Op) Changes() bool { return o != OpOpen && o != OpRead && o != OpSpace }
 
 // Call is a call that is about to be made.

@@ -105,7 +105,7 @@ func (p passing) ReadAt(b []byte, off int64) (int, error) {
 	return n, err
 }
 
-// cached tells whether the byte at off can be had without the disk. Where that is not known it says that it can.
+// cached reports whether the byte at off can be had without the disk. Where that is not known it says that it can.
 func (p passing) cached(off int64) bool {
 	var b [1]byte
 	err := p.control(func(fd int) error {

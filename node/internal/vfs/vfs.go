@@ -36,7 +36,7 @@ type FS interface {
 	// Private keeps everybody but their owner out of a folder and all folders in it, whatever their modes were.
 	Private(dir string) error
 	Stat(name string) (Info, error)
-	// Space tells how full the disk of a folder is, errors.ErrUnsupported where nobody can tell.
+	// Space says how full the disk of a folder is, errors.ErrUnsupported where nobody can tell.
 	Space(dir string) (Space, error)
 	// SyncDir makes the names in a folder durable.
 	SyncDir(dir string) error
@@ -67,7 +67,7 @@ type Space struct {
 	TotalBytes uint64
 }
 
-// Info is what Stat tells.
+// Info is what Stat returns.
 type Info struct {
 	SizeBytes int64
 	IsDir     bool
@@ -76,7 +76,7 @@ type Info struct {
 // ErrLocked is returned by Lock when another process, or another holder in this one, has the lock.
 var ErrLocked = errors.New("locked by another process")
 
-// IsNoSpace tells whether err says that the disk, or the user's share of it, is full.
+// IsNoSpace reports whether err says that the disk, or the user's share of it, is full.
 func IsNoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -56,7 +56,7 @@ type headcount struct {
 	shares     shares
 }
 
-// Options say what limits are told of. Each may be nil.
+// Options say what limits report. Each may be nil.
 type Options struct {
 	// MayBeNode reports whether a connection from a machine may turn out to be a node's, for which there is room beyond
 	// what clients may have; nil: none may. It is called under the lock of Limits, and must not call back.

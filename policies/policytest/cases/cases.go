@@ -57,7 +57,7 @@ type Outcome struct {
 	Failed bool
 }
 
-// OK tells whether the answer is the wanted one.
+// OK reports whether the answer is the wanted one.
 func (o Outcome) OK() bool { return !o.Failed && o.Want == o.Got }
 
 func (o Outcome) String() string {
@@ -67,7 +67,7 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("%s:%d: %s\n  want: %s\n  got:  %s", o.File, o.Line, o.Asked, o.Want, o.Got)
 }
 
-// Parse reads a file of cases. The name stands in errors and outcomes.
+// Parse reads a file of cases. The name is in errors and outcomes.
 func Parse(name string, text []byte) (*File, error) {
 	f := &File{name: name, lines: strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")}
 	for i, line := range f.lines {

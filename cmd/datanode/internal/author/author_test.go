@@ -171,7 +171,7 @@ func TestPolicyBench(t *testing.T) {
 	}
 }
 
-// The most expensive call is what the budget is held against, not the usual one.
+// The most expensive call is what the budget is compared with, not the usual one.
 func TestBenchSamples(t *testing.T) {
 	costs := []uint64{10, 10, 40}
 	ask := func(_ context.Context, _ policies.Policy, turn int) (uint64, error) {

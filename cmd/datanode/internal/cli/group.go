@@ -40,7 +40,7 @@ func Takes(least, most int) cobra.PositionalArgs {
 	}
 }
 
-// CheckAddr tells whether addr is HOST:PORT.
+// CheckAddr reports whether addr is HOST:PORT.
 func CheckAddr(addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || host == "" || port == "" {

@@ -33,7 +33,7 @@ func (a *App) TLS() (*pki.Source, error) {
 	return source, exit.File(err)
 }
 
-// CheckTLS tells whether all of a certificate's files are named, or none.
+// CheckTLS reports whether all of a certificate's files are named, or none.
 func CheckTLS(f pki.Files) error {
 	switch own := (pki.Files{Deny: f.Deny}); {
 	case !f.Any() || f.Complete():

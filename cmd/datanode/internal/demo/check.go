@@ -17,7 +17,7 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// check holds everything that can be seen from outside against what was asked for.
+// check compares everything that can be seen from outside with what was asked for.
 func (r *Replay) check(ctx context.Context) error {
 	if r.Options.meddle != nil {
 		if err := r.Options.meddle(r); err != nil {
@@ -83,7 +83,7 @@ func (r *Replay) checkKept(ctx context.Context, known map[uint64]wire.Extent) er
 	return err
 }
 
-// compare reads one replica of a file and holds it against the original.
+// compare reads one replica of a file and compares it with the original.
 func (r *Replay) compare(ctx context.Context, one replicaOf, want []byte) error {
 	var got bytes.Buffer
 	_, err := r.Cell.Client(one.node).Read(ctx, wire.ReadRequest{Locator: one.file.locator, Node: one.node}, &got)
@@ -99,7 +99,7 @@ func (r *Replay) compare(ctx context.Context, one replicaOf, want []byte) error 
 	return nil
 }
 
-// difference tells where two different byte strings part.
+// difference says where two different byte strings part.
 func difference(got, want []byte) string {
 	if len(got) != len(want) {
 		return fmt.Sprintf("%d bytes, the original has %d", len(got), len(want))

@@ -180,7 +180,7 @@ func forgetDelete(r *Replay) (undo func() error, err error) {
 	return func() error { p.Deleted = false; return nil }, nil
 }
 
-// bringBack is what a repair that does not know of a delete does.
+// bringBack is what a repair that ignores a delete does.
 func bringBack(r *Replay) (undo func() error, err error) {
 	from, err := aReplica(r)
 	if err != nil {

@@ -134,7 +134,7 @@ const (
 	patience = 3 * time.Minute
 )
 
-// Await looks again and again until look says that it is so. The error tells what it said last.
+// Await looks again and again until look says that it is so. The error says what it said last.
 func Await(ctx context.Context, what string, look func() (ok bool, state string, err error)) error {
 	limit := time.NewTimer(patience)
 	defer limit.Stop()

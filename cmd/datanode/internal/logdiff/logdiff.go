@@ -23,7 +23,7 @@ type Line struct {
 // Ask is a node's chain hash at an index, 0 for where it stands.
 type Ask func(node string, index uint64) (wire.LogChainReply, error)
 
-// Compare holds every node's log against the first one's, at the last index that all have.
+// Compare compares every node's log with the first one's, at the last index that all have.
 func Compare(ids []string, ask Ask) ([]Line, error) {
 	first, last := make([]uint64, len(ids)), uint64(0)
 	for i, id := range ids {

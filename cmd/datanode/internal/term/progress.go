@@ -119,7 +119,7 @@ func unacknowledged(done, total int64) (shown, of int64) {
 	return min(done, of-1-of/100), of
 }
 
-// Changed tells whether r turned out to be longer or shorter than it was said to be.
+// Changed reports whether r turned out to be longer or shorter than it was said to be.
 func (c *CountReader) Changed() bool {
 	return c.Total > 0 && (c.done > c.Total || c.end && c.done < c.Total)
 }

@@ -38,7 +38,7 @@ func (t *Terminal) Note(format string, args ...any) {
 	_, _ = io.WriteString(t.Stderr, Printf(printableLines, format+"\n", args...))
 }
 
-// IsTerminal tells whether a stream is one that a person sits at.
+// IsTerminal reports whether a stream is one that a person sits at.
 func IsTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
