@@ -69,7 +69,7 @@ func layers() map[string][]string {
 		"node/api": {"wire", "wire/mux", "policies", "raftlog", "raftlog/state", "node/clock", "node/diskspace",
 			"node/extent", "node/fair", "node/modules", "node/quota", "node/replica", "node/scrub",
 			"node/describe", "node/lead"},
-		"node": {"pki", "wire", "wire/mux", "wire/client", "policies", "raftlog", "raftlog/state",
+		"node": {"pki", "wire", "wire/mux", "raftlog", "raftlog/state",
 			"node/internal/vfs",
 			"node/transport", "node/transport/connlimit",
 			"node/health", "node/web", "node/diskhang", "node/member", "node/submitter",
