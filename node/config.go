@@ -1,18 +1,21 @@
-// Package node assembles a datanode: one listener for clients, peers and raft; the replicated log;
-// the extent store; and, around them, the four jobs of a node.
+// Package node assembles a datanode from the packages below it, each of which knows one thing, and hands each what it
+// needs of the others: values where they are made before it, functions where they are made later.
 //
-//   - It serves: puts, reads, listings, and the steps that peers ask for (api.go, put.go, read.go,
-//     replica.go).
-//   - It executes what the log says: creates, seals, copies, drops (package replica).
-//   - While it leads, it admits operations, starts them, plans repairs and decommissions, and watches
-//     the nodes (package lead).
-//   - It keeps itself in the cell: identity, join, heartbeat, policies.
+//   - transport, fair: who calls, over what, and when it is their turn. Routes (routes.go) say who serves which call.
+//   - datapath, replica, scrub: what is done with bytes, for clients and because the log says so.
+//   - lead, schedule, modules: what the node decides while it leads the cell.
+//   - member, submitter, report: how the node stays in its cell, and how what it wants and reports gets into the log.
+//   - api, web, describe, health: what is shown of all that.
 //
-// Everything that decides something goes through the log. Executors are level-triggered: they look
-// at what the state says should be running here and at what is, and make the second like the first.
-// No message can be lost by them, because there is none.
+// Everything that decides something goes through the log. Executors are level-triggered: they look at what the state
+// says should be running here and at what is, and make the second like the first. No message can be lost by them,
+// because there is none.
 //
-// Each file's type says which goroutine or lock owns what. Close stops all goroutines and waits.
+// Goroutines. Start makes everything and then starts one loop for each part that has one (Node.run); each connection and
+// each call has goroutines of the transport. All end with the context of the lifecycle, and Close waits for them.
+//
+// Locks. Node has none of its own. What is set while the node starts never changes; what changes belongs to a part,
+// which says what guards it.
 package node
 
 import (
@@ -139,7 +142,7 @@ func (c Config) valid() error {
 	return nil
 }
 
-// loopback reports whether an address is reached from this machine only.
+// loopback tells whether an address is reached from this machine only.
 func loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
