@@ -11,8 +11,8 @@
 // says should be running here and at what is, and make the second like the first. No message can be lost by them,
 // because there is none.
 //
-// Goroutines. Start makes everything and then starts one loop for each part that has one (Node.run); each connection and
-// each call has goroutines of the transport. All end with the context of the lifecycle, and Close waits for them.
+// Goroutines. Start makes everything and then starts a loop for each part that has one (Node.run); each connection and
+// each call has goroutines of the transport. All end with the lifecycle's context, and Close waits for them.
 //
 // Locks. Node has none of its own. What is set while the node starts never changes; what changes belongs to a part,
 // which says what guards it.

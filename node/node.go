@@ -114,8 +114,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := newNode(cfg, f, l, source)
-	n.watched = watched
+	n := newNode(cfg, watched, f, l, source)
 	if err := n.checkHost(source); err != nil {
 		n.stop(nil)
 		return nil, err
@@ -128,9 +127,9 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	return n, nil
 }
 
-func newNode(cfg Config, f *folder.Folder, l net.Listener, source *pki.Source) *Node {
+func newNode(cfg Config, watched *vfs.Watched, f *folder.Folder, l net.Listener, source *pki.Source) *Node {
 	n := &Node{
-		cfg: cfg, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), folder: f,
+		cfg: cfg, watched: watched, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), folder: f,
 		incarnation: uint64(cfg.Clock.Now().UnixMicro()),
 		clock:       clock.Clock{Clock: cfg.Clock}, logger: cfg.Logger.With("node", cfg.ID),
 		life: newLifecycle(),
