@@ -66,7 +66,7 @@ func (n *Node) conns() []wire.Connection {
 	return all
 }
 
-// asker is who a call is made for, as it stands in the log.
+// asker is who a call is made for, as it is in the log.
 func (n *Node) asker(c *mux.ServerCall) state.Identity {
 	return n.log.View().Named(state.Identity(c.Asker()))
 }

@@ -7,10 +7,10 @@ import (
 )
 
 // colocatedFor is for how many heartbeats a node of the same machine that served clients is taken to go on with it. A
-// heartbeat tells of one moment.
+// heartbeat is about one moment.
 const colocatedFor = 3
 
-// noteServing is told which nodes of the cell serve clients. Those at this node's own host share its processors, and
+// noteServing takes in which nodes of the cell serve clients. Those at this node's own host share its processors, and
 // maybe its disk: clients of theirs go before copies here, too.
 func (n *Node) noteServing(ids []string) {
 	view := n.log.View()

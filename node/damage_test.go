@@ -241,7 +241,7 @@ func TestDeleteSupersedesRepair(t *testing.T) {
 	}
 }
 
-// A replica that rots is told of by the read that meets it, also by one of that very replica.
+// A replica that rots is reported by the read that meets it, also by one of that very replica.
 func TestRotUnderNamedRead(t *testing.T) {
 	t.Parallel()
 	c := newCell(t, 3, 0)

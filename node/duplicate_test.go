@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// twin is the configuration of a copy of a node's folder, made from under the running node, at another address.
+// twin is the configuration of a duplicate: a copy of a node's folder, made from under the running node, at another
+// address.
 func (c *cell) twin(id string) Config {
 	c.t.Helper()
 	cfg := c.configs[id]

@@ -9,7 +9,7 @@ import (
 )
 
 // frost stops the traffic of one node, as if its process were stopped: its connections stay open, new ones are
-// accepted, nothing arrives and nothing leaves. Nobody is told.
+// accepted, nothing arrives and nothing leaves. Nobody gets an error.
 type frost struct {
 	mu   sync.Mutex
 	node string        // Guarded by mu. Whose traffic stands still; empty: nobody's.

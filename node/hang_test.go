@@ -10,7 +10,8 @@ import (
 )
 
 // A disk that hangs under the extents of a node, which goes on breathing: it says that it is not ready, the cell calls
-// it down, puts at the others go on, whoever waits for a put at it is told, and it comes back when the disk answers.
+// it down, puts at the others go on, whoever waits for a put at it gets an error, and it comes back when the disk
+// answers.
 func TestHungStore(t *testing.T) {
 	t.Parallel()
 	faults := map[string]*vfs.Fault{}

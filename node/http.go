@@ -10,7 +10,7 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// openHTTP serves health, metrics and profiles, if the node is told where.
+// openHTTP serves health, metrics and profiles, if the configuration says where.
 func (n *Node) openHTTP() (err error) {
 	if n.cfg.HTTP == "" {
 		return nil

@@ -52,7 +52,7 @@ func (o *office) browser(f pki.Files) *http.Client {
 	return &http.Client{Transport: tr}
 }
 
-// With a certificate HTTP is TLS too, and tells those without one only whether the node lives and is ready.
+// With a certificate HTTP is TLS too, and shows those without one only whether the node lives and is ready.
 func TestSecureHTTP(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")

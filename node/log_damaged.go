@@ -20,7 +20,7 @@ func (n *Node) logDamaged(bad *raftlog.BadEntry) {
 		"and has then to be started again", "error", err)
 }
 
-// othersSuffice tells whether the voters that are up, without this node, are most of all voters.
+// othersSuffice reports whether the voters that are up, without this node, are most of all voters.
 func othersSuffice(view *state.View, self state.NodeID) bool {
 	voters, up := 0, 0
 	view.Nodes(func(node *state.Node) bool {

@@ -16,7 +16,7 @@ import (
 )
 
 // oneWay is a network on which, while it is cut, nothing arrives at one node that another sends. The other direction
-// works. Nobody is told: connections stay open, and dials wait.
+// works. Nobody gets an error: connections stay open, and dials wait.
 type oneWay struct {
 	mu       sync.Mutex
 	from, to string // Guarded by mu. Addresses; empty while all works.

@@ -15,7 +15,7 @@ import (
 )
 
 // flatHost makes policies of any module that give all operations the priority that is configured, 0
-// without. They must be told nothing else.
+// without. They must get nothing else.
 type flatHost struct{}
 
 type flatPolicy struct {

@@ -45,7 +45,7 @@ func (r *relay) passToLeader(ctx context.Context, c *mux.ServerCall) error {
 	return mux.Relay(ctx, c, conn)
 }
 
-// fromJoiner tells whether a call is a join by the node itself, which does not know who leads.
+// fromJoiner reports whether a call is a join by the node itself, which does not know who leads.
 func fromJoiner(c *mux.ServerCall) bool {
 	var req wire.JoinRequest
 	return c.Op() == wire.OpJoin && c.Decode(&req) == nil && req.Node == c.Peer().Node

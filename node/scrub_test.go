@@ -36,7 +36,7 @@ func (c *cell) set(key, value string) {
 	}
 }
 
-// Rot in a replica that nobody reads is found by the scrub of its node, told of, and repaired.
+// Rot in a replica that nobody reads is found by the scrub of its node, reported, and repaired.
 func TestScrubRepairsRot(t *testing.T) {
 	t.Parallel()
 	c := newCell(t, 3, 0)

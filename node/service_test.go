@@ -90,7 +90,7 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-// A put that is under way when its node is told to stop is carried to its end.
+// A put that is under way when its node is asked to stop is carried to its end.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	c := newCell(t, 3, 0)

@@ -17,7 +17,7 @@ func TestSessionsWithAnOlderNode(t *testing.T) {
 	o := newOffice(t, "cell")
 	c := newSecureCell(t, o, 1, 0, func(*Config) {})
 	n := c.nodes["n1"]
-	// It is there by name only: what counts is what the cell knows of its build.
+	// It is there by name only: what counts is what the cell knows about its build.
 	c.joins("n9", state.LevelProven)
 	from := n.log.AppliedIndex() + 1
 	alice, bob := voice{c, o.Source(pki.RoleClient, "alice")}, voice{c, o.Source(pki.RoleClient, "bob")}

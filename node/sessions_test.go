@@ -64,7 +64,7 @@ func (v voice) submit(id string, session, seq uint64, s wire.Submission) wire.Su
 	return reply.Results[0]
 }
 
-// refusedAs tells whether a submission was refused with a code, and the words say why.
+// refusedAs reports whether a submission was refused with a code, and the words say why.
 func refusedAs(t *testing.T, what string, got wire.Submitted, code wire.Code, words ...string) {
 	t.Helper()
 	if got.Code != code || got.Op != "" {
@@ -243,7 +243,8 @@ func TestNodesSessionIsNotUsedByOthers(t *testing.T) {
 	}
 }
 
-// A node whose submissions are answered with somebody else's does not believe it: it discards nothing, and a put goes on.
+// A node whose submissions are answered with somebody else's does not believe it: it discards nothing, and a put goes
+// on.
 func TestNodeDoesNotBelieveAnotherAnswer(t *testing.T) {
 	t.Parallel()
 	c := newCell(t, 1, 0)

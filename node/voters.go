@@ -13,7 +13,7 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// hearPatience is how long a voter has to say that it is there. It leaves a status time to be told within three
+// hearPatience is how long a voter has to say that it is there. It leaves a status time to be answered within three
 // seconds.
 const hearPatience = time.Second
 
@@ -62,7 +62,7 @@ func (r *roll) call(ctx context.Context, view *state.View, led bool) []wire.Vote
 	return voters
 }
 
-// hears tells whether a node answers. That it does not lead is an answer, too.
+// hears reports whether a node answers. That it does not lead is an answer, too.
 func (r *roll) hears(ctx context.Context, node, addr string) bool {
 	conn, err := r.transport.Conn(ctx, node, addr)
 	if err != nil {

@@ -139,7 +139,7 @@ func (c *cell) unfitSum(u transport.RejectedCert) (sum uint64) {
 }
 
 // A client whose certificate is revoked in the middle of a put is cut off there: the put is not acknowledged, the
-// client is told why, and it does not get in again. Everybody else goes on.
+// client gets the reason, and it does not get in again. Everybody else goes on.
 func TestRevokedInTheMiddleOfAPut(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")
@@ -292,7 +292,7 @@ func TestBadDenyList(t *testing.T) {
 	}
 }
 
-// A node that is told of a deny list does not start without, nor with a certificate that is on it.
+// A node that is given a deny list does not start without, nor with a certificate that is on it.
 func TestStartWithBadDenyList(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")

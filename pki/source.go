@@ -143,7 +143,7 @@ func (s *Source) ownLocked() error {
 	return nil
 }
 
-// Deny tells of the deny list: how many certificates are withdrawn, when it should have been replaced, zero for
+// Deny describes the deny list: how many certificates are revoked, when it should have been replaced, zero for
 // never, and why what is in the file now is not used, nil when it is. The last good one stays in force.
 func (s *Source) Deny() (certs int, due time.Time, stale error) {
 	s.mu.Lock()

@@ -37,7 +37,7 @@ func askChatty(m *Module, what uint32) (int32, error) {
 	return out[0].Priority, err
 }
 
-// A guest built by the Go toolchain runs, and sees nothing of the world but what it is told.
+// A guest built by the Go toolchain runs, and sees nothing of the world but what it is given.
 func TestGoGuest(t *testing.T) {
 	ctx := context.Background()
 	var logged bytes.Buffer

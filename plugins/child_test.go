@@ -85,7 +85,7 @@ func TestChildCancelled(t *testing.T) {
 	<-h.compiling
 }
 
-// A system without limits is told once, and the report says so.
+// A system without limits is reported once, and the report says so.
 func TestUnlimitedChild(t *testing.T) {
 	var logged bytes.Buffer
 	h := newHost(t, Options{Logger: slog.New(slog.NewJSONHandler(&logged, nil))})

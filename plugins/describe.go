@@ -85,7 +85,7 @@ func (d *description) valid() error {
 	return nil
 }
 
-// unseen tells of a character that does not show as itself, such as one that turns the direction of what
+// unseen finds a character that does not show as itself, such as one that turns the direction of what
 // follows, or that stands for bytes which were none: a reason is read in terminals and tables.
 func unseen(c rune) bool {
 	return unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) || c == unicode.ReplacementChar

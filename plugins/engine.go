@@ -23,7 +23,7 @@ type engine struct {
 }
 
 // compile compiles code to machine code, or takes it from the folder dir if that is not empty and has
-// it. Code must have passed the scan: the compiler believes what it is told.
+// it. Code must have passed the scan: the compiler believes what it is given.
 func (h *Host) compile(ctx context.Context, code []byte, dir string) (*engine, error) {
 	cache := wazero.NewCompilationCache()
 	if dir != "" {

@@ -73,7 +73,7 @@ func (h *Host) Compile(ctx context.Context, module []byte) (*Module, error) {
 	return h.CompileWith(ctx, module, nil)
 }
 
-// CompileWith is Compile for a module that is to be told config: by config_get, and by policy_init
+// CompileWith is Compile for a module that is to get config: by config_get, and by policy_init
 // if it exports that.
 func (h *Host) CompileWith(ctx context.Context, module []byte, config map[string]string) (*Module, error) {
 	m, _, err := h.pass(ctx, module, config)

@@ -101,7 +101,7 @@ type Host struct {
 	now   func() time.Time
 	// limits of a child for a module.
 	limits func(*prepared) limits
-	// childEnded is told how much memory a child had at its peak. nil outside of tests.
+	// childEnded gets how much memory a child had at its peak. nil outside of tests.
 	childEnded func(peakBytes int64)
 
 	// compiling holds a token while a module is compiled: the compiler is the largest user of memory

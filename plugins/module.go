@@ -16,7 +16,7 @@ import (
 // MaxModuleBytes is the most that a module can have.
 const MaxModuleBytes = maxModuleBytes
 
-// CheckSize refuses a module that has more bytes, so that nobody has to read or send all of it to be told.
+// CheckSize refuses a module that has more bytes, so that nobody has to read or send all of it to learn that.
 func CheckSize(bytes int) error {
 	if bytes > MaxModuleBytes {
 		return refuse(TooLarge, "more than %d bytes: build without symbols, e.g. -ldflags='-s -w'", MaxModuleBytes)

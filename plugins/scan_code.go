@@ -76,7 +76,7 @@ func (l *layout) declareLocals(c *cursor) int {
 	return locals
 }
 
-// instruction tells the effort of one.
+// instruction is the effort of one.
 func (l *layout) instruction(c *cursor, e *effort, op byte) {
 	switch op {
 	case wasm.OpBlock, wasm.OpLoop, wasm.OpIf:
@@ -99,7 +99,7 @@ func (l *layout) instruction(c *cursor, e *effort, op byte) {
 	}
 }
 
-// reached tells the effort of an instruction that can be reached.
+// reached is the effort of an instruction that can be reached.
 func (l *layout) reached(c *cursor, e *effort, op byte) {
 	switch op {
 	case wasm.OpBr:

@@ -125,7 +125,7 @@ func put[In, Out any](ctx context.Context, a *asked[Out], in []In, ask question[
 	return err
 }
 
-// differs tells in what the interpreter has done something else than the compiler's code.
+// differs says in what the interpreter has done something else than the compiler's code.
 func (t *transcript) differs(u *transcript) error {
 	for _, c := range []struct {
 		what       string

@@ -29,7 +29,7 @@ const (
 )
 
 const (
-	// maxVectors of one fd_write are looked at; the guest is told that the rest was not written.
+	// maxVectors of one fd_write are looked at; the guest gets word that the rest was not written.
 	maxVectors = 16
 	// maxSubscriptions of one poll_oneoff. A runtime that sleeps waits for one clock.
 	maxSubscriptions = 16

@@ -1,4 +1,4 @@
-// Package policies says what a policy is: the facts it is told, the decisions it may answer, and
+// Package policies says what a policy is: the facts it is given, the decisions it may answer, and
 // the envelope of answers that are safe. It is pure: no clock, no I/O, no goroutine, no randomness.
 //
 // A policy chooses two things. Score gives a queued operation its priority. Conflict gives the
@@ -68,7 +68,7 @@ const (
 // ClassBytes is the size of a class tag. A longer tag is refused when the extent is created.
 const ClassBytes = 16
 
-// Facts are what a policy is told about one operation. Times are microseconds; the cell's time is
+// Facts are what a policy is given about one operation. Times are microseconds; the cell's time is
 // the leader's, as recorded in the log, and never goes back.
 //
 // The fields are in the order of the record that a module is handed (package plugins), so that a

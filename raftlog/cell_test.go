@@ -251,7 +251,7 @@ func (c *testCell) led() bool {
 	return false
 }
 
-// campaign tells the voter with the longest log to stand for election at once, as a leader does that hands over its
+// campaign asks the voter with the longest log to stand for election at once, as a leader does that hands over its
 // place. If it is not elected, somebody will be when the patience of all is at an end.
 func (c *testCell) campaign() {
 	var best *Group
@@ -330,8 +330,8 @@ func dump(t testing.TB, g *Group) []byte {
 	return buf.Bytes()
 }
 
-// checkEqual compares the states and chains of all nodes once they are settled. A leader that has just begun
-// may still write its first entry, which must not come in between.
+// checkEqual compares the states and chains of all nodes once none has anything left to apply. A leader that has just
+// begun may still write its first entry, which must not come in between.
 func (c *testCell) checkEqual() {
 	c.t.Helper()
 	for {

@@ -46,8 +46,8 @@ const (
 	maxPoints = 256
 )
 
-// recentPoints are the chain's points at the entries that were applied last, so that others can be told at once. The
-// zero value is empty. An entry of the engine's own that it does not pass on has none.
+// recentPoints are the chain's points at the entries that were applied last, so that others can be answered at once.
+// The zero value is empty. An entry of the engine's own that it does not pass on has none.
 type recentPoints struct{ slots []ChainPoint }
 
 // maxRecent is how many entries they reach back: seconds of a busy cell, so that a node which answers is within.

@@ -80,7 +80,7 @@ func Open(cfg Config) (*Group, error) {
 	}
 	g.log = &careful{LogStore: g.stores.log, StableStore: g.stores.stable, file: g.stores.file}
 	g.moved = newMoved(cfg.Addresses)
-	g.away.is.Store(cfg.Held) // until the log has told
+	g.away.is.Store(cfg.Held) // until the log says
 	abstains := func() bool { return g.isAway() || g.Abstains() != nil }
 	g.net = newTransport(cfg.Layer, cfg.Advertise, g.moved, logger, &sieve{logger: cfg.Logger, abstains: abstains},
 		cfg.Timing.Election/2)
@@ -134,7 +134,7 @@ func (g *Group) startEngine(conf *raft.Config) error {
 	return g.noteVoters()
 }
 
-// noteVoters keeps who the voters are, also where a snapshot told it and no entry.
+// noteVoters keeps who the voters are, also where a snapshot says it and no entry.
 func (g *Group) noteVoters() error {
 	f := g.raft.GetConfiguration()
 	if err := f.Error(); err != nil {

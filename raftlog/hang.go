@@ -14,11 +14,11 @@ import (
 // A disk may hang rather than fail. The engine writes on its main loop, and so can do nothing meanwhile; but its
 // heartbeats come from other goroutines, so that its followers go on following a leader that gets nothing done. A
 // write that takes long therefore counts in two stages. After Timing.StoreHang this node is no leader any more,
-// whatever its engine believes: it tells the follower that is furthest on to stand for election, says nothing more
+// whatever its engine believes: it asks the follower that is furthest on to stand for election, says nothing more
 // to the others, and ends the calls that wait for it. If the write returns, all is as before, except that another
 // leads. After Timing.StoreWrite it has failed: see guard.
 
-// errHangs is what this node tells the others, and its engine, while its disk hangs.
+// errHangs is what this node answers the others, and its engine, while its disk hangs.
 var errHangs = errors.New("the disk of this node's log hangs")
 
 // hang is whether a write to the log hangs now.

@@ -126,7 +126,7 @@ func (g *Group) PointAt(index state.Index) (ChainPoint, bool) {
 }
 
 // Compare compares what another node says of its history with this one's. It answers nil where they agree, and
-// where this node cannot tell.
+// where this node cannot know.
 func (g *Group) Compare(theirs ChainPoint, with string) *PartedError {
 	ours, ok := g.PointAt(theirs.Index)
 	if !ok || ours.Hash == theirs.Hash {

@@ -1,7 +1,7 @@
 package wire
 
 // PolicyLoadRequest brings a module into the cell; its bytes follow as chunks. The reply is a Policy.
-// Config is what the policy is told; empty for its own defaults.
+// Config is what the policy is given; empty for its own defaults.
 type PolicyLoadRequest struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 

@@ -29,7 +29,7 @@ type JoinReply struct {
 	Members []string
 }
 
-// Heartbeat is what a node tells the leader, a few times a second.
+// Heartbeat is what a node reports to the leader, a few times a second.
 type Heartbeat struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 

@@ -8,7 +8,7 @@ import (
 )
 
 // The first byte of a plaintext connection says what follows. A TLS connection starts with
-// PreambleTLS, and its ALPN tells instead.
+// PreambleTLS, and its ALPN says it instead.
 const (
 	PreambleFrames byte = 'D'
 	PreambleRaft   byte = 'R'

@@ -42,7 +42,7 @@ func TestInterruptDetaches(t *testing.T) {
 	}
 }
 
-// An address in use is told in one line, before anything is started.
+// An address in use is reported in one line, before anything is started.
 func TestDevAddressInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

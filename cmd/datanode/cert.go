@@ -83,7 +83,7 @@ func (a app) certInit(c certs) error {
 	if err := writePair(c.dir, "ca", pair, false); err != nil {
 		return err
 	}
-	// An empty one, so that nodes can be told of it before it is needed.
+	// An empty one, so that nodes can be given it before it is needed.
 	if _, err := withdraw(ca, c.dir, nil); err != nil {
 		return err
 	}

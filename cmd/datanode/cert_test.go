@@ -55,7 +55,7 @@ type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
-// Both files are there when something goes wrong afterwards; what was cut off in between is told as that.
+// Both files are there when something goes wrong afterwards; what was cut off in between is reported as that.
 func TestCertsAreWhole(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "certs")
 	cert := func(stdout io.Writer, args ...string) (int, string) {

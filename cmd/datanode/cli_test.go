@@ -142,7 +142,7 @@ func (s *script) line(t *testing.T, out *strings.Builder, line string) {
 	if stderr.Len() > 0 {
 		for _, l := range strings.Split(strings.TrimSuffix(stderr.String(), "\n"), "\n") {
 			if strings.Contains(l, "replicas left on") {
-				continue // told while something waits, as often as it changes
+				continue // said while something waits, as often as it changes
 			}
 			fmt.Fprintln(out, strings.TrimSpace("! "+s.scrub(l)))
 		}

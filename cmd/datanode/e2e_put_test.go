@@ -16,7 +16,7 @@ import (
 )
 
 // Files are put through one of three nodes, which is killed while they are: each of them is stored all the same, by
-// way of nodes that the command was not told of, and can be read.
+// way of nodes that the command was not given, and can be read.
 func TestPutOutlivesItsNode(t *testing.T) {
 	processes := newProcesses(t, 3, 3)
 	for _, p := range processes {

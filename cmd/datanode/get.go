@@ -110,7 +110,7 @@ func (a app) getFile(ctx context.Context, c *client.Client, req wire.ReadRequest
 	return os.Rename(part.Name(), name)
 }
 
-// checkNewFile tells, before anything is read, whether a file of that name can be made.
+// checkNewFile reports, before anything is read, whether a file of that name can be made.
 func checkNewFile(name string) error {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		return exit.With(exit.Failed, "%s is a folder; name a file in it", name)

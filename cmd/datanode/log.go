@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// newestEntries is how many entries log ls shows unless it is told otherwise.
+// newestEntries is how many entries log ls shows unless a flag says otherwise.
 const newestEntries = 20
 
 func newLogCommand(a app) *cobra.Command {
@@ -193,7 +193,7 @@ func verifyLogs(ctx context.Context, c *client.Client, ids []string, bad *int) i
 	}
 }
 
-// nodesToAsk are the nodes named, or all that are up. Those that are not are told, since what is said
+// nodesToAsk are the nodes named, or all that are up. Those that are not are reported, since what is said
 // then does not hold for them.
 func nodesToAsk(ctx context.Context, a app, c *client.Client, named []string) ([]string, error) {
 	if len(named) > 0 {

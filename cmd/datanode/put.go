@@ -62,7 +62,7 @@ func newPutCommand(a app) *cobra.Command {
 // putsInVain is after how many files that the cell did not take, one after the other, the rest is not tried any more.
 const putsInVain = 3
 
-// putAll stores one file after the other. One that cannot be read, or that the cell does not take, is told and left
+// putAll stores one file after the other. One that cannot be read, or that the cell does not take, is reported and left
 // out; there is an error in the end. Only a cell that cannot be reached, or takes none of some in a row, ends it early.
 func (a app) putAll(ctx context.Context, c *client.Client, names []string,
 	o client.PutOptions) iter.Seq2[stored, error] {
@@ -98,7 +98,7 @@ func (a app) putAll(ctx context.Context, c *client.Client, names []string,
 	}
 }
 
-// learn lets the client go on by way of nodes that it was not told of. When that fails, it has to do with those that
+// learn lets the client go on by way of nodes that it was not given. When that fails, it has to do with those that
 // it was: the put itself says what is wrong.
 func (a app) learn(ctx context.Context, c *client.Client) {
 	ctx, cancel := context.WithTimeout(ctx, learnPatience)

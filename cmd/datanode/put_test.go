@@ -13,7 +13,7 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// A file that grows or shrinks while it is read is told as such, not as a mistake of whoever typed the command, and
+// A file that grows or shrinks while it is read is reported as such, not as a mistake of whoever typed the command, and
 // the others are stored.
 func TestPutOfChangingFile(t *testing.T) {
 	const sys = "/sys/class/net/lo/address" // is said to have a page, and has a line

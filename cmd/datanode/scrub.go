@@ -22,7 +22,7 @@ type shownNode struct {
 	Scrub *wire.ScrubReply `json:"scrub,omitempty"` // none from a node that does not answer
 }
 
-// scrubOf is how far a node's scrub is, nil when the node does not tell.
+// scrubOf is how far a node's scrub is, nil when the node does not say.
 func scrubOf(ctx context.Context, c *client.Client, n wire.Node, extent uint64) *wire.ScrubReply {
 	if n.State != "up" {
 		return nil

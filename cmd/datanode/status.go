@@ -18,7 +18,7 @@ import (
 )
 
 // statusPatience is how long a node has to answer. Whoever asks for the status may well ask because something is
-// wrong, and wants to be told.
+// wrong, and wants to know.
 const statusPatience = 2500 * time.Millisecond
 
 func newStatusCommand(a app) *cobra.Command {

@@ -66,7 +66,7 @@ func TestNoLeaderSaysWhoIsMissing(t *testing.T) {
 	}
 }
 
-// A setting that asks for more disks than there are nodes is told.
+// A setting that asks for more disks than there are nodes is reported.
 func TestSettingsWarn(t *testing.T) {
 	addr := startCell(t, 3)
 	for _, c := range []struct{ key, value, says string }{

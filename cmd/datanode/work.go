@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// notedOps is how many operation IDs are told one by one.
+// notedOps is how many operation IDs are printed one by one.
 const notedOps = 8
 
 // work is how a command asks for operations: its flags, and what they are about.
@@ -174,7 +174,7 @@ func (w *work) printIDs(admitted []wire.Submitted) error {
 	return nil
 }
 
-// await waits until the operations have ended. watch is told where they stand, now and then.
+// await waits until the operations have ended. watch is called with where they stand, now and then.
 func (w *work) await(ctx context.Context, c *client.Client, admitted []wire.Submitted,
 	watch func([]wire.Op)) ([]wire.Op, error) {
 	if len(admitted) == 0 {

@@ -296,7 +296,7 @@ type LoadPolicy struct {
 
 	// Module is the digest of the bytes where Config is given: Digest is then that of both.
 	Module string
-	// Config is what the policy is told wherever it is compiled. Never written to.
+	// Config is what the policy is given wherever it is compiled. Never written to.
 	Config  map[string]string
 	AskedBy Identity
 }

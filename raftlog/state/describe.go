@@ -74,7 +74,7 @@ func (n *Node) String() string {
 	return b.String()
 }
 
-// String is one line about the operation; Describe tells all of it.
+// String is one line about the operation; Describe has all of it.
 func (o *Op) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "op %s %s %s", o.ID, o.Kind, o.State)
@@ -124,7 +124,7 @@ func (o *Op) describePath(b *strings.Builder) {
 	}
 }
 
-// Describe tells the operation's whole life, a line a step.
+// Describe is the operation's whole life, a line a step.
 func (o *Op) Describe(w io.Writer) {
 	fmt.Fprintln(w, o)
 	for _, k := range o.Decision.Conflicts {

@@ -129,7 +129,7 @@ func (e *Extent) doubted() bool { return e.Whole() < len(e.Replicas) }
 // Fit reports whether an open extent can be appended to: every replica must be able to take it.
 func (e *Extent) Fit() bool { return e.State == ExtentOpen && !e.doubted() }
 
-// Birth tells this extent from another with the same number in a history of the cell that has parted from this
+// Birth tells this extent from another with the same number in a history of the cell that has diverged from this
 // one: it follows from when, to the microsecond, the extent was created. Never 0.
 func (e *Extent) Birth() uint32 {
 	var b [16]byte
@@ -153,7 +153,7 @@ func (e *Extent) MayHoldFile(node NodeID) bool {
 	return ok || former
 }
 
-// FormerSince tells since which entry node must drop its file; ok is false when it need not.
+// FormerSince says since which entry node must drop its file; ok is false when it need not.
 func (e *Extent) FormerSince(node NodeID) (since Index, ok bool) {
 	for _, f := range e.Former {
 		if f.Node == node {

@@ -115,7 +115,7 @@ func (v *View) Live(e *Extent) int {
 	return n
 }
 
-// Facts are what a policy is told about an operation. o need not be in the state: an incoming one
+// Facts are what a policy is given about an operation. o need not be in the state: an incoming one
 // has ID 0.
 func (v *View) Facts(o *Op, phase policies.Phase) policies.Facts {
 	f := policies.Facts{

@@ -173,7 +173,7 @@ func (p *putting) send(s *mux.Stream) error {
 	}
 }
 
-// end tells the cell that this was all. Only this makes a put complete: an input that breaks off
+// end says to the cell that this was all. Only this makes a put complete: an input that breaks off
 // cancels it instead.
 func (p *putting) end(s *mux.Stream) error {
 	if want := p.req.Length; want >= 0 && p.sent < uint64(want) {

@@ -33,7 +33,7 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// DefaultAddr is where a node listens unless it is told otherwise.
+// DefaultAddr is where a node listens unless its configuration says otherwise.
 const DefaultAddr = "127.0.0.1:7400"
 
 const (
@@ -70,8 +70,8 @@ type Options struct {
 	// RetryFor is how long after its first failure a call goes on trying while nodes answer that they cannot serve,
 	// as when the cell elects a leader. 0: 20 s. The end of a call's context ends it earlier.
 	RetryFor time.Duration
-	// Waiting is told what a call waits for, when it has gone unanswered for 2 s and every 2 s from then on, and an
-	// empty text when that is over. It must not call the client. nil: nobody is told.
+	// Waiting is called with what a call waits for, when it has gone unanswered for 2 s and every 2 s from then on, and an
+	// empty text when that is over. It must not call the client. nil: nothing is said.
 	Waiting func(what string)
 }
 
@@ -114,7 +114,7 @@ type Client struct {
 
 	preferred atomic.Int32 // index into addrs() of the address that answered last
 	learned   atomic.Pointer[[]string]
-	seen      atomic.Uint64 // highest log index that this client has been told of
+	seen      atomic.Uint64 // highest log index that this client has seen in an answer
 
 	// submitting is held by the one Submit that is under way: the cell keeps the answers of a
 	// session's newest requests, so their numbers should arrive in about their order.

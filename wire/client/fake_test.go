@@ -16,7 +16,7 @@ import (
 )
 
 // fakeCell is a cell in memory: what its nodes agree on. It keeps bytes and operations as a cell
-// does, and breaks where a test tells it to.
+// does, and breaks where a test says.
 type fakeCell struct {
 	mu       sync.Mutex
 	extents  map[uint64][]byte

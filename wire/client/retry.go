@@ -38,7 +38,7 @@ func transient(err error, outcome wire.Outcome) bool {
 // route says where a call may go.
 type route struct {
 	addr string // this address and no other; empty: any of the cell's
-	// latest asks for a node that has applied all that this client has been told of.
+	// latest asks for a node that has applied all that this client has seen in answers.
 	latest bool
 }
 

@@ -320,7 +320,7 @@ func TestRequestsBeyondTheCap(t *testing.T) {
 	<-c.Done()
 }
 
-// A peer whose requests cannot be decoded is told so for each, but not for ever.
+// A peer whose requests cannot be decoded gets an answer for each, but not for ever.
 func TestUndecodableRequests(t *testing.T) {
 	c, p := acceptRaw(t, tcpPair, Config{PingEvery: -1, Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) {
 		var m message
@@ -336,7 +336,7 @@ func TestUndecodableRequests(t *testing.T) {
 	<-c.Done()
 }
 
-// Large ones it is told of less often.
+// Large ones are answered less often.
 func TestLargeUndecodableRequests(t *testing.T) {
 	c, p := acceptRaw(t, tcpPair, Config{PingEvery: -1, Handler: HandlerFunc(func(_ context.Context, sc *ServerCall) {
 		var m message

@@ -184,7 +184,7 @@ func (f *outFrame) setRaw(raw []byte) {
 	f.buf.b = append(f.buf.b, raw...)
 }
 
-// abandon gives a call up: unsent, it is taken back; sent, the peer is told. It is nil when the call has
+// abandon gives a call up: unsent, it is taken back; sent, the peer gets a cancel. It is nil when the call has
 // ended anyway.
 func (c *Conn) abandon(cl *call, cause error) error {
 	c.mu.Lock()

@@ -14,7 +14,7 @@ import (
 func (c *Conn) Expel(ctx context.Context, why *wire.Error) {
 	if !c.dialed {
 		c.failServed(why)
-		_ = c.Drain(ctx) // the peer need not read what it is told
+		_ = c.Drain(ctx) // the peer need not read what is sent
 	}
 	c.fail(why)
 	c.wg.Wait()

@@ -10,8 +10,8 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// A caller that is expelled in the middle of a call is told why, and never that the call was done: neither by a handler
-// that is done at that moment nor by one that takes no notice.
+// A caller that is expelled in the middle of a call gets the reason, and never that the call was done: neither by a
+// handler that is done at that moment nor by one that takes no notice.
 func TestExpel(t *testing.T) {
 	overBoth(t, func(t *testing.T, cnc, snc net.Conn) {
 		begun, stopped := make(chan struct{}), make(chan error, 1)

@@ -43,7 +43,7 @@ func MismatchKinds() []MismatchKind {
 	return kinds
 }
 
-// Mismatch tells of a frame that named no call in flight, or named it wrongly.
+// Mismatch is a frame that named no call in flight, or named it wrongly.
 type Mismatch struct {
 	Kind   MismatchKind
 	Peer   string      // the peer's node

@@ -11,7 +11,7 @@ import (
 // Relay does the call from on the connection to, and answers it with what comes back: body, raw and
 // chunks untouched, backpressure passed on, errors as they are. When the next hop cannot be reached the
 // caller gets a typed error whose outcome says whether the request was ever written. The error returned
-// is the one the caller was given, or that kept it from getting any. The next hop is told whose call it is.
+// is the one the caller was given, or that kept it from getting any. The next hop learns whose call it is.
 func Relay(ctx context.Context, from *ServerCall, to *Conn) error {
 	req := Request{Op: from.op, Session: from.session, Fence: from.hdr.Fence, MinIndex: from.hdr.MinIndex, Raw: from.raw,
 		End: from.hdr.Flags&wire.FlagEnd != 0, OnBehalf: from.Asker()}

@@ -105,8 +105,8 @@ func TestRelayToDeadHop(t *testing.T) {
 	}
 }
 
-// The next hop of a relay is told whose call it is: whom the first one knows its peer to be. One that does not
-// understand that is not told.
+// The next hop of a relay learns whose call it is: whom the first one knows its peer to be. One that does not
+// understand that does not get it.
 func TestRelayTellsForWhom(t *testing.T) {
 	for _, test := range []struct {
 		name          string

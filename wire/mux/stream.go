@@ -39,7 +39,7 @@ func (c *Conn) Open(ctx context.Context, req Request) (*Stream, error) {
 // answered already: see Reply.
 func (s *Stream) Send(p []byte) error { return s.cl.sendAll(p) }
 
-// CloseSend tells the peer that no chunk follows.
+// CloseSend says to the peer that no chunk follows.
 func (s *Stream) CloseSend() error { return s.cl.closeSend() }
 
 // Recv is the next chunk from the peer, valid until the next Recv or Close; io.EOF once the final reply is there.

@@ -12,7 +12,7 @@ import (
 	"github.com/datanode/datanode/raftlog/state"
 )
 
-// offlineFlags are what a policy is told and held to where there is no cell to say so.
+// offlineFlags are what a policy is given and held to where there is no cell to say so.
 type offlineFlags struct {
 	config  []string
 	budgets map[string]*string // by setting

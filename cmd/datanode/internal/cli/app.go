@@ -81,7 +81,7 @@ func (a *App) WithClient(f ClientCommand) func(*cobra.Command, []string) error {
 	}
 }
 
-// TimedOut is err, told as what it is when --timeout was up.
+// TimedOut is err, reported as what it is when --timeout was up.
 func (a *App) TimedOut(ctx context.Context, err error) error {
 	coded := (*exit.Error)(nil)
 	if err == nil || errors.As(err, &coded) || !errors.Is(ctx.Err(), context.DeadlineExceeded) {

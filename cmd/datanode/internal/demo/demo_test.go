@@ -65,7 +65,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// wrong is one thing that goes wrong behind the cell's back, and how the demo tells of it.
+// wrong is one thing that goes wrong behind the cell's back, and how the demo reports it.
 type wrong struct {
 	name string
 	do   func(*Replay) (undo func() error, err error)

@@ -32,7 +32,7 @@ type Options struct {
 	Logger        *slog.Logger
 }
 
-// Configs opens the listeners, so that an address in use is told before anything runs, and gives each
+// Configs opens the listeners, so that an address in use is reported before anything runs, and gives each
 // node's configuration.
 func Configs(o Options) ([]node.Config, error) {
 	listeners, err := listenFrom(o.Listen, o.Nodes)

@@ -31,7 +31,7 @@ func TestAddPort(t *testing.T) {
 	}
 }
 
-// One address that is in use is told, and none of the others stays open.
+// One address that is in use is reported, and none of the others stays open.
 func TestConfigsInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
