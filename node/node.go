@@ -139,10 +139,10 @@ func newNode(cfg Config, watched *vfs.Watched, f *folder.Folder, l net.Listener,
 	}
 	n.disks = diskshare.New(n.clock)
 	n.routes, n.turns = n.makeRoutes(), fair.NewClasses(n.clock)
+	n.divergences = lead.NewDivergences()
 	n.transport = n.newTransport(l, source)
 	n.sessions.logger = n.logger
 	n.audit = audit.Trail{Logger: n.logger}
-	n.divergences = lead.NewDivergences()
 	return n
 }
 
