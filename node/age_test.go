@@ -47,7 +47,10 @@ func (h heard) has(text string) bool {
 
 // hearing makes a cell whose nodes' log lines can be looked through.
 func hearing(t *testing.T) (*cell, heard) {
-	h := heard{slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}), new(sync.Mutex), new([]string)}
+	h := heard{
+		slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}),
+		new(sync.Mutex), new([]string),
+	}
 	return newCellWith(t, 3, 0, func(c *Config) { c.Logger = slog.New(h) }), h
 }
 
@@ -132,7 +135,8 @@ func (c *cell) sealAll() {
 	c.whole()
 }
 
-// Crashes do not make a folder older, whenever they come: not before a node has joined, not all at once, not again and again.
+// Crashes do not make a folder older, whenever they come: not before a node has joined, not all at once, not again
+// and again.
 func TestCrashesAreNoOlderFolder(t *testing.T) {
 	t.Parallel()
 	c, h := hearing(t)

@@ -39,12 +39,16 @@ func TestEntriesSayWhoAsked(t *testing.T) {
 		}
 	}
 	c.set("max-attempts", "9")
-	if who := c.askers(func(cmd state.Command) bool { return cmd.CommandType() == state.TypeSetting }); !slices.Contains(who, "admin/operator") {
+	if who := c.askers(func(cmd state.Command) bool {
+		return cmd.CommandType() == state.TypeSetting
+	}); !slices.Contains(who, "admin/operator") {
 		t.Errorf("settings were asked for by %q", who)
 	}
 
 	conn := c.rawAs(o.Source(pki.RoleClient, "eve"), mux.Config{})
-	_, err := conn.Call(testContext(t), mux.Request{Op: wire.OpStatus, Session: wire.SessionControl, OnBehalf: "admin/operator"})
+	_, err := conn.Call(testContext(t), mux.Request{
+		Op: wire.OpStatus, Session: wire.SessionControl, OnBehalf: "admin/operator",
+	})
 	if wire.CodeOf(err) != wire.CodeDenied {
 		t.Errorf("a client asks on behalf of an admin: %v", err)
 	}

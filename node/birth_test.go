@@ -44,7 +44,8 @@ func TestReadOfAnotherBirth(t *testing.T) {
 			}
 			other, unknown := loc, loc
 			other.Birth ^= 1
-			if got, err := c.get(other, node); wire.CodeOf(err) != wire.CodeNotFound || !strings.Contains(err.Error(), wire.BirthText(other.Birth)) || len(got) > 0 {
+			if got, err := c.get(other, node); wire.CodeOf(err) != wire.CodeNotFound ||
+				!strings.Contains(err.Error(), wire.BirthText(other.Birth)) || len(got) > 0 {
 				t.Errorf("read of %s on %q, which is no extent of this cell: %d bytes, %v", other, node, len(got), err)
 			}
 			unknown.Birth = 0

@@ -76,7 +76,8 @@ func TestBudgetIsASetting(t *testing.T) {
 		d := c.decisionOfCreate()
 		if d.Policy != policies.Native().Info().Digest || d.Budget != 96<<10 ||
 			d.Fallback != "policy flat failed: its budget of 98304 units is spent (policy-batch-budget)" {
-			t.Errorf("decided by %s within %d units, fallback %q; want the native default, because 98304 units are spent", d.Policy, d.Budget, d.Fallback)
+			t.Errorf("decided by %s within %d units, fallback %q; want the native default, because 98304 units are spent",
+				d.Policy, d.Budget, d.Fallback)
 		}
 	}
 	decides(32 << 20)

@@ -54,7 +54,11 @@ func TestConns(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")
 	c := newSecureCell(t, o, 3, 0, func(cfg *Config) { cfg.HTTP, cfg.HTTPPlain = "127.0.0.1:0", true })
-	bob := client.New(client.Options{Addrs: []string{c.nodes["n1"].Addr()}, Name: t.Name(), TLS: o.Source(pki.RoleClient, "bob")})
+	bob := client.New(client.Options{
+		Addrs: []string{c.nodes["n1"].Addr()},
+		Name:  t.Name(),
+		TLS:   o.Source(pki.RoleClient, "bob"),
+	})
 	defer bob.Close()
 	r := &heldReader{first: bytes.NewReader(pattern(1, 3<<20)), reached: make(chan struct{}), letGo: make(chan struct{})}
 	done := make(chan error, 1)
@@ -80,10 +84,12 @@ func TestConns(t *testing.T) {
 		}
 	}
 	put := seen["bob/client/in"]
-	if text := fmt.Sprint(put.InFlight); !strings.Contains(text, "put client 1") || put.Oldest != "put" || put.OldestCall <= 0 {
+	if text := fmt.Sprint(put.InFlight); !strings.Contains(text, "put client 1") ||
+		put.Oldest != "put" || put.OldestCall <= 0 {
 		t.Errorf("the connection with a put under way: %+v", put)
 	}
-	if len(put.Sessions) != 1 || put.Sessions[0].Session != "client" || put.Sessions[0].Calls != 1 || put.Sessions[0].Credit <= 0 {
+	if len(put.Sessions) != 1 || put.Sessions[0].Session != "client" ||
+		put.Sessions[0].Calls != 1 || put.Sessions[0].Credit <= 0 {
 		t.Errorf("its sessions: %+v", put.Sessions)
 	}
 	asking := seen["root/admin/in"]
@@ -105,18 +111,25 @@ func TestConns(t *testing.T) {
 			t.Errorf("metrics lack %q", want)
 		}
 	}
-	for _, of := range []string{"all", "half-open", "nodes", "one-address", "half-open-one-address"} {
-		now, most := sample(t, metrics, `datanode_accepted_connections{of="`+of+`"}`), sample(t, metrics, `datanode_accepted_connections_limit{of="`+of+`"}`)
-		if least := map[string]float64{"all": 2, "one-address": 2, "nodes": 1}[of]; now >= most || now < least { // bob, root; a node
-			t.Errorf("%v connections of %v: %s", now, most, of)
-		}
-	}
+	withinLimits(t, metrics)
 	if strings.Contains(metrics, "bob") {
 		t.Error("a name that a client brings is a label")
 	}
 	close(r.letGo)
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+func withinLimits(t *testing.T, metrics string) {
+	t.Helper()
+	for _, of := range []string{"all", "half-open", "nodes", "one-address", "half-open-one-address"} {
+		now, most := sample(t, metrics, `datanode_accepted_connections{of="`+of+`"}`),
+			sample(t, metrics, `datanode_accepted_connections_limit{of="`+of+`"}`)
+		least := map[string]float64{"all": 2, "one-address": 2, "nodes": 1}[of] // bob, root; a node
+		if now >= most || now < least {
+			t.Errorf("%v connections of %v: %s", now, most, of)
+		}
 	}
 }
 
@@ -162,7 +175,8 @@ func TestConnsShowRaft(t *testing.T) {
 	}
 }
 
-// What has gone over connections is counted for good: also of those that have ended, and whoever a peer turns out to be.
+// What has gone over connections is counted for good: also of those that have ended, and whoever a peer turns out to
+// be.
 func TestTotalsNeverFall(t *testing.T) {
 	t.Parallel()
 	c := newCellWith(t, 1, 0, func(cfg *Config) { cfg.HTTP, cfg.HTTPPlain = "127.0.0.1:0", true })

@@ -37,7 +37,9 @@ func (c *cell) sealed(p []byte) wire.Locator {
 	c.t.Helper()
 	loc := c.put(p)
 	// A large put has its extent sealed by itself, so that this one may come too late.
-	if res := c.submit(client.SubmitOptions{}, wire.Submission{Kind: "seal", Extent: loc.Extent}); res.Code != 0 && res.Code != wire.CodePrecondition {
+	if res := c.submit(client.SubmitOptions{}, wire.Submission{
+		Kind: "seal", Extent: loc.Extent,
+	}); res.Code != 0 && res.Code != wire.CodePrecondition {
 		c.t.Fatal(res.Detail)
 	}
 	c.until("sealed everywhere", func(n *Node) bool {
@@ -206,7 +208,9 @@ func TestDeleteWhileDown(t *testing.T) {
 	if _, err := c.get(loc, "n2"); wire.CodeOf(err) != wire.CodeNotFound {
 		t.Errorf("n2 serves a deleted extent: %v", err)
 	}
-	c.until("the tombstone is forgotten", func(n *Node) bool { return n.log.View().Extent(state.ExtentID(loc.Extent)) == nil })
+	c.until("the tombstone is forgotten", func(n *Node) bool {
+		return n.log.View().Extent(state.ExtentID(loc.Extent)) == nil
+	})
 	if _, err := os.Stat(c.file("n2", loc.Extent)); !os.IsNotExist(err) {
 		t.Errorf("the file on n2: %v", err)
 	}

@@ -24,7 +24,8 @@ func (n *Node) makeData() {
 		ID: n.id, Log: n.log, Store: n.store, Replicas: n.replicas, Reach: n.others, Quotas: n.quotas,
 		Share: n.disks, Space: n.disk, Clock: n.clock, Logger: n.logger,
 		StepLimit: n.time.stepLimit, CreatePatience: n.time.createPatience, IdleLook: n.time.idleLook, Tick: n.time.tick,
-		CatchUp: n.catchUp, Works: n.hang.Err, InTouch: func() error { return n.member.CutOff() }, Each: n.hang.EachReplica, Create: n.submitter.Submit,
+		CatchUp: n.catchUp, Works: n.hang.Err, InTouch: func() error { return n.member.CutOff() },
+		Each: n.hang.EachReplica, Create: n.submitter.Submit,
 		Submit: func(ctx context.Context, s wire.Submission) error {
 			_, err := n.submitter.Once(ctx, 0, s)
 			return err

@@ -131,7 +131,9 @@ func TestAddressOfALiveNode(t *testing.T) {
 		}
 	}
 	c.untilTrue("the leader has heard of the other", func() bool { return lead.lead.Alive(other.id) })
-	_, err := lead.lead.Admit(testContext(t), wire.JoinRequest{Node: "n9", Addr: other.addr, Incarnation: 9, Level: uint8(state.LevelNow)})
+	_, err := lead.lead.Admit(testContext(t), wire.JoinRequest{
+		Node: "n9", Addr: other.addr, Incarnation: 9, Level: uint8(state.LevelNow),
+	})
 	oneLine(t, err, "is the address of node "+string(other.id))
 	if !c.inGroup(string(other.id)) {
 		t.Errorf("%s was taken out of the log's group", other.id)

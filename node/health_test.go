@@ -25,8 +25,9 @@ func TestHealthOfNodes(t *testing.T) {
 		for _, got := range reply.Checks {
 			levels[got.Name] = got.Level
 		}
-		if reply.Node != id || levels["leader"] != health.OK || levels["CERT_EXPIRES"] != health.Error || levels["DENY_LIST"] != health.OK ||
-			levels["CERT_FILES"] != health.OK || levels["consistent-read"] != health.OK {
+		if reply.Node != id || levels["leader"] != health.OK || levels["CERT_EXPIRES"] != health.Error ||
+			levels["DENY_LIST"] != health.OK || levels["CERT_FILES"] != health.OK ||
+			levels["consistent-read"] != health.OK {
 			t.Errorf("%s answers as %s: %v", id, reply.Node, reply.Checks) // the certificates of tests last an hour
 		}
 	}

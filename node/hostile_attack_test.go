@@ -145,8 +145,10 @@ func (h *hostile) pong(ping *wire.Header) error {
 }
 
 func hostileHello() []byte {
-	body, err := wire.Marshal(&wire.Hello{Magic: wire.Magic, MinVersion: wire.MinVersion, MaxVersion: wire.Version, MaxFrameBytes: 1 << 30,
-		WindowBytes: 1 << 31, SessionWindowBytes: 1 << 31, MaxInFlight: 1 << 31})
+	body, err := wire.Marshal(&wire.Hello{
+		Magic: wire.Magic, MinVersion: wire.MinVersion, MaxVersion: wire.Version, MaxFrameBytes: 1 << 30,
+		WindowBytes: 1 << 31, SessionWindowBytes: 1 << 31, MaxInFlight: 1 << 31,
+	})
 	if err != nil {
 		panic(err) // it is a constant
 	}

@@ -76,7 +76,8 @@ func lengthBombs() []bomb {
 			return h.write(le32(wire.DefaultMaxFrameBytes-4), h.request(wire.OpPut, 0, 0, nil, make([]byte, 64<<10))[4:])
 		}},
 		{name: "every field at its largest", conns: 8, ends: true, blow: send(sealFrame(largest))},
-		{name: "hello of 4 GiB announced", conns: 8, ends: true, bare: true, blow: send([]byte{wire.PreambleFrames, 0xff, 0xff, 0xff, 0xff})},
+		{name: "hello of 4 GiB announced", conns: 8, ends: true, bare: true,
+			blow: send([]byte{wire.PreambleFrames, 0xff, 0xff, 0xff, 0xff})},
 	}
 }
 
@@ -91,7 +92,11 @@ func bodyBombs() []bomb {
 	const most = 1 << 15
 	within := append(bytes.Repeat([]byte{0x91}, wire.MaxDepth-1), 0)
 	long := slices.Concat([]byte{0xdd, 0, 0, most >> 8, 0}, bytes.Repeat(within, most-1), []byte{0x91}, within)
-	deep := [][]byte{long, append(bytes.Repeat([]byte{0x91}, wire.MaxDepth+1), 0), append(bytes.Repeat([]byte{0xdc, 0, 1}, wire.MaxDepth+1), 0)}
+	deep := [][]byte{
+		long,
+		append(bytes.Repeat([]byte{0x91}, wire.MaxDepth+1), 0),
+		append(bytes.Repeat([]byte{0xdc, 0, 1}, wire.MaxDepth+1), 0),
+	}
 	refused := func(bodies [][]byte) func(h *hostile) error {
 		return func(h *hostile) error {
 			rd := bufio.NewReader(h.nc)
@@ -188,10 +193,13 @@ func floodBombs() []bomb {
 	}
 	return []bomb{
 		{name: "flood of pings", conns: 4, ends: true, blow: flood(constant(wire.Header{Kind: wire.KindPing, ID: 1}, nil))},
-		{name: "flood of pings without number", conns: 4, ends: true, blow: flood(constant(wire.Header{Kind: wire.KindPing}, nil))},
+		{name: "flood of pings without number", conns: 4, ends: true,
+			blow: flood(constant(wire.Header{Kind: wire.KindPing}, nil))},
 		{name: "flood of cancels", conns: 4, ends: true, blow: flood(named(wire.KindCancel, nil))},
-		{name: "flood of credits of a call", conns: 4, ends: true, blow: flood(named(wire.KindCredit, wire.AppendUint(nil, 0)))},
-		{name: "flood of credits of a session", conns: 4, ends: true, blow: flood(constant(wire.Header{Kind: wire.KindCredit, Session: 1}, []byte{0}))},
+		{name: "flood of credits of a call", conns: 4, ends: true,
+			blow: flood(named(wire.KindCredit, wire.AppendUint(nil, 0)))},
+		{name: "flood of credits of a session", conns: 4, ends: true,
+			blow: flood(constant(wire.Header{Kind: wire.KindCredit, Session: 1}, []byte{0}))},
 		{name: "flood of goaways", conns: 4, ends: true, blow: flood(constant(wire.Header{Kind: wire.KindGoAway}, nil))},
 		{name: "unknown call IDs", conns: 4, ends: true,
 			blow: flood(constant(wire.Header{Kind: wire.KindCancel, ID: 1 << 40, Op: 1, Session: 1}, nil))},

@@ -114,7 +114,10 @@ func sendOut(t *testing.T, o order) *attacker {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	a := &attacker{t: t, cmd: cmd, stdin: stdin, lines: bufio.NewScanner(stdout), planted: make(chan struct{}), exited: make(chan struct{})}
+	a := &attacker{
+		t: t, cmd: cmd, stdin: stdin, lines: bufio.NewScanner(stdout),
+		planted: make(chan struct{}), exited: make(chan struct{}),
+	}
 	if !o.Sink {
 		go a.listen()
 	}

@@ -42,7 +42,8 @@ const (
 //	go test ./node -run TestHostile -v -beside 2000 -control
 var (
 	beside  = flag.Int("beside", 200, "how many calls are made beside each bomb")
-	control = flag.Bool("control", false, "measure the calls also while the same attackers have to do with another process")
+	control = flag.Bool("control", false,
+		"measure the calls also while the same attackers have to do with another process")
 )
 
 // siege is a node and an honest client of it, while hostile connections come and go.
@@ -136,8 +137,9 @@ type outcome struct {
 }
 
 func (o outcome) String() string {
-	return fmt.Sprintf("%-34s %8.0f µs %8.0f µs %6.2f %7.2f %7d %7d %8.1f of %4d MiB %7.1f MiB %6d %7d", o.name, float64(o.alone.Nanoseconds())/1e3,
-		float64(o.beside.Nanoseconds())/1e3, float64(o.beside)/float64(o.alone), float64(o.control)/float64(o.alone), o.opened, o.ended,
+	return fmt.Sprintf("%-34s %8.0f µs %8.0f µs %6.2f %7.2f %7d %7d %8.1f of %4d MiB %7.1f MiB %6d %7d",
+		o.name, float64(o.alone.Nanoseconds())/1e3, float64(o.beside.Nanoseconds())/1e3,
+		float64(o.beside)/float64(o.alone), float64(o.control)/float64(o.alone), o.opened, o.ended,
 		float64(o.heap)/(1<<20), o.heapBound>>20, float64(o.held)/(1<<20), o.goroutines, o.refused)
 }
 
@@ -173,7 +175,8 @@ func (s *siege) under(t *testing.T, n int, b *bomb) outcome {
 		t.Errorf("%d goroutines, want %d at most", o.goroutines, bound)
 	}
 	if o.held > connlimit.ClientPoolBytes || all > connlimit.MaxConns || half > connlimit.MaxHalfOpen {
-		t.Errorf("%d bytes held of %d, %d connections of %d, %d half open of %d", o.held, connlimit.ClientPoolBytes, all, connlimit.MaxConns, half, connlimit.MaxHalfOpen)
+		t.Errorf("%d bytes held of %d, %d connections of %d, %d half open of %d",
+			o.held, connlimit.ClientPoolBytes, all, connlimit.MaxConns, half, connlimit.MaxHalfOpen)
 	}
 	s.c.untilTrue("the hostile connections are forgotten", func() bool {
 		all, _ := s.node.transport.Limits().Count()
@@ -214,7 +217,9 @@ func TestHostile(t *testing.T) {
 		}
 		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) { table = append(table, s.under(t, n, &b)) })
 	}
-	t.Logf("%-34s %11s %11s %6s %7s %7s %7s %20s %11s %6s %7s", "", "p99 alone", "beside", "ratio", "control", "opened", "ended", "heap grown", "budget held", "gorout", "refused")
+	t.Logf("%-34s %11s %11s %6s %7s %7s %7s %20s %11s %6s %7s", "",
+		"p99 alone", "beside", "ratio", "control", "opened", "ended",
+		"heap grown", "budget held", "gorout", "refused")
 	for _, o := range table {
 		t.Log(o)
 	}

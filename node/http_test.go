@@ -68,8 +68,10 @@ func TestSecureHTTP(t *testing.T) {
 		want int
 	}{
 		{"nobody", nobody, "/livez", http.StatusOK}, {"nobody", nobody, "/readyz", http.StatusOK},
-		{"nobody", nobody, "/readyz?verbose", http.StatusUnauthorized}, {"nobody", nobody, "/metrics", http.StatusUnauthorized},
-		{"nobody", nobody, "/debug/pprof/", http.StatusUnauthorized}, {"nobody", nobody, "/livez/../metrics", http.StatusUnauthorized},
+		{"nobody", nobody, "/readyz?verbose", http.StatusUnauthorized},
+		{"nobody", nobody, "/metrics", http.StatusUnauthorized},
+		{"nobody", nobody, "/debug/pprof/", http.StatusUnauthorized},
+		{"nobody", nobody, "/livez/../metrics", http.StatusUnauthorized},
 		{"bob", bob, "/metrics", http.StatusOK}, {"bob", bob, "/readyz?verbose", http.StatusOK},
 		{"bob", bob, "/debug/pprof/goroutine", http.StatusForbidden}, {"ops", ops, "/debug/pprof/goroutine", http.StatusOK},
 	} {
@@ -81,7 +83,8 @@ func TestSecureHTTP(t *testing.T) {
 	if !strings.Contains(metrics, "datanode_certificate_not_after_timestamp_seconds 1") {
 		t.Error("the metrics do not have when the certificate ends")
 	}
-	if status, _ := askHTTP(t, http.DefaultClient, http.MethodGet, "http://"+n.HTTPAddr()+"/livez", ""); status != http.StatusBadRequest {
+	plain := "http://" + n.HTTPAddr() + "/livez"
+	if status, _ := askHTTP(t, http.DefaultClient, http.MethodGet, plain, ""); status != http.StatusBadRequest {
 		t.Errorf("plaintext: %d", status)
 	}
 

@@ -23,7 +23,10 @@ func TestLargeEntriesAreListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, req := range map[string]wire.LogRequest{"from": {From: uint64(index), To: uint64(index)}, "newest": {To: uint64(index), Limit: 1}} {
+	for name, req := range map[string]wire.LogRequest{
+		"from":   {From: uint64(index), To: uint64(index)},
+		"newest": {To: uint64(index), Limit: 1},
+	} {
 		reply, err := c.client.LogEntries(ctx, req)
 		if err != nil || len(reply.Entries) != 1 || reply.Entries[0].Index != uint64(index) {
 			t.Fatalf("%s: %d entries, %v, want entry %d alone", name, len(reply.Entries), err, index)

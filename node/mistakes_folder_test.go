@@ -40,7 +40,10 @@ func TestOlderFolder(t *testing.T) {
 	later := v.sealed(pattern(80, 1000))
 	v.run(wire.Submission{Kind: "delete", Extent: later.Extent})
 	v.stopVictim()
-	for name, old := range map[string]string{"a copy from under the running node": live, "a copy of the stopped node": stopped} {
+	for name, old := range map[string]string{
+		"a copy from under the running node": live,
+		"a copy of the stopped node":         stopped,
+	} {
 		copyFolder(t, v.dir(), old)
 		t.Logf("%s: %s", name, v.try(name))
 		if err := v.readVia(v.leader(), later, new(bytes.Buffer)); wire.CodeOf(err) != wire.CodeNotFound {
@@ -73,7 +76,9 @@ func TestFolderMistakes(t *testing.T) {
 		v.configs[v.id] = mine
 		copyFolder(t, mine.Dir, kept)
 	}
-	for _, gone := range []string{"log", "log/log.db", "log/snapshots", "store", "store/fences", "store/extents", "identity.json", "."} {
+	for _, gone := range []string{
+		"log", "log/log.db", "log/snapshots", "store", "store/fences", "store/extents", "identity.json", ".",
+	} {
 		if err := os.RemoveAll(filepath.Join(mine.Dir, gone)); err != nil && gone != "." {
 			t.Fatal(err)
 		}

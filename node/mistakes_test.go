@@ -78,7 +78,8 @@ func (v *victim) files() []string {
 	v.t.Helper()
 	var names []string
 	err := filepath.WalkDir(v.dir(), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || d.Name() == diskspace.ReserveFile { // as large as the disk has it, and never read
+		// The reserve is as large as the disk has it, and never read.
+		if err != nil || !d.Type().IsRegular() || d.Name() == diskspace.ReserveFile {
 			return err
 		}
 		info, err := d.Info()

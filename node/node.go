@@ -104,7 +104,8 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	if f.AdmittedBy() == "" && len(cfg.Bootstrap) == 0 && len(cfg.Join) == 0 {
-		return nil, fmt.Errorf("data folder %s belongs to no cell yet: say --bootstrap to make one or --join to enter one", cfg.Dir)
+		return nil, fmt.Errorf("data folder %s belongs to no cell yet: say --bootstrap to make one or --join to enter one",
+			cfg.Dir)
 	}
 	source, err := transport.OpenSource(cfg.TLS, cfg.ID, cfg.Clock.Now)
 	if err != nil {
@@ -157,10 +158,12 @@ func (n *Node) open() error {
 		return err
 	}
 	var found extent.Report
-	n.store, found, err = extent.Open(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"), extent.Options{MakeRoom: n.disk.MakeRoom})
+	n.store, found, err = extent.Open(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"),
+		extent.Options{MakeRoom: n.disk.MakeRoom})
 	if err != nil {
 		if errors.Is(err, vfs.ErrLocked) {
-			return fmt.Errorf("data folder %s is in use by another process; stop that node, or give this one its own --dir", n.cfg.Dir)
+			return fmt.Errorf("data folder %s is in use by another process; "+
+				"stop that node, or give this one its own --dir", n.cfg.Dir)
 		}
 		return fmt.Errorf("data folder %s: %w", n.cfg.Dir, err)
 	}
@@ -174,13 +177,15 @@ func (n *Node) open() error {
 		return err
 	}
 	n.log, err = raftlog.Open(raftlog.Config{
-		Addresses: moves, Dir: filepath.Join(n.cfg.Dir, folder.Log), ID: n.id, Advertise: n.addr, Layer: n.transport.Streams(),
-		Bootstrap: servers, Logger: n.logger, Now: n.clock.Now, Held: n.folder.AdmittedBy() != "", MakeRoom: n.disk.MakeRoom,
+		Addresses: moves, Dir: filepath.Join(n.cfg.Dir, folder.Log), ID: n.id, Advertise: n.addr,
+		Layer: n.transport.Streams(), Bootstrap: servers, Logger: n.logger, Now: n.clock.Now,
+		Held: n.folder.AdmittedBy() != "", MakeRoom: n.disk.MakeRoom,
 	})
 	if err != nil {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)
 	}
-	if n.runsBefore, err = replica.NoteRun(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"), n.incarnation); err != nil && !vfs.IsNoSpace(err) {
+	n.runsBefore, err = replica.NoteRun(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"), n.incarnation)
+	if err != nil && !vfs.IsNoSpace(err) {
 		return fmt.Errorf("data folder %s: %w", n.cfg.Dir, err)
 	} else if err != nil { // a full disk must not keep the node from starting
 		n.logger.Warn("this run is not in the store's list: the next one will compare all that it holds", "error", err)
@@ -236,10 +241,13 @@ func (n *Node) watchLog(ctx context.Context) {
 
 // learnFolder has the folder say what the log has told.
 func (n *Node) learnFolder(view *state.View) error {
-	return errors.Join(n.folder.LearnCell(view.Cell), n.folder.LearnEra(view.Era), n.folder.ForgetMoves(func() (bool, error) {
-		_, now, err := n.log.Moved()
-		return len(now) == 0, err
-	}))
+	return errors.Join(
+		n.folder.LearnCell(view.Cell),
+		n.folder.LearnEra(view.Era),
+		n.folder.ForgetMoves(func() (bool, error) {
+			_, now, err := n.log.Moved()
+			return len(now) == 0, err
+		}))
 }
 
 // Addr is the address that others dial.

@@ -94,7 +94,10 @@ func TestPrimaryCutOff(t *testing.T) {
 		})
 		return sealed && view.Node("n1").State == state.NodeDown
 	})
-	others := client.New(client.Options{Addrs: []string{c.configs["n2"].Listen, c.configs["n3"].Listen}, Name: "the others"})
+	others := client.New(client.Options{
+		Addrs: []string{c.configs["n2"].Listen, c.configs["n3"].Listen},
+		Name:  "the others",
+	})
 	defer others.Close()
 	if err := put(others, 200); err != nil {
 		t.Fatalf("the cell does not write without n1: %v", err)

@@ -37,7 +37,9 @@ func (flatHost) Compile(
 	_ context.Context, module []byte, config map[string]string, _ policies.Budget,
 ) (policies.Policy, error) {
 	native := policies.Native()
-	p := &flatPolicy{native, policies.Info{Name: "flat", Version: "1", Digest: modules.DigestOf(module), Reasons: native.Info().Reasons}, 0}
+	p := &flatPolicy{native, policies.Info{
+		Name: "flat", Version: "1", Digest: modules.DigestOf(module), Reasons: native.Info().Reasons,
+	}, 0}
 	for key, value := range config {
 		n, err := strconv.ParseInt(value, 10, 32)
 		if key != "priority" || err != nil {
@@ -79,7 +81,8 @@ func TestPolicyConfig(t *testing.T) {
 		t.Helper()
 		d := c.decisionOfCreate()
 		if d.Policy != p.Digest || d.Priority != priority || d.Fallback != "" {
-			t.Errorf("decided by %s, priority %d, fallback %q; want %s and %d", d.Policy, d.Priority, d.Fallback, p.Digest, priority)
+			t.Errorf("decided by %s, priority %d, fallback %q; want %s and %d",
+				d.Policy, d.Priority, d.Fallback, p.Digest, priority)
 		}
 	}
 	plain, five, seven := load(nil), load(map[string]string{"priority": "5"}), load(map[string]string{"priority": "7"})
@@ -98,7 +101,8 @@ func TestPolicyConfig(t *testing.T) {
 	}
 	decides(five, 5)
 
-	reply := call[wire.LogReply](t, c.raw("n1"), wire.OpLogList, &wire.LogRequest{From: 1, To: uint64(c.any().log.AppliedIndex())})
+	reply := call[wire.LogReply](t, c.raw("n1"), wire.OpLogList,
+		&wire.LogRequest{From: 1, To: uint64(c.any().log.AppliedIndex())})
 	if text := fmt.Sprint(reply.Entries); !strings.Contains(text, five.Digest+" priority=5") {
 		t.Errorf("the log does not show the configuration:\n%s", text)
 	}

@@ -98,7 +98,9 @@ func TestFewPoliciesAreInMemory(t *testing.T) {
 				}
 			}
 			all, err := c.client.Policies(ctx)
-			return err == nil && !slices.ContainsFunc(all.Policies, func(p wire.Policy) bool { return len(p.Compiled) != len(hosts) })
+			return err == nil && !slices.ContainsFunc(all.Policies, func(p wire.Policy) bool {
+				return len(p.Compiled) != len(hosts)
+			})
 		})
 	}
 	settled(1 + modules.MaxIdle) // the default decides
@@ -122,7 +124,8 @@ func TestFewPoliciesAreInMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range all.Policies {
-		if counts := maps.Equal(p.Counters, map[string]int64{"asked": 7}) && p.CountedOn == c.leader(); p.State != "loaded" && !counts {
+		counts := maps.Equal(p.Counters, map[string]int64{"asked": 7}) && p.CountedOn == c.leader()
+		if p.State != "loaded" && !counts {
 			t.Errorf("%s policy: it counted %v on %q, want 7 on %s", p.State, p.Counters, p.CountedOn, c.leader())
 		}
 		if len(p.Reasons) == 0 {
@@ -145,7 +148,8 @@ func TestLoadedPoliciesAreBounded(t *testing.T) {
 			t.Fatal(n, err)
 		}
 	}
-	if err := load(modules.MaxLoaded); wire.CodeOf(err) != wire.CodePrecondition || !strings.Contains(err.Error(), "128 policies are loaded, the most a cell keeps") {
+	if err := load(modules.MaxLoaded); wire.CodeOf(err) != wire.CodePrecondition ||
+		!strings.Contains(err.Error(), "128 policies are loaded, the most a cell keeps") {
 		t.Errorf("one more: %v", err)
 	}
 	if err := load(0); err != nil {

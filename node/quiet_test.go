@@ -112,7 +112,9 @@ func TestQuietWindows(t *testing.T) {
 	first, second := c.sealed(pattern(1, appendPiece+1)), c.sealed(pattern(2, appendPiece+2))
 	c.set("quiet-windows", allWeek)
 	held := c.submitted(wire.Submission{Kind: "move", Extent: first.Extent, Node: c.holder(first)})
-	urgent := c.ended(c.submitted(wire.Submission{Kind: "move", Extent: second.Extent, Node: c.holder(second), Urgent: true}))
+	urgent := c.ended(c.submitted(wire.Submission{
+		Kind: "move", Extent: second.Extent, Node: c.holder(second), Urgent: true,
+	}))
 	if !urgent.Urgent {
 		t.Errorf("the operation does not say that it is urgent: %+v", urgent)
 	}

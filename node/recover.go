@@ -160,7 +160,8 @@ func (r *Recovery) planMoves(o RecoverOptions) error {
 		}
 	}
 	r.Steps = append(r.Steps,
-		"nothing in a log changes, and nothing can be lost; do this with the folder of every node, then start them all with their new --listen",
+		"nothing in a log changes, and nothing can be lost; "+
+			"do this with the folder of every node, then start them all with their new --listen",
 		"the leader records the addresses in the log once a majority has found each other")
 	r.Confirm = "addresses"
 	r.carry = func() error {
@@ -199,7 +200,8 @@ func checkMoves(before, moves map[string]string) error {
 				break
 			}
 			if at = next; at == id {
-				return fmt.Errorf("%s takes the address of another node that in the end takes that of %s; move one of them to a new address first, and then to this one", id, id)
+				return fmt.Errorf("%s takes the address of another node that in the end takes that of %s; "+
+					"move one of them to a new address first, and then to this one", id, id)
 			}
 		}
 	}
@@ -211,15 +213,20 @@ func (r *Recovery) planVoters(o RecoverOptions) error {
 	newest := r.newest()
 	for _, id := range o.Voters {
 		if r.folder(id) == nil {
-			return fmt.Errorf("no folder of %s is given, so that nobody knows whether its log is newer than that of %s (entry %d of term %d); name it with a further --dir (identity.json and log/ of it are enough), or give the vote to others alone: it then follows them",
+			return fmt.Errorf("no folder of %s is given, "+
+				"so that nobody knows whether its log is newer than that of %s (entry %d of term %d); "+
+				"name it with a further --dir (identity.json and log/ of it are enough), "+
+				"or give the vote to others alone: it then follows them",
 				id, newest.Node, newest.Last, newest.LastTerm)
 		}
 		if !slices.ContainsFunc(newest.log.Members, func(m raftlog.ServerInfo) bool { return string(m.ID) == id }) {
-			return fmt.Errorf("the newest log, that of %s, knows no node %s; it has %s", newest.Node, id, strings.Join(newest.Members, ", "))
+			return fmt.Errorf("the newest log, that of %s, knows no node %s; it has %s",
+				newest.Node, id, strings.Join(newest.Members, ", "))
 		}
 	}
 	if !slices.Contains(o.Voters, newest.Node) {
-		return fmt.Errorf("the log of %s is newer (entry %d of term %d) than those of %s; say --voters with %s among them, or what only it has is lost",
+		return fmt.Errorf("the log of %s is newer (entry %d of term %d) than those of %s; "+
+			"say --voters with %s among them, or what only it has is lost",
 			newest.Node, newest.Last, newest.LastTerm, strings.Join(o.Voters, ", "), newest.Node)
 	}
 	var voters []state.NodeID
@@ -242,7 +249,8 @@ func (r *Recovery) planVoters(o RecoverOptions) error {
 
 func (r *Recovery) describeVoters(newest *RecoverFolder, voters []string) {
 	say := func(format string, args ...any) { r.Steps = append(r.Steps, fmt.Sprintf(format, args...)) }
-	say("%s: append to the log of %s, after entry %d, that only %s vote from now on", newest.Dir, newest.Node, newest.Last, strings.Join(voters, ", "))
+	say("%s: append to the log of %s, after entry %d, that only %s vote from now on",
+		newest.Dir, newest.Node, newest.Last, strings.Join(voters, ", "))
 	for i := range r.Folders {
 		f := &r.Folders[i]
 		if f.log.Abstains != "" {
@@ -255,9 +263,11 @@ func (r *Recovery) describeVoters(newest *RecoverFolder, voters []string) {
 		case uint64(agree) == f.Last:
 			say("%s has nothing that %s has not: its log is the same up to entry %d", f.Node, newest.Node, agree)
 		case agree == 0:
-			say("whether the log of %s (up to entry %d) is a part of that of %s cannot be told; where they differ, that of %s counts", f.Node, f.Last, newest.Node, newest.Node)
+			say("whether the log of %s (up to entry %d) is a part of that of %s cannot be told; "+
+				"where they differ, that of %s counts", f.Node, f.Last, newest.Node, newest.Node)
 		default:
-			say("entries %d to %d of %s are not in the log of %s and are lost; they were agreed on by nobody whose folder is given", agree+1, f.Last, f.Node, newest.Node)
+			say("entries %d to %d of %s are not in the log of %s and are lost; "+
+				"they were agreed on by nobody whose folder is given", agree+1, f.Last, f.Node, newest.Node)
 		}
 	}
 	var lost []string
@@ -267,7 +277,8 @@ func (r *Recovery) describeVoters(newest *RecoverFolder, voters []string) {
 		}
 	}
 	if len(lost) > 0 {
-		say("%s lose their vote; what only they had agreed on after entry %d is lost: puts, deletes, and with them bytes that were acknowledged", strings.Join(lost, ", "), newest.Last)
+		say("%s lose their vote; what only they had agreed on after entry %d is lost: "+
+			"puts, deletes, and with them bytes that were acknowledged", strings.Join(lost, ", "), newest.Last)
 		say("a folder of theirs that comes back can follow, if its log has not parted from this one; else empty it first")
 	}
 	say("then start %s; the others join it as they are", newest.Node)

@@ -77,7 +77,8 @@ func plan(t *testing.T, o RecoverOptions) *Recovery {
 }
 
 // Two of three voters are lost for good. The third goes on alone, with all that it had, and others join it. A lost one
-// that comes back with its folder follows; two of them, which are a majority of the votes of before, are not listened to.
+// that comes back with its folder follows; two of them, which are a majority of the votes of before, are not listened
+// to.
 func TestRecoverFewerVoters(t *testing.T) {
 	t.Parallel()
 	c := newCell(t, 3, 0)
@@ -117,7 +118,8 @@ func TestRecoverFewerVoters(t *testing.T) {
 		c.start(id)
 	}
 	refused := func(id string) error {
-		return c.nodes["n1"].transport.JudgeStream(transport.Hello{Cell: c.nodes["n1"].folder.Cell(), Node: id}, transport.Caller{})
+		return c.nodes["n1"].transport.JudgeStream(
+			transport.Hello{Cell: c.nodes["n1"].folder.Cell(), Node: id}, transport.Caller{})
 	}
 	oneLine(t, refused("n2"), "recovered with entry")
 	if c.nodes["n1"].log.View().Era != era || !c.nodes["n1"].log.IsLeader() {
@@ -139,12 +141,16 @@ func TestRecoverThenGrow(t *testing.T) {
 		words []string
 	}{
 		{RecoverOptions{Dirs: []string{dirs["n3"]}, Voters: []string{"n1", "n3"}}, []string{"no folder of n1", "--dir"}},
-		{RecoverOptions{Dirs: []string{dirs["n3"], dirs["n4"]}, Voters: []string{"n3"}}, []string{"the log of n4 is newer", "with n4 among them"}},
+		{RecoverOptions{Dirs: []string{dirs["n3"], dirs["n4"]}, Voters: []string{"n3"}},
+			[]string{"the log of n4 is newer", "with n4 among them"}},
 		{RecoverOptions{Dirs: []string{dirs["n1"], dirs["n1"]}, Voters: []string{"n1"}}, []string{"both of node n1"}},
 		{RecoverOptions{Dirs: []string{t.TempDir()}, Voters: []string{"n1"}}, []string{"no data folder"}},
 		{RecoverOptions{Dirs: []string{dirs["n1"]}, Addresses: []Peer{{"n9", "127.0.0.1:1"}}}, []string{"no node n9"}},
-		{RecoverOptions{Dirs: []string{dirs["n1"]}, Addresses: []Peer{{"n1", c.configs["n2"].Listen}}}, []string{"would both be at"}},
-		{RecoverOptions{Dirs: []string{dirs["n1"]}, Addresses: []Peer{{"n1", c.configs["n2"].Listen}, {"n2", c.configs["n1"].Listen}}}, []string{"takes the address of another"}},
+		{RecoverOptions{Dirs: []string{dirs["n1"]}, Addresses: []Peer{{"n1", c.configs["n2"].Listen}}},
+			[]string{"would both be at"}},
+		{RecoverOptions{Dirs: []string{dirs["n1"]},
+			Addresses: []Peer{{"n1", c.configs["n2"].Listen}, {"n2", c.configs["n1"].Listen}}},
+			[]string{"takes the address of another"}},
 	} {
 		_, err := PlanRecovery(o.o)
 		oneLine(t, err, o.words...)

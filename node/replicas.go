@@ -16,7 +16,8 @@ import (
 // makeReplicas makes what works on this node's replicas. The store and the log are open.
 func (n *Node) makeReplicas() {
 	n.proposer = report.NewProposer(report.Options{
-		Log: n.log, ToLeader: func(ctx context.Context) (*mux.Conn, error) { return n.member.ToLeader(ctx) }, Limit: n.time.stepLimit, Check: n.checkReports,
+		Log: n.log, ToLeader: func(ctx context.Context) (*mux.Conn, error) { return n.member.ToLeader(ctx) },
+		Limit: n.time.stepLimit, Check: n.checkReports,
 	})
 	n.reports = report.NewQueue(n.proposer.Propose, n.clock)
 	n.drops = report.NewQueue(n.proposer.Propose, n.clock)

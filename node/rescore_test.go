@@ -23,7 +23,8 @@ func TestAgeInAnIdleCell(t *testing.T) {
 	c := newCellWith(t, 1, 0, func(cfg *Config) { cfg.Clock.Now = clock.now })
 	made := c.run(wire.Submission{Kind: "create", Replicas: []string{"n1"}, Want: 2})[0]
 	c.run(wire.Submission{Kind: "seal", Extent: made.Extent})
-	answers, err := c.client.Submit(testContext(t), []wire.Submission{{Kind: "repair", Extent: made.Extent}}, client.SubmitOptions{})
+	answers, err := c.client.Submit(testContext(t),
+		[]wire.Submission{{Kind: "repair", Extent: made.Extent}}, client.SubmitOptions{})
 	if err != nil || answers[0].Code != 0 {
 		t.Fatal(answers, err)
 	}

@@ -77,7 +77,7 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpPolicyLoad:     {serve: of(&n.api, (*api.API).ServePolicyLoad), leader: true},
 		wire.OpPolicyActivate: {serve: of(&n.api, (*api.API).ServePolicyActivate), leader: true},
 		wire.OpPolicyRollback: {serve: bare(&n.api, (*api.API).ServePolicyRollback), leader: true},
-		wire.OpPolicies:       {serve: bare(&n.api, (*api.API).ServePolicies), leader: true}, // it knows who has compiled what
+		wire.OpPolicies:       {serve: bare(&n.api, (*api.API).ServePolicies), leader: true}, // it knows who compiled it
 		wire.OpPropose:        {serve: of(&n.proposer, (*report.Proposer).Serve), leader: true, early: true},
 		wire.OpJoin:           {serve: of(&n.lead, (*lead.Leader).ServeJoin), leader: true, early: true},
 		wire.OpHeartbeat:      {serve: of(&n.lead, (*lead.Leader).ServeHeartbeat), early: true},
@@ -128,7 +128,8 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who transport.Ca
 	case r.leader && !n.log.IsLeader():
 		return n.relay.passToLeader(ctx, c)
 	case !r.early && !n.life.isReady():
-		return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s is catching up with the log; ask another node, or again in a moment", n.id)
+		return wire.Errorf(c.Op(), wire.CodeUnavailable,
+			"%s is catching up with the log; ask another node, or again in a moment", n.id)
 	}
 	if r.room {
 		// Before the log: a node whose disk is full may not be able to follow it, and the caller has better to do

@@ -62,7 +62,8 @@ func TestScrubRepairsRot(t *testing.T) {
 		t.Errorf("after the repair: %d bytes, %v", len(got), err)
 	}
 	found, err := c.client.Scrub(testContext(t), "n2", rotten.Extent)
-	if err != nil || found.Damage == 0 || found.Verified == 0 || found.Full == 0 || found.Log == 0 || found.Bytes < 5*appendPiece {
+	if err != nil || found.Damage == 0 || found.Verified == 0 || found.Full == 0 || found.Log == 0 ||
+		found.Bytes < 5*appendPiece {
 		t.Errorf("n2 tells %+v, %v", found, err)
 	}
 	for _, loc := range locs {
@@ -78,7 +79,9 @@ func TestScrubFindsWhatNoChecksumTells(t *testing.T) {
 	c := newCell(t, 3, 0)
 	c.set("scrub-pace", "1Gi")
 	c.set("scrub-pause", "720h")
-	gone, reborn, other := c.sealed(pattern(1, 2*appendPiece)), c.sealed(pattern(2, 2*appendPiece)), c.sealed(pattern(3, 2*appendPiece))
+	gone, reborn, other := c.sealed(pattern(1, 2*appendPiece)),
+		c.sealed(pattern(2, 2*appendPiece)),
+		c.sealed(pattern(3, 2*appendPiece))
 	if err := os.Remove(c.file("n3", gone.Extent)); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +122,8 @@ func TestScrubStandsStill(t *testing.T) {
 	loc := c.sealed(pattern(1, 2*appendPiece))
 	s := c.nodes["n1"].scrub
 	<-c.nodes["n1"].clock.After(2 * scrub.Look)
-	if tells, err := c.client.Scrub(testContext(t), "n1", loc.Extent); err != nil || tells.Pace != 0 || tells.Verified != 0 {
+	if tells, err := c.client.Scrub(testContext(t), "n1", loc.Extent); err != nil ||
+		tells.Pace != 0 || tells.Verified != 0 {
 		t.Fatalf("at pace 0: %+v, %v", tells, err)
 	}
 	c.set("scrub-pace", "1Gi")
@@ -144,8 +148,10 @@ func TestScrubRemembers(t *testing.T) {
 	c.ready("n1")
 	now := c.nodes["n1"].scrub
 	c.untilTrue("the dates are read", func() bool { return now.Describe().Full != 0 })
-	if tells := now.Describe(); tells.Full != was.Full || tells.Log != was.Log || !now.VerifiedAt(state.ExtentID(loc.Extent)).Equal(at) {
-		t.Errorf("before the restart %+v and %v, after it %+v and %v", was, at, tells, now.VerifiedAt(state.ExtentID(loc.Extent)))
+	if tells := now.Describe(); tells.Full != was.Full || tells.Log != was.Log ||
+		!now.VerifiedAt(state.ExtentID(loc.Extent)).Equal(at) {
+		t.Errorf("before the restart %+v and %v, after it %+v and %v",
+			was, at, tells, now.VerifiedAt(state.ExtentID(loc.Extent)))
 	}
 	c.kill("n1")
 	file := filepath.Join(c.configs["n1"].Dir, "store", "scrubbed")

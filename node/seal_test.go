@@ -92,7 +92,8 @@ func harmOne(t *testing.T, c *cell, r *rand.Rand, h harm, victim string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, err := c.client.Put(testContext(t), bytes.NewReader(last), client.PutOptions{Extent: id, Length: int64(len(last))})
+	after, err := c.client.Put(testContext(t), bytes.NewReader(last),
+		client.PutOptions{Extent: id, Length: int64(len(last))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,8 @@ func harmOne(t *testing.T, c *cell, r *rand.Rand, h harm, victim string) {
 		want []byte
 	}{{before, first}, {after, last}} {
 		if got, err := c.get(x.loc, ""); err != nil || !bytes.Equal(got, x.want) {
-			t.Fatalf("%s on %s: %d of %d acknowledged bytes of %+v, %v\n%s", h.name, victim, len(got), len(x.want), x.loc, err, c.describe())
+			t.Fatalf("%s on %s: %d of %d acknowledged bytes of %+v, %v\n%s",
+				h.name, victim, len(got), len(x.want), x.loc, err, c.describe())
 		}
 	}
 	c.whole()
@@ -129,14 +131,16 @@ func (c *cell) sealOpen(id uint64) {
 }
 
 // All replicas of an extent are harmed, each in another place. What can be read of any is served, the extent is called
-// damaged and says where, and nothing is copied over what is left. When one replica's file is put back, all is well again.
+// damaged and says where, and nothing is copied over what is left. When one replica's file is put back, all is well
+// again.
 func TestDamagedExtent(t *testing.T) {
 	t.Parallel()
 	c := newCell(t, 3, 0)
 	first, last := pattern(1, 4*extent.MaxRecordBytes), pattern(2, 5000)
 	before := c.put(first)
 	id := before.Extent
-	after, err := c.client.Put(testContext(t), bytes.NewReader(last), client.PutOptions{Extent: id, Length: int64(len(last))})
+	after, err := c.client.Put(testContext(t), bytes.NewReader(last),
+		client.PutOptions{Extent: id, Length: int64(len(last))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,8 @@ func TestHTTP(t *testing.T) {
 			cfg.HTTP = "0.0.0.0:0"
 		}
 	})
-	for id, want := range map[string]int{"n1": http.StatusOK, "n2": http.StatusNotFound} { // profiles tell strangers too much
+	// Profiles tell strangers too much.
+	for id, want := range map[string]int{"n1": http.StatusOK, "n2": http.StatusNotFound} {
 		for _, path := range []string{"/debug/pprof/", "/debug/pprof/goroutine", "/debug/pprof/trace?seconds=0"} {
 			if status, _ := httpGet(t, c.nodes[id], path); status != want {
 				t.Errorf("%s of %s, which serves HTTP on %s: %d, want %d", path, id, c.nodes[id].HTTPAddr(), status, want)
@@ -67,7 +68,10 @@ func TestHTTP(t *testing.T) {
 		t.Errorf("readyz: %d %s", status, body)
 	}
 	_, metrics := httpGet(t, n, "/metrics")
-	for _, want := range []string{"datanode_ready 1", "datanode_extents 1", "datanode_replicas 3", `datanode_wire_mismatch_total{kind="unknown-call"} 0`, "datanode_extents_lacking 0"} {
+	for _, want := range []string{
+		"datanode_ready 1", "datanode_extents 1", "datanode_replicas 3",
+		`datanode_wire_mismatch_total{kind="unknown-call"} 0`, "datanode_extents_lacking 0",
+	} {
 		if !strings.Contains(metrics, want+"\n") {
 			t.Errorf("metrics lack %q", want)
 		}
@@ -233,12 +237,17 @@ func TestSubmitAgainAfterTheEnd(t *testing.T) {
 	c := newCell(t, 1, 0)
 	loc := c.put(pattern(1, 100))
 	session := call[wire.SessionReply](t, c.raw("n1"), wire.OpSession, &wire.SessionRequest{Client: "test"})
-	req := &wire.SubmitRequest{Session: session.Session, Submit: []wire.Submission{{Seq: 1, Kind: "delete", Extent: loc.Extent}}}
+	req := &wire.SubmitRequest{
+		Session: session.Session,
+		Submit:  []wire.Submission{{Seq: 1, Kind: "delete", Extent: loc.Extent}},
+	}
 	first := call[wire.SubmitReply](t, c.raw("n1"), wire.OpSubmit, req).Results
 	if first[0].Code != 0 {
 		t.Fatalf("%+v", first)
 	}
-	c.until("the extent is forgotten", func(n *Node) bool { return n.log.View().Extent(state.ExtentID(loc.Extent)) == nil })
+	c.until("the extent is forgotten", func(n *Node) bool {
+		return n.log.View().Extent(state.ExtentID(loc.Extent)) == nil
+	})
 	again := call[wire.SubmitReply](t, c.raw("n1"), wire.OpSubmit, req).Results
 	if !reflect.DeepEqual(again, first) {
 		t.Errorf("the second time %+v, the first time %+v", again, first)
@@ -255,7 +264,9 @@ func TestClassIsPlain(t *testing.T) {
 	c := newCell(t, 1, 0)
 	before := c.nodes["n1"].log.View().NextExtent
 	for _, class := range []string{"\x1b[31mred", "gold\nn1", "gold\x00", "\xff", "seventeen bytes !"} {
-		_, err := c.raw("n1").Call(testContext(t), mux.Request{Op: wire.OpPut, Session: wire.SessionClient, Body: &wire.PutRequest{Class: class, Length: -1}})
+		_, err := c.raw("n1").Call(testContext(t), mux.Request{
+			Op: wire.OpPut, Session: wire.SessionClient, Body: &wire.PutRequest{Class: class, Length: -1},
+		})
 		if wire.CodeOf(err) != wire.CodeInvalid {
 			t.Errorf("put with class %q: %v", class, err)
 		}
@@ -307,7 +318,9 @@ func (fakeHost) Compile(
 		return nil, wire.Errorf(wire.OpPolicyLoad, wire.CodeEnvelope, "not a module: it begins with other bytes")
 	}
 	native := policies.Native()
-	return &namedPolicy{native, policies.Info{Name: name, Version: "1", Digest: modules.DigestOf(module), Reasons: native.Info().Reasons}}, nil
+	return &namedPolicy{native, policies.Info{
+		Name: name, Version: "1", Digest: modules.DigestOf(module), Reasons: native.Info().Reasons,
+	}}, nil
 }
 
 // shortHost cannot compile one policy at first, though nothing is wrong with it.

@@ -30,7 +30,8 @@ func TestSessionsWithAnOlderNode(t *testing.T) {
 	if again := bob.submit("n1", session, 1, wire.Submission{Kind: "create"}); again.Op != create.Op {
 		t.Errorf("a session that is nobody's: %+v, want %+v", again, create)
 	}
-	refusedAs(t, "a delete under a create's number", alice.submit("n1", session, 1, wire.Submission{Kind: "delete", Extent: loc.Extent}), wire.CodeInvalid)
+	refusedAs(t, "a delete under a create's number",
+		alice.submit("n1", session, 1, wire.Submission{Kind: "delete", Extent: loc.Extent}), wire.CodeInvalid)
 	c.untouched(loc.Extent)
 	c.set("max-attempts", "9")
 	c.levelsFrom(from, func(level state.Level, cmd state.Command) {
@@ -45,7 +46,8 @@ func TestSessionsWithAnOlderNode(t *testing.T) {
 		t.Errorf("a session from before: %+v, want %+v", again, create)
 	}
 	owned := alice.session("n1")
-	refusedAs(t, "in a session that is somebody's", bob.submit("n1", owned, 1, wire.Submission{Kind: "delete", Extent: other.Extent}), wire.CodeDenied)
+	refusedAs(t, "in a session that is somebody's",
+		bob.submit("n1", owned, 1, wire.Submission{Kind: "delete", Extent: other.Extent}), wire.CodeDenied)
 	if res := alice.submit("n1", owned, 1, wire.Submission{Kind: "delete", Extent: other.Extent}); res.Code != 0 {
 		t.Errorf("%+v", res)
 	}

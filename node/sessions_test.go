@@ -57,7 +57,8 @@ func (v voice) session(id string) uint64 {
 func (v voice) submit(id string, session, seq uint64, s wire.Submission) wire.Submitted {
 	v.c.t.Helper()
 	s.Seq = seq
-	reply := askAt[wire.SubmitReply](v, id, wire.OpSubmit, &wire.SubmitRequest{Session: session, Submit: []wire.Submission{s}})
+	reply := askAt[wire.SubmitReply](v, id, wire.OpSubmit,
+		&wire.SubmitRequest{Session: session, Submit: []wire.Submission{s}})
 	if len(reply.Results) != 1 {
 		v.c.t.Fatalf("%d results for one submission", len(reply.Results))
 	}
@@ -117,18 +118,21 @@ func TestSessionsBelongToWhoOpenedThem(t *testing.T) {
 		for id := range c.nodes {
 			for _, v := range []voice{bob, namesake} {
 				refusedAs(t, when+": answered seal, as a delete, in another's session",
-					v.submit(id, session, 1, wire.Submission{Kind: "delete", Extent: sealed.Extent}), wire.CodeDenied, "not that of", "open one")
+					v.submit(id, session, 1, wire.Submission{Kind: "delete", Extent: sealed.Extent}),
+					wire.CodeDenied, "not that of", "open one")
 				refusedAs(t, when+": the very same request in another's session",
 					v.submit(id, session, 1, wire.Submission{Kind: "seal", Extent: open.Extent}), wire.CodeDenied)
 				refusedAs(t, when+": a new request in another's session",
 					v.submit(id, session, 100+tries, wire.Submission{Kind: "delete", Extent: other.Extent}), wire.CodeDenied)
 				tries++
 			}
-			if again := alice.submit(id, session, 1, wire.Submission{Kind: "seal", Extent: open.Extent}); again.Op != first.Op || again.Extent != open.Extent {
+			again := alice.submit(id, session, 1, wire.Submission{Kind: "seal", Extent: open.Extent})
+			if again.Op != first.Op || again.Extent != open.Extent {
 				t.Errorf("%s: asked again through %s: %+v, want %+v", when, id, again, first)
 			}
 			refusedAs(t, when+": another request under the number",
-				alice.submit(id, session, 1, wire.Submission{Kind: "delete", Extent: open.Extent}), wire.CodeInvalid, "a seal of extent", "number of its own")
+				alice.submit(id, session, 1, wire.Submission{Kind: "delete", Extent: open.Extent}),
+				wire.CodeInvalid, "a seal of extent", "number of its own")
 		}
 		if after, _, _ := c.misuses(); after-before != 18 {
 			t.Errorf("%s: %d tries counted, want 18", when, after-before)

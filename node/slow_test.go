@@ -21,7 +21,9 @@ func TestSlowReaders(t *testing.T) {
 	by := map[string]string{"n1": "n2", "n2": "n3", "n3": "n1"}[holder] // has no replica, and must ask the holder
 	conn := c.raw(by)
 	for range slow {
-		st, err := conn.Open(testContext(t), mux.Request{Op: wire.OpRead, Session: wire.SessionClient, End: true, Body: &wire.ReadRequest{Locator: loc}})
+		st, err := conn.Open(testContext(t), mux.Request{
+			Op: wire.OpRead, Session: wire.SessionClient, End: true, Body: &wire.ReadRequest{Locator: loc},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

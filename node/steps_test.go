@@ -29,7 +29,9 @@ func (c *cell) dialAs(from, to string) *mux.Conn {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	conn, err := mux.Client(testContext(c.t), nc, mux.Config{Hello: wire.Hello{Cell: c.nodes[to].folder.Cell(), Node: from, Incarnation: 1}})
+	conn, err := mux.Client(testContext(c.t), nc, mux.Config{
+		Hello: wire.Hello{Cell: c.nodes[to].folder.Cell(), Node: from, Incarnation: 1},
+	})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -48,7 +50,8 @@ type askedStep struct {
 }
 
 func (a askedStep) String() string {
-	return fmt.Sprintf("%s of op %d extent %d fence %d birth %08x from %s to %s", a.kind, a.op, a.extent, a.fence, a.birth, a.from, a.to)
+	return fmt.Sprintf("%s of op %d extent %d fence %d birth %08x from %s to %s",
+		a.kind, a.op, a.extent, a.fence, a.birth, a.from, a.to)
 }
 
 func (a askedStep) request() mux.Request {
@@ -83,7 +86,9 @@ func liveSteps(t *testing.T, c *cell) []askedStep {
 	}
 	from := string(view.Extent(state.ExtentID(sealedExtent.Extent)).Primary())
 	res, err := c.client.Submit(testContext(t), []wire.Submission{
-		{Kind: "create"}, {Kind: "seal", Extent: open[0].Extent}, {Kind: "move", Extent: sealedExtent.Extent, Node: from, Target: empty},
+		{Kind: "create"},
+		{Kind: "seal", Extent: open[0].Extent},
+		{Kind: "move", Extent: sealedExtent.Extent, Node: from, Target: empty},
 	}, client.SubmitOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +103,11 @@ func liveSteps(t *testing.T, c *cell) []askedStep {
 		view = c.any().log.View()
 		o := view.Op(id)
 		e := view.Extent(o.Extent)
-		s := askedStep{kind: kind, op: uint64(id), extent: uint64(e.ID), fence: uint64(o.Fence), birth: e.Birth(), from: string(o.Executor)}
+		s := askedStep{
+			kind: kind, op: uint64(id),
+			extent: uint64(e.ID), fence: uint64(o.Fence), birth: e.Birth(),
+			from: string(o.Executor),
+		}
 		s.to = string(o.Source)
 		for _, r := range e.Replicas {
 			if !o.Copies() && r.Node != o.Executor {
@@ -109,7 +118,9 @@ func liveSteps(t *testing.T, c *cell) []askedStep {
 	}
 	e := view.Extent(state.ExtentID(open[1].Extent))
 	return append(steps, askedStep{
-		kind: wire.OpReplicaAppend, extent: uint64(e.ID), fence: uint64(e.Epoch), birth: e.Birth(), from: string(e.Primary()), to: string(e.Replicas[1].Node),
+		kind:   wire.OpReplicaAppend,
+		extent: uint64(e.ID), fence: uint64(e.Epoch), birth: e.Birth(),
+		from: string(e.Primary()), to: string(e.Replicas[1].Node),
 	})
 }
 
@@ -216,7 +227,8 @@ func (c *cell) elsewhere(a askedStep, ids []string) {
 			continue
 		}
 		a.to = id
-		if _, err := c.dialAs(a.from, id).Call(testContext(c.t), a.request()); wire.CodeOf(err) != wire.CodeNotRunning && wire.CodeOf(err) != wire.CodeStaleFence {
+		if _, err := c.dialAs(a.from, id).Call(testContext(c.t), a.request()); wire.CodeOf(err) != wire.CodeNotRunning &&
+			wire.CodeOf(err) != wire.CodeStaleFence {
 			c.t.Errorf("%s, which has no part in it: %v", a, err)
 		}
 	}

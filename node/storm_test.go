@@ -55,7 +55,8 @@ func (c *cell) whole() {
 	c.until("every extent is whole", func(n *Node) bool {
 		view, ok := n.log.View(), true
 		view.Extents(0, func(e *state.Extent) bool {
-			ok = ok && (e.State == state.ExtentDeleted || e.State == state.ExtentOpen || e.State == state.ExtentSealed && view.Live(e) >= int(e.Want))
+			ok = ok && (e.State == state.ExtentDeleted || e.State == state.ExtentOpen ||
+				e.State == state.ExtentSealed && view.Live(e) >= int(e.Want))
 			return ok
 		})
 		return ok
@@ -190,7 +191,9 @@ func TestPutBreaksOff(t *testing.T) {
 	cause := errors.New("the input broke")
 	breakOff := func() (*cell, error) {
 		c := newCell(t, 3, 0)
-		_, err := c.client.Put(testContext(t), io.MultiReader(bytes.NewReader(pattern(1, 3*appendPiece)), iotest.ErrReader(cause)), client.PutOptions{})
+		_, err := c.client.Put(testContext(t),
+			io.MultiReader(bytes.NewReader(pattern(1, 3*appendPiece)), iotest.ErrReader(cause)),
+			client.PutOptions{})
 		return c, err
 	}
 	c, err := breakOff()
@@ -222,7 +225,8 @@ func TestBurstOfPuts(t *testing.T) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			if _, err := c.client.Put(testContext(t), bytes.NewReader(pattern(uint64(i), 100)), client.PutOptions{Length: 100}); err != nil {
+			if _, err := c.client.Put(testContext(t),
+				bytes.NewReader(pattern(uint64(i), 100)), client.PutOptions{Length: 100}); err != nil {
 				t.Error(err)
 			}
 		}()

@@ -70,7 +70,8 @@ func TestSecureCell(t *testing.T) {
 		t.Helper()
 		for id := range c.nodes {
 			var got bytes.Buffer
-			if _, err := bob.Read(testContext(t), wire.ReadRequest{Locator: loc}, &got); err != nil || !bytes.Equal(got.Bytes(), big) {
+			if _, err := bob.Read(testContext(t), wire.ReadRequest{Locator: loc}, &got); err != nil ||
+				!bytes.Equal(got.Bytes(), big) {
 				t.Errorf("%s: read %d bytes, %v; want what was put", id, got.Len(), err)
 			}
 		}
@@ -85,7 +86,8 @@ func TestSecureCell(t *testing.T) {
 	denied("setting", bob.SetSetting(testContext(t), "repair-delay", "2s"))
 	_, err = bob.Submit(testContext(t), []wire.Submission{{Kind: "decommission", Node: "n1"}}, client.SubmitOptions{})
 	denied("decommission", err)
-	_, err = bob.Submit(testContext(t), []wire.Submission{{Kind: "delete", Extent: loc.Extent}}, client.SubmitOptions{Force: true})
+	_, err = bob.Submit(testContext(t),
+		[]wire.Submission{{Kind: "delete", Extent: loc.Extent}}, client.SubmitOptions{Force: true})
 	denied("forced delete", err)
 
 	if ops := c.run(wire.Submission{Kind: "decommission", Node: "n1"}); ops[0].State != "done" {
@@ -147,8 +149,10 @@ func raftStart(cell, node string) []byte {
 }
 
 func framesStart(t *testing.T, node string) []byte {
-	body, err := wire.Marshal(&wire.Hello{Magic: wire.Magic, MinVersion: 1, MaxVersion: 1, Node: node, MaxFrameBytes: 1 << 20,
-		WindowBytes: 1 << 20, SessionWindowBytes: 1 << 20, MaxInFlight: 1})
+	body, err := wire.Marshal(&wire.Hello{
+		Magic: wire.Magic, MinVersion: 1, MaxVersion: 1, Node: node, MaxFrameBytes: 1 << 20,
+		WindowBytes: 1 << 20, SessionWindowBytes: 1 << 20, MaxInFlight: 1,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,20 +165,32 @@ func strangers(t *testing.T, o *office) []stranger {
 	n1 := o.Pair(pki.RoleNode, "n1", later)
 	raft := func(c *tls.Config) { c.NextProtos = []string{pki.ProtocolRaft} }
 	return []stranger{
-		{name: "other authority", pair: newOffice(t, "cell").Pair(pki.RoleNode, "n1", later), send: framesStart(t, "n1"), logged: []string{"unknown authority"}},
-		{name: "other cluster", pair: newOffice(t, "cellar").Pair(pki.RoleNode, "n1", later), send: framesStart(t, "n1"), logged: []string{"unknown authority"}},
-		{name: "expired", pair: o.Pair(pki.RoleClient, "bob", time.Now().Add(-2*time.Hour)), send: framesStart(t, ""), logged: []string{"expired"}},
-		{name: "no certificate", change: func(c *tls.Config) { c.Certificates = nil }, send: framesStart(t, ""), logged: []string{"certificate"}},
-		{name: "TLS 1.2", pair: bob, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, send: framesStart(t, ""), logged: []string{"versions"}},
-		{name: "no protocol", pair: bob, change: func(c *tls.Config) { c.NextProtos = nil }, send: framesStart(t, ""), logged: []string{"client bob", "protocol"}},
-		{name: "unknown protocol", pair: bob, change: func(c *tls.Config) { c.NextProtos = []string{"h2"} }, send: framesStart(t, ""), logged: []string{"application protocol"}},
-		{name: "client claims a node", pair: bob, send: framesStart(t, "n1"), logged: []string{`hello of node \"n1\"`, "client bob"}},
-		{name: "node claims another", pair: n2, send: framesStart(t, "n1"), logged: []string{`hello of node \"n1\"`, "node n2"}},
+		{name: "other authority", pair: newOffice(t, "cell").Pair(pki.RoleNode, "n1", later),
+			send: framesStart(t, "n1"), logged: []string{"unknown authority"}},
+		{name: "other cluster", pair: newOffice(t, "cellar").Pair(pki.RoleNode, "n1", later),
+			send: framesStart(t, "n1"), logged: []string{"unknown authority"}},
+		{name: "expired", pair: o.Pair(pki.RoleClient, "bob", time.Now().Add(-2*time.Hour)),
+			send: framesStart(t, ""), logged: []string{"expired"}},
+		{name: "no certificate", change: func(c *tls.Config) { c.Certificates = nil },
+			send: framesStart(t, ""), logged: []string{"certificate"}},
+		{name: "TLS 1.2", pair: bob, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 },
+			send: framesStart(t, ""), logged: []string{"versions"}},
+		{name: "no protocol", pair: bob, change: func(c *tls.Config) { c.NextProtos = nil },
+			send: framesStart(t, ""), logged: []string{"client bob", "protocol"}},
+		{name: "unknown protocol", pair: bob, change: func(c *tls.Config) { c.NextProtos = []string{"h2"} },
+			send: framesStart(t, ""), logged: []string{"application protocol"}},
+		{name: "client claims a node", pair: bob,
+			send: framesStart(t, "n1"), logged: []string{`hello of node \"n1\"`, "client bob"}},
+		{name: "node claims another", pair: n2,
+			send: framesStart(t, "n1"), logged: []string{`hello of node \"n1\"`, "node n2"}},
 		{name: "node claims none", pair: n2, send: framesStart(t, ""), logged: []string{`hello of node \"\"`, "node n2"}},
-		{name: "client on raft", pair: o.Pair(pki.RoleClient, "n1", later), change: raft, send: raftStart("", "n1"), logged: []string{"client n1", "want a node's"}},
-		{name: "raft claims another", pair: n2, change: raft, send: raftStart("", "n1"), logged: []string{`raft stream of node \"n1\"`, "node n2"}},
+		{name: "client on raft", pair: o.Pair(pki.RoleClient, "n1", later), change: raft,
+			send: raftStart("", "n1"), logged: []string{"client n1", "want a node's"}},
+		{name: "raft claims another", pair: n2, change: raft,
+			send: raftStart("", "n1"), logged: []string{`raft stream of node \"n1\"`, "node n2"}},
 		{name: "raft of another cell", pair: n1, change: raft, send: raftStart("c-other", "n1"), logged: []string{"c-other"}},
-		{name: "raft of a stranger", pair: o.Pair(pki.RoleNode, "n9", later), change: raft, send: raftStart("", "n9"), logged: []string{"node n9", "configuration"}},
+		{name: "raft of a stranger", pair: o.Pair(pki.RoleNode, "n9", later), change: raft,
+			send: raftStart("", "n9"), logged: []string{"node n9", "configuration"}},
 		{name: "frames as raft", pair: n1, change: raft, send: framesStart(t, "n1"), logged: []string{"datanode-raft/1"}},
 		{name: "raft as frames", pair: n1, send: raftStart("", "n1"), logged: []string{"datanode/1"}},
 		{name: "plaintext frames", plain: true, send: framesStart(t, ""), logged: []string{"plaintext"}},
@@ -213,7 +229,9 @@ func TestStrangersAreRefused(t *testing.T) {
 					return false
 				}
 			})
-			c.untilTrue(fmt.Sprintf("the log says %q", s.logged), func() bool { return d.says(append(s.logged, "connection refused")...) })
+			c.untilTrue(fmt.Sprintf("the log says %q", s.logged), func() bool {
+				return d.says(append(s.logged, "connection refused")...)
+			})
 		})
 	}
 	if _, err := c.client.Nodes(testContext(t)); err != nil {
@@ -261,9 +279,11 @@ func dialFromElsewhere(ctx context.Context, addr string) (net.Conn, error) {
 // Every call that is served has its role written down here. A new one is for nodes until it is.
 func TestRolesOfCalls(t *testing.T) {
 	want := map[pki.Role]string{
-		pki.RoleClient: "put read append verify session submit ops show-op extents nodes status conns wait settings inventory health policies log-list log-verify log-chain scrub",
-		pki.RoleAdmin:  "cancel setting node-remove reorder policy-load policy-activate policy-rollback",
-		pki.RoleNode:   "policy-fetch join heartbeat propose replica-create replica-append replica-fence replica-read replica-sum",
+		pki.RoleClient: "put read append verify session submit ops show-op extents nodes status conns wait " +
+			"settings inventory health policies log-list log-verify log-chain scrub",
+		pki.RoleAdmin: "cancel setting node-remove reorder policy-load policy-activate policy-rollback",
+		pki.RoleNode: "policy-fetch join heartbeat propose " +
+			"replica-create replica-append replica-fence replica-read replica-sum",
 	}
 	routes := new(Node).makeRoutes()
 	got := map[pki.Role][]string{}
@@ -300,12 +320,16 @@ func TestClientMakesNoPeerCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_, err = conn.Call(ctx, mux.Request{Op: wire.OpJoin, Session: wire.SessionControl, Body: &wire.JoinRequest{Node: "n2", Addr: addr, Incarnation: 1}})
+		_, err = conn.Call(ctx, mux.Request{
+			Op: wire.OpJoin, Session: wire.SessionControl,
+			Body: &wire.JoinRequest{Node: "n2", Addr: addr, Incarnation: 1},
+		})
 		if wire.CodeOf(err) != wire.CodeDenied {
 			t.Errorf("join as %s: %v, want it denied", role, err)
 		}
 		own := wire.SubmitRequest{Cell: true, Submit: []wire.Submission{{Kind: "delete", Extent: 1}}}
-		if _, err = conn.Call(ctx, mux.Request{Op: wire.OpSubmit, Session: wire.SessionControl, Body: &own}); wire.CodeOf(err) != wire.CodeDenied {
+		_, err = conn.Call(ctx, mux.Request{Op: wire.OpSubmit, Session: wire.SessionControl, Body: &own})
+		if wire.CodeOf(err) != wire.CodeDenied {
 			t.Errorf("submit as the cell itself, as %s: %v, want it denied", role, err)
 		}
 	}
@@ -357,7 +381,11 @@ func TestUnfitCertificate(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")
 	start := func(change func(*Config)) error {
-		cfg := Config{ID: "n1", Dir: t.TempDir(), Listen: "127.0.0.1:0", Bootstrap: []Peer{{"n1", "127.0.0.1:7400"}}, TLS: o.Files(pki.RoleNode, "n1")}
+		cfg := Config{
+			ID: "n1", Dir: t.TempDir(), Listen: "127.0.0.1:0",
+			Bootstrap: []Peer{{"n1", "127.0.0.1:7400"}},
+			TLS:       o.Files(pki.RoleNode, "n1"),
+		}
 		change(&cfg)
 		n, err := Start(context.WithoutCancel(t.Context()), cfg)
 		if err == nil {

@@ -181,7 +181,8 @@ func TestExpiredOnAnOpenConnection(t *testing.T) {
 	bob := c.as(openSource(t, files))
 	defer bob.Close()
 	put := c.putHalf(bob, "bob")
-	if err := put.cutOff(c, transport.RejectedCert{Why: pki.Expired, Where: transport.OnOpen}); wire.CodeOf(err) != wire.CodeDenied {
+	err := put.cutOff(c, transport.RejectedCert{Why: pki.Expired, Where: transport.OnOpen})
+	if wire.CodeOf(err) != wire.CodeDenied {
 		t.Errorf("the put ended with %v, want it denied", err)
 	}
 }
@@ -211,7 +212,10 @@ func TestRevokedRaftPeer(t *testing.T) {
 	})
 	deny.withdraw(c.configs["n3"].TLS.Cert)
 	c.untilTrue("the others have none with it", func() bool { return len(with("n3")) == 0 })
-	rest := client.New(client.Options{Addrs: []string{c.nodes["n1"].Addr(), c.nodes["n2"].Addr()}, TLS: o.Source(pki.RoleAdmin, "operator")})
+	rest := client.New(client.Options{
+		Addrs: []string{c.nodes["n1"].Addr(), c.nodes["n2"].Addr()},
+		TLS:   o.Source(pki.RoleAdmin, "operator"),
+	})
 	defer rest.Close()
 	if err := rest.SetSetting(testContext(t), "repair-delay", "7s"); err != nil {
 		t.Errorf("without it: %v", err)
@@ -227,7 +231,9 @@ func TestRevokedRaftPeer(t *testing.T) {
 	}
 	// It has a new one: it is back.
 	o.Write(c.configs["n3"].TLS, o.Pair(pki.RoleNode, "n3", time.Now().Add(time.Hour)))
-	c.untilTrue("n3 is back, with another certificate", func() bool { return slices.Contains(with("n3"), string(transport.ProtocolRaft)) })
+	c.untilTrue("n3 is back, with another certificate", func() bool {
+		return slices.Contains(with("n3"), string(transport.ProtocolRaft))
+	})
 }
 
 // A deny list that cannot be used changes nothing: not a damaged one, not another authority's, not an older one, and
@@ -269,7 +275,10 @@ func TestBadDenyList(t *testing.T) {
 		text []byte
 		says string
 	}{
-		"damaged": {good[:len(good)/2], "X509 CRL"}, "of another authority": {other, "not signed"}, "older": {empty, "older"}, "gone": {nil, "no such file"},
+		"damaged":              {good[:len(good)/2], "X509 CRL"},
+		"of another authority": {other, "not signed"},
+		"older":                {empty, "older"},
+		"gone":                 {nil, "no such file"},
 	} {
 		if bad.text == nil {
 			if err := os.Remove(deny.file); err != nil {
@@ -297,7 +306,11 @@ func TestStartWithBadDenyList(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, "cell")
 	start := func(change func(*Config)) error {
-		cfg := Config{ID: "n1", Dir: t.TempDir(), Listen: "127.0.0.1:0", Bootstrap: []Peer{{"n1", "127.0.0.1:7400"}}, TLS: o.Files(pki.RoleNode, "n1")}
+		cfg := Config{
+			ID: "n1", Dir: t.TempDir(), Listen: "127.0.0.1:0",
+			Bootstrap: []Peer{{"n1", "127.0.0.1:7400"}},
+			TLS:       o.Files(pki.RoleNode, "n1"),
+		}
 		change(&cfg)
 		n, err := Start(context.WithoutCancel(t.Context()), cfg)
 		if err == nil {
@@ -306,7 +319,8 @@ func TestStartWithBadDenyList(t *testing.T) {
 		return err
 	}
 	deny := o.denyList()
-	oneLine(t, start(func(cfg *Config) { cfg.TLS.Deny = filepath.Join(t.TempDir(), "missing.pem") }), "missing.pem", "deny list")
+	oneLine(t, start(func(cfg *Config) { cfg.TLS.Deny = filepath.Join(t.TempDir(), "missing.pem") }),
+		"missing.pem", "deny list")
 	oneLine(t, start(func(cfg *Config) { cfg.TLS.Deny = cfg.TLS.CA }), "X509 CRL")
 	oneLine(t, start(func(cfg *Config) {
 		cfg.TLS.Deny = deny.file

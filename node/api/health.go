@@ -21,7 +21,8 @@ func (a *API) ServeHealth(ctx context.Context, c *mux.ServerCall, req wire.Healt
 	return c.Reply(reply, nil)
 }
 
-// ServeConns answers all who ask at once with one scan of the connections: it looks at every call in flight, theirs too.
+// ServeConns answers all who ask at once with one scan of the connections: it looks at every call in flight, theirs
+// too.
 func (a *API) ServeConns(_ context.Context, c *mux.ServerCall) error {
 	reply, err, _ := a.looks.Do("conns", func() (any, error) {
 		return &wire.ConnsReply{Node: string(a.o.Node), Conns: a.o.Conns()}, nil

@@ -55,7 +55,8 @@ func (a *API) replyOp(ctx context.Context, c *mux.ServerCall, id state.OpID) err
 	view := a.o.Log.View()
 	o := view.Op(id)
 	if o == nil {
-		return wire.Errorf(c.Op(), wire.CodeNotFound, "there is no operation %s, or it ended long ago; see log show %d", id, id.Index())
+		return wire.Errorf(c.Op(), wire.CodeNotFound,
+			"there is no operation %s, or it ended long ago; see log show %d", id, id.Index())
 	}
 	out := describe.Op(view, o, true)
 	out.Blocked = a.o.Lead.LookAt(view).Blocked(o)

@@ -87,7 +87,8 @@ const roomTries = 32
 // be made. A write that fails for want of space has left nothing.
 func within(room func() bool, write func() error) error {
 	err := write()
-	for tries := 0; err != nil && vfs.IsNoSpace(err) && !errors.Is(err, errSyncFailed) && tries < roomTries && room(); tries++ {
+	for tries := 0; err != nil && vfs.IsNoSpace(err) && !errors.Is(err, errSyncFailed) &&
+		tries < roomTries && room(); tries++ {
 		err = write()
 	}
 	return err

@@ -49,8 +49,8 @@ func (s *Store) Stat(id ID) (Info, error) {
 		return Info{}, errNotFound(op, id)
 	}
 	info := Info{ID: id, Present: st.present, Length: st.idx.end, Sealed: st.sealed, Staging: st.staged,
-		PhysicalBytes: st.fileBytes, StagingBytes: st.partBytes, Created: st.created, Birth: st.birth, Highest: s.fences.get(id),
-		Floor: st.acked, Cut: st.cut}
+		PhysicalBytes: st.fileBytes, StagingBytes: st.partBytes, Created: st.created, Birth: st.birth,
+		Highest: s.fences.get(id), Floor: st.acked, Cut: st.cut}
 	for _, g := range st.idx.gaps {
 		info.Damaged = append(info.Damaged, Range{g.from, g.to})
 	}

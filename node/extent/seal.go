@@ -10,8 +10,8 @@ import (
 
 // Seal cuts an extent to length and refuses appends from then on. Sealed at that length already, it
 // does nothing; length must not be above the durable length (CodeTooShort), nor below what is known to be
-// acknowledged (CodeBelowFloor), nor another than it was sealed at (CodeSealed). After Open the extent is open again until Seal is called again: what is
-// sealed is for the operation log to say.
+// acknowledged (CodeBelowFloor), nor another than it was sealed at (CodeSealed). After Open the extent is
+// open again until Seal is called again: what is sealed is for the operation log to say.
 func (s *Store) Seal(id ID, length uint64) error {
 	const op = "seal"
 	e, err := s.change(op, id)
@@ -127,7 +127,8 @@ func parseCutIntent(buf []byte) (rest []byte, c cutIntent, err error) {
 		return buf, c, fmt.Errorf("cut intent has a tail of %d bytes, says %d", have, n)
 	}
 	tail := buf[cutHeaderBytes : cutHeaderBytes+n : cutHeaderBytes+n]
-	if got, want := crc32.Update(crc32.Checksum(buf[:28], castagnoli), castagnoli, tail), le.Uint32(buf[28:]); got != want {
+	got, want := crc32.Update(crc32.Checksum(buf[:28], castagnoli), castagnoli, tail), le.Uint32(buf[28:])
+	if got != want {
 		return buf, c, fmt.Errorf("cut intent has checksum %#x, says %#x", got, want)
 	}
 	c = cutIntent{id: ID(le.Uint64(buf[8:])), pos: int64(le.Uint64(buf[16:])), tail: tail}

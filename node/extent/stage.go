@@ -245,8 +245,9 @@ func (t *Stage) Truncate(n uint64) error {
 
 // Commit makes the stage the extent's replica, sealed, if it has exactly length bytes and sum is
 // their CRC32C; it verifies all of them. A replica that was there before is replaced, or moved to
-// quarantine if it could not even be told to be this extent's, or was of another birth. When Commit returns nil the replica is
-// durable. After an error the stage can be used on, unless the error says otherwise.
+// quarantine if it could not even be told to be this extent's, or was of another birth. When Commit
+// returns nil the replica is durable. After an error the stage can be used on, unless the error says
+// otherwise.
 func (t *Stage) Commit(length uint64, sum uint32) error {
 	const op = "commit"
 	changes, err := t.verify(op, length, sum)

@@ -12,8 +12,10 @@ import (
 func TestPickPolicy(t *testing.T) {
 	all := []wire.Policy{
 		{Digest: "sha256:aa11bb22cc33dd44", Name: "gold", Version: "1", State: "active"},
-		{Digest: "sha256:aa99bb22cc33dd44", Name: "gold", Version: "1", State: "loaded", Config: map[string]string{"class": "silver"}},
-		{Digest: "sha256:bb11bb22cc33dd44", Name: "aa11", Version: "2", State: "previous", Config: map[string]string{"text": strings.Repeat("é", 100)}},
+		{Digest: "sha256:aa99bb22cc33dd44", Name: "gold", Version: "1", State: "loaded",
+			Config: map[string]string{"class": "silver"}},
+		{Digest: "sha256:bb11bb22cc33dd44", Name: "aa11", Version: "2", State: "previous",
+			Config: map[string]string{"text": strings.Repeat("é", 100)}},
 	}
 	for want, index := range map[string]int{"sha256:aa99bb22cc33dd44": 1, "aa9": 1, "sha256:aa1": 0, "aa11b": 0, "b": 2} {
 		if p, err := Pick(all, want); err != nil || p.Digest != all[index].Digest {
@@ -21,7 +23,8 @@ func TestPickPolicy(t *testing.T) {
 		}
 	}
 	for want, words := range map[string][]string{
-		"gold": {`"gold" means 2 loaded policies; name one by its digest: aa11bb22cc33 (gold 1, no configuration, active), aa99bb22cc33 (gold 1, class=silver, loaded)`},
+		"gold": {`"gold" means 2 loaded policies; name one by its digest: ` +
+			`aa11bb22cc33 (gold 1, no configuration, active), aa99bb22cc33 (gold 1, class=silver, loaded)`},
 		"aa11": {"means 2", "aa11bb22cc33", "bb11bb22cc33 (aa11 2, text=ééé", "é…, previous)"},
 	} {
 		_, err := Pick(all, want)
@@ -29,7 +32,8 @@ func TestPickPolicy(t *testing.T) {
 			t.Errorf("%s: %v", want, err)
 		}
 		for _, digits := range strings.Fields(err.Error()) { // what it says to type works
-			if p, err := Pick(all, digits); len(digits) == shownDigits && (err != nil || !strings.HasPrefix(p.Digest, digestPrefix+digits)) {
+			if p, err := Pick(all, digits); len(digits) == shownDigits &&
+				(err != nil || !strings.HasPrefix(p.Digest, digestPrefix+digits)) {
 				t.Errorf("%s: %s, %v", digits, p.Digest, err)
 			}
 		}

@@ -35,7 +35,12 @@ var errHangs = errors.New("hangs")
 func newSealing(t *testing.T) *sealing {
 	t.Helper()
 	log := newMemLog("join n1 n2 n3\ncreate on=n1,n2,n3\nstart create executor=n1\nfinish create done")
-	s := &sealing{log: log, away: map[state.NodeID]error{}, stores: map[state.NodeID]*extent.Store{}, parts: map[state.NodeID]*sealPart{}}
+	s := &sealing{
+		log:    log,
+		away:   map[state.NodeID]error{},
+		stores: map[state.NodeID]*extent.Store{},
+		parts:  map[state.NodeID]*sealPart{},
+	}
 	e := log.View().Extent(1)
 	for _, id := range []state.NodeID{"n1", "n2", "n3"} {
 		store := memStore(t)

@@ -13,8 +13,11 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
-// leads is a submitter of a node that leads. Each submission gets the next of the answers; opened sessions are 1, 2, …
-func leads(t *testing.T, answers ...func(s *lead.Submission) (wire.Submitted, error)) (s *Submitter, asked *[]state.Request) {
+// leads is a submitter of a node that leads. Each submission gets the next of the answers; opened sessions are
+// 1, 2, …
+func leads(t *testing.T, answers ...func(s *lead.Submission) (wire.Submitted, error)) (
+	s *Submitter, asked *[]state.Request,
+) {
 	var seen []state.Request
 	sessions := uint64(0)
 	s = New(Options{

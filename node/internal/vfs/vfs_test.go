@@ -82,7 +82,10 @@ func testNames(t *testing.T, fsys FS, dir string) {
 	if got := contents(t, fsys, b); got != "one" {
 		t.Errorf("after the rename %q, want %q", got, "one")
 	}
-	for _, err := range []error{fsys.Remove(a), fsys.Rename(a, b), second(fsys.OpenRW(a)), second(fsys.OpenRead(a)), second(fsys.Stat(a))} {
+	for _, err := range []error{
+		fsys.Remove(a), fsys.Rename(a, b),
+		second(fsys.OpenRW(a)), second(fsys.OpenRead(a)), second(fsys.Stat(a)),
+	} {
 		if !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("of a name that is gone: %v", err)
 		}
@@ -270,7 +273,10 @@ func TestFault(t *testing.T) {
 	}
 	f.Set(FailFrom(2, syscall.EIO))
 	must(t, file.Sync())
-	for _, err := range []error{file.Sync(), file.Truncate(0), f.Remove("/a"), f.Rename("/a", "/b"), f.SyncDir("/"), f.MkdirAll("/c"), second(f.Create("/d"))} {
+	for _, err := range []error{
+		file.Sync(), file.Truncate(0),
+		f.Remove("/a"), f.Rename("/a", "/b"), f.SyncDir("/"), f.MkdirAll("/c"), second(f.Create("/d")),
+	} {
 		if !errors.Is(err, syscall.EIO) {
 			t.Errorf("after the process died: %v", err)
 		}
