@@ -31,13 +31,13 @@ func decoded[Req any](serve func(context.Context, *mux.ServerCall, Req) error) h
 	}
 }
 
-// of is a handler that is a method of a part of the node: one that may be made after the routes.
-func of[Part, Req any](part *Part, serve func(Part, context.Context, *mux.ServerCall, Req) error) handler {
+// method is a handler that is a method of a part of the node: one that may be made after the routes.
+func method[Part, Req any](part *Part, serve func(Part, context.Context, *mux.ServerCall, Req) error) handler {
 	return decoded(func(ctx context.Context, c *mux.ServerCall, req Req) error { return serve(*part, ctx, c, req) })
 }
 
-// bare is a handler as of makes it, of calls without a body.
-func bare[Part any](part *Part, serve func(Part, context.Context, *mux.ServerCall) error) handler {
+// noBody is a handler as method makes it, of calls without a body.
+func noBody[Part any](part *Part, serve func(Part, context.Context, *mux.ServerCall) error) handler {
 	return func(ctx context.Context, c *mux.ServerCall) error { return serve(*part, ctx, c) }
 }
 
@@ -53,47 +53,47 @@ type route struct {
 // makeRoutes is who serves what. It is made once: each route has a closure.
 func (n *Node) makeRoutes() map[wire.OpType]route {
 	return map[wire.OpType]route{
-		wire.OpPut:           {serve: of(&n.data, (*datapath.Path).ServePut), room: true, bytes: true},
-		wire.OpAppend:        {serve: of(&n.data, (*datapath.Path).ServePut), room: true, bytes: true},
-		wire.OpRead:          {serve: of(&n.data, (*datapath.Path).ServeRead), bytes: true},
-		wire.OpVerify:        {serve: of(&n.api, (*api.API).ServeVerify)},
-		wire.OpReplicaCreate: {serve: of(&n.replicas, (*replica.Replicas).ServeCreate), room: true},
-		wire.OpReplicaAppend: {serve: of(&n.replicas, (*replica.Replicas).ServeAppend), room: true, bytes: true},
-		wire.OpReplicaFence:  {serve: of(&n.replicas, (*replica.Replicas).ServeFence)},
-		wire.OpReplicaRead:   {serve: of(&n.replicas, (*replica.Replicas).ServeRead)},
-		wire.OpReplicaSum:    {serve: of(&n.replicas, (*replica.Replicas).ServeSum)},
-		wire.OpInventory:     {serve: n.inTurn(fair.WorkLists, bare(&n.api, (*api.API).ServeInventory)), early: true},
-		wire.OpHealth:        {serve: of(&n.api, (*api.API).ServeHealth), early: true},
-		wire.OpScrub:         {serve: of(&n.api, (*api.API).ServeScrub), early: true},
+		wire.OpPut:           {serve: method(&n.data, (*datapath.Path).ServePut), room: true, bytes: true},
+		wire.OpAppend:        {serve: method(&n.data, (*datapath.Path).ServePut), room: true, bytes: true},
+		wire.OpRead:          {serve: method(&n.data, (*datapath.Path).ServeRead), bytes: true},
+		wire.OpVerify:        {serve: method(&n.api, (*api.API).ServeVerify)},
+		wire.OpReplicaCreate: {serve: method(&n.replicas, (*replica.Replicas).ServeCreate), room: true},
+		wire.OpReplicaAppend: {serve: method(&n.replicas, (*replica.Replicas).ServeAppend), room: true, bytes: true},
+		wire.OpReplicaFence:  {serve: method(&n.replicas, (*replica.Replicas).ServeFence)},
+		wire.OpReplicaRead:   {serve: method(&n.replicas, (*replica.Replicas).ServeRead)},
+		wire.OpReplicaSum:    {serve: method(&n.replicas, (*replica.Replicas).ServeSum)},
+		wire.OpInventory:     {serve: n.inTurn(fair.WorkLists, noBody(&n.api, (*api.API).ServeInventory)), early: true},
+		wire.OpHealth:        {serve: method(&n.api, (*api.API).ServeHealth), early: true},
+		wire.OpScrub:         {serve: method(&n.api, (*api.API).ServeScrub), early: true},
 
 		// What changes something through the log.
-		wire.OpSession:        {serve: n.inTurn(fair.WorkSessions, of(&n.api, (*api.API).ServeSession)), leader: true},
-		wire.OpSubmit:         {serve: of(&n.api, (*api.API).ServeSubmit), leader: true},
-		wire.OpCancel:         {serve: of(&n.api, (*api.API).ServeCancel), leader: true},
-		wire.OpReorder:        {serve: of(&n.api, (*api.API).ServeReorder), leader: true},
-		wire.OpNodeRemove:     {serve: of(&n.lead, (*lead.Leader).ServeNodeRemove), leader: true},
-		wire.OpSettings:       {serve: bare(&n.api, (*api.API).ServeSettings), leader: true}, // a change is seen at once
-		wire.OpSetting:        {serve: of(&n.api, (*api.API).ServeSetting), leader: true},
-		wire.OpPolicyLoad:     {serve: of(&n.api, (*api.API).ServePolicyLoad), leader: true},
-		wire.OpPolicyActivate: {serve: of(&n.api, (*api.API).ServePolicyActivate), leader: true},
-		wire.OpPolicyRollback: {serve: bare(&n.api, (*api.API).ServePolicyRollback), leader: true},
-		wire.OpPolicies:       {serve: bare(&n.api, (*api.API).ServePolicies), leader: true}, // it knows who compiled it
-		wire.OpPropose:        {serve: of(&n.proposer, (*report.Proposer).Serve), leader: true, early: true},
-		wire.OpJoin:           {serve: of(&n.lead, (*lead.Leader).ServeJoin), leader: true, early: true},
-		wire.OpHeartbeat:      {serve: of(&n.lead, (*lead.Leader).ServeHeartbeat), early: true},
+		wire.OpSession:        {serve: n.inTurn(fair.WorkSessions, method(&n.api, (*api.API).ServeSession)), leader: true},
+		wire.OpSubmit:         {serve: method(&n.api, (*api.API).ServeSubmit), leader: true},
+		wire.OpCancel:         {serve: method(&n.api, (*api.API).ServeCancel), leader: true},
+		wire.OpReorder:        {serve: method(&n.api, (*api.API).ServeReorder), leader: true},
+		wire.OpNodeRemove:     {serve: method(&n.lead, (*lead.Leader).ServeNodeRemove), leader: true},
+		wire.OpSettings:       {serve: noBody(&n.api, (*api.API).ServeSettings), leader: true}, // a change is seen at once
+		wire.OpSetting:        {serve: method(&n.api, (*api.API).ServeSetting), leader: true},
+		wire.OpPolicyLoad:     {serve: method(&n.api, (*api.API).ServePolicyLoad), leader: true},
+		wire.OpPolicyActivate: {serve: method(&n.api, (*api.API).ServePolicyActivate), leader: true},
+		wire.OpPolicyRollback: {serve: noBody(&n.api, (*api.API).ServePolicyRollback), leader: true},
+		wire.OpPolicies:       {serve: noBody(&n.api, (*api.API).ServePolicies), leader: true}, // it knows who compiled it
+		wire.OpPropose:        {serve: method(&n.proposer, (*report.Proposer).Serve), leader: true, early: true},
+		wire.OpJoin:           {serve: method(&n.lead, (*lead.Leader).ServeJoin), leader: true, early: true},
+		wire.OpHeartbeat:      {serve: method(&n.lead, (*lead.Leader).ServeHeartbeat), early: true},
 
 		// What only looks. It answers from this node's state, which may be behind.
-		wire.OpOps:         {serve: n.inTurn(fair.WorkLists, of(&n.api, (*api.API).ServeOps)), early: true},
-		wire.OpShowOp:      {serve: of(&n.api, (*api.API).ServeShowOp), early: true},
-		wire.OpWait:        {serve: of(&n.api, (*api.API).ServeWait), early: true},
-		wire.OpExtents:     {serve: of(&n.api, (*api.API).ServeExtents), early: true},
-		wire.OpNodes:       {serve: bare(&n.api, (*api.API).ServeNodes), early: true},
-		wire.OpStatus:      {serve: bare(&n.api, (*api.API).ServeStatus), early: true},
-		wire.OpConns:       {serve: n.inTurn(fair.WorkLists, bare(&n.api, (*api.API).ServeConns)), early: true},
-		wire.OpPolicyFetch: {serve: of(&n.api, (*api.API).ServePolicyFetch), early: true},
-		wire.OpLogList:     {serve: of(&n.api, (*api.API).ServeLogList), early: true},
-		wire.OpLogVerify:   {serve: of(&n.api, (*api.API).ServeLogVerify), early: true},
-		wire.OpLogChain:    {serve: of(&n.api, (*api.API).ServeLogChain), early: true},
+		wire.OpOps:         {serve: n.inTurn(fair.WorkLists, method(&n.api, (*api.API).ServeOps)), early: true},
+		wire.OpShowOp:      {serve: method(&n.api, (*api.API).ServeShowOp), early: true},
+		wire.OpWait:        {serve: method(&n.api, (*api.API).ServeWait), early: true},
+		wire.OpExtents:     {serve: method(&n.api, (*api.API).ServeExtents), early: true},
+		wire.OpNodes:       {serve: noBody(&n.api, (*api.API).ServeNodes), early: true},
+		wire.OpStatus:      {serve: noBody(&n.api, (*api.API).ServeStatus), early: true},
+		wire.OpConns:       {serve: n.inTurn(fair.WorkLists, noBody(&n.api, (*api.API).ServeConns)), early: true},
+		wire.OpPolicyFetch: {serve: method(&n.api, (*api.API).ServePolicyFetch), early: true},
+		wire.OpLogList:     {serve: method(&n.api, (*api.API).ServeLogList), early: true},
+		wire.OpLogVerify:   {serve: method(&n.api, (*api.API).ServeLogVerify), early: true},
+		wire.OpLogChain:    {serve: method(&n.api, (*api.API).ServeLogChain), early: true},
 	}
 }
 

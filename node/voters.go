@@ -17,8 +17,8 @@ import (
 // seconds.
 const hearPatience = time.Second
 
-// roll says which voters are there.
-type roll struct {
+// voterCheck says which voters are there.
+type voterCheck struct {
 	id        state.NodeID
 	log       *raftlog.Group
 	transport *transport.Transport
@@ -26,9 +26,9 @@ type roll struct {
 	logger    *slog.Logger
 }
 
-// call lists the nodes that have a vote, and whether they are there. With a leader the cell knows; without one, this
+// list is the nodes that have a vote, and whether they are there. With a leader the cell knows; without one, this
 // node asks each of them, at once.
-func (r *roll) call(ctx context.Context, view *state.View, led bool) []wire.Voter {
+func (r *voterCheck) list(ctx context.Context, view *state.View, led bool) []wire.Voter {
 	servers, err := r.log.Servers()
 	if err != nil {
 		r.logger.Debug("members of the group not known", "error", err)
@@ -54,7 +54,7 @@ func (r *roll) call(ctx context.Context, view *state.View, led bool) []wire.Vote
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
-				v.Answers = r.hears(ctx, v.Node, v.Addr)
+				v.Answers = r.answers(ctx, v.Node, v.Addr)
 			}()
 		}
 	}
@@ -62,8 +62,8 @@ func (r *roll) call(ctx context.Context, view *state.View, led bool) []wire.Vote
 	return voters
 }
 
-// hears reports whether a node answers. That it does not lead is an answer, too.
-func (r *roll) hears(ctx context.Context, node, addr string) bool {
+// answers reports whether a node answers. That it does not lead is an answer, too.
+func (r *voterCheck) answers(ctx context.Context, node, addr string) bool {
 	conn, err := r.transport.Conn(ctx, node, addr)
 	if err != nil {
 		return false

@@ -20,5 +20,5 @@
 // of nodes that have left the group. Stop ends them, and Wait waits for them. Raft reads and writes its streams itself.
 //
 // Locks: each type with state has one of its own (ConnTable, accepted, peers, security, Denials, plainAddrs), and calls
-// nothing that takes another while it is held. Limits call whereabouts.onMachine under theirs.
+// nothing that takes another while it is held. Limits call addresses.onMachine under theirs.
 package transport

@@ -29,7 +29,7 @@ type listener struct {
 	limits  *connlimit.Limits
 	table   *ConnTable
 	denied  *Denials
-	where   *whereabouts
+	where   *addresses
 	frames  func(arrival) // serves a connection for calls until it ends
 	plain   plainAddrs    // that know no streams with checksums
 	damaged atomic.Uint64 // streams that ended because of damage, since the start
@@ -53,7 +53,7 @@ type arrival struct {
 }
 
 func newListener(o *Options, secure *security, limits *connlimit.Limits, table *ConnTable, denied *Denials,
-	where *whereabouts, frames func(arrival)) *listener {
+	where *addresses, frames func(arrival)) *listener {
 	return &listener{
 		Listener: o.Listener, o: o, secure: secure, limits: limits, table: table, denied: denied, where: where,
 		frames: frames,
@@ -159,22 +159,22 @@ func (l *listener) whose(nc net.Conn, who Caller, claimed string) string {
 	return claimed
 }
 
-// unwelcome is why a connection is not taken, when that is its peer's doing.
-type unwelcome struct {
+// rejectedError is why a connection is not taken, when that is its peer's doing.
+type rejectedError struct {
 	offence connlimit.Offence
 	error
 }
 
-func (r *unwelcome) Unwrap() error { return r.error }
+func (r *rejectedError) Unwrap() error { return r.error }
 
 // notSpoken is why a connection is not taken that begins with what is not spoken here.
 func notSpoken(format string, args ...any) error {
-	return &unwelcome{connlimit.OffencePreamble, fmt.Errorf(format, args...)}
+	return &rejectedError{connlimit.OffencePreamble, fmt.Errorf(format, args...)}
 }
 
 // offenceOf is what the peer did that a connection was not taken, empty for nothing.
 func offenceOf(err error) connlimit.Offence {
-	var r *unwelcome
+	var r *rejectedError
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return connlimit.OffenceSilent
@@ -196,7 +196,7 @@ func (l *listener) greet(nc net.Conn) (net.Conn, Caller, byte, error) {
 		// all of the cell's on a machine for trials. Whoever has a good certificate costs as much by dialing.
 		// And whoever hangs up on a node whose own certificate is no good is right.
 		if err != nil && !pki.UnfitNode(err) && l.secure.source.Own() == nil {
-			err = &unwelcome{connlimit.OffenceHandshake, err}
+			err = &rejectedError{connlimit.OffenceHandshake, err}
 		}
 		return greeted, who, kind, err
 	case first == wire.PreambleTLS:

@@ -140,7 +140,7 @@ func New(ctx context.Context, o Options) *Transport {
 	for _, kind := range mux.MismatchKinds() {
 		t.mismatches[kind] = new(atomic.Uint64)
 	}
-	where := &whereabouts{members: o.Members, known: o.Known}
+	where := &addresses{members: o.Members, known: o.Known}
 	mayBeNode := where.onMachine
 	if t.secure != nil {
 		mayBeNode = func(string) bool { return true } // a certificate proves it before anything else

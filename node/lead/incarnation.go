@@ -9,7 +9,7 @@ import (
 )
 
 // How the leader finds out that a folder is older than what the cell counts on, such as one that was put back from a
-// copy: see runs in package folder for the node's part.
+// copy: see node/replica/runs.go for the node's part.
 
 // seenOf is the highest entry that the cell knows a node to have had: by the log, and by what its last incarnation has
 // reported to this leader.

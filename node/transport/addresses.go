@@ -8,14 +8,14 @@ import (
 	"github.com/datanode/datanode/raftlog"
 )
 
-// whereabouts say which nodes are where, as far as this node's log, or who started it, knows.
-type whereabouts struct {
+// addresses say which nodes are where, as far as this node's log, or who started it, knows.
+type addresses struct {
 	members func() ([]raftlog.ServerInfo, error)
 	known   []string // addresses
 }
 
 // nodeAt is the node that the log's group has at an address, empty if it is not known.
-func (w *whereabouts) nodeAt(addr string) string {
+func (w *addresses) nodeAt(addr string) string {
 	servers, err := w.members()
 	if err != nil {
 		return ""
@@ -29,7 +29,7 @@ func (w *whereabouts) nodeAt(addr string) string {
 }
 
 // onMachine reports whether the cell has a node on a machine. Only those that are known by their IP address count.
-func (w *whereabouts) onMachine(machine string) bool {
+func (w *addresses) onMachine(machine string) bool {
 	is := func(node string) bool {
 		ap, err := netip.ParseAddrPort(node)
 		return err == nil && connlimit.Machine(net.TCPAddrFromAddrPort(ap)) == machine
