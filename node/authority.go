@@ -11,7 +11,7 @@ import (
 func namesNode(c *mux.ServerCall) error {
 	switch c.Op() {
 	case wire.OpReplicaCreate, wire.OpReplicaAppend, wire.OpReplicaFence, wire.OpReplicaRead:
-		return nil // steps: what runs is carried out by somebody, with whom they are compared
+		return nil // steps, except OpReplicaSum, for which no operation runs: each is compared with who carries out what runs
 	}
 	if transport.RoleFor(c.Op()) != pki.RoleNode || c.Peer().Node != "" {
 		return nil

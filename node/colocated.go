@@ -10,7 +10,7 @@ import (
 // heartbeat is about one moment.
 const colocatedFor = 3
 
-// noteServing takes in which nodes of the cell serve clients. Those at this node's own host share its processors, and
+// noteServing records which nodes of the cell serve clients. Those at this node's own host share its processors, and
 // maybe its disk: clients of theirs go before copies here, too.
 func (n *Node) noteServing(ids []string) {
 	view := n.log.View()

@@ -86,7 +86,7 @@ type timing struct {
 	// createPatience is how long a put is kept waiting for an extent: a leader that was lost is replaced in two to
 	// six seconds, and a node that was lost is given replicas until it is called down.
 	createPatience time.Duration
-	idleLook       time.Duration // how often it is looked for open extents that nobody puts to; see idleLooks
+	idleLook       time.Duration // how often it is looked for open extents that nobody puts to; see datapath.IdleLooks
 }
 
 func (c Config) timing() timing {

@@ -6,7 +6,7 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// whoIsAt is transport.WhoIsAt, but for this node's own address.
+// whoIsAt is transport.WhoIsAt, except for this node's own address.
 func (n *Node) whoIsAt(ctx context.Context, addr string) (wire.Hello, error) {
 	if addr == n.addr {
 		return wire.Hello{Cell: n.folder.Cell(), Node: n.cfg.ID, Incarnation: n.incarnation}, nil

@@ -42,7 +42,7 @@ func newLifecycle() *lifecycle {
 	return l
 }
 
-// reach goes on to a phase, and reports whether that was news.
+// reach goes on to a phase, and reports whether it was not there before.
 func (l *lifecycle) reach(p nodePhase) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/datanode/datanode/raftlog/state"
 )
 
-// logDamaged has this node step aside when its log is no longer what it was: it puts the log aside when it starts
+// logDamaged has this node stop when its log is no longer what it was: it puts the log aside when it starts
 // again, and is made whole by the others. Where those are too few to go on without it, it logs that and stays: what
 // it has applied is sound, and no damaged entry is sent.
 func (n *Node) logDamaged(bad *raftlog.BadEntry) {

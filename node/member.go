@@ -36,7 +36,7 @@ func (n *Node) describeTo(beat *wire.Heartbeat) {
 	beat.Unsealed, beat.Number = n.quotas.Report()
 }
 
-// heardLeader takes in what the leader has answered to a heartbeat.
+// heardLeader records what the leader has answered to a heartbeat.
 func (n *Node) heardLeader(beat *wire.Heartbeat, reply *wire.HeartbeatReply) {
 	if beat != nil {
 		n.quotas.Learned(beat.Number, reply.Unsealed)

@@ -80,7 +80,7 @@ func scanStateFile(path string) (snapshotHead, snapshotMeta, error) {
 type countingReader struct {
 	from io.Reader
 	n    int64
-	err  error // the last one, but for the end
+	err  error // the last one, except the end
 }
 
 func (r *countingReader) Read(b []byte) (int, error) {

@@ -34,7 +34,7 @@ import (
 //  6. The store learns that this is acknowledged. With the next append, each replica's file says so as well: that is
 //     the floor below which no seal cuts.
 //
-// Rejected. To answer when two of three replicas have it would hide a slow disk, but a seal had then to hear from a
+// Rejected. To answer when two of three replicas have it would hide a slow disk, but a seal would then have to ask a
 // majority before anybody may read, and a read of one replica might miss what was acknowledged. To hand the bytes from
 // replica to replica saves the primary's line, and adds up the times of their disks. To have several appends to one
 // extent on their way at once loses all that are behind one that fails; puts are spread over OpenPerTenant extents

@@ -112,6 +112,7 @@ func (dp *Path) Run(ctx context.Context) {
 func (dp *Path) Open() int { return dp.appends.open() }
 
 // SealIdle is one look at the shared extents: those that nothing was appended to for IdleLooks looks are sealed.
+// For tests.
 func (dp *Path) SealIdle() { dp.appends.sealIdle() }
 
 // AskSeal has the cell seal an extent, in the background. It does not wait, and does not say whether that comes about.
@@ -119,4 +120,5 @@ func (dp *Path) AskSeal(id state.ExtentID) { dp.background.askSeal(id) }
 
 // AskDiscard has the cell delete an extent that nobody was to write to, in the background, if the log says that made
 // was this node's own create of it.
+// For tests.
 func (dp *Path) AskDiscard(id state.ExtentID, made state.OpID) { dp.background.askDiscard(id, made) }

@@ -32,7 +32,7 @@ func Node(view *state.View, look *schedule.Look, node *state.Node, leader state.
 	return out
 }
 
-// queuedDecommission is one of a node that has yet to begin, nil when there is none: until it does the node takes
+// queuedDecommission is one of a node that has not begun yet, nil when there is none: until it does the node takes
 // replicas as before.
 func queuedDecommission(view *state.View, node *state.Node) *state.Op {
 	for _, id := range node.Ops {

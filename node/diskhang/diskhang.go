@@ -1,5 +1,5 @@
-// Package diskhang finds out whether a node's disk hangs, be it under the log or the extents. A node whose disk hangs
-// answers pings and follows nobody's words any more; it must say so itself, from memory, or the cell would wait for it.
+// Package diskhang finds out whether a node's disk hangs, whether under the log or the extents. A node whose disk hangs
+// answers pings and does not apply new entries; it must say so itself, from memory, or the cell would wait for it.
 // It is not ready until the disk answers, leads nobody, and lets go of those who wait for it.
 //
 // Watch.Run is its one goroutine, the caller's, and touches no disk. One lock guards a few words; nothing blocks under

@@ -79,7 +79,7 @@ func (l *Leader) reachStart(ctx context.Context, f *state.Finish) error {
 	return wire.Errorf(wire.OpPropose, wire.CodeDenied, "operation %s has not been started under fence %d", f.Op, f.Fence)
 }
 
-// notOwn says why a command is none that a node may propose, "" when it may. view is one in which the starts are
+// notOwn says why a command is not one that a node may propose, "" when it may. view is one in which the starts are
 // applied that finishes are about: an operation that does not run in it under such a fence never will again, and the
 // state refuses the finish.
 func notOwn(view *state.View, node state.NodeID, cmd state.Command) string {

@@ -21,7 +21,7 @@ type Divergences struct {
 // NewDivergences know of none.
 func NewDivergences() *Divergences { return &Divergences{nodes: map[string]wire.Parted{}} }
 
-// Note tells whether that is news.
+// Note reports whether that was not known before.
 func (d *Divergences) Note(one wire.Parted) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -30,7 +30,7 @@ func (d *Divergences) Note(one wire.Parted) bool {
 	return !known
 }
 
-// Agrees is said of a node whose history is the leader's.
+// Agrees is called for a node whose history is the leader's.
 func (d *Divergences) Agrees(node string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

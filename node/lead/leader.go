@@ -161,16 +161,16 @@ func (l *Leader) Misused() (owner, number uint64) {
 // Heard takes a heartbeat of this node itself.
 func (l *Leader) Heard(b *wire.Heartbeat) { l.watch.heard(b) }
 
-// Silent reports whether a node has not been heard of for a moment, where this node leads.
+// Silent reports whether a node has not been heard of for half of Times.DownAfter, where this node leads.
 func (l *Leader) Silent(id state.NodeID) bool { return l.watch.silent(id) }
 
-// Alive reports whether a heartbeat of a node has come lately, where this node leads.
+// Alive reports whether a heartbeat of a node has come within Times.DownAfter, where this node leads. For tests.
 func (l *Leader) Alive(id state.NodeID) bool { return l.watch.alive(id) }
 
 // Serving are the nodes that were serving clients when they were last heard of, where this node leads.
 func (l *Leader) Serving() []string { return l.watch.serving() }
 
-// Unsealed is what the nodes have reported that they hold, but for some, where this node leads.
+// Unsealed is what the nodes have reported that they hold, except some, where this node leads.
 func (l *Leader) Unsealed(but ...state.NodeID) []wire.Unsealed { return l.watch.unsealed(but...) }
 
 // HearAll waits until every other node that is up has reported anew what it holds, and that it has applied the log up

@@ -88,7 +88,7 @@ func (w *watch) lead(is bool) bool {
 	return is
 }
 
-// heard records a heartbeat. That of another incarnation than the cell knows is none: it may be a second node with
+// heard records a heartbeat. That of another incarnation than the cell knows is ignored: it may be a second node with
 // the same ID, and it would hide whether the known one is alive.
 func (w *watch) heard(b *wire.Heartbeat) {
 	node := w.log.View().Node(state.NodeID(b.Node))

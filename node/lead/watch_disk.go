@@ -22,7 +22,7 @@ type logMark struct {
 	applied state.Index
 }
 
-// disks are the commands that record what the nodes have said of their disks, where that is news.
+// disks are the commands that record what the nodes have said of their disks, where that has changed.
 func (w *watch) disks(view *state.View) []state.Command {
 	w.mu.Lock()
 	defer w.mu.Unlock()

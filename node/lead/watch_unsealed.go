@@ -11,7 +11,7 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// unsealed is what the nodes have said that they hold, but for some, on the leader.
+// unsealed is what the nodes have said that they hold, except some, on the leader.
 func (w *watch) unsealed(but ...state.NodeID) (all []wire.Unsealed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

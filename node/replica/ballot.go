@@ -36,7 +36,7 @@ type sealVote struct {
 	err error
 }
 
-// answered reports whether this is the replica's last word: what it has is known, be it nothing.
+// answered reports whether this is the replica's last word: what it has is known, also when that is nothing.
 func (v *sealVote) answered() bool {
 	code := wire.CodeOf(v.err)
 	return v.err == nil || code == wire.CodeNotFound || code == wire.CodeCorrupt

@@ -25,7 +25,7 @@ import (
 //   - The source checks, before it reads, that the operation runs under the caller's fence and names it as the source;
 //     it verifies each record before it sends it.
 //   - What fails to compare is discarded, since nothing says which part of it is wrong. All else that is staged is
-//     kept for the next attempt, but for a full disk: another node is to have the extent then.
+//     kept for the next attempt, except with a full disk: another node is to have the extent then.
 //
 // Order:
 //

@@ -15,7 +15,7 @@ import (
 // that ran on it; an older one lacks the one that the cell knows. It is one list, and not the last incarnation alone,
 // because a process may die before or after the cell has heard of it: then the last one is not the one known.
 //
-// Neither rises a false alarm after a crash: an entry is on the node's disk before the node applies it, and the list
+// Neither raises a false alarm after a crash: an entry is on the node's disk before the node applies it, and the list
 // is on disk before the node joins.
 
 const (

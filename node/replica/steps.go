@@ -39,7 +39,7 @@ func (rs *Replicas) allow(ctx context.Context, c *mux.ServerCall, s step) (*stat
 	return view.Op(state.OpID(s.op)), nil
 }
 
-// notOf is why a step is none of the operation that it names, "" when it is one.
+// notOf is why a step does not belong to the operation that it names, "" when it does.
 func (rs *Replicas) notOf(view *state.View, c *mux.ServerCall, s step) string {
 	id, fence := state.OpID(s.op), state.Fence(c.Fence())
 	if !view.Runs(state.Attempt{Op: id, Fence: fence}) {
@@ -87,8 +87,8 @@ func (rs *Replicas) appendable(c *mux.ServerCall, req wire.ReplicaAppend, e *sta
 	return nil
 }
 
-// refuseStep counts a step that is none of what runs, and passes its refusal on. Some are to be expected: an
-// operation that has just been ended, a primary that was cut off. Many are a fault of ours.
+// refuseStep counts a step that does not belong to what runs, and passes its refusal on. Some are to be expected: an
+// operation that has just been ended, a primary that was cut off. Many are a bug in this program.
 func (rs *Replicas) refuseStep(c *mux.ServerCall, why *wire.Error) error {
 	rs.refused[c.Op()].Add(1)
 	rs.logger.Warn("step refused", "step", c.Op().String(), "from", c.Peer().Node, "why", why.Detail)

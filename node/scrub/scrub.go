@@ -1,4 +1,5 @@
-// Package scrub reads everything that a node holds, again and again and slowly, for rot is found by who reads.
+// Package scrub reads everything that a node holds, again and again and slowly, because only reading finds
+// damaged bytes.
 //
 // Each round goes through the sealed replicas by ID, and then the operation log; then it rests. A round that a restart
 // has cut short goes on with what it had not come to: what was read when is in a file of the store's folder.
@@ -78,6 +79,7 @@ func New(o Options) *Scrubber {
 }
 
 // RoundNow asks for a round at once. ended is closed at the end of the next one, which may be under way already.
+// For tests.
 func (s *Scrubber) RoundNow() (ended <-chan struct{}) {
 	s.mu.Lock()
 	ended = s.ended

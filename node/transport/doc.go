@@ -4,7 +4,7 @@
 // A node has one listener. The first byte of a connection says what follows, over TLS the protocol that was agreed on:
 //
 //	'D' frames: calls of clients and nodes, served by Options.Serve          accepted.go, peers.go
-//	'R' a raft stream, or one in records with checksums in plaintext         hello.go, dial.go, streams.go
+//	'R' a raft stream; 'C' one in records with checksums, only in plaintext  hello.go, dial.go, streams.go
 //	TLS either of them, by the holder of a certificate                       tls.go, roles.go, certs.go
 //
 // Whoever has not said in Options.FirstByte who it is, is hung up on. Package connlimit bounds the accepted

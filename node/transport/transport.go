@@ -127,7 +127,7 @@ type Transport struct {
 }
 
 // New makes the transport of a node whose calls, handshakes and dials end with ctx. It neither accepts nor dials before
-// Run, but for what is asked of it.
+// Run, except what is asked of it.
 func New(ctx context.Context, o Options) *Transport {
 	o = o.withDefaults()
 	ctx, end := context.WithCancel(ctx)
@@ -235,7 +235,7 @@ func (t *Transport) DamagedStreams() uint64 { return t.listener.damaged.Load() }
 // RejectedCerts counts the certificates that were good once and are not any more; all zero in plaintext.
 func (t *Transport) RejectedCerts() map[RejectedCert]uint64 { return t.secure.rejectedCerts() }
 
-// JudgeStream says why a raft stream is not taken that begins with a hello, nil when it is.
+// JudgeStream says why a raft stream is not taken that begins with a hello, nil when it is. For tests.
 func (t *Transport) JudgeStream(theirs Hello, who Caller) error {
 	return t.listener.judgeStream(theirs, who)
 }

@@ -91,7 +91,7 @@ func (v *View) usagesBy(by QuotaBy) usages {
 	return v.byClass
 }
 
-// Used is how much of its quota a class or identity uses, but for the bytes of extents that are not sealed.
+// Used is how much of its quota a class or identity uses, except the bytes of extents that are not sealed.
 func (v *View) Used(by QuotaBy, name string) Usage {
 	u, _ := v.usagesBy(by).Get(name)
 	return u

@@ -15,7 +15,7 @@ const (
 	MaxConns = 1024
 	// MaxConnsPerAddr bounds those from one IP address, so that one machine cannot take them all.
 	MaxConnsPerAddr = 256
-	// MaxHalfOpen bounds those that have yet to say who they are, and MaxHalfOpenPerAddr those of them
+	// MaxHalfOpen bounds those that have not yet said who they are, and MaxHalfOpenPerAddr those of them
 	// from one IP address. One more closes the one that has taken longest: an honest greeting is over in
 	// a moment, and refusing newcomers instead would let those who say nothing keep everybody out.
 	MaxHalfOpen        = 256
@@ -41,7 +41,7 @@ type Limits struct {
 // acceptance is one accepted connection.
 type acceptance struct {
 	addr string // see Machine
-	// Its places among those that have yet to say who they are, of all and of this address; nil: it has.
+	// Its places among those that have not yet said who they are, of all and of this address; nil: it has.
 	half, halfOfAddr *list.Element
 	gate             *list.Element // its place in reserve.gate; nil: it found room among all others, or is a node's
 	node             string        // whose it is, if it is a node's

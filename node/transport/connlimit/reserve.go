@@ -11,7 +11,7 @@ const (
 	// MaxNodeConns bounds the connections of nodes, raft's among them, and MaxConnsPerNode those of one.
 	MaxNodeConns    = 256
 	MaxConnsPerNode = 64
-	// maxGate bounds the connections beyond MaxConns or MaxConnsPerAddr that have yet to say who they are, and
+	// maxGate bounds the connections beyond MaxConns or MaxConnsPerAddr that have not yet said who they are, and
 	// maxGatePerAddr those of them from one IP address. One more closes the oldest.
 	maxGate        = 32
 	maxGatePerAddr = 8

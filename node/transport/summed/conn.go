@@ -1,7 +1,7 @@
 // Package summed sends a stream in records with checksums.
 //
 // TCP's checksum misses damage now and then, and whatever passes a stream on may make some. Raft believes what it
-// reads: a term, an index or a commit that is wrong there is nobody's to find out later. A raft stream that is not TLS
+// reads: a term, an index or a commit that is wrong there nobody can detect later. A raft stream that is not TLS
 // is therefore sent in records:
 //
 //	length u32 | bytes | CRC32C over the record's number u64, length and bytes
