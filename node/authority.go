@@ -18,16 +18,3 @@ func namesNode(c *mux.ServerCall) error {
 	}
 	return wire.Errorf(c.Op(), wire.CodeDenied, "%s is a call between nodes, and this hello names none", c.Op())
 }
-
-// checkOwner refuses a submission that says whose its extent is to be, unless a node does on behalf of a put.
-func checkOwner(op wire.OpType, req *wire.SubmitRequest, owner string) error {
-	switch {
-	case owner == "":
-	case !req.Cell:
-		return wire.Errorf(op, wire.CodeDenied, "an extent is of who asks for it; only nodes ask for one of %q", owner)
-	case len(owner) > wire.MaxIdentityBytes || !wire.Plain(owner):
-		return wire.Errorf(op, wire.CodeInvalid, "owner %q: want role and name of a certificate",
-			wire.Clip(owner, wire.MaxIdentityBytes))
-	}
-	return nil
-}

@@ -17,7 +17,7 @@ func (n *Node) noteServing(ids []string) {
 	for _, id := range ids {
 		node := view.Node(state.NodeID(id))
 		if node != nil && node.ID != n.id && sameHost(node.Addr, n.addr) {
-			n.disks.ColocatedServes(colocatedFor * n.time.heartbeat)
+			n.share.ColocatedServes(colocatedFor * n.time.heartbeat)
 			return
 		}
 	}

@@ -25,12 +25,12 @@ func TestColocatedNodesShare(t *testing.T) {
 			}
 		}
 	})
-	told := func(id string) bool { return c.nodes[id].disks.Shared() && !c.nodes[id].disks.Serves() }
+	told := func(id string) bool { return c.nodes[id].share.Shared() && !c.nodes[id].share.Serves() }
 	c.untilTrue("n2 and n3 share with the client of n1", func() bool { return told("n2") && told("n3") })
 	close(stop)
 	reader.Wait()
 	c.untilTrue("nobody shares any more", func() bool {
-		return !c.nodes["n1"].disks.Shared() && !c.nodes["n2"].disks.Shared() && !c.nodes["n3"].disks.Shared()
+		return !c.nodes["n1"].share.Shared() && !c.nodes["n2"].share.Shared() && !c.nodes["n3"].share.Shared()
 	})
 	for _, hosts := range []struct {
 		a, b string

@@ -21,8 +21,8 @@ func (n *Node) makeQuotas() {
 // makeData makes what serves puts and reads. The replicas and the quotas are made.
 func (n *Node) makeData() {
 	n.data = datapath.New(datapath.Options{
-		ID: n.id, Log: n.log, Store: n.store, Replicas: n.replicas, Reach: n.others, Quotas: n.quotas,
-		Share: n.disks, Space: n.disk, Clock: n.clock, Logger: n.logger,
+		ID: n.id, Log: n.log, Store: n.store, Replicas: n.replicas, Reach: n.reach, Quotas: n.quotas,
+		Share: n.share, Space: n.space, Clock: n.clock, Logger: n.logger,
 		StepLimit: n.time.stepLimit, CreatePatience: n.time.createPatience, IdleLook: n.time.idleLook, Tick: n.time.tick,
 		CatchUp: n.catchUp, Works: n.hang.Err, InTouch: func() error { return n.member.CutOff() },
 		Each: n.hang.EachReplica, Create: n.submitter.Submit,

@@ -40,7 +40,7 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 	}
 	// One whose disk is full reads and deletes as before.
 	room := health.Check{Name: "room", OK: true, Advisory: true}
-	if why := n.disk.Status().Refuses; why != "" {
+	if why := n.space.Status().Refuses; why != "" {
 		room.OK, room.Detail = false, "takes no replicas and no appends: "+why
 	}
 	checks := []health.Check{

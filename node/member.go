@@ -21,7 +21,7 @@ func (n *Node) makeMember(bootstrap []raftlog.Server) {
 		Bootstrap: bootstrap, Join: n.cfg.Join, Log: n.log, Folder: n.folder, Network: n.transport,
 		Leader: n.lead, Divergences: n.divergences, Hang: n.hang, Clock: n.clock, Logger: n.logger,
 		Heartbeat: n.time.heartbeat, DownAfter: n.time.downAfter,
-		Describe: n.describeTo, Heard: n.heardLeader, DiskNews: func() <-chan struct{} { return n.disk.Status().Changed },
+		Describe: n.describeTo, Heard: n.heardLeader, DiskNews: func() <-chan struct{} { return n.space.Status().Changed },
 		WhoIsAt: n.whoIsAt, Reconcile: n.replicas.Reconcile,
 		IsReady: n.life.isReady, BecomeReady: n.life.becomeReady, Fail: n.fail,
 	})
@@ -32,7 +32,7 @@ func (n *Node) describeTo(beat *wire.Heartbeat) {
 	disk := n.diskStatus()
 	beat.Ready = beat.Ready && n.store.Failed() == nil
 	beat.Free, beat.Total, beat.Refuses = disk.Free, disk.Total, disk.Refuses
-	beat.Running, beat.Compiled, beat.Serving = n.exec.Leases(), n.policies.Digests(), n.disks.Serves()
+	beat.Running, beat.Compiled, beat.Serving = n.exec.Leases(), n.policies.Digests(), n.share.Serves()
 	beat.Unsealed, beat.Number = n.quotas.Report()
 }
 

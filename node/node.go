@@ -51,7 +51,7 @@ type Node struct {
 	log         *raftlog.Group
 	opened      openLog // log, for what raft calls while it is opened
 	store       *extent.Store
-	disk        *diskspace.Disk
+	space       *diskspace.Disk
 	policies    *modules.Registry // made when the log is open
 	replicas    *replica.Replicas
 	exec        *replica.Executor
@@ -63,7 +63,7 @@ type Node struct {
 	audit       audit.Trail
 	api         *api.API     // made when the log is open, as what it looks at
 	lead        *lead.Leader // made when the log is open
-	others      *replica.Reachability
+	reach       *replica.Reachability
 	scrub       *scrub.Scrubber
 	serving     atomic.Int32 // calls that bring or take bytes of clients, in flight
 	hang        *diskhang.Watch
@@ -80,7 +80,7 @@ type Node struct {
 
 	sessions sessionChecks
 	relay    *relay // made when the log is open
-	disks    *diskshare.Shares
+	share    *diskshare.Shares
 
 	runsBefore []uint64 // the incarnations that ran on this store, the newest first
 
@@ -138,7 +138,7 @@ func newNode(cfg Config, watched *vfs.Watched, f *folder.Folder, l net.Listener,
 	if n.addr == "" {
 		n.addr = l.Addr().String()
 	}
-	n.disks = diskshare.New(n.clock)
+	n.share = diskshare.New(n.clock)
 	n.routes, n.turns = n.makeRoutes(), fair.NewClasses(n.clock)
 	n.divergences = lead.NewDivergences()
 	n.transport = n.newTransport(l, source)
@@ -150,7 +150,7 @@ func newNode(cfg Config, watched *vfs.Watched, f *folder.Folder, l net.Listener,
 // open opens what is on disk. The listener is not served yet.
 func (n *Node) open() error {
 	var err error
-	n.disk, err = diskspace.Open(diskspace.Options{
+	n.space, err = diskspace.Open(diskspace.Options{
 		FS: n.cfg.FS, Dir: n.cfg.Dir, Node: n.id, Logger: n.logger, Clock: n.clock, Look: n.time.tick,
 		AppendBytes: datapath.AppendBytes, Reserve: n.opened.diskReserve,
 	})
@@ -159,7 +159,7 @@ func (n *Node) open() error {
 	}
 	var found extent.Report
 	n.store, found, err = extent.Open(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"),
-		extent.Options{MakeRoom: n.disk.MakeRoom})
+		extent.Options{MakeRoom: n.space.MakeRoom})
 	if err != nil {
 		if errors.Is(err, vfs.ErrLocked) {
 			return fmt.Errorf("data folder %s is in use by another process; "+
@@ -179,7 +179,7 @@ func (n *Node) open() error {
 	n.log, err = raftlog.Open(raftlog.Config{
 		Addresses: moves, Dir: filepath.Join(n.cfg.Dir, folder.Log), ID: n.id, Advertise: n.addr,
 		Layer: n.transport.Streams(), Bootstrap: servers, Logger: n.logger, Now: n.clock.Now,
-		Held: n.folder.AdmittedBy() != "", MakeRoom: n.disk.MakeRoom,
+		Held: n.folder.AdmittedBy() != "", MakeRoom: n.space.MakeRoom,
 	})
 	if err != nil {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)
@@ -211,7 +211,7 @@ func (n *Node) run() {
 	n.transport.Run()
 	for _, loop := range []func(context.Context){
 		n.exec.Run, n.lead.Run, n.reports.Run, n.drops.Run, n.scrub.Run, n.hang.Run, n.policies.Run,
-		n.data.Run, n.member.Run, n.watchLog, n.disk.Run,
+		n.data.Run, n.member.Run, n.watchLog, n.space.Run,
 	} {
 		n.life.run(loop)
 	}
@@ -226,7 +226,7 @@ func (n *Node) watchLog(ctx context.Context) {
 			n.fail(err)
 			return
 		}
-		n.others.Update(view)
+		n.reach.Update(view)
 		select {
 		case <-ctx.Done():
 			return

@@ -21,7 +21,7 @@ func (n *Node) makeReplicas() {
 	})
 	n.reports = report.NewQueue(n.proposer.Propose, n.clock)
 	n.drops = report.NewQueue(n.proposer.Propose, n.clock)
-	n.others = replica.NewReachability(replica.ReachabilityOptions{
+	n.reach = replica.NewReachability(replica.ReachabilityOptions{
 		Log: n.log, Clock: n.clock, StepLimit: n.time.stepLimit, ToNode: n.toNode,
 	})
 	n.replicas = replica.New(n.replicaOptions())
@@ -35,9 +35,9 @@ func (n *Node) makeReplicas() {
 
 func (n *Node) replicaOptions() replica.Options {
 	return replica.Options{
-		ID: n.id, Log: n.log, Store: n.store, Reach: n.others, Disk: n.disks, Clock: n.clock, Logger: n.logger,
+		ID: n.id, Log: n.log, Store: n.store, Reach: n.reach, Disk: n.share, Clock: n.clock, Logger: n.logger,
 		LagLimit: n.time.lagLimit, DownAfter: n.time.downAfter,
-		Propose: n.proposer.Propose, Reports: n.reports, TakeSpace: n.disk.Take,
+		Propose: n.proposer.Propose, Reports: n.reports, TakeSpace: n.space.Take,
 		AskSeal:  func(id state.ExtentID) { n.data.AskSeal(id) },
 		Silent:   func(id state.NodeID) bool { return n.lead.Silent(id) },
 		Verified: func(id state.ExtentID) { n.scrub.Note(id) },
@@ -65,9 +65,4 @@ func (n *Node) checkReports(ctx context.Context, c *mux.ServerCall, cmds []state
 		return err
 	}
 	return n.sessions.checkDeletes(c, report.OnlyGone(cmds))
-}
-
-// requesterOf is whose share something takes that is done for a call.
-func (n *Node) requesterOf(c *mux.ServerCall) replica.Requester {
-	return replica.Requester{Sharer: n.sharer(c), Behalf: c.Asker()}
 }

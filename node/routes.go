@@ -134,7 +134,7 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who transport.Ca
 	if r.room {
 		// Before the log: a node whose disk is full may not be able to follow it, and the caller has better to do
 		// than to wait for it.
-		if err := n.disk.Take(c.Op(), len(c.Raw())); err != nil {
+		if err := n.space.Take(c.Op(), len(c.Raw())); err != nil {
 			return err
 		}
 	}
@@ -143,9 +143,9 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who transport.Ca
 	}
 	if r.bytes {
 		n.serving.Add(1)
-		n.disks.Client()
+		n.share.Client()
 		defer n.serving.Add(-1)
-		defer n.disks.Client()
+		defer n.share.Client()
 	}
 	return r.serve(ctx, c)
 }
