@@ -2,6 +2,7 @@ package scrub
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,9 +63,10 @@ func TestPaceStandsStill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := statetest.New()
 		c.RunAll("join n1\nset scrub-pace 0")
-		view := c.State.Snapshot()
+		var view atomic.Pointer[state.View]
+		view.Store(c.State.Snapshot())
 		s := New(Options{
-			Clock: clock.Of(mux.Clock{}), View: func() *state.View { return view }, Busy: func() bool { return false },
+			Clock: clock.Of(mux.Clock{}), View: view.Load, Busy: func() bool { return false },
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -81,7 +83,7 @@ func TestPaceStandsStill(t *testing.T) {
 		go func() { done <- s.pace(t.Context(), 1) }()
 		synctest.Wait()
 		c.RunAll("set scrub-pace 1Gi")
-		view = c.State.Snapshot()
+		view.Store(c.State.Snapshot())
 		if err := <-done; err != nil {
 			t.Errorf("with another pace: %v", err)
 		}
