@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -40,11 +41,9 @@ var storeClock = []byte{
 
 // hostiles are the modules that the gate is for. Every bound of the scan has one among refusals.
 func hostiles() map[string]hostile {
-	all := map[string]hostile{}
-	for name, r := range refusals() {
-		all[name] = r
-	}
-	for name, h := range map[string]hostile{
+	all := hidden()
+	maps.Copy(all, refusals())
+	maps.Copy(all, map[string]hostile{
 		"a local too many": {aLocalTooMany(), TooManyLocals, "8193 locals"},
 		"live locals": {justBeyond(100, func(n int) []byte { return liveLocals(200, n) }), TooComplex,
 			"function 3 would take"},
@@ -85,7 +84,13 @@ func hostiles() map[string]hostile {
 		}),
 			WrongPointer, "outside memory"},
 		"store outside": {scoring([]byte{0x41, 0x7c, 0x41, 1, 0x36, 2, 0}), SelfTestFailed, "out of bounds"},
+	})
+	return all
+}
 
+// hidden are those whose answers depend on more than what they are asked.
+func hidden() map[string]hostile {
+	return map[string]hostile{
 		"a counter in a global": {scoring(cat([]byte{0x23, 0, 0x41, 8, 0x6a, 0x24, 0, 0x23, 0}, storePriority)), HiddenState,
 			"sample"},
 		"a counter in memory": {
@@ -112,10 +117,7 @@ func hostiles() map[string]hostile {
 			g.score = cat([]byte{wasm.OpLoop, wasm.BlockEmpty, 0x41, 8, 0x41, 0x80, 0x80, 0x04, wasm.OpCall, 0, wasm.OpDrop,
 				wasm.OpBr, 0, wasm.OpEnd}, returnN)
 		}), TooSlow, "policy_score: overrun"},
-	} {
-		all[name] = h
 	}
-	return all
 }
 
 // scoring is a module that runs code before it answers.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -15,8 +16,7 @@ const module = "github.com/datanode/datanode"
 // layers is who may import whom: the table of docs/architecture.md. A package is under the longest
 // name here that it starts with; packages under the same name may import each other.
 func layers() map[string][]string {
-	const in = "cmd/datanode/internal/"
-	return map[string][]string{
+	all := map[string][]string{
 		"pki":                   {},
 		"pki/pkitest":           {"pki"},
 		"wire":                  {},
@@ -32,20 +32,28 @@ func layers() map[string][]string {
 		"plugins/guest":         {},
 		"raftlog/state":         {"policies", "wire"},
 		"raftlog":               {"raftlog/state", "wire"},
-		"node/internal/vfs":     {},
-		"node/extent":           {"node/internal/vfs"},
-		"node/clock":            {"wire/mux"},
-		"node/folder":           {"node/internal/vfs", "raftlog/state"},
-		"node/fair":             {"node/clock", "wire"},
-		"node/diskspace":        {"node/clock", "node/internal/vfs", "raftlog/state", "wire"},
-		"node/diskshare":        {"node/clock", "raftlog/state"},
-		"node/quota":            {"raftlog/state", "wire"},
-		"node/schedule":         {"policies", "raftlog/state", "wire"},
-		"node/describe":         {"wire", "policies", "raftlog/state", "raftlog", "node/schedule"},
-		"node/audit":            {"policies", "raftlog/state", "node/describe"},
-		"node/modules":          {"wire", "policies", "raftlog/state", "node/internal/vfs"},
-		"node/failure":          {"node/extent", "raftlog/state", "wire"},
-		"node/report":           {"node/clock", "raftlog", "raftlog/state", "wire", "wire/mux"},
+	}
+	maps.Copy(all, nodeLayers())
+	maps.Copy(all, commandLayers())
+	return all
+}
+
+func nodeLayers() map[string][]string {
+	return map[string][]string{
+		"node/internal/vfs": {},
+		"node/extent":       {"node/internal/vfs"},
+		"node/clock":        {"wire/mux"},
+		"node/folder":       {"node/internal/vfs", "raftlog/state"},
+		"node/fair":         {"node/clock", "wire"},
+		"node/diskspace":    {"node/clock", "node/internal/vfs", "raftlog/state", "wire"},
+		"node/diskshare":    {"node/clock", "raftlog/state"},
+		"node/quota":        {"raftlog/state", "wire"},
+		"node/schedule":     {"policies", "raftlog/state", "wire"},
+		"node/describe":     {"wire", "policies", "raftlog/state", "raftlog", "node/schedule"},
+		"node/audit":        {"policies", "raftlog/state", "node/describe"},
+		"node/modules":      {"wire", "policies", "raftlog/state", "node/internal/vfs"},
+		"node/failure":      {"node/extent", "raftlog/state", "wire"},
+		"node/report":       {"node/clock", "raftlog", "raftlog/state", "wire", "wire/mux"},
 		"node/scrub": {"node/clock", "node/extent", "node/internal/vfs", "raftlog", "raftlog/state",
 			"wire"},
 		"node/transport/summed":    {},
@@ -91,6 +99,12 @@ func layers() map[string][]string {
 			"node/datapath",
 			"node/lead",
 		},
+	}
+}
+
+func commandLayers() map[string][]string {
+	const in = "cmd/datanode/internal/"
+	return map[string][]string{
 		"examples/policies": {"plugins/guest"},
 		in + "exit":         {"wire", "wire/client", "plugins", "raftlog"},
 		in + "term":         {in + "exit", "wire"},

@@ -12,14 +12,15 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// Whatever a peer answers wrongly, the caller gets an error, never another's bytes, and the connection
-// is closed.
-func TestMismatchPoisonsClient(t *testing.T) {
+// wrongAnswer is what a peer may answer instead of a and b, and what that is called.
+type wrongAnswer struct {
+	kind MismatchKind
+	lie  func(p *rawPeer, a, b wire.Header)
+}
+
+func wrongAnswers() map[string]wrongAnswer {
 	credit := wire.AppendUint(nil, 1)
-	cases := map[string]struct {
-		kind MismatchKind
-		lie  func(p *rawPeer, a, b wire.Header)
-	}{
+	return map[string]wrongAnswer{
 		"other operation": {MismatchOperation, func(p *rawPeer, a, _ wire.Header) { a.Op++; p.write(a, nil, nil) }},
 		"other session": {MismatchSession,
 			func(p *rawPeer, a, _ wire.Header) { a.Session = wire.SessionRepair; p.write(a, nil, nil) }},
@@ -53,7 +54,12 @@ func TestMismatchPoisonsClient(t *testing.T) {
 			p.write(a, nil, []byte("x"))
 		}},
 	}
-	for name, c := range cases {
+}
+
+// Whatever a peer answers wrongly, the caller gets an error, never another's bytes, and the connection
+// is closed.
+func TestMismatchPoisonsClient(t *testing.T) {
+	for name, c := range wrongAnswers() {
 		t.Run(name, func(t *testing.T) {
 			seen := make(chan Mismatch, 1)
 			conn, p := dialRaw(t, tcpPair, Config{OnMismatch: func(m Mismatch) { seen <- m }})
