@@ -161,13 +161,19 @@ func (c *cell) takes(as func() *mux.Conn, sealed state.ExtentID, me, other state
 	t := c.t
 	t.Helper()
 	e := c.any().log.View().Extent(sealed)
-	for what, cmds := range map[string][]state.Command{
-		"what it dropped, and what it has compared": {
+	for _, report := range []struct { // in this order: what has been compared is whole again
+		what string
+		cmds []state.Command
+	}{
+		{"what it dropped, and what it has compared", []state.Command{
 			&state.Gone{Extent: sealed, Node: me},
 			&state.Proven{Extent: sealed, Node: other, Length: e.Length, Sum: e.Sum},
-		},
-		"what it could not read": {&state.Suspect{Extent: sealed, Node: other, Note: "seen by " + string(me)}},
+		}},
+		{"what it could not read", []state.Command{
+			&state.Suspect{Extent: sealed, Node: other, Note: "seen by " + string(me)},
+		}},
 	} {
+		what, cmds := report.what, report.cmds
 		body := proposal(t, cmds...)
 		req := mux.Request{Op: wire.OpPropose, Session: wire.OpPropose.SessionFor(body), Body: body}
 		answer, err := as().Call(testContext(t), req)
