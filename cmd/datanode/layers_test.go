@@ -17,11 +17,12 @@ const module = "github.com/datanode/datanode"
 // name here that it starts with; packages under the same name may import each other.
 func layers() map[string][]string {
 	all := map[string][]string{
+		"crc32c":                {},
 		"pki":                   {},
 		"pki/pkitest":           {"pki"},
-		"wire":                  {},
-		"wire/mux":              {"wire"},
-		"wire/client":           {"wire", "wire/mux", "pki"},
+		"wire":                  {"crc32c"},
+		"wire/mux":              {"crc32c", "wire"},
+		"wire/client":           {"crc32c", "wire", "wire/mux", "pki"},
 		"wire/wiretest":         {"wire"},
 		"wire/rpcbench":         {"wire", "wire/mux", "pki"},
 		"policies":              {},
@@ -41,7 +42,7 @@ func layers() map[string][]string {
 func nodeLayers() map[string][]string {
 	return map[string][]string{
 		"node/internal/vfs": {},
-		"node/extent":       {"node/internal/vfs"},
+		"node/extent":       {"crc32c", "node/internal/vfs"},
 		"node/clock":        {"wire/mux"},
 		"node/folder":       {"node/internal/vfs", "raftlog/state"},
 		"node/fair":         {"node/clock", "wire"},
@@ -67,10 +68,10 @@ func nodeLayers() map[string][]string {
 		"node/submitter": {"node/clock", "node/lead", "policies", "raftlog/state", "wire", "wire/client", "wire/mux"},
 		"node/web": {"node/describe", "node/diskspace", "node/health", "node/transport", "node/transport/connlimit", "pki",
 			"policies", "raftlog/state", "wire", "wire/mux"},
-		"node/replica": {"node/clock", "node/diskshare", "node/extent", "node/failure", "node/internal/vfs",
+		"node/replica": {"crc32c", "node/clock", "node/diskshare", "node/extent", "node/failure", "node/internal/vfs",
 			"node/report", "policies", "raftlog/state", "wire", "wire/mux"},
-		"node/datapath": {"node/clock", "node/describe", "node/diskshare", "node/diskspace", "node/extent", "node/failure",
-			"node/quota",
+		"node/datapath": {"crc32c", "node/clock", "node/describe", "node/diskshare", "node/diskspace", "node/extent",
+			"node/failure", "node/quota",
 			"node/replica", "policies", "raftlog/state", "wire", "wire/mux"},
 		"node/lead": {"wire", "wire/mux", "policies", "raftlog", "raftlog/state",
 			"node/clock", "node/fair", "node/quota", "node/schedule", "node/modules", "node/describe", "node/audit"},
