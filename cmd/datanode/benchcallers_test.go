@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/load"
+)
+
+// bench put and get measure, and leave nothing behind.
+func TestBenchPutAndGet(t *testing.T) {
+	addr := startCell(t, 1)
+	for _, args := range [][]string{
+		{"put", "--pid", strconv.Itoa(os.Getpid())},
+		{"get", "--objects", "5"},
+	} {
+		t.Run(args[0], func(t *testing.T) {
+			var rows []load.Row
+			told(t, &rows, append(append([]string{"bench"}, args...), "--addr", addr, "--callers", "2", "--size", "100",
+				"--warmup", "0s", "--each", "500ms")...)
+			if len(rows) != 1 {
+				t.Fatalf("%d rows, want 1: %+v", len(rows), rows)
+			}
+			r := rows[0]
+			if r.Calls == 0 || r.PerSecond <= 0 || r.P50 <= 0 || r.P50 > r.P99 || r.P99 > r.Max || r.Bytes != 100 ||
+				r.Callers != 2 || r.Errors != 0 {
+				t.Errorf("measured %+v", r)
+			}
+			if asked := args[1] == "--pid"; asked != (r.ServerTime > 0) {
+				t.Errorf("processor time of servers: %v µs", r.ServerTime)
+			}
+			noneLeft(t, addr)
+		})
+	}
+}
+
+// noneLeft checks that no extent of a benchmark is left.
+func noneLeft(t *testing.T, addr string) {
+	t.Helper()
+	var left []struct{ Class, State string }
+	told(t, &left, "extent", "ls", "--addr", addr)
+	for _, e := range left {
+		if len(e.Class) > len(benchClass) && e.Class[:len(benchClass)] == benchClass && e.State != "deleted" {
+			t.Errorf("an extent is left: %+v", e)
+		}
+	}
+}
+
+func TestBenchUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{"get", "--callers=0"}, {"get", "--objects=0"}, {"get", "--size=0"}, {"get", "--size=2000000000"},
+		{"get", "--each=0s"}, {"put", "--callers=2000"}, {"put", "--size=0"}, {"put", "--warmup=-1s"},
+	} {
+		if code, _, _ := tell(t, append([]string{"bench"}, args...)...); code != exit.Usage {
+			t.Errorf("%v: exit code %d, want %d", args, code, exit.Usage)
+		}
+	}
+}
