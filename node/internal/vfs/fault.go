@@ -105,6 +105,15 @@ func (f *Fault) OpenRW(name string) (File, error) { return f.file(OpOpen, name, 
 // OpenRead implements FS.
 func (f *Fault) OpenRead(name string) (File, error) { return f.file(OpOpen, name, f.inner.OpenRead) }
 
+// OpenDirect implements FS.
+func (f *Fault) OpenDirect(name string) (file File, align int, err error) {
+	file, err = f.file(OpOpen, name, func(name string) (file File, err error) {
+		file, align, err = f.inner.OpenDirect(name)
+		return file, err
+	})
+	return file, align, err
+}
+
 func (f *Fault) file(op Op, name string, open func(string) (File, error)) (File, error) {
 	if err := f.ask(op, name); err != nil {
 		return nil, err

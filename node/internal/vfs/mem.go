@@ -98,12 +98,31 @@ func (m *Mem) Create(name string) (File, error) {
 }
 
 // OpenRW implements FS.
-func (m *Mem) OpenRW(name string) (File, error) { return m.open(name, false) }
+func (m *Mem) OpenRW(name string) (File, error) { return asFile(m.open(name, false)) }
 
 // OpenRead implements FS.
-func (m *Mem) OpenRead(name string) (File, error) { return m.open(name, true) }
+func (m *Mem) OpenRead(name string) (File, error) { return asFile(m.open(name, true)) }
 
-func (m *Mem) open(name string, readOnly bool) (File, error) {
+func asFile(f *memFile, err error) (File, error) {
+	if err != nil {
+		return nil, err // and not an interface that holds no handle
+	}
+	return f, nil
+}
+
+// memAlign is the alignment of a Mem's files.
+const memAlign = 4 << 10
+
+// OpenDirect implements FS.
+func (m *Mem) OpenDirect(name string) (File, int, error) {
+	f, err := m.open(name, false)
+	if err != nil {
+		return nil, 0, err
+	}
+	return &memDirect{f}, memAlign, nil
+}
+
+func (m *Mem) open(name string, readOnly bool) (*memFile, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	name = path.Clean(name)

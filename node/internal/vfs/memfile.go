@@ -165,6 +165,23 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
+// memDirect is a handle that takes whole blocks only.
+type memDirect struct{ *memFile }
+
+func (f *memDirect) ReadAt(p []byte, off int64) (int, error) {
+	if err := errUnaligned(p, off, memAlign); err != nil {
+		return 0, &fs.PathError{Op: "read", Path: f.name, Err: err}
+	}
+	return f.memFile.ReadAt(p, off)
+}
+
+func (f *memDirect) WriteAt(p []byte, off int64) (int, error) {
+	if err := errUnaligned(p, off, memAlign); err != nil {
+		return 0, &fs.PathError{Op: "write", Path: f.name, Err: err}
+	}
+	return f.memFile.WriteAt(p, off)
+}
+
 func (f *memFile) full(op string) error {
 	return &fs.PathError{Op: op, Path: f.name, Err: syscall.ENOSPC}
 }

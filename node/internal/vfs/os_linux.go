@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 
@@ -55,6 +56,42 @@ func allocate(f *os.File, size int64) error {
 		return &os.PathError{Op: "fallocate", Path: f.Name(), Err: allocErr}
 	}
 	return nil
+}
+
+// OpenDirect implements FS. Only an alignment that the file system itself reports is believed: some of those that report
+// none take such a file all the same, and write it through the cache, or keep a wrong checksum of it.
+func (OS) OpenDirect(name string) (File, int, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|unix.O_DIRECT, filePerm)
+	if errors.Is(err, unix.EINVAL) {
+		return nil, 0, fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	o := osFile{f}
+	align, err := directAlign(o)
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return o, align, nil
+}
+
+// directAlign is what a file system says that reads and writes past the cache must be multiples of.
+func directAlign(f osFile) (int, error) {
+	var st unix.Statx_t
+	err := f.control(func(fd int) error {
+		return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+	}
+	align := max(st.Dio_mem_align, st.Dio_offset_align, minAlign)
+	if st.Mask&unix.STATX_DIOALIGN == 0 || st.Dio_mem_align == 0 || st.Dio_offset_align == 0 ||
+		align > maxAlign || align&(align-1) != 0 {
+		return 0, errors.ErrUnsupported
+	}
+	return int(align), nil
 }
 
 // Space implements FS.
@@ -115,8 +152,10 @@ func (p passing) cached(off int64) bool {
 	return !errors.Is(err, unix.EAGAIN)
 }
 
-func (p passing) control(do func(fd int) error) error {
-	conn, err := p.f.SyscallConn()
+func (p passing) control(do func(fd int) error) error { return osFile{p.f}.control(do) }
+
+func (f osFile) control(do func(fd int) error) error {
+	conn, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,9 @@ func datasync(f *os.File) error { return f.Sync() }
 
 func allocate(f *os.File, size int64) error { return zeros(f, size) }
 
+// OpenDirect implements FS.
+func (OS) OpenDirect(string) (File, int, error) { return nil, 0, errors.ErrUnsupported }
+
 // Space implements FS.
 func (OS) Space(string) (Space, error) { return Space{}, errors.ErrUnsupported }
 

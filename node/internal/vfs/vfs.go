@@ -23,6 +23,11 @@ type FS interface {
 	OpenRW(name string) (File, error)
 	// OpenRead opens an existing file for reading.
 	OpenRead(name string) (File, error)
+	// OpenDirect opens an existing file for reading and writing past the system's cache. The position, the length and the
+	// place in memory of each read and write must be multiples of align, else it fails with EINVAL. What is written is
+	// seen by way of other handles, and is durable after Sync of any handle. Where the file system does not say that it
+	// does this the error is errors.ErrUnsupported.
+	OpenDirect(name string) (f File, align int, err error)
 	// Remove takes a file's name away. Handles that are open go on working.
 	Remove(name string) error
 	// Rename gives a file a new name, replacing what had it, in one step: after a crash the file

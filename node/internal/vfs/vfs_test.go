@@ -52,6 +52,7 @@ func TestPromises(t *testing.T) {
 			testNames(t, fsys, path.Join(root, "names"))
 			testBytes(t, fsys, path.Join(root, "bytes"))
 			testLock(t, fsys, path.Join(root, "lock"))
+			testDirect(t, fsys, path.Join(root, "direct"))
 		})
 	}
 }

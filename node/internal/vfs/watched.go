@@ -62,6 +62,13 @@ func (w *Watched) Create(name string) (File, error) {
 // OpenRW implements FS.
 func (w *Watched) OpenRW(name string) (File, error) { return w.file(w.FS.OpenRW(name)) }
 
+// OpenDirect implements FS.
+func (w *Watched) OpenDirect(name string) (File, int, error) {
+	f, align, err := w.FS.OpenDirect(name)
+	f, err = w.file(f, err)
+	return f, align, err
+}
+
 func (w *Watched) file(f File, err error) (File, error) {
 	if err != nil {
 		return nil, err
