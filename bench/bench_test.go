@@ -26,14 +26,14 @@ func TestPeers(t *testing.T) {
 		t.Fatalf("build the product: %v\n%s", err, out)
 	}
 	var out bytes.Buffer
-	err := run(t.Context(), []string{"--datanode", "now=" + datanode, "--dir", t.TempDir(), "--rounds", "2", "--each", "300ms",
-		"--sizes", "4096", "--callers", "4", "--objects", "20", "--batch", "5"}, &out)
+	err := run(t.Context(), []string{"--datanode", "now=" + datanode, "--dir", t.TempDir(), "--rounds", "2", "--each",
+		"300ms", "--sizes", "4096", "--callers", "4", "--objects", "20", "--batch", "5", "--ops", "put,get"}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Log("\n" + out.String())
 	rows := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if want := 2 + 4; len(rows) != want {
+	if want := 2 + 2; len(rows) != want {
 		t.Fatalf("%d lines, want %d", len(rows), want)
 	}
 	for _, row := range rows[2:] {
@@ -46,7 +46,9 @@ func TestPeers(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{"--rounds", "0"}, {"--sizes", "x"}, {"--callers", "0"}, {"--datanode", "x", "--etcd=false"}} {
+	for _, args := range [][]string{
+		{"--rounds", "0"}, {"--sizes", "x"}, {"--callers", "0"}, {"--datanode", "x", "--etcd=false"}, {"--etcd=false"},
+	} {
 		if err := run(t.Context(), args, &bytes.Buffer{}); err == nil {
 			t.Errorf("%v is taken", args)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -76,8 +77,10 @@ func parse(args []string) (options, error) {
 	var o options
 	var each time.Duration
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&o.datanode, "datanode", "", "builds of the product, NAME=BINARY,…; the last one's client measures them all")
-	f.StringVar(&o.dir, "dir", "", "where all have their data, in folders that are removed at the end (default: a temporary one)")
+	f.StringVar(&o.datanode, "datanode", "",
+		"builds of the product, NAME=BINARY,…; the last one's client measures them all")
+	f.StringVar(&o.dir, "dir", "",
+		"where all have their data, in folders that are removed at the end (default: a temporary one)")
 	f.StringVar(&o.ops, "ops", "put,get,delete", "what is measured")
 	f.StringVar(&o.sizes, "sizes", "4096,65536,1048576", "bytes of an object")
 	f.StringVar(&o.callers, "callers", "16,64", "how many callers there are at once")
@@ -153,6 +156,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}()
 	if err != nil {
 		return err
+	}
+	if len(peers) == 0 {
+		return errors.New("there is nothing to measure: give --datanode, or etcd")
 	}
 	header(out, peers)
 	for _, j := range jobs {

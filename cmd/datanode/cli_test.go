@@ -23,7 +23,8 @@ import (
 
 // TestMain makes this program the child of its own policy hosts and benchmarks.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == policyhost.ChildCommand || len(os.Args) == 4 && os.Args[2] == benchServer {
+	if len(os.Args) == 2 && os.Args[1] == policyhost.ChildCommand ||
+		len(os.Args) == 4 && os.Args[2] == benchServer || len(os.Args) > 2 && os.Args[1] == "serve" {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 	}
 	goleak.VerifyTestMain(m)

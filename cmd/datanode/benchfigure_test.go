@@ -1,0 +1,64 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+)
+
+// bench disk measures all limits, or says why not, and leaves nothing behind.
+func TestBenchDisk(t *testing.T) {
+	dir := t.TempDir()
+	var all []figure
+	told(t, &all, "bench", "disk", "--dir", dir, "--mib", "2", "--each", "10ms")
+	if len(all) != 5 {
+		t.Fatalf("%d figures, want 5: %+v", len(all), all)
+	}
+	for _, f := range all {
+		direct := strings.Contains(f.What, "O_DIRECT") && f.Detail != "" // some file systems do not have it
+		if f.BytesPerSecond <= 0 && !direct {
+			t.Errorf("not measured: %+v", f)
+		}
+	}
+	if f := all[0]; f.PerSecond <= 0 || f.P50 <= 0 || f.P50 > f.P99 {
+		t.Errorf("appends: %+v", f)
+	}
+	noFiles(t, dir)
+}
+
+// bench repair loses nodes of a cell of its own, alone and beside clients.
+func TestBenchRepair(t *testing.T) {
+	dir := t.TempDir()
+	var all []figure
+	told(t, &all, "bench", "repair", "--dir", dir, "--mib", "12", "--each", "50ms")
+	if len(all) != 5 {
+		t.Fatalf("%d figures, want 5: %+v", len(all), all)
+	}
+	for i, f := range all {
+		gets := strings.HasPrefix(f.What, "gets")
+		if gets != (f.PerSecond > 0) || gets != (f.P50 > 0) || gets == (f.BytesPerSecond > 0) ||
+			(i == 0 || i == 2) != (f.Ratio == 0) {
+			t.Errorf("figure %d: %+v", i, f)
+		}
+	}
+	noFiles(t, dir)
+}
+
+func noFiles(t *testing.T, dir string) {
+	t.Helper()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v, left behind: %v", err, left)
+	}
+}
+
+func TestBenchFigureUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{"disk", "--mib=0"}, {"disk", "--each=0s"}, {"repair", "--mib=0"}, {"repair", "--each=0s"},
+	} {
+		if code, _, _ := tell(t, append([]string{"bench"}, args...)...); code != exit.Usage {
+			t.Errorf("%v: exit code %d, want %d", args, code, exit.Usage)
+		}
+	}
+}
