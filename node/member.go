@@ -22,7 +22,7 @@ func (n *Node) makeMember(bootstrap []raftlog.Server) {
 		Leader: n.lead, Divergences: n.divergences, Hang: n.hang, Clock: n.clock, Logger: n.logger,
 		Heartbeat: n.time.heartbeat, DownAfter: n.time.downAfter,
 		Describe: n.describeTo, Heard: n.heardLeader, DiskNews: func() <-chan struct{} { return n.space.Status().Changed },
-		WhoIsAt: n.whoIsAt, Reconcile: n.replicas.Reconcile,
+		WhoIsAt: n.whoIsAt, StoreOpen: n.storeOpen, Reconcile: n.reconcile,
 		IsReady: n.life.isReady, BecomeReady: n.life.becomeReady, Fail: n.fail,
 	})
 }

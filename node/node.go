@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 
 	"github.com/datanode/datanode/node/api"
@@ -51,6 +50,8 @@ type Node struct {
 	log         *raftlog.Group
 	opened      openLog // log, for what raft calls while it is opened
 	store       *extent.Store
+	recovery    *extent.Recovery // the rest of opening the store
+	opens       chan struct{}    // closed once that is done
 	space       *diskspace.Disk
 	policies    *modules.Registry // made when the log is open
 	replicas    *replica.Replicas
@@ -133,7 +134,7 @@ func newNode(cfg Config, watched *vfs.Watched, f *folder.Folder, l net.Listener,
 		cfg: cfg, watched: watched, id: state.NodeID(cfg.ID), addr: cfg.Advertise, time: cfg.timing(), folder: f,
 		incarnation: uint64(cfg.Clock.Now().UnixMicro()),
 		clock:       clock.Clock{Clock: cfg.Clock}, logger: cfg.Logger.With("node", cfg.ID),
-		life: newLifecycle(),
+		life: newLifecycle(), opens: make(chan struct{}),
 	}
 	if n.addr == "" {
 		n.addr = l.Addr().String()
@@ -157,8 +158,7 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
-	var found extent.Report
-	n.store, found, err = extent.Open(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"),
+	n.store, n.recovery, err = extent.Begin(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"),
 		extent.Options{MakeRoom: n.space.MakeRoom})
 	if err != nil {
 		if errors.Is(err, vfs.ErrLocked) {
@@ -167,7 +167,6 @@ func (n *Node) open() error {
 		}
 		return fmt.Errorf("data folder %s: %w", n.cfg.Dir, err)
 	}
-	n.logger.Info("store opened", "found", strings.TrimSpace(found.String()))
 	var servers []raftlog.Server
 	for _, p := range n.cfg.Bootstrap {
 		servers = append(servers, raftlog.Server{ID: state.NodeID(p.ID), Addr: p.Addr})
@@ -211,7 +210,7 @@ func (n *Node) run() {
 	n.transport.Run()
 	for _, loop := range []func(context.Context){
 		n.exec.Run, n.lead.Run, n.reports.Run, n.drops.Run, n.scrub.Run, n.hang.Run, n.policies.Run,
-		n.data.Run, n.member.Run, n.watchLog, n.space.Run,
+		n.data.Run, n.member.Run, n.watchLog, n.space.Run, n.lookIntoStore,
 	} {
 		n.life.run(loop)
 	}

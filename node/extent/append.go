@@ -36,6 +36,9 @@ func (s *Store) Append(id ID, fence Fence, offset uint64, p []byte) error {
 		return errOpen(op, id, err)
 	}
 	defer s.files.release(h)
+	if err := s.cutFooter(op, e, h.file, st); err != nil {
+		return err
+	}
 	if err := s.writeRecords(h.file, id, st.idx.endPos, offset, offset, p); err != nil {
 		return s.failure(op, id, undoWrite(h.file, st.idx.endPos, err))
 	}
@@ -109,14 +112,6 @@ func (s *Store) writeRecords(f vfs.File, id ID, pos int64, off, floor uint64, p 
 			return err
 		}
 		pos += int64(len(buf))
-	}
-	return nil
-}
-
-// writeMark writes a record without payload behind all others, to say that off bytes are durable.
-func writeMark(f vfs.File, id ID, pos int64, off uint64) error {
-	if _, err := f.WriteAt(AppendRecord(nil, id, Record{Offset: off, Floor: off}), pos); err != nil {
-		return undoWrite(f, pos, err)
 	}
 	return nil
 }

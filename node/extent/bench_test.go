@@ -1,8 +1,14 @@
 package extent
 
 import (
+	"context"
+	"flag"
 	"fmt"
+	"hash/crc32"
+	"os"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/datanode/datanode/node/internal/vfs"
 )
@@ -75,4 +81,69 @@ func BenchmarkOpen(b *testing.B) {
 			}
 		})
 	}
+}
+
+var benchExtents = flag.Int("extents", 2000, "how many sealed extents BenchmarkOpenSealed opens a store of")
+
+// BenchmarkOpenSealed opens a store of many small sealed extents: without a catalogue, as the first start of a build
+// that knows of it does, with one, and then looks into each of them. Give -extents and -benchtime 1x.
+func BenchmarkOpenSealed(b *testing.B) {
+	dir := b.TempDir()
+	s, _, err := Open(vfs.OS{}, dir, Options{})
+	must(b, err)
+	for id := range ID(*benchExtents) {
+		must(b, s.ensureFan(s.dir.fan(id)))
+		must(b, os.WriteFile(s.dir.extent(id), sealedFile(id, 100), 0o600)) // a sync each would take an hour
+	}
+	must(b, s.Close())
+	bench := func(name string, prepare func(), look bool) {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				prepare()
+				heap := liveBytes()
+				began := time.Now()
+				s, r, err := Begin(vfs.OS{}, dir, Options{})
+				must(b, err)
+				b.ReportMetric(time.Since(began).Seconds(), "s/begin")
+				_, err = r.Run(context.Background())
+				must(b, err)
+				b.ReportMetric(time.Since(began).Seconds(), "s/open")
+				for id := range ID(*benchExtents) {
+					if !look {
+						break
+					}
+					_, err := s.Stat(id)
+					must(b, err)
+				}
+				b.ReportMetric(float64(liveBytes()-heap)/float64(*benchExtents), "B/extent")
+				must(b, s.Close())
+			}
+		})
+	}
+	bench("without catalogue", func() { must(b, removeIfThere(vfs.OS{}, s.dir.catalogue())) }, false)
+	must(b, removeIfThere(vfs.OS{}, s.dir.catalogue()))
+	s, _, err = Open(vfs.OS{}, dir, Options{})
+	must(b, err)
+	s.writeCatalogue()
+	must(b, s.Close())
+	bench("with catalogue", func() {}, false)
+	bench("and each looked into", func() {}, true)
+}
+
+func liveBytes() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// sealedFile is the file of a sealed extent of n bytes in one record.
+func sealedFile(id ID, n int) []byte {
+	p := pattern(uint64(id), n)
+	buf := AppendRecord(appendFileHeader(nil, fileHeader{id: id, fence: 1, birth: 7}), id, Record{Payload: p})
+	buf = AppendRecord(buf, id, Record{Offset: uint64(n), Floor: uint64(n)})
+	st := state{created: 1, birth: 7, idx: newIndex()}
+	st.idx.addAll(n)
+	st.idx.add(uint64(n), 0, st.idx.endPos)
+	return append(buf, st.finish(id, &verified{sum: crc32.Checksum(p, castagnoli)})...)
 }

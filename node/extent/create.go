@@ -100,7 +100,10 @@ func (s *Store) CheckBirth(id ID, birth Birth) error {
 		return err
 	}
 	defer s.leave()
-	e := s.pin(id)
+	e, err := s.use(op, id)
+	if err != nil {
+		return err
+	}
 	defer s.unpin(e)
 	if have := e.born(); !have.mayBe(birth) {
 		err := errNotFound(op, id)

@@ -15,6 +15,7 @@
 //
 //	DIR/LOCK                    keeps a second process out
 //	DIR/fences                  the highest fence of each extent, see fences.go
+//	DIR/catalogue               what the sealed extents are, as a hint, see catalogue.go
 //	DIR/extents/xx/ID.ext       a replica; ID in decimal, xx its lowest byte in hexadecimal
 //	DIR/staging/ID.part         a replica that is being copied, same format; becomes ID.ext by rename
 //	DIR/staging/ID.cut          the intent of a Seal inside a record, see seal.go
@@ -31,8 +32,10 @@
 // it was not, and is cut. A mark (a record without payload) is written by Seal and Stage.Commit, to say
 // that all before it is durable.
 //
-// Recovery reads every record header, and the payloads only from the floor on, so that the time to
-// open does not grow with the bytes stored, only with the records. Rot in older payloads is found by
+// A sealed extent ends with a footer behind its mark: what a scan of its file would find, see footer.go. Recovery
+// reads that alone; without one it reads every record header, and the payloads only from the floor on, so that the time
+// to open does not grow with the bytes stored. A footer that is damaged costs a scan and no more. Sealed extents
+// that the catalogue lists are not looked into at all before they are used, see wake.go. Rot in payloads is found by
 // reads, Sum and Scrub, which the node runs all the time. Options.VerifyAll makes Open read everything.
 //
 // # What is acknowledged
@@ -51,6 +54,7 @@
 // A Store is safe for concurrent use. Locks are taken in this order, each held over I/O unless noted:
 //
 //	Store.life      read-held by every call; Close takes it to wait for them
+//	waking.mu       held while an extent's file is read for the first time, before any other use of it
 //	extent.write    one writer at a time for an extent: Create, Append, Seal, RaiseFence, Commit, Drop
 //	Stage.mu        one call at a time for a stage
 //	extent.use      read-held while a call reads the file; taken to cut, replace or remove it

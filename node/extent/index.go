@@ -1,6 +1,9 @@
 package extent
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // indexSpanBytes is how much of a file an index entry may cover whose records differ in length, and
 // so how much a small read may have to read at most, next to one record.
@@ -33,6 +36,12 @@ type gap struct {
 }
 
 func newIndex() index { return index{endPos: fileHeaderBytes} }
+
+// clone is a copy that can be changed.
+func (x index) clone() index {
+	x.entries, x.gaps = slices.Clone(x.entries), slices.Clone(x.gaps)
+	return x
+}
 
 // add notes a record of n bytes for offset off at pos in the file.
 func (x *index) add(off uint64, n uint32, pos int64) {

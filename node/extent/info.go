@@ -42,7 +42,10 @@ func (s *Store) Stat(id ID) (Info, error) {
 		return Info{}, err
 	}
 	defer s.leave()
-	e := s.pin(id)
+	e, err := s.use(op, id)
+	if err != nil {
+		return Info{}, err
+	}
 	defer s.unpin(e)
 	st := e.snapshot()
 	if !st.present && !st.staged {
@@ -83,30 +86,29 @@ func (s *Store) Bare() []ID {
 }
 
 func (s *Store) list(want func(*state) bool) []ID {
-	ids := []ID{}
-	for _, e := range s.all() {
-		if st := e.snapshot(); want(&st) {
-			ids = append(ids, e.id)
+	s.mu.Lock()
+	ids := make([]ID, 0, len(s.extents)+len(s.asleep.naps))
+	if want(&state{present: true}) {
+		for id := range s.asleep.naps {
+			ids = append(ids, id)
 		}
 	}
+	for id, e := range s.extents {
+		if st := e.snapshot(); want(&st) {
+			ids = append(ids, id)
+		}
+	}
+	s.mu.Unlock()
 	slices.Sort(ids)
 	return ids
 }
 
-func (s *Store) all() []*extent {
+// Usage adds up what the store holds. What nobody has looked into yet since it was opened counts as empty.
+func (s *Store) Usage() Usage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]*extent, 0, len(s.extents))
+	u := Usage{Extents: len(s.asleep.naps), LogicalBytes: s.asleep.logicalBytes, PhysicalBytes: s.asleep.physicalBytes}
 	for _, e := range s.extents {
-		all = append(all, e)
-	}
-	return all
-}
-
-// Usage adds up what the store holds.
-func (s *Store) Usage() Usage {
-	var u Usage
-	for _, e := range s.all() {
 		st := e.snapshot()
 		if st.present {
 			u.Extents++

@@ -18,12 +18,14 @@ const (
 // folder knows the store's paths.
 type folder string
 
-func (d folder) lock() string       { return path.Join(string(d), "LOCK") }
-func (d folder) fences() string     { return path.Join(string(d), "fences") }
-func (d folder) fencesTmp() string  { return path.Join(string(d), "fences.tmp") }
-func (d folder) extents() string    { return path.Join(string(d), "extents") }
-func (d folder) staging() string    { return path.Join(string(d), "staging") }
-func (d folder) quarantine() string { return path.Join(string(d), "quarantine") }
+func (d folder) lock() string         { return path.Join(string(d), "LOCK") }
+func (d folder) fences() string       { return path.Join(string(d), "fences") }
+func (d folder) fencesTmp() string    { return path.Join(string(d), "fences.tmp") }
+func (d folder) catalogue() string    { return path.Join(string(d), "catalogue") }
+func (d folder) catalogueTmp() string { return path.Join(string(d), "catalogue.tmp") }
+func (d folder) extents() string      { return path.Join(string(d), "extents") }
+func (d folder) staging() string      { return path.Join(string(d), "staging") }
+func (d folder) quarantine() string   { return path.Join(string(d), "quarantine") }
 
 func (d folder) fan(id ID) string { return path.Join(d.extents(), fanName(id)) }
 

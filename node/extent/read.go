@@ -26,7 +26,10 @@ func (s *Store) ReadAt(id ID, p []byte, off uint64) (n int, err error) {
 		return 0, err
 	}
 	defer s.leave()
-	e := s.pin(id)
+	e, err := s.use(op, id)
+	if err != nil {
+		return 0, err
+	}
 	defer s.unpin(e)
 	e.use.RLock()
 	defer e.use.RUnlock()
@@ -154,18 +157,24 @@ func (r *reader) fill(buf []byte, sp span, end uint64) ([]byte, error) {
 
 // Sum is the CRC32C (Castagnoli) of the extent's first length bytes. It reads and verifies them all.
 func (s *Store) Sum(id ID, length uint64) (uint32, error) {
-	const op = "sum"
+	sum, _, err := s.sum("sum", id, length)
+	return sum, err
+}
+
+// sum is Sum. It also returns the generation that it read.
+func (s *Store) sum(op string, id ID, length uint64) (sum uint32, first uint64, err error) {
 	if err := s.enter(op, id); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer s.leave()
-	e := s.pin(id)
+	e, err := s.use(op, id)
+	if err != nil {
+		return 0, 0, err
+	}
 	defer s.unpin(e)
 	if have := e.snapshot().idx.end; length > have {
-		return 0, errTooShort(op, id, length, have)
+		return 0, 0, errTooShort(op, id, length, have)
 	}
-	var sum uint32
-	var first uint64 // the generation summed so far
 	buf := make([]byte, min(sumStepBytes, length))
 	for off := uint64(0); ; {
 		step := buf[:min(uint64(len(buf)), length-off)]
@@ -173,17 +182,17 @@ func (s *Store) Sum(id ID, length uint64) (uint32, error) {
 		generation, _, err := s.read(op, e, step, off)
 		e.use.RUnlock()
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if off == 0 {
 			first = generation
 		}
 		if generation != first {
-			return 0, &Error{Op: op, Code: CodeChanged, ID: id, Detail: "cut or replaced while it was read"}
+			return 0, 0, &Error{Op: op, Code: CodeChanged, ID: id, Detail: "cut or replaced while it was read"}
 		}
 		sum = crc32.Update(sum, castagnoli, step)
 		if off += uint64(len(step)); off == length {
-			return sum, nil
+			return sum, first, nil
 		}
 	}
 }

@@ -1,11 +1,15 @@
 package extent
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/datanode/datanode/node/internal/vfs"
 )
@@ -17,6 +21,8 @@ type Report struct {
 	Damaged     []Damage // acknowledged bytes that cannot be read
 	TornCreates []ID     // files without a valid header and without bytes, removed
 	Redone      []ID     // cuts that a crash had interrupted
+	Footers     []ID     // sealed replicas whose footer was damaged: their records were read instead
+	Catalogue   error    // why the catalogue cannot be used; every footer was read instead
 	Staged      []ID     // staging files, to be resumed by Stage or removed by Drop
 	Leftovers   []string // files that are not the store's, left alone
 	LostFences  int      // records in the fences file that were durable and are damaged
@@ -55,6 +61,12 @@ func (r Report) String() string {
 	for _, id := range r.Redone {
 		fmt.Fprintf(&b, "cut redone: extent %d\n", id)
 	}
+	for _, id := range r.Footers {
+		fmt.Fprintf(&b, "footer damaged: extent %d\n", id)
+	}
+	if r.Catalogue != nil {
+		fmt.Fprintf(&b, "catalogue not used: %v\n", r.Catalogue)
+	}
 	for _, id := range r.Staged {
 		fmt.Fprintf(&b, "staged: extent %d\n", id)
 	}
@@ -67,17 +79,32 @@ func (r Report) String() string {
 	return b.String()
 }
 
-// Open recovers the store in dir, which is made if it does not exist. What it reports as there is
-// durable when it returns: after the death of the process alone the system may hold bytes that never
-// reached the disk, so every file and folder that could have some is synced.
+// Open recovers the store in dir, which is made if it does not exist: Begin and Run.
 func Open(fsys vfs.FS, dir string, opts Options) (*Store, Report, error) {
-	s := &Store{fs: fsys, dir: folder(dir), files: newHandles(fsys, opts.OpenFiles),
-		extents: map[ID]*extent{}, fans: map[string]bool{}, room: opts.MakeRoom}
+	s, r, err := Begin(fsys, dir, opts)
+	if err != nil {
+		return nil, Report{}, err
+	}
+	report, err := r.Run(context.Background())
+	if err != nil {
+		return nil, Report{}, errors.Join(err, s.Close())
+	}
+	return s, report, nil
+}
+
+// Begin makes the store in dir usable, in little time: it reads names and the catalogue, and no extent. Whoever uses an
+// extent before Run has got to it waits for that one alone. What is reported as there is durable: after the
+// death of the process alone the system may hold bytes that never reached the disk, so every folder is synced, and
+// every file that could have some is when it is first looked into.
+func Begin(fsys vfs.FS, dir string, opts Options) (*Store, *Recovery, error) {
+	s := &Store{fs: fsys, dir: folder(dir), files: newHandles(fsys, opts.OpenFiles), extents: map[ID]*extent{},
+		fans: map[string]bool{}, room: opts.MakeRoom, maxAwake: maxAwake, verifyAll: opts.VerifyAll}
+	s.asleep = asleep{naps: map[ID]nap{}, tails: map[ID]bool{}}
 	if s.room == nil {
 		s.room = func() bool { return false }
 	}
-	fail := func(err error) (*Store, Report, error) {
-		return nil, Report{}, &Error{Op: "open", Code: openCode(err), Detail: dir, Err: err}
+	fail := func(err error) (*Store, *Recovery, error) {
+		return nil, nil, &Error{Op: "open", Code: openCode(err), Detail: dir, Err: err}
 	}
 	for _, d := range []string{s.dir.extents(), s.dir.staging(), s.dir.quarantine()} {
 		if err := fsys.MkdirAll(d); err != nil {
@@ -88,19 +115,14 @@ func Open(fsys vfs.FS, dir string, opts Options) (*Store, Report, error) {
 	if s.lock, err = fsys.Lock(s.dir.lock()); err != nil {
 		return fail(err)
 	}
-	var report Report
-	if s.fences, report.LostFences, err = openFences(fsys, s.dir, s.room); err != nil {
+	r := &Recovery{s: s}
+	if s.fences, r.report.LostFences, err = openFences(fsys, s.dir, s.room); err != nil {
 		return fail(errors.Join(err, s.lock.Close()))
 	}
-	mode := scanQuick
-	if opts.VerifyAll {
-		mode = scanAll
-	}
-	r := recovery{s: s, mode: mode, report: &report}
-	if err := r.run(); err != nil {
+	if err := r.begin(); err != nil {
 		return fail(errors.Join(err, s.Close()))
 	}
-	return s, report, nil
+	return s, r, nil
 }
 
 func openCode(err error) Code {
@@ -113,32 +135,135 @@ func openCode(err error) Code {
 	return CodeIO
 }
 
-// recovery is one run of Open over the folder.
-type recovery struct {
+// recoverers is how many files Run reads at once.
+const recoverers = 16
+
+// Recovery is the part of opening a store that looks into files.
+type Recovery struct {
 	s      *Store
-	mode   scanMode
-	report *Report
+	report Report // owned by Begin; later by Store.mu, as Store.asleep.found
+	look   []ID   // into these
 }
 
-func (r *recovery) run() error {
+func (r *Recovery) begin() error {
 	if err := r.cuts(); err != nil {
 		return err
 	}
 	if err := r.replicas(); err != nil {
 		return err
 	}
+	var err error
+	if r.report.Catalogue, err = r.s.readCatalogue(); err != nil {
+		return err
+	}
 	if err := r.staging(); err != nil {
 		return err
 	}
+	for id, n := range r.s.asleep.naps {
+		if !n.known || r.s.verifyAll || r.s.asleep.tails[id] || slices.Contains(r.report.Redone, id) {
+			r.s.asleep.put(id, nap{})
+			r.look = append(r.look, id)
+		}
+	}
+	for id, e := range r.s.extents { // those that are being copied
+		if !e.waking.awake.Load() {
+			r.look = append(r.look, id)
+		}
+	}
+	slices.Sort(r.look)
+	r.s.asleep.found = &r.report
 	return syncDir(r.s.fs, r.s.dir.quarantine())
 }
 
-func (r *recovery) leftover(dir, name string) {
+// Run looks into every file that the catalogue does not list: it reads footers, and all records where there is none,
+// and cuts what is torn. It ends early when ctx does, or with a failure of the disk.
+func (r *Recovery) Run(ctx context.Context) (Report, error) {
+	ids, failed := make(chan ID), make(chan error, recoverers)
+	var workers sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for range min(recoverers, len(r.look)) {
+		workers.Go(func() {
+			for id := range ids {
+				if err := r.s.lookInto(id); err != nil {
+					failed <- err
+					cancel()
+					return
+				}
+			}
+		})
+	}
+	for _, id := range r.look {
+		select {
+		case ids <- id:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	close(ids)
+	workers.Wait()
+	r.look = nil
+	select {
+	case err := <-failed:
+		return Report{}, &Error{Op: "open", Code: openCode(err), Detail: string(r.s.dir), Err: err}
+	default:
+	}
+	if err := ctx.Err(); err != nil {
+		return Report{}, err
+	}
+	r.s.catalogueIfWorth()
+	return r.end(), nil
+}
+
+// lookInto wakes an extent.
+func (s *Store) lookInto(id ID) error {
+	const op = "open"
+	if err := s.enter(op, id); err != nil {
+		return err
+	}
+	defer s.leave()
+	e, err := s.use(op, id)
+	if err == nil {
+		s.unpin(e)
+	}
+	return err
+}
+
+// end is the report, in order.
+func (r *Recovery) end() Report {
+	s := r.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asleep.found = nil
+	out := r.report
+	out.Extents = len(s.asleep.naps)
+	for _, e := range s.extents {
+		if st := e.snapshot(); st.present && st.broken == nil {
+			out.Extents++
+		}
+	}
+	slices.SortFunc(out.Torn, func(a, b Torn) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortStableFunc(out.Damaged, func(a, b Damage) int { return cmp.Compare(a.ID, b.ID) })
+	slices.Sort(out.TornCreates)
+	slices.Sort(out.Footers)
+	return out
+}
+
+// add adds what was found in a file.
+func (r *Report) add(found Report) {
+	r.Torn = append(r.Torn, found.Torn...)
+	r.Damaged = append(r.Damaged, found.Damaged...)
+	r.TornCreates = append(r.TornCreates, found.TornCreates...)
+	r.Footers = append(r.Footers, found.Footers...)
+}
+
+func (r *Recovery) leftover(dir, name string) {
 	r.report.Leftovers = append(r.report.Leftovers, path.Join(strings.TrimPrefix(dir, string(r.s.dir)+"/"), name))
 }
 
 // cuts does again what a Seal had only promised.
-func (r *recovery) cuts() error {
+func (r *Recovery) cuts() error {
 	dir := r.s.dir.staging()
 	names, err := r.s.fs.List(dir)
 	if err != nil {
@@ -159,7 +284,7 @@ func (r *recovery) cuts() error {
 	return syncDir(r.s.fs, dir)
 }
 
-func (r *recovery) redo(id ID) error {
+func (r *Recovery) redo(id ID) error {
 	intent, err := r.s.fs.OpenRead(r.s.dir.cut(id))
 	if err != nil {
 		return err
@@ -187,7 +312,7 @@ func (r *recovery) redo(id ID) error {
 	return c.redo(f)
 }
 
-func (r *recovery) replicas() error {
+func (r *Recovery) replicas() error {
 	fans, err := r.s.fs.List(r.s.dir.extents())
 	if err != nil {
 		return err
@@ -209,7 +334,7 @@ func (r *recovery) replicas() error {
 	return syncDir(r.s.fs, r.s.dir.extents())
 }
 
-func (r *recovery) fan(dir, fan string) error {
+func (r *Recovery) fan(dir, fan string) error {
 	names, err := r.s.fs.List(dir)
 	if err != nil {
 		return err
@@ -220,74 +345,10 @@ func (r *recovery) fan(dir, fan string) error {
 			r.leftover(dir, name)
 			continue
 		}
-		if err := r.replica(id); err != nil {
-			return err
-		}
+		r.s.asleep.put(id, nap{})
 	}
 	r.s.fans[dir] = true
 	return syncDir(r.s.fs, dir)
-}
-
-// replica recovers one extent file. What it returns is a failure of the disk; a file that cannot be
-// used is kept, and reported.
-func (r *recovery) replica(id ID) error {
-	name := r.s.dir.extent(id)
-	f, err := r.s.fs.OpenRW(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return err
-	}
-	h, err := readFileHeader(f, id)
-	if err != nil && size <= fileHeaderBytes {
-		r.report.TornCreates = append(r.report.TornCreates, id)
-		return r.s.fs.Remove(name)
-	}
-	e := r.extent(id)
-	e.present, e.fileBytes, e.created = true, size, h.fence
-	e.birth = h.birth
-	got, scanErr := scan(f, id, r.mode)
-	e.acked = got.acked // records are bound to the extent, whatever the file's header says
-	if err = errors.Join(err, scanErr); err != nil {
-		e.broken = err
-		r.report.Damaged = append(r.report.Damaged, Damage{ID: id, Why: err.Error()})
-		return nil
-	}
-	r.report.Extents++
-	e.idx, e.marked, e.fileBytes = got.idx, got.marked, got.idx.endPos
-	for _, g := range got.idx.gaps {
-		r.report.Damaged = append(r.report.Damaged, Damage{ID: id, Range: Range{g.from, g.to}})
-	}
-	return r.settle(f, e, got)
-}
-
-// settle cuts a torn tail, and syncs what may not have reached the disk.
-func (r *recovery) settle(f vfs.File, e *extent, got scanned) error {
-	if got.tornBytes > 0 {
-		e.cut = true
-		r.report.Torn = append(r.report.Torn, Torn{ID: e.id, Length: got.idx.end, CutBytes: got.tornBytes})
-		err := r.s.putTailAside(f, e.id, got.idx.endPos)
-		switch {
-		case vfs.IsNoSpace(err) && !errors.Is(err, errSyncFailed): // a full disk must not keep the store from opening
-			e.loose, e.fileBytes = true, got.idx.endPos+got.tornBytes
-		case err != nil:
-			return err
-		default:
-			if err := f.Truncate(got.idx.endPos); err != nil {
-				return distrust(err)
-			}
-		}
-	}
-	if got.marked && got.tornBytes == 0 {
-		return nil // a mark is written after a sync of all before it
-	}
-	if err := rewrite(f, got.floorPos, got.idx.endPos); err != nil {
-		return err
-	}
-	return syncFile(f)
 }
 
 // rewrite writes what is in the file between two positions once more. After a failed sync the system
@@ -311,17 +372,7 @@ func rewrite(f vfs.File, pos, end int64) error {
 	return nil
 }
 
-func (r *recovery) extent(id ID) *extent {
-	e := r.s.extents[id]
-	if e == nil {
-		e = &extent{id: id}
-		e.idx = newIndex()
-		r.s.extents[id] = e
-	}
-	return e
-}
-
-func (r *recovery) staging() error {
+func (r *Recovery) staging() error {
 	dir := r.s.dir.staging()
 	names, err := r.s.fs.List(dir)
 	if err != nil {
@@ -329,7 +380,9 @@ func (r *recovery) staging() error {
 	}
 	for _, name := range names {
 		if id, ok := parseName(name, tailSuffix); ok {
-			if err := r.tail(id); err != nil {
+			if _, sleeps := r.s.asleep.naps[id]; sleeps || r.s.extents[id] != nil && r.s.extents[id].present {
+				r.s.asleep.tails[id] = true
+			} else if err := r.s.removeFrom(dir, path.Join(dir, name)); err != nil {
 				return err
 			}
 			continue
@@ -343,7 +396,7 @@ func (r *recovery) staging() error {
 		if err != nil {
 			return err
 		}
-		e := r.extent(id)
+		e := r.s.pinLocked(id) // and is unpinned with its last call
 		e.staged, e.partBytes = true, info.SizeBytes
 		r.report.Staged = append(r.report.Staged, id)
 	}

@@ -89,13 +89,21 @@ func checkRot(t *testing.T, s *Store, data []byte, starts []int, rec int, reopen
 	wantCode(t, err, CodeCorrupt)
 }
 
-// Rot in an old payload is left for reads by a quick Open; rot in the last append of a sealed extent
-// is rot and not a torn tail.
+// Rot in a sealed extent is left for reads by a quick Open, which reads the footer alone; rot in its last append is rot
+// and not a torn tail.
 func TestRotAtTheEndOfSealed(t *testing.T) {
 	fs, s, data, starts := rotten(t)
 	must(t, s.Close())
 	flip(t, fs, s.dir.extent(1), int64(fileHeaderBytes+starts[4]+4*recordHeaderBytes+9))
 	s, report := open(t, fs)
+	if report.String() != "extents: 1\n" {
+		t.Fatalf("report:\n%s", report)
+	}
+	_, err := s.Sum(1, uint64(len(data)))
+	wantCode(t, err, CodeCorrupt)
+	must(t, s.Close())
+	s, report, err = Open(fs, "/data", Options{VerifyAll: true})
+	must(t, err)
 	if len(report.Torn) > 0 || len(report.Damaged) != 1 {
 		t.Fatalf("report:\n%s", report)
 	}

@@ -1,6 +1,7 @@
 package extent
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -55,6 +56,9 @@ func (s *Store) beginScrub(op string, e *extent, birth Birth) (*scrubbing, error
 		return nil, err
 	}
 	defer s.leave()
+	if err := s.wake(op, e); err != nil {
+		return nil, err
+	}
 	e.use.RLock()
 	defer e.use.RUnlock()
 	st := e.snapshot()
@@ -101,6 +105,15 @@ func checkEnds(op string, file vfs.File, id ID, st state, birth Birth) *Error {
 	}
 	if err != nil {
 		return errCorrupt(op, id, st.idx.end, fmt.Errorf("the mark at the end: %w", err))
+	}
+	if st.footerBytes == 0 {
+		return nil
+	}
+	var without *footerError
+	if _, _, err := readFooter(file, id); errors.As(err, &without) {
+		return errCorrupt(op, id, st.idx.end, without)
+	} else if err != nil {
+		return errOpen(op, id, err)
 	}
 	return nil
 }

@@ -12,14 +12,50 @@ import (
 // does nothing; length must not be above the durable length (CodeTooShort), nor below what is known to be
 // acknowledged (CodeBelowFloor), nor another than it was sealed at (CodeSealed). After Open the extent is
 // open again until Seal is called again: what is sealed is for the operation log to say.
-func (s *Store) Seal(id ID, length uint64) error {
+func (s *Store) Seal(id ID, length uint64) error { return s.seal("seal", id, length, nil) }
+
+// SealSum is Seal for a replica that has read all that it seals, and says the CRC32C of it: one that turns out not to
+// be readable is not sealed. Sealed so before since Open, it says the sum that was found then.
+func (s *Store) SealSum(id ID, length uint64) (uint32, error) {
 	const op = "seal"
+	if sum, ok := s.sealedSum(id, length); ok {
+		return sum, nil
+	}
+	sum, generation, err := s.sum(op, id, length)
+	if err != nil {
+		return 0, err
+	}
+	return sum, s.seal(op, id, length, &verified{sum, generation})
+}
+
+// verified is what the bytes that are to be sealed have been found to be.
+type verified struct {
+	sum        uint32
+	generation uint64 // of the extent when they were read
+}
+
+// sealedSum is the sum that the extent was sealed with.
+func (s *Store) sealedSum(id ID, length uint64) (uint32, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.extents[id]
+	if e == nil {
+		return 0, false
+	}
+	st := e.snapshot()
+	return st.sum, st.sealed && st.summed && st.idx.end == length
+}
+
+func (s *Store) seal(op string, id ID, length uint64, v *verified) error {
 	e, err := s.change(op, id)
 	if err != nil {
 		return err
 	}
 	defer s.unchange(e)
 	st := e.snapshot()
+	if v != nil && v.generation != st.generation {
+		return &Error{Op: op, Code: CodeChanged, ID: id, Detail: "cut or replaced since it was read"}
+	}
 	switch {
 	case !st.present:
 		return errNotFound(op, id)
@@ -33,12 +69,12 @@ func (s *Store) Seal(id ID, length uint64) error {
 	case st.sealed && length < st.idx.end:
 		return &Error{Op: op, Code: CodeSealed, ID: id, Want: st.idx.end, Have: length,
 			Detail: fmt.Sprintf("at length %d, asked for %d", st.idx.end, length)}
-	case st.sealed:
+	case st.sealed && (v == nil || st.summed):
 		return nil
 	case length < st.idx.end:
-		err = s.cut(op, e, length)
-	case !st.marked || st.loose:
-		err = s.mark(op, e, &st)
+		err = s.cut(op, e, length, v)
+	default:
+		err = s.mark(op, e, &st, v)
 	}
 	if err == nil && st.cut {
 		err = s.forgetTail(op, id)
@@ -52,21 +88,31 @@ func (s *Store) Seal(id ID, length uint64) error {
 	return nil
 }
 
-// mark ends the file with a mark, so that from now on rot anywhere in it is told from a torn tail.
-func (s *Store) mark(op string, e *extent, st *state) error {
-	pos, length := st.idx.endPos, st.idx.end
+// mark ends the file with a mark, so that from now on rot anywhere in it is told from a torn tail, and with a footer.
+func (s *Store) mark(op string, e *extent, st *state, v *verified) error {
+	marked := st.marked && !st.loose
+	if marked && st.footerBytes > 0 && (v == nil || st.summed) {
+		return nil
+	}
 	h, err := s.files.acquire(s.dir.extent(e.id), false)
 	if err != nil {
 		return errOpen(op, e.id, err)
 	}
 	defer s.files.release(h)
-	if st.loose {
+	pos, next := st.idx.endPos, *st
+	if st.loose || st.footerBytes > 0 {
 		if err := h.file.Truncate(pos); err != nil {
 			return s.failure(op, e.id, distrust(err))
 		}
 	}
+	var end []byte
+	if !marked {
+		end = AppendRecord(nil, e.id, Record{Offset: next.idx.end, Floor: next.idx.end})
+		next.idx.add(next.idx.end, 0, pos)
+	}
+	end = append(end, next.finish(e.id, v)...)
 	// A seal that found no room would make a healthy replica suspect.
-	err = within(s.room, func() error { return writeMark(h.file, e.id, pos, length) })
+	err = within(s.room, func() error { return writeEnd(h.file, end, pos) })
 	if err == nil {
 		err = syncFile(h.file)
 	}
@@ -74,14 +120,59 @@ func (s *Store) mark(op string, e *extent, st *state) error {
 		return s.failure(op, e.id, err)
 	}
 	e.mu.Lock()
+	e.finishedLocked(&next)
+	e.mu.Unlock()
+	s.noteSealed()
+	return nil
+}
+
+// writeEnd writes what ends a file, behind all records. On a full disk it leaves nothing.
+func writeEnd(f vfs.File, end []byte, pos int64) error {
+	if _, err := f.WriteAt(end, pos); err != nil {
+		return undoWrite(f, pos, err)
+	}
+	return nil
+}
+
+// finish encodes the footer of a state that ends with a mark, and notes it: nothing if there is to be none.
+func (st *state) finish(id ID, v *verified) []byte {
+	st.marked, st.summed, st.sum = true, v != nil, 0
+	if v != nil {
+		st.sum = v.sum
+	}
+	buf := st.footer(fileHeader{id: id, fence: st.created, birth: st.birth})
+	st.footerBytes = int64(len(buf))
+	st.fileBytes = st.idx.endPos + st.footerBytes
+	return buf
+}
+
+// finishedLocked takes over what finish has noted.
+func (e *extent) finishedLocked(st *state) {
+	e.idx, e.marked, e.fileBytes = st.idx, st.marked, st.fileBytes
+	e.footerBytes, e.summed, e.sum = st.footerBytes, st.summed, st.sum
+}
+
+// cutFooter takes the footer of a file away, durably, before anything is written in its place: what would be left of it
+// behind a shorter record would look like a torn tail.
+func (s *Store) cutFooter(op string, e *extent, f vfs.File, st state) error {
+	if st.footerBytes == 0 {
+		return nil
+	}
+	err := f.Truncate(st.idx.endPos)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return s.failure(op, e.id, distrust(err))
+	}
+	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.idx.add(length, 0, pos)
-	e.marked, e.fileBytes = true, e.idx.endPos
+	e.footerBytes, e.fileBytes, e.summed = 0, st.idx.endPos, false
 	return nil
 }
 
 // cutIntent is what a cut will do to an extent file: put tail at pos and end the file behind it. tail
-// is the shortened record, if the cut is inside one, and a mark. It is durable in a file of its own
+// is the shortened record, if the cut is inside one, a mark and the footer. It is durable in a file of its own
 // before the extent file is touched, and Open does it again if it finds it: overwriting a record in
 // place could lose acknowledged bytes in a crash, and copying the whole file was rejected because
 // extents are large. After it the file is as if it had been written so.
@@ -150,7 +241,7 @@ func (c cutIntent) redo(f vfs.File) error {
 }
 
 // cut shortens an extent's file. It waits for readers first.
-func (s *Store) cut(op string, e *extent, length uint64) error {
+func (s *Store) cut(op string, e *extent, length uint64, v *verified) error {
 	e.use.Lock()
 	defer e.use.Unlock()
 	h, err := s.files.acquire(s.dir.extent(e.id), false)
@@ -163,23 +254,24 @@ func (s *Store) cut(op string, e *extent, length uint64) error {
 	if bad != nil {
 		return bad
 	}
-	c := cutIntent{id: e.id, pos: pos}
-	if len(last.Payload) > 0 {
+	c, next := cutIntent{id: e.id, pos: pos}, e.snapshot()
+	next.idx = next.idx.clone()
+	next.idx.cut(last.Offset, pos)
+	if n := len(last.Payload); n > 0 {
 		c.tail = AppendRecord(nil, e.id, last)
+		next.idx.add(last.Offset, uint32(n), pos)
 	}
 	c.tail = AppendRecord(c.tail, e.id, Record{Offset: length, Floor: length})
+	next.idx.add(length, 0, next.idx.endPos)
+	c.tail = append(c.tail, next.finish(e.id, v)...)
 	if err := s.carryOut(c, h.file); err != nil {
 		return s.failure(op, e.id, err)
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.idx.cut(last.Offset, pos)
-	if n := len(last.Payload); n > 0 {
-		e.idx.add(last.Offset, uint32(n), pos)
-	}
-	e.idx.add(length, 0, e.idx.endPos)
-	e.marked, e.fileBytes = true, e.idx.endPos
+	e.finishedLocked(&next)
 	e.generation++
+	e.mu.Unlock()
+	s.noteSealed()
 	return nil
 }
 

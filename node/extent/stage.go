@@ -268,9 +268,10 @@ func (t *Stage) Commit(length uint64, sum uint32) error {
 	if t.changes != changes {
 		return &Error{Op: op, Code: CodeChanged, ID: e.id, Detail: "the stage changed during the call"}
 	}
-	if err := t.publishLocked(length); err != nil {
+	if err := t.publishLocked(length, sum); err != nil {
 		return t.s.failure(op, e.id, err)
 	}
+	t.s.noteSealed()
 	return nil
 }
 
@@ -338,12 +339,15 @@ func (t *Stage) sumLocked(op string) (uint32, error) {
 
 // publishLocked puts the verified file in the replica's place. The caller holds the extent's write
 // lock too.
-func (t *Stage) publishLocked(length uint64) error {
+func (t *Stage) publishLocked(length uint64, sum uint32) error {
 	s, e := t.s, t.e
-	if err := writeMark(t.file, e.id, t.idx.endPos, length); err != nil {
+	next := state{present: true, sealed: true, created: t.header.fence, birth: t.header.birth, idx: t.idx}
+	end := AppendRecord(nil, e.id, Record{Offset: length, Floor: length})
+	next.idx.add(length, 0, t.idx.endPos)
+	end = append(end, next.finish(e.id, &verified{sum: sum})...)
+	if err := writeEnd(t.file, end, t.idx.endPos); err != nil {
 		return err
 	}
-	t.idx.add(length, 0, t.idx.endPos)
 	if err := syncFile(t.file); err != nil {
 		return err
 	}
@@ -378,8 +382,7 @@ func (t *Stage) publishLocked(length uint64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.staged, e.partBytes = false, 0
-	e.replaceLocked(state{present: true, sealed: true, marked: true, created: t.header.fence, birth: t.header.birth,
-		idx: t.idx, fileBytes: t.idx.endPos})
+	e.replaceLocked(next)
 	return nil
 }
 

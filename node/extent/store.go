@@ -35,8 +35,13 @@ type Store struct {
 	failed atomic.Pointer[Error]
 
 	mu      sync.Mutex
-	extents map[ID]*extent
+	extents map[ID]*extent  // those that are awake, or about to be
+	asleep  asleep          // all others
 	fans    map[string]bool // folders under extents/ that exist
+
+	catalogue catalogue
+	maxAwake  int // maxAwake, fewer in tests
+	verifyAll bool
 }
 
 // extent is what is known of one extent.
@@ -44,9 +49,10 @@ type extent struct {
 	id   ID
 	pins int // calls that hold it; owned by Store.mu
 
-	write sync.Mutex // see the package comment
-	use   sync.RWMutex
-	stage *Stage // the one that may commit; owned by write
+	waking waking     // see wake.go
+	write  sync.Mutex // see the package comment
+	use    sync.RWMutex
+	stage  *Stage // the one that may commit; owned by write
 
 	mu sync.Mutex
 	state
@@ -66,6 +72,10 @@ type state struct {
 	generation uint64 // grows when the file is cut, replaced or removed
 	idx        index
 	fileBytes  int64
+
+	footerBytes int64  // of the file, behind the records; 0: there is no footer
+	summed      bool   // sum is that of all bytes, which were read when it was taken
+	sum         uint32 // CRC32C
 
 	staged    bool // there is a staging file
 	partBytes int64
@@ -98,7 +108,11 @@ func (s *Store) change(op string, id ID) (*extent, error) {
 	if err := s.enter(op, id); err != nil {
 		return nil, err
 	}
-	e := s.pin(id)
+	e, err := s.use(op, id)
+	if err != nil {
+		s.leave()
+		return nil, err
+	}
 	e.write.Lock()
 	if err := s.Failed(); err != nil {
 		s.unchange(e)
@@ -111,31 +125,6 @@ func (s *Store) unchange(e *extent) {
 	e.write.Unlock()
 	s.unpin(e)
 	s.leave()
-}
-
-// pin finds or makes the entry of an extent, and keeps it in the map until unpin.
-func (s *Store) pin(id ID) *extent {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.extents[id]
-	if e == nil {
-		e = &extent{id: id}
-		e.idx = newIndex()
-		s.extents[id] = e
-	}
-	e.pins++
-	return e
-}
-
-func (s *Store) unpin(e *extent) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e.pins--; e.pins > 0 {
-		return
-	}
-	if st := e.snapshot(); !st.present && !st.staged {
-		delete(s.extents, e.id)
-	}
 }
 
 // snapshot is a copy of an extent's state, whose index must not be changed or searched.
@@ -176,11 +165,13 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	for _, e := range s.all() {
+	for _, e := range s.extents { // nobody else is in the store
 		if e.stage != nil {
 			e.stage.end(CodeClosed, "the store is closed")
 		}
 	}
+	s.catalogue.writers.Wait()
+	s.catalogueIfWorth()
 	s.files.closeAll()
 	return errors.Join(s.fences.file.Close(), s.lock.Close())
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/datanode/datanode/node/internal/vfs"
 )
@@ -61,21 +62,24 @@ func (s *Store) forgetTail(op string, id ID) error {
 	return nil
 }
 
-// tail is what Open does about a tail that was put aside: the replica stays marked, unless it ends with a mark and so
-// was sealed or replaced since, or is gone.
-func (r *recovery) tail(id ID) error {
-	if e := r.s.extents[id]; e != nil && e.present && (!e.marked || e.cut) {
-		e.cut = true
-		floor, err := r.floorOfTail(id)
-		e.acked = max(e.acked, floor)
+// settleTail is what is done about a tail that was put aside: the replica stays marked, unless it ends with a mark and
+// so was sealed or replaced since, or is gone.
+func (s *Store) settleTail(id ID, st *state) error {
+	if st.present && (!st.marked || st.cut) {
+		st.cut = true
+		floor, err := s.floorOfTail(id)
+		st.acked = max(st.acked, floor)
 		return err
 	}
-	return r.s.removeFrom(r.s.dir.staging(), r.s.dir.tail(id))
+	return s.removeFrom(s.dir.staging(), s.dir.tail(id))
 }
 
 // floorOfTail is the highest floor in what was put aside, 0 if nothing there is a record any more.
-func (r *recovery) floorOfTail(id ID) (floor uint64, err error) {
-	f, err := r.s.fs.OpenRead(r.s.dir.tail(id))
+func (s *Store) floorOfTail(id ID) (floor uint64, err error) {
+	f, err := s.fs.OpenRead(s.dir.tail(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // there was no room to put it aside
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -66,6 +66,8 @@ type Options struct {
 	DiskNews func() <-chan struct{}
 	// WhoIsAt asks an address who is there; nobody is an empty hello, and an error that somebody does not say.
 	WhoIsAt func(ctx context.Context, addr string) (wire.Hello, error)
+	// StoreOpen reports whether the store has been opened to the end. Reconcile waits for that.
+	StoreOpen func() bool
 	// Reconcile makes the store what a view says that it should be.
 	Reconcile func(ctx context.Context, view *state.View) error
 	// IsReady reports whether the node has caught up since it started, and BecomeReady says that it has, once.

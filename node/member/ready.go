@@ -23,7 +23,7 @@ func (m *Member) catchUp(ctx, life context.Context, commit state.Index) error {
 	if err := m.endAbstention(view); err != nil {
 		return err
 	}
-	if node := view.Node(m.o.Node); node != nil && node.Unproven {
+	if node := view.Node(m.o.Node); node != nil && node.Unproven || !m.o.StoreOpen() {
 		m.reconcileSlowly(life, view)
 		return nil
 	}
@@ -48,7 +48,7 @@ func otherServes(view *state.View, self state.NodeID) (serves bool) {
 	return serves
 }
 
-// reconcileSlowly reconciles a store that has to be read in full, beside the heartbeats: without those the node would
+// reconcileSlowly reconciles a store that is still being opened, or has to be read in full, beside the heartbeats: without those the node would
 // be called down. One that leads meanwhile gives that up, since a leader that does not serve admits nothing.
 func (m *Member) reconcileSlowly(life context.Context, view *state.View) {
 	if m.o.Log.IsLeader() && otherServes(view, m.o.Node) {

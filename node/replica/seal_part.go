@@ -29,12 +29,8 @@ func (p *sealPart) do(req wire.ReplicaFence, fence state.Fence) (wire.ReplicaLen
 	if !req.Seal {
 		return p.length(id, req.Votes)
 	}
-	// Read first: a replica that turns out not to be readable must not have been marked as sealed.
-	sum, err := p.store.Sum(id, req.Length)
+	sum, err := p.store.SealSum(id, req.Length)
 	if err != nil {
-		return wire.ReplicaLength{}, err
-	}
-	if err := p.store.Seal(id, req.Length); err != nil {
 		return wire.ReplicaLength{}, err
 	}
 	return wire.ReplicaLength{Length: req.Length, Sum: sum}, nil
