@@ -112,7 +112,9 @@ func parseFooter(buf []byte, id ID, pos int64) (ft footer, err error) {
 	if m, v := le.Uint32(buf), le.Uint32(buf[4:]); m != footerMagic || v != footerVersion {
 		return ft, fmt.Errorf("the footer begins with %#x and version %d", m, v)
 	}
-	ft.header = fileHeader{id: ID(le.Uint64(buf[8:])), fence: Fence(le.Uint64(buf[16:])), birth: Birth(le.Uint32(buf[24:]))}
+	ft.header = fileHeader{
+		id: ID(le.Uint64(buf[8:])), fence: Fence(le.Uint64(buf[16:])), birth: Birth(le.Uint32(buf[24:])),
+	}
 	ft.summed = le.Uint32(buf[28:])&footerSummed != 0
 	ft.idx.end, ft.acked, ft.idx.endPos = le.Uint64(buf[32:]), le.Uint64(buf[40:]), int64(le.Uint64(buf[48:]))
 	ft.sum = le.Uint32(buf[56:])
