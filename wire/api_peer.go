@@ -134,6 +134,9 @@ type ReplicaAppend struct {
 	Extent uint64
 	Offset uint64
 	Birth  uint32 // of the extent; 0: not known
+	// Parts are the lengths of what follows each other in the raw part, and so what a record does not reach beyond.
+	// Empty: it is one. A replica that does not know of parts holds the same bytes, in larger records.
+	Parts []uint32
 }
 
 // ReplicaFence asks a replica to refuse appends from now on and to say how far it got, on behalf of

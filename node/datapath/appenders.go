@@ -2,6 +2,7 @@ package datapath
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/datanode/datanode/node/extent"
@@ -26,20 +27,19 @@ type appenders struct {
 	creator    *creator
 	background *background
 
-	mu       sync.Mutex
-	byID     map[state.ExtentID]*appender // Guarded by mu.
-	byTenant map[quota.Tenant][]*appender // Guarded by mu. Those that puts share.
-	making   map[quota.Tenant]int         // Guarded by mu. Extents that are being created for byTenant.
-	made     chan struct{}                // Guarded by mu. Closed and replaced whenever one of those has ended.
-	// Invariant: len(byTenant[t]) + making[t] <= OpenPerTenant.
-	creating int // Guarded by mu. Extents that are being created. Invariant: len(byID) + creating <= maxOpenExtents.
+	mu    sync.Mutex
+	byID  map[state.ExtentID]*appender // Guarded by mu.
+	lanes map[quota.Tenant]*lane       // Guarded by mu. Those that puts share, and the puts that wait for them.
+	// Guarded by mu. Extents that are being created. Invariant: len(byID) + creating <= maxOpenExtents.
+	creating int
 }
 
 // appender appends to one open extent. Its lock makes appends to the extent follow each other.
 type appender struct {
 	extent *state.Extent // as it was when this node began to append; the epoch never changes
 	meter  *quota.Meter
-	turn   chan struct{} // holds one token: who has it, appends
+	turn   chan struct{} // holds one token: who has it, appends. Given back by appenders.giveTurn.
+	wanted int           // Guarded by appenders.mu. Who waits for the turn itself, and so comes before the next batch.
 
 	offset uint64 // Owned by the holder of turn. Invariant: every byte below is durable on all replicas.
 	broken error  // Owned by the holder of turn. Why nothing more may be appended.
@@ -48,65 +48,8 @@ type appender struct {
 
 func newAppenders(o *Options, c *creator, b *background) *appenders {
 	return &appenders{
-		o: o, creator: c, background: b, byID: map[state.ExtentID]*appender{},
-		byTenant: map[quota.Tenant][]*appender{}, making: map[quota.Tenant]int{}, made: make(chan struct{}),
+		o: o, creator: c, background: b, byID: map[state.ExtentID]*appender{}, lanes: map[quota.Tenant]*lane{},
 	}
-}
-
-// shared is an appender for a small put, its turn taken: one that is free, else a new extent while
-// there are fewer than OpenPerTenant, else the first that becomes free.
-func (a *appenders) shared(ctx context.Context, t quota.Tenant) (*appender, error) {
-	for {
-		a.mu.Lock()
-		if ap := freeOf(a.byTenant[t]); ap != nil {
-			a.mu.Unlock()
-			return ap, nil
-		}
-		list, made := a.byTenant[t], a.made
-		if len(list)+a.making[t] < OpenPerTenant && (len(list) == 0 || a.o.Quotas.MayCreate(t)) {
-			a.making[t]++ // or each of a hundred callers at once would make an extent
-			a.mu.Unlock()
-			ap, err := a.createShared(ctx, t)
-			if len(list) > 0 && wire.CodeOf(err) == wire.CodeQuota {
-				continue // the leader counts more extents than this node; those that are there take turns
-			}
-			return ap, err
-		}
-		a.mu.Unlock()
-		ap, err := firstFree(ctx, list, made)
-		if ap != nil || err != nil {
-			return ap, err
-		}
-	}
-}
-
-// firstFree waits for the first appender that becomes free, its turn taken; nil when made is closed before, or when
-// the one that became free takes no more.
-func firstFree(ctx context.Context, list []*appender, made chan struct{}) (*appender, error) {
-	var turns [OpenPerTenant]chan struct{} // those beyond the list are nil, and never ready
-	for i, ap := range list {
-		turns[i] = ap.turn
-	}
-	var ap *appender
-	select {
-	case <-turns[0]:
-		ap = list[0]
-	case <-turns[1]:
-		ap = list[1]
-	case <-turns[2]:
-		ap = list[2]
-	case <-turns[3]:
-		ap = list[3]
-	case <-made:
-		return nil, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if ap.broken != nil { // it has been retired meanwhile
-		ap.turn <- struct{}{}
-		return nil, nil
-	}
-	return ap, nil
 }
 
 // freeOf is an appender that nobody uses, its turn taken, or nil.
@@ -121,20 +64,39 @@ func freeOf(list []*appender) *appender {
 	return nil
 }
 
-// createShared makes an extent in the place that the caller has counted in making.
-func (a *appenders) createShared(ctx context.Context, t quota.Tenant) (*appender, error) {
+// laneLocked is the lane of a tenant, which is forgotten once nothing is in it.
+func (a *appenders) laneLocked(t quota.Tenant) *lane {
+	l := a.lanes[t]
+	if l == nil {
+		l = &lane{}
+		a.lanes[t] = l
+	}
+	return l
+}
+
+// changedLocked is called when a lane has less than before.
+func (a *appenders) changedLocked(t quota.Tenant) {
+	l := a.lanes[t]
+	if l.disband(); len(l.open)+l.making == 0 {
+		delete(a.lanes, t) // classes are the callers' to name
+	}
+}
+
+// createShared makes an extent in the place that the caller has counted in making, and puts w into a batch. It returns
+// what enter does.
+func (a *appenders) createShared(ctx context.Context, t quota.Tenant, w *waiting, p []byte) (*appender, *batch, error) {
 	ap, err := a.create(ctx, t)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.making[t]--; a.making[t] == 0 {
-		delete(a.making, t)
+	l := a.lanes[t]
+	l.making--
+	if err != nil {
+		a.changedLocked(t)
+		return nil, nil, err
 	}
-	close(a.made)
-	a.made = make(chan struct{})
-	if err == nil {
-		a.byTenant[t] = append(a.byTenant[t], ap)
-	}
-	return ap, err
+	l.open = append(l.open, ap)
+	l.join(w, p)
+	return ap, l.next(), nil
 }
 
 // create makes a new extent with this node as its primary, and takes its turn. Its place among the open extents is
@@ -194,8 +156,9 @@ func (a *appenders) named(ctx context.Context, e *state.Extent) (*appender, erro
 		ap.turn <- struct{}{}
 		a.byID[e.ID] = ap
 	}
+	ap.wanted++
 	a.mu.Unlock()
-	return ap, ap.take(ctx)
+	return ap, a.take(ctx, ap)
 }
 
 // locator is where bytes are that were appended, and on how many disks: on all of the extent's.
@@ -206,14 +169,41 @@ func (ap *appender) locator(offset, length uint64) wire.Locator {
 	}
 }
 
-// take waits for the appender's turn.
-func (ap *appender) take(ctx context.Context) error {
+// take waits for the turn of an appender, as the caller has counted in wanted.
+func (a *appenders) take(ctx context.Context, ap *appender) error {
+	var err error
 	select {
 	case <-ap.turn:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ap.wanted--
+	if err == nil {
+		return nil
+	}
+	select {
+	case <-ap.turn: // it was given back for the sake of who leaves
+		a.giveTurnLocked(ap)
+	default:
+	}
+	return err
+}
+
+// giveTurn gives the turn back: to who waits for it, or else to the next batch.
+func (a *appenders) giveTurn(ap *appender) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.giveTurnLocked(ap)
+}
+
+func (a *appenders) giveTurnLocked(ap *appender) {
+	l := a.lanes[quota.TenantOf(ap.extent)]
+	if ap.wanted == 0 && l != nil && slices.Contains(l.open, ap) && l.hand(ap) {
+		return
+	}
+	ap.turn <- struct{}{}
 }
 
 // release gives the turn back, and retires the extent if it is full or broken.
@@ -225,7 +215,7 @@ func (a *appenders) release(ap *appender, full bool) {
 		a.retire(ap)
 		a.background.askSeal(ap.extent.ID)
 	}
-	ap.turn <- struct{}{}
+	a.giveTurn(ap)
 }
 
 // discard gives the turn back and has the extent deleted: nothing in it was acknowledged.
@@ -234,21 +224,16 @@ func (a *appenders) discard(ap *appender, why error) {
 	a.retire(ap)
 	a.o.Quotas.Drop(ap.extent.ID)
 	a.background.askDelete(ap.extent.ID)
-	ap.turn <- struct{}{}
+	a.giveTurn(ap)
 }
 
 func (a *appenders) retire(ap *appender) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.byID, ap.extent.ID)
-	var rest []*appender
 	t := quota.TenantOf(ap.extent)
-	for _, other := range a.byTenant[t] {
-		if other != ap {
-			rest = append(rest, other)
-		}
-	}
-	if a.byTenant[t] = rest; len(rest) == 0 {
-		delete(a.byTenant, t) // classes are the callers' to name
+	if l := a.lanes[t]; l != nil {
+		l.open = slices.DeleteFunc(l.open, func(other *appender) bool { return other == ap })
+		a.changedLocked(t)
 	}
 }

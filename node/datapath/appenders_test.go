@@ -38,8 +38,12 @@ func TestNoPlaceNoCreate(t *testing.T) {
 			return wire.Submitted{}, refused
 		},
 	})
+	share := func(ctx context.Context, t quota.Tenant) (*appender, error) {
+		ap, _, err := dp.appends.put(ctx, &quota.Reservation{Tenant: t}, nil)
+		return ap, err
+	}
 	makes := map[string]func(context.Context, quota.Tenant) (*appender, error){
-		"of its own": dp.appends.create, "to share": dp.appends.shared,
+		"of its own": dp.appends.create, "to share": share,
 	}
 	dp.appends.creating = maxOpenExtents
 	for name, create := range makes {
@@ -53,30 +57,8 @@ func TestNoPlaceNoCreate(t *testing.T) {
 		if _, err := create(t.Context(), quota.Tenant{}); err != error(refused) || asked != 1 || dp.Open() != 0 {
 			t.Errorf("an extent %s: %v, the cell was asked for %d, %d places are taken", name, err, asked, dp.Open())
 		}
-	}
-}
-
-// The first appender that becomes free is taken, whichever that is, and not one that takes no more.
-func TestFirstFreeAppender(t *testing.T) {
-	list := make([]*appender, OpenPerTenant)
-	for i := range list {
-		list[i] = &appender{extent: &state.Extent{ID: state.ExtentID(i + 1)}, turn: make(chan struct{}, 1)}
-	}
-	made := make(chan struct{})
-	for i, ap := range list {
-		ap.turn <- struct{}{}
-		if got, err := firstFree(t.Context(), list, made); err != nil || got != ap {
-			t.Errorf("got %v, %v; want appender %d", got, err, i)
+		if len(dp.appends.lanes) != 0 {
+			t.Errorf("an extent %s: a lane is left behind", name)
 		}
-	}
-	list[2].broken = wire.Errorf(wire.OpAppend, wire.CodePrecondition, "it is full")
-	list[2].turn <- struct{}{}
-	if got, err := firstFree(t.Context(), list, made); err != nil || got != nil || len(list[2].turn) != 1 {
-		t.Errorf("got %v, %v; want none, and the turn of the full one given back", got, err)
-	}
-	<-list[2].turn
-	close(made)
-	if got, err := firstFree(t.Context(), list[:3], made); err != nil || got != nil {
-		t.Errorf("got %v, %v; want none when one was made", got, err)
 	}
 }

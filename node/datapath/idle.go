@@ -55,8 +55,8 @@ func (a *appenders) forgetEnded(view *state.View) {
 func (a *appenders) sealIdle() {
 	a.mu.Lock()
 	var shared []*appender
-	for _, list := range a.byTenant {
-		shared = append(shared, list...)
+	for _, l := range a.lanes {
+		shared = append(shared, l.open...)
 	}
 	a.mu.Unlock()
 	slices.SortFunc(shared, func(x, y *appender) int { return int(x.extent.ID) - int(y.extent.ID) })
@@ -70,7 +70,7 @@ func (a *appenders) sealIdle() {
 		why := wire.Errorf(wire.OpAppend, wire.CodePrecondition, "extent %d was idle and is being sealed", ap.extent.ID)
 		switch {
 		case ap.idle < IdleLooks || ap.broken != nil:
-			ap.turn <- struct{}{}
+			a.giveTurn(ap)
 		case ap.offset == 0:
 			a.discard(ap, why)
 		default:

@@ -58,14 +58,12 @@ func (dp *Path) putSmall(ctx context.Context, by *quota.Reservation, p []byte) (
 	}
 	var errs []error
 	for range putAttempts {
-		ap, err := dp.appends.shared(ctx, by.Tenant)
-		if err != nil {
-			return wire.Locator{}, errors.Join(append([]error{err}, errs...)...) // the first gives the code
-		}
-		offset, err := dp.appends.append(ctx, ap, by, p)
-		dp.appends.release(ap, false)
+		ap, offset, err := dp.appends.put(ctx, by, p)
 		if err == nil {
 			return ap.locator(offset, uint64(len(p))), nil
+		}
+		if ap == nil {
+			return wire.Locator{}, errors.Join(append([]error{err}, errs...)...) // the first gives the code
 		}
 		if wire.CodeOf(err) == wire.CodeNoSpace {
 			return wire.Locator{}, err // no other extent has more room here
@@ -88,7 +86,7 @@ func (dp *Path) putLarge(ctx context.Context, by *quota.Reservation, first []byt
 			return err
 		}
 		for {
-			_, err := dp.appends.append(ctx, ap, by, p)
+			_, err := dp.appends.appendPiece(ctx, ap, by, p)
 			if err == nil {
 				return nil
 			}
@@ -130,7 +128,7 @@ func (dp *Path) moveOn(ctx context.Context, old *appender) (*appender, error) {
 	}
 	dp.o.Quotas.Drop(old.extent.ID) // its bytes count where they go
 	err = dp.o.Replicas.EachPiece(ctx, uint64(old.extent.ID), 0, old.offset, func(p []byte) error {
-		_, err := dp.appends.append(ctx, ap, nil, p)
+		_, err := dp.appends.appendPiece(ctx, ap, nil, p)
 		return err
 	})
 	if err != nil {
@@ -188,7 +186,7 @@ func (dp *Path) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.Put
 		if err := by.Cover(ctx, len(p)); err != nil {
 			return err
 		}
-		_, err := dp.appends.append(ctx, ap, by, p)
+		_, err := dp.appends.appendPiece(ctx, ap, by, p)
 		return err
 	}
 	if err := eachLeft(nil, r, add); err != nil {

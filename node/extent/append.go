@@ -6,18 +6,19 @@ import (
 	"github.com/datanode/datanode/node/internal/vfs"
 )
 
-const (
-	batchRecords   = 16 // records that are written by one call to the file system
-	batchFileBytes = batchRecords * (recordHeaderBytes + MaxRecordBytes)
-)
+// writeBytes is about how much one call to the file system writes: the largest append of a node, with its record
+// headers.
+const writeBytes = 1<<20 + 2*MaxRecordBytes
 
-// Append adds p to an extent at offset, which must be its length, and returns when p is durable.
-// After CodeNoSpace, CodeWrongOffset and the like nothing was added. After CodeDiskFailed it is
-// unknown whether p will be there when the store is opened again.
+// Append adds parts to an extent, one behind the other from offset on, which must be its length, and returns when all
+// are durable: with one sync, however many they are. Each part gets records of its own, so that who reads it reads
+// and verifies no other. After CodeNoSpace, CodeWrongOffset and the like nothing was added. After CodeDiskFailed it is
+// unknown how much of the parts will be there when the store is opened again.
 //
 // The caller must have acknowledged, or know it from who does, all that is before offset: an append is the proof
-// of that, see Info.Floor.
-func (s *Store) Append(id ID, fence Fence, offset uint64, p []byte) error {
+// of that, see Info.Floor. Nothing of the parts is, whichever of them reached the disk: so that is the floor of all
+// their records, and after a crash what is torn among them is cut, from the first unsound record on.
+func (s *Store) Append(id ID, fence Fence, offset uint64, parts ...[]byte) error {
 	const op = "append"
 	e, err := s.change(op, id)
 	if err != nil {
@@ -28,7 +29,7 @@ func (s *Store) Append(id ID, fence Fence, offset uint64, p []byte) error {
 		return err
 	}
 	st := e.snapshot()
-	if err := st.appendable(op, id, offset); err != nil || len(p) == 0 {
+	if err := st.appendable(op, id, offset); err != nil || totalBytes(parts) == 0 {
 		return err
 	}
 	h, err := s.files.acquire(s.dir.extent(id), false)
@@ -39,7 +40,7 @@ func (s *Store) Append(id ID, fence Fence, offset uint64, p []byte) error {
 	if err := s.cutFooter(op, e, h.file, st); err != nil {
 		return err
 	}
-	if err := s.writeRecords(h.file, id, st.idx.endPos, offset, offset, p); err != nil {
+	if err := s.writeRecords(h.file, id, st.idx.endPos, offset, offset, parts...); err != nil {
 		return s.failure(op, id, undoWrite(h.file, st.idx.endPos, err))
 	}
 	if err := syncFile(h.file); err != nil {
@@ -47,7 +48,9 @@ func (s *Store) Append(id ID, fence Fence, offset uint64, p []byte) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.idx.addAll(len(p))
+	for _, p := range parts {
+		e.idx.addAll(len(p))
+	}
 	e.marked, e.fileBytes = false, e.idx.endPos
 	e.acked = max(e.acked, offset)
 	return nil
@@ -89,29 +92,42 @@ func (st *state) appendable(op string, id ID, offset uint64) error {
 	return nil
 }
 
-// writeRecords writes p as records for offset off and after, at pos in the file. floor is what is
-// durable before it.
-func (s *Store) writeRecords(f vfs.File, id ID, pos int64, off, floor uint64, p []byte) error {
+// writeRecords writes parts as records for offset off and after, at pos in the file. floor is what is
+// durable before them.
+func (s *Store) writeRecords(f vfs.File, id ID, pos int64, off, floor uint64, parts ...[]byte) error {
 	bufp, _ := s.buffers.Get().(*[]byte)
 	if bufp == nil {
 		bufp = new([]byte)
 	}
 	defer s.buffers.Put(bufp)
-	for len(p) > 0 {
-		buf := (*bufp)[:0]
-		for range batchRecords {
+	buf := (*bufp)[:0]
+	flush := func() error {
+		_, err := f.WriteAt(buf, pos)
+		pos += int64(len(buf))
+		*bufp, buf = buf, buf[:0]
+		return err
+	}
+	for _, p := range parts {
+		for len(p) > 0 {
 			k := min(len(p), MaxRecordBytes)
-			if k == 0 {
-				break
+			if len(buf)+recordHeaderBytes+k > writeBytes {
+				if err := flush(); err != nil {
+					return err
+				}
 			}
 			buf = AppendRecord(buf, id, Record{Offset: off, Floor: floor, Payload: p[:k]})
 			off, p = off+uint64(k), p[k:]
 		}
-		*bufp = buf
-		if _, err := f.WriteAt(buf, pos); err != nil {
-			return err
-		}
-		pos += int64(len(buf))
 	}
-	return nil
+	if len(buf) == 0 {
+		return nil
+	}
+	return flush()
+}
+
+func totalBytes(parts [][]byte) (n int) {
+	for _, p := range parts {
+		n += len(p)
+	}
+	return n
 }

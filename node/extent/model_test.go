@@ -161,7 +161,8 @@ func (m *modelStore) Append(t *rapid.T) {
 	if e != nil {
 		data = e.data
 	}
-	died, err := m.during(id, func() error { return m.s.Append(id, m.fences[id], uint64(len(data)), p) },
+	parts := m.cutUp(p)
+	died, err := m.during(id, func() error { return m.s.Append(id, m.fences[id], uint64(len(data)), parts...) },
 		func(now []byte, there bool) bool {
 			return there && len(now) >= len(data) && bytes.Equal(now[:len(data)], data) &&
 				bytes.HasPrefix(p, now[len(data):])
@@ -178,6 +179,15 @@ func (m *modelStore) Append(t *rapid.T) {
 			m.extents[id].floor = uint64(len(data))
 		}
 	}
+}
+
+// cutUp is p in some parts, of which some may be empty.
+func (m *modelStore) cutUp(p []byte) (parts [][]byte) {
+	for range rapid.IntRange(0, 6).Draw(m.t, "cuts") {
+		n := rapid.IntRange(0, len(p)).Draw(m.t, "part")
+		parts, p = append(parts, p[:n]), p[n:]
+	}
+	return append(parts, p)
 }
 
 func (m *modelStore) Seal(t *rapid.T) {

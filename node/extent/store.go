@@ -27,7 +27,7 @@ type Store struct {
 	lock    io.Closer
 	files   *handles
 	fences  *fences
-	buffers sync.Pool // of *[]byte, batchFileBytes long
+	buffers sync.Pool // of *[]byte, writeBytes long at most
 	room    func() bool
 
 	life   sync.RWMutex

@@ -49,10 +49,34 @@ func (rs *Replicas) ServeAppend(ctx context.Context, c *mux.ServerCall, req wire
 	if err := rs.appendable(c, req, e); err != nil {
 		return rs.refuseStep(c, err)
 	}
-	if err := rs.store.Append(extent.ID(req.Extent), extent.Fence(c.Fence()), req.Offset, c.Raw()); err != nil {
+	parts, err := partsOf(c.Raw(), req.Parts)
+	if err != nil {
+		return err
+	}
+	if err := rs.store.Append(extent.ID(req.Extent), extent.Fence(c.Fence()), req.Offset, parts...); err != nil {
 		return err
 	}
 	return c.Reply(nil, nil)
+}
+
+// partsOf is raw in parts of these lengths.
+func partsOf(raw []byte, lengths []uint32) ([][]byte, error) {
+	if len(lengths) == 0 {
+		return [][]byte{raw}, nil
+	}
+	parts, rest := make([][]byte, len(lengths)), raw
+	for i, n := range lengths {
+		if uint64(n) > uint64(len(rest)) {
+			return nil, wire.Errorf(wire.OpReplicaAppend, wire.CodeInvalid,
+				"%d bytes, and part %d of %d ends behind them", len(raw), i+1, len(lengths))
+		}
+		parts[i], rest = rest[:n], rest[n:]
+	}
+	if len(rest) > 0 {
+		return nil, wire.Errorf(wire.OpReplicaAppend, wire.CodeInvalid,
+			"%d bytes, and the %d parts are %d less", len(raw), len(lengths), len(rest))
+	}
+	return parts, nil
 }
 
 // ServeFence does this replica's part in a seal for the node that carries it out.
