@@ -370,3 +370,29 @@ func TestExtentsSleepAgain(t *testing.T) {
 	}
 	must(t, s.Close())
 }
+
+// A page of a sealed file is lost, wherever it lies: what was on it is refused. Where that was the last record, with the
+// mark and the front of the footer, the file is not taken for a shorter one that is sound.
+func TestLostPage(t *testing.T) {
+	const page = 512
+	fs := vfs.NewMem()
+	dir, data := sealedStore(t, fs)
+	name := dir.extent(1)
+	whole := fileOf(t, fs, name)
+	for at := 0; at < len(whole); at += 64 {
+		file := bytes.Clone(whole)
+		clear(file[at:min(at+page, len(file))])
+		s, report := open(t, storeOf(t, name, file))
+		info, err := s.Stat(1)
+		must(t, err)
+		got := make([]byte, len(data))
+		n, err := s.ReadAt(1, got, 0)
+		if !bytes.Equal(got[:n], data[:n]) {
+			t.Fatalf("page at %d of %d: other bytes\n%s", at, len(file), report)
+		}
+		if err != nil && CodeOf(err) != CodeCorrupt && !info.Cut || info.Length < uint64(len(data)) && !info.Cut {
+			t.Fatalf("page at %d of %d: %d of %d bytes, %v, %+v\n%s", at, len(file), n, len(data), err, info, report)
+		}
+		must(t, s.Close())
+	}
+}

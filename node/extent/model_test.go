@@ -46,6 +46,7 @@ func (m *modelStore) reopen() {
 		m.t.Fatalf("a crash must never look like rot:\n%s", report)
 	}
 	m.s = s
+	m.s.maxAwake = 1 // so that sealed extents sleep again all the time
 	for _, e := range m.extents {
 		e.sealed = false
 	}
@@ -296,6 +297,43 @@ func (m *modelStore) Crash(t *rapid.T) {
 	m.crash()
 }
 
+// Catalogue writes the catalogue anew: from then on it lies more and more.
+func (m *modelStore) Catalogue(t *rapid.T) {
+	m.t = t
+	_, err := m.during(m.id(), func() error { m.s.writeCatalogue(); return m.s.Failed() },
+		func([]byte, bool) bool { return false })
+	if err != nil && !errors.Is(err, errDied) {
+		t.Fatalf("write the catalogue: %v", err)
+	}
+}
+
+// OlderBuild does what an older build does with a footer: it cuts it off.
+func (m *modelStore) OlderBuild(t *rapid.T) {
+	m.t = t
+	id := m.id()
+	if m.extents[id] == nil {
+		return
+	}
+	name := m.s.dir.extent(id)
+	if err := m.s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := m.fs.OpenRW(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ft, _, err := readFooter(f, id); err == nil {
+		if err := errors.Join(f.Truncate(ft.idx.endPos), f.Sync()); err != nil {
+			t.Fatal(err)
+		}
+		m.extents[id].floor = 0 // as older builds knew it
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.reopen()
+}
+
 // Check compares everything.
 func (m *modelStore) Check(t *rapid.T) {
 	m.t = t
@@ -327,7 +365,8 @@ func TestModel(t *testing.T) {
 		m.reopen()
 		t.Repeat(map[string]func(*rapid.T){
 			"create": m.Create, "append": m.Append, "append again": m.Append, "seal": m.Seal, "drop": m.Drop,
-			"repair": m.Repair, "raise fence": m.RaiseFence, "crash": m.Crash, "": m.Check,
+			"repair": m.Repair, "raise fence": m.RaiseFence, "crash": m.Crash,
+			"catalogue": m.Catalogue, "older build": m.OlderBuild, "": m.Check,
 		})
 	})
 }
