@@ -396,3 +396,27 @@ func TestLostPage(t *testing.T) {
 		must(t, s.Close())
 	}
 }
+
+// The scan, which is all that builds before footers know, finds all of a sealed extent, and nothing but the footer behind
+// its mark: what such a build puts aside and cuts.
+func TestOlderBuildsScanSealedFiles(t *testing.T) {
+	fs := vfs.NewMem()
+	dir, data := sealedStore(t, fs)
+	ft := parsedFooter(t, fs, dir.extent(1))
+	f, err := fs.OpenRead(dir.extent(1))
+	must(t, err)
+	defer f.Close()
+	size, err := f.Size()
+	must(t, err)
+	for _, mode := range []scanMode{scanQuick, scanAll} {
+		got, err := scan(f, 1, mode)
+		must(t, err)
+		if !got.marked || got.idx.end != uint64(len(data)) || len(got.idx.gaps) > 0 ||
+			got.idx.endPos != ft.idx.endPos || got.tornBytes != size-ft.idx.endPos {
+			t.Fatalf("mode %d: %+v", mode, got)
+		}
+		if !slices.Equal(got.idx.entries, ft.idx.entries) {
+			t.Fatalf("mode %d: the footer has another index than the scan", mode)
+		}
+	}
+}
