@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+
+	"github.com/datanode/datanode/crc32c"
 )
 
 // ID names an extent.
@@ -102,11 +104,16 @@ func (h recordHeader) end() uint64      { return h.offset + uint64(h.length) }
 func (h recordHeader) fileBytes() int64 { return recordHeaderBytes + int64(h.length) }
 
 func payloadSum(id ID, offset uint64, payload []byte) uint32 {
+	return crc32.Update(boundSum(id, offset, len(payload)), castagnoli, payload)
+}
+
+// boundSum is the part of a payload's checksum that binds it to its place.
+func boundSum(id ID, offset uint64, length int) uint32 {
 	var bound [20]byte
 	binary.LittleEndian.PutUint64(bound[:], uint64(id))
 	binary.LittleEndian.PutUint64(bound[8:], offset)
-	binary.LittleEndian.PutUint32(bound[16:], uint32(len(payload)))
-	return crc32.Update(crc32.Checksum(bound[:], castagnoli), castagnoli, payload)
+	binary.LittleEndian.PutUint32(bound[16:], uint32(length))
+	return crc32.Checksum(bound[:], castagnoli)
 }
 
 func headerSum(id ID, header []byte) uint32 {
@@ -118,13 +125,18 @@ func headerSum(id ID, header []byte) uint32 {
 // AppendRecord appends the encoding of r, a record of extent id, to buf. The payload must not be
 // longer than MaxRecordBytes.
 func AppendRecord(buf []byte, id ID, r Record) []byte {
+	return appendSummed(buf, id, r, crc32c.Sum(r.Payload))
+}
+
+// appendSummed is AppendRecord of a payload whose own CRC32C is known.
+func appendSummed(buf []byte, id ID, r Record, sum uint32) []byte {
 	start := len(buf)
 	le := binary.LittleEndian
 	buf = le.AppendUint32(buf, recordMagic)
 	buf = le.AppendUint32(buf, uint32(len(r.Payload)))
 	buf = le.AppendUint64(buf, r.Offset)
 	buf = le.AppendUint64(buf, r.Floor)
-	buf = le.AppendUint32(buf, payloadSum(id, r.Offset, r.Payload))
+	buf = le.AppendUint32(buf, crc32c.Combine(boundSum(id, r.Offset, len(r.Payload)), sum, int64(len(r.Payload))))
 	buf = le.AppendUint32(buf, headerSum(id, buf[start:]))
 	return append(buf, r.Payload...)
 }

@@ -3,20 +3,20 @@ package extent
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"sync"
 	"sync/atomic"
 
+	"github.com/datanode/datanode/crc32c"
 	"github.com/datanode/datanode/node/internal/vfs"
 )
-
-// stageSyncBytes is how much a stage takes in between syncs, so that Commit is not one long one.
-const stageSyncBytes = 16 << 20
 
 // Stage is a replica that is being copied. It has a file of its own and no part in reads until
 // Commit. An extent has one stage at a time: a newer one, a Drop or a higher fence ends it. Its
 // methods may be called from any goroutine, one at a time.
+//
+// What is appended is summed once, for its record and for the whole, and written past the system's cache where that
+// can be: see vfs.Tail. What an earlier stage has left is read for the sum, by Commit.
 type Stage struct {
 	s      *Store
 	e      *extent
@@ -26,9 +26,11 @@ type Stage struct {
 	ended  atomic.Pointer[Error] // set once, when the stage can do no more
 
 	mu      sync.Mutex
-	file    vfs.File // nil once closed
-	idx     index
-	synced  uint64                         // durable. Invariant: <= idx.end
+	file    vfs.File                       // nil once closed
+	tail    *vfs.Tail                      // writes the end of file; nil once closed
+	idx     index                          // of what was appended. Invariant: idx.endPos is where tail ends
+	sum     summed                         // of the first bytes
+	durable durable                        // Invariant: durable.end <= idx.end
 	changes uint64                         // counts Append and Truncate
 	pace    func(piece func() error) error // nil: none
 }
@@ -80,9 +82,14 @@ func (t *Stage) open() error {
 	if err := syncDir(t.s.fs, t.s.dir.staging()); err != nil {
 		return err
 	}
+	if file, err = t.s.fs.OpenRW(name); err != nil {
+		return err
+	}
 	t.idx = newIndex()
-	t.file, err = t.s.fs.OpenRW(name)
-	return err
+	if err := t.writeTo(file); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	return nil
 }
 
 // resume takes what verifies of a staging file and cuts the rest.
@@ -103,8 +110,8 @@ func (t *Stage) resume(file vfs.File) error {
 			return err
 		}
 	}
-	t.header, t.idx, t.file = h, got.idx, file
-	return nil
+	t.header, t.idx = h, got.idx
+	return t.writeTo(file)
 }
 
 // note tells the extent about the staging file.
@@ -122,13 +129,19 @@ func (t *Stage) end(code Code, detail string) {
 	t.ended.CompareAndSwap(nil, &Error{Op: "stage", Code: code, ID: t.e.id, Detail: detail})
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.file != nil && t.s.Failed() == nil {
+		// What was appended is left in the file. If that fails a later stage has it sent again, and its own writes
+		// tell what is wrong with the disk.
+		_ = t.tail.Flush()
+	}
 	t.closeLocked()
 }
 
 func (t *Stage) closeLocked() {
 	if t.file != nil {
+		t.tail.Close()
 		t.file.Close()
-		t.file = nil
+		t.file, t.tail = nil, nil
 	}
 }
 
@@ -165,82 +178,6 @@ func (t *Stage) Len() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.idx.end
-}
-
-// Append adds p. It is durable only after Commit.
-func (t *Stage) Append(p []byte) error {
-	const op = "stage append"
-	if err := t.enter(op); err != nil {
-		return err
-	}
-	defer t.leave()
-	return t.appendLocked(op, p)
-}
-
-func (t *Stage) appendLocked(op string, p []byte) error {
-	t.changes++
-	pos := t.idx.endPos
-	if err := t.s.writeRecords(t.file, t.e.id, pos, t.idx.end, t.synced, p); err != nil {
-		return t.s.failure(op, t.e.id, undoWrite(t.file, pos, err))
-	}
-	t.idx.addAll(len(p))
-	t.note(true)
-	if t.idx.end-t.synced < stageSyncBytes {
-		return nil
-	}
-	return t.syncLocked(op)
-}
-
-// Unsynced is how many bytes are there that are not known to be durable.
-func (t *Stage) Unsynced() uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.idx.end - t.synced
-}
-
-// Sync makes durable what is there, so that a later sync has less to do.
-func (t *Stage) Sync() error {
-	const op = "stage sync"
-	if err := t.enter(op); err != nil {
-		return err
-	}
-	defer t.leave()
-	return t.syncLocked(op)
-}
-
-func (t *Stage) syncLocked(op string) error {
-	if err := syncFile(t.file); err != nil {
-		return t.s.failure(op, t.e.id, err)
-	}
-	t.synced = t.idx.end
-	return nil
-}
-
-// Truncate cuts the stage to n bytes.
-func (t *Stage) Truncate(n uint64) error {
-	const op = "stage truncate"
-	if err := t.enter(op); err != nil {
-		return err
-	}
-	defer t.leave()
-	if n > t.idx.end {
-		return errTooShort(op, t.e.id, n, t.idx.end)
-	}
-	if n == t.idx.end {
-		return nil
-	}
-	t.changes++
-	r := reader{s: t.s, file: t.file, id: t.e.id, find: t.idx.find}
-	last, pos, bad := r.before(op, n)
-	if bad != nil {
-		return bad
-	}
-	if err := t.file.Truncate(pos); err != nil {
-		return t.s.failure(op, t.e.id, distrust(err))
-	}
-	t.idx.cut(last.Offset, pos)
-	t.synced = min(t.synced, last.Offset)
-	return t.appendLocked(op, last.Payload)
 }
 
 // Commit makes the stage the extent's replica, sealed, if it has exactly length bytes and sum is
@@ -314,33 +251,40 @@ func (t *Stage) pacedLocked(piece func() error) error {
 	return t.pace(piece)
 }
 
+// sumLocked is the sum of all that is there. What was not summed when it came is read.
 func (t *Stage) sumLocked(op string) (uint32, error) {
-	var sum uint32
+	if t.sum.end < t.idx.end {
+		if err := t.flushLocked(op); err != nil {
+			return 0, err
+		}
+	}
 	r := reader{s: t.s, file: t.file, id: t.e.id, find: t.idx.find}
-	buf := make([]byte, min(readWindowBytes, t.idx.end))
-	for off := uint64(0); off < t.idx.end; {
+	buf := make([]byte, min(readWindowBytes, t.idx.end-t.sum.end))
+	for t.sum.end < t.idx.end {
 		if err := t.ended.Load(); err != nil {
 			return 0, err
 		}
-		step := buf[:min(uint64(len(buf)), t.idx.end-off)]
+		step := buf[:min(uint64(len(buf)), t.idx.end-t.sum.end)]
 		if err := t.pacedLocked(func() error {
-			if _, bad := r.read(op, step, off); bad != nil {
+			if _, bad := r.read(op, step, t.sum.end); bad != nil {
 				return bad
 			}
 			return nil
 		}); err != nil {
 			return 0, err
 		}
-		sum = crc32.Update(sum, castagnoli, step)
-		off += uint64(len(step))
+		t.sum.add(crc32c.Sum(step), len(step))
 	}
-	return sum, nil
+	return t.sum.sum, nil
 }
 
 // publishLocked puts the verified file in the replica's place. The caller holds the extent's write
 // lock too.
 func (t *Stage) publishLocked(length uint64, sum uint32) error {
 	s, e := t.s, t.e
+	if err := t.tail.Flush(); err != nil {
+		return t.backLocked(err)
+	}
 	next := state{present: true, sealed: true, created: t.header.fence, birth: t.header.birth, idx: t.idx}
 	end := AppendRecord(nil, e.id, Record{Offset: length, Floor: length})
 	next.idx.add(length, 0, t.idx.endPos)

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"math/rand/v2"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/datanode/datanode/node/internal/vfs"
@@ -72,13 +73,17 @@ func TestStageSyncs(t *testing.T) {
 	}
 }
 
-// A commit reads piece by piece when it is told to. One whose turn does not come fails, and can be made again.
+// A commit reads what an earlier stage has left piece by piece when it is told to. One whose turn does not come fails,
+// and can be made again; what was read does not have to be read again.
 func TestStagePaces(t *testing.T) {
 	s, _ := open(t, vfs.NewMem())
 	st, err := s.Stage(1, 3, 0)
 	must(t, err)
 	p := pattern(1, 3*readWindowBytes+1)
 	must(t, st.Append(p))
+	must(t, st.Close())
+	st, err = s.Stage(1, 3, 0)
+	must(t, err)
 	pieces, ended := 0, errors.New("ended")
 	st.Pace(func(piece func() error) error {
 		if pieces++; pieces > 2 {
@@ -92,10 +97,71 @@ func TestStagePaces(t *testing.T) {
 	pieces = 0
 	st.Pace(func(piece func() error) error { pieces++; return piece() })
 	must(t, st.Commit(uint64(len(p)), sumBytes(p)))
-	if pieces != 4 {
-		t.Errorf("read in %d pieces, want 4", pieces)
+	if pieces != 2 {
+		t.Errorf("the rest was read in %d pieces, want 2", pieces)
 	}
 	wantBytes(t, s, 1, p)
+}
+
+// What a stage takes is summed as it comes: its commit reads nothing of it. What it has of an earlier one it reads.
+func TestStageSumsAsItGoes(t *testing.T) {
+	for _, cut := range []uint64{0, 1, MaxRecordBytes, 2*MaxRecordBytes + 5, 3 * MaxRecordBytes} {
+		fs := vfs.NewFault(vfs.NewMem())
+		s, _, err := Open(fs, "/data", Options{})
+		must(t, err)
+		p := pattern(1, 3*MaxRecordBytes)
+		st, err := s.Stage(1, 3, 0)
+		must(t, err)
+		must(t, st.Append(p[:MaxRecordBytes]))
+		must(t, st.Sync())
+		must(t, st.Append(p[MaxRecordBytes:]))
+		must(t, st.Truncate(cut))
+		must(t, st.Append(p[cut:]))
+		var reads int
+		fs.Set(func(c vfs.Call) error {
+			if c.Op == vfs.OpRead {
+				reads++
+			}
+			return nil
+		})
+		wantCode(t, st.Commit(uint64(len(p)), sumBytes(p)^1), CodeCorrupt)
+		// The sum up to the last sync is known, too.
+		if known := cut <= MaxRecordBytes || cut == uint64(len(p)); known != (reads == 0) {
+			t.Errorf("cut to %d and filled again: %d reads", cut, reads)
+		}
+		must(t, st.Commit(uint64(len(p)), sumBytes(p)))
+		wantBytes(t, s, 1, p)
+		must(t, s.Close())
+	}
+}
+
+// A disk that is full in the middle leaves what was durable, and a copy can go on from there.
+func TestStageOnAFullDisk(t *testing.T) {
+	p := pattern(1, 40*MaxRecordBytes)
+	for n := 1; n <= 3; n++ {
+		mem := vfs.NewMem()
+		fs := vfs.NewFault(mem)
+		s, _, err := Open(fs, "/data", Options{})
+		must(t, err)
+		st, err := s.Stage(1, 3, 0)
+		must(t, err)
+		const durable = 7*MaxRecordBytes + 3
+		must(t, st.Append(p[:durable]))
+		must(t, st.Sync())
+		fs.Set(vfs.FailNth(vfs.OpWrite, n, &vfs.Partial{Bytes: 4096, Err: syscall.ENOSPC}))
+		if err = st.Append(p[durable:]); err == nil {
+			err = st.Sync()
+		}
+		wantCode(t, err, CodeNoSpace)
+		if st.Len() != durable || st.Unsynced() != 0 {
+			t.Fatalf("write %d: %d bytes are left, %d of them not durable; want %d", n, st.Len(), st.Unsynced(), durable)
+		}
+		must(t, st.Append(p[durable:]))
+		must(t, st.Commit(uint64(len(p)), sumBytes(p)))
+		mem.Crash(nil)
+		s, _ = open(t, mem)
+		wantBytes(t, s, 1, p)
+	}
 }
 
 func TestStageRefusals(t *testing.T) {
