@@ -48,7 +48,7 @@ func nodeLayers() map[string][]string {
 		"node/folder":       {"node/internal/vfs", "raftlog/state"},
 		"node/fair":         {"node/clock", "wire"},
 		"node/diskspace":    {"node/clock", "node/internal/vfs", "raftlog/state", "wire"},
-		"node/diskshare":    {"node/clock", "raftlog/state"},
+		"node/diskshare":    {"node/clock", "policies", "raftlog/state"},
 		"node/quota":        {"raftlog/state", "wire"},
 		"node/schedule":     {"policies", "raftlog/state", "wire"},
 		"node/describe":     {"wire", "policies", "raftlog/state", "raftlog", "node/schedule"},

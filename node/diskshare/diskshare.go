@@ -1,7 +1,8 @@
-// Package diskshare lets clients go before copies at a node's disk and processors.
+// Package diskshare lets clients go before copies at a node's disk and processors, and holds copies to the bytes a
+// second that the cell allows them.
 //
-// It starts no goroutine and has no lock: copies wait on their own goroutines for a token, in the order in which they
-// came. A client costs the path of bytes one atomic store.
+// It starts no goroutine: copies wait on their own, in the order in which they came. Shares have no lock but a token;
+// a client costs the path of bytes one atomic store. Pace has one lock, and holds it for no wait.
 package diskshare
 
 import (

@@ -20,7 +20,9 @@ import (
 //
 // Invariants:
 //   - What counts as a replica has the length and the sum that the log has. Bytes are compared with that as a whole
-//     before the file is put in its place, whoever sent them, and whatever an earlier attempt has staged.
+//     before the file is put in its place, whoever sent them, and whatever an earlier attempt has staged. They are
+//     summed as they are written, by the same pass that makes the records' checksums; what an earlier attempt has
+//     staged is read for it.
 //   - A staged file is never read from: until it is committed it has another name, and the log does not list this node.
 //   - The source checks, before it reads, that the operation runs under the caller's fence and names it as the source;
 //     it verifies each record before it sends it.
@@ -30,7 +32,8 @@ import (
 // Order:
 //
 //  1. Space and the fence: the store refuses a stage under a lower fence than this extent has seen.
-//  2. The rest that is missing is read from the source, in pieces that leave clients their share of the disk.
+//  2. The rest that is missing is read from the source, at the pace that the cell's setting allows, in pieces that leave
+//     clients their share of the disk. While one is written the next are on their way: the window of the stream.
 //  3. Once more: the operation still runs under this fence, so the state still wants the file.
 //  4. Commit: compare, fsync, rename, fsync of the folder.
 //  5. The finish is reported, and only with that entry is this node a holder. A node that fails in between has a file
@@ -44,6 +47,7 @@ type copier struct {
 	log       Log
 	reach     *Reachability
 	disk      *diskshare.Shares
+	pace      *diskshare.Pace
 	suspects  *suspects
 	takeSpace func(op wire.OpType, bytes int) error
 	verify    func(ctx context.Context, e *state.Extent, node state.NodeID) // has a replica read in full
@@ -125,6 +129,9 @@ func (c *copier) fill(
 		if err := c.takeSpace(wire.OpReplicaRead, len(p)); err != nil {
 			return err
 		}
+		if err := c.pace.Take(ctx, len(p)); err != nil {
+			return err
+		}
 		if err := appendShared(ctx, stage, share, p); err != nil {
 			return err
 		}
@@ -157,7 +164,7 @@ func appendShared(ctx context.Context, stage *extent.Stage, share diskshare.Copy
 			return err
 		}
 		p = p[len(piece):]
-		if share.Yields() && stage.Unsynced() >= diskshare.SyncBytes {
+		if share.Yields() && !stage.Direct() && stage.Unsynced() >= diskshare.SyncBytes {
 			if err := share.Do(ctx, stage.Sync); err != nil {
 				return err
 			}

@@ -24,8 +24,10 @@ const (
 	// LevelNamed has commands that say who asked for them, sessions that belong to somebody, quiet windows, kinds that
 	// run one at a time, quotas, and moves whose target is kept.
 	LevelNamed Level = 4
+	// LevelPaced has a pace of copies among the settings.
+	LevelPaced Level = 5
 	// LevelNow is this build's.
-	LevelNow = LevelNamed
+	LevelNow = LevelPaced
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.
@@ -53,6 +55,8 @@ func levelOf(c Command) Level {
 			return LevelProven
 		case KeyQuietWindows, keySerial, KeyQuotas:
 			return LevelNamed
+		case keyCopyPace:
+			return LevelPaced
 		}
 	case *NodeRoom, *Proven, *Recovered:
 		return LevelProven

@@ -24,6 +24,13 @@ func TestQuotaLevels(t *testing.T) {
 	}
 }
 
+// Older builds know no pace of copies.
+func TestCopyPaceLevel(t *testing.T) {
+	if got := state.LevelOf([]state.Command{&state.Set{Key: "copy-pace", Value: "1Mi"}}); got != state.LevelPaced {
+		t.Errorf("the setting is of level %d, want %d", got, state.LevelPaced)
+	}
+}
+
 // What the setting prints, it takes, and makes the same quotas of it.
 func TestQuotasAreReadBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
