@@ -155,14 +155,14 @@ func (e *etcd) do(ctx context.Context, j job, prefix string) (load.Row, error) {
 			return err
 		})
 	}
-	if err := e.fill(ctx, key, value); err != nil {
+	if err := e.fill(ctx, j.objects, key, value); err != nil {
 		return load.Row{}, err
 	}
 	if j.op == "delete" {
 		l.Warmup = 0 // there are only so many
 		return l.Run(ctx, func(ctx context.Context, caller int) error {
 			first := next.Add(int64(j.batch)) - int64(j.batch)
-			if first+int64(j.batch) > int64(e.o.objects) {
+			if first+int64(j.batch) > int64(j.objects) {
 				return load.ErrSpent
 			}
 			return e.remove(ctx, e.clients[caller], j.batch, func(i int) string { return key(first + int64(i)) })
@@ -173,7 +173,7 @@ func (e *etcd) do(ctx context.Context, j job, prefix string) (load.Row, error) {
 		options = append(options, clientv3.WithSerializable())
 	}
 	return l.Run(ctx, func(ctx context.Context, caller int) error {
-		reply, err := e.clients[caller].Get(ctx, key(rand.Int64N(int64(e.o.objects))), options...)
+		reply, err := e.clients[caller].Get(ctx, key(rand.Int64N(int64(j.objects))), options...)
 		if err == nil && (len(reply.Kvs) != 1 || len(reply.Kvs[0].Value) != j.size) {
 			err = fmt.Errorf("%d keys were found, want one of %d bytes", len(reply.Kvs), j.size)
 		}
@@ -182,12 +182,12 @@ func (e *etcd) do(ctx context.Context, j job, prefix string) (load.Row, error) {
 }
 
 // fill puts the objects that are read or deleted.
-func (e *etcd) fill(ctx context.Context, key func(int64) string, value string) error {
+func (e *etcd) fill(ctx context.Context, objects int, key func(int64) string, value string) error {
 	var next atomic.Int64
 	l := load.Load{Callers: min(fillAtOnce, len(e.clients)), Length: 100 * endAfter}
 	_, err := l.Run(ctx, func(ctx context.Context, caller int) error {
 		i := next.Add(1) - 1
-		if i >= int64(e.o.objects) {
+		if i >= int64(objects) {
 			return load.ErrSpent
 		}
 		_, err := e.clients[caller].Put(ctx, key(i), value)

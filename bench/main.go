@@ -22,7 +22,10 @@ type job struct {
 	op            string // put, get or delete
 	size, callers int
 	batch         int // objects that one call deletes
+	objects       int // there are to read or delete
 }
+
+const maxFill = 100 << 20 // bytes that are put before something else is measured
 
 func (j job) String() string {
 	text := fmt.Sprintf("%s %s, %d callers", j.op, bytesOf(j.size), j.callers)
@@ -86,7 +89,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.callers, "callers", "16,64", "how many callers there are at once")
 	f.IntVar(&o.rounds, "rounds", 5, "how often each is measured")
 	f.DurationVar(&each, "each", 3*time.Second, "how long one measurement takes")
-	f.IntVar(&o.objects, "objects", 1000, "how many objects there are to read or delete")
+	f.IntVar(&o.objects, "objects", 1000, "how many objects there are to read or delete, up to 100 MiB")
 	f.IntVar(&o.batch, "batch", 100, "objects that one call deletes, beside one at a time")
 	f.BoolVar(&o.peers, "etcd", true, "measure etcd too")
 	err := f.Parse(args)
@@ -110,17 +113,21 @@ func (o options) jobs() ([]job, error) {
 	var jobs []job
 	for op := range strings.SplitSeq(o.ops, ",") {
 		if op == "delete" {
-			jobs = append(jobs, job{op, sizes[0], callers[0], 1}, job{op, sizes[0], callers[0], o.batch})
+			n := o.count(sizes[0])
+			jobs = append(jobs, job{op, sizes[0], callers[0], 1, n}, job{op, sizes[0], callers[0], o.batch, n})
 			continue
 		}
 		for _, size := range sizes {
 			for _, n := range callers {
-				jobs = append(jobs, job{op, size, n, 1})
+				jobs = append(jobs, job{op, size, n, 1, o.count(size)})
 			}
 		}
 	}
 	return jobs, nil
 }
+
+// count is how many objects of a size are put to be read or deleted.
+func (o options) count(size int) int { return max(min(o.objects, maxFill/size), o.batch) }
 
 func numbers(list string) ([]int, error) {
 	var all []int

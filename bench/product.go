@@ -63,7 +63,7 @@ func (p *product) measure(ctx context.Context, j job) (load.Row, error) {
 	args := []string{"bench", j.op, "--addr", strings.Join(p.addrs, ","), "--size", strconv.Itoa(j.size), "--callers",
 		strconv.Itoa(j.callers), "--each", each, "--pid", strings.Join(pids, ","), "-o", "json"}
 	if j.op != "put" {
-		args = append(args, "--objects", strconv.Itoa(p.o.objects))
+		args = append(args, "--objects", strconv.Itoa(j.objects))
 	}
 	if j.batch > 1 {
 		args = append(args, "--batch", strconv.Itoa(j.batch))
