@@ -31,6 +31,9 @@ const FeatureChunkOffset Features = 1 << 0
 // FeatureOnBehalf: a request may say who it is made for (FlagOnBehalf).
 const FeatureOnBehalf Features = 1 << 1
 
+// FeatureAppendStream: a node takes a replica-append with chunks (FlagStream): all of them are durable with its answer.
+const FeatureAppendStream Features = 1 << 4
+
 // Hello is the first frame in each direction. New fields are only ever appended.
 type Hello struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout

@@ -11,7 +11,7 @@ import (
 )
 
 // append makes a batch durable on all replicas of an extent, or breaks its appender. Every byte that a client stores
-// goes through here.
+// goes through here, but for those of large puts, see large.
 //
 // Goal. What is acknowledged survives the loss of all replicas but one, and any replica can be read without asking
 // another; a put costs one round trip to the slowest replica and one sync there, which it shares with all puts of its

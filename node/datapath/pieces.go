@@ -13,6 +13,7 @@ type pieces struct {
 	hold   func(int) error // asks for memory
 	expect int64           // how many bytes will come; less than 0: the caller does not know
 	got    int64           // Invariant: got <= expect, unless expect is less than 0.
+	first  []byte          // put back, before rest
 	rest   []byte          // what was received beyond the last piece
 	buf    []byte
 	end    bool
@@ -51,6 +52,30 @@ func (r *pieces) next() (p []byte, last bool, err error) {
 		r.buf = append(r.buf, chunk...)
 	}
 	return r.buf, true, nil
+}
+
+// fill fills p with what comes next, and last reports that it is the end, as next does. A piece that next has returned
+// is put back by giving it as r.first; next is not called any more.
+func (r *pieces) fill(p []byte) (n int, last bool, err error) {
+	for n < len(p) {
+		switch {
+		case len(r.first) > 0:
+			k := copy(p[n:], r.first)
+			r.first, n = r.first[k:], n+k
+		case len(r.rest) > 0:
+			k := copy(p[n:], r.rest)
+			r.rest, n = r.rest[k:], n+k
+		case r.end:
+			return n, true, nil
+		default:
+			if r.rest, err = r.receive(); errors.Is(err, io.EOF) {
+				r.end = true
+			} else if err != nil {
+				return n, false, err
+			}
+		}
+	}
+	return n, false, nil
 }
 
 // receive is the next chunk, io.EOF after the last. A caller that sends more or less than it announced has

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/datanode/datanode/node/failure"
 	"github.com/datanode/datanode/node/quota"
@@ -71,72 +70,6 @@ func (dp *Path) putSmall(ctx context.Context, by *quota.Reservation, p []byte) (
 		errs = append(errs, err)
 	}
 	return wire.Locator{}, noneTook(errs...)
-}
-
-// putLarge fills an extent of its own and has it sealed. When it fails, the extent is deleted and
-// the caller may put again: nothing was acknowledged.
-func (dp *Path) putLarge(ctx context.Context, by *quota.Reservation, first []byte, rest *pieces) (wire.Locator, error) {
-	ap, err := dp.appends.create(ctx, by.Tenant)
-	if err != nil {
-		return wire.Locator{}, err
-	}
-	moves := 0
-	err = eachLeft(first, rest, func(p []byte) error {
-		if err := by.Cover(ctx, len(p)); err != nil {
-			return err
-		}
-		for {
-			_, err := dp.appends.appendPiece(ctx, ap, by, p)
-			if err == nil {
-				return nil
-			}
-			if moves++; moves > maxMoves || ap.offset > mostMoved || dp.o.Store.Failed() != nil {
-				return noneTook(err)
-			}
-			next, moved := dp.moveOn(ctx, ap)
-			if moved != nil {
-				return noneTook(err, moved)
-			}
-			ap = next
-		}
-	})
-	if err != nil {
-		dp.appends.discard(ap, err)
-		return wire.Locator{}, err
-	}
-	defer dp.appends.release(ap, true)
-	return ap.locator(0, ap.offset), nil
-}
-
-// noneTook answers the caller of a put that another node, or another attempt, may do better.
-func noneTook(errs ...error) error {
-	text := strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; ")
-	return wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent took the bytes: %s", text)
-}
-
-const (
-	maxMoves  = 3         // of a large put that is under way
-	mostMoved = 256 << 20 // a larger part is quicker sent again by its caller, who may be able to
-)
-
-// moveOn copies what a large put has stored to another extent, when the first takes no more: a replica has failed, or
-// the cell seals it to repair it. The caller of the put notices only latency. The first extent is deleted.
-func (dp *Path) moveOn(ctx context.Context, old *appender) (*appender, error) {
-	ap, err := dp.appends.create(ctx, quota.TenantOf(old.extent))
-	if err != nil {
-		return nil, err
-	}
-	dp.o.Quotas.Drop(old.extent.ID) // its bytes count where they go
-	err = dp.o.Replicas.EachPiece(ctx, uint64(old.extent.ID), 0, old.offset, func(p []byte) error {
-		_, err := dp.appends.appendPiece(ctx, ap, nil, p)
-		return err
-	})
-	if err != nil {
-		dp.appends.discard(ap, err)
-		return nil, err
-	}
-	dp.appends.discard(old, old.broken)
-	return ap, nil
 }
 
 // eachLeft hands over a first piece and all that follow.

@@ -13,6 +13,8 @@ import (
 // only at the sync, when the kernel has dropped the bytes already.
 var errSyncFailed = errors.New("the disk is not to be trusted")
 
+func isDistrusted(err error) bool { return errors.Is(err, errSyncFailed) }
+
 func distrust(err error) error { return fmt.Errorf("%w: %w", errSyncFailed, err) }
 
 func syncFile(f vfs.File) error {

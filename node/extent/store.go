@@ -52,7 +52,8 @@ type extent struct {
 	waking waking     // see wake.go
 	write  sync.Mutex // see the package comment
 	use    sync.RWMutex
-	stage  *Stage // the one that may commit; owned by write
+	stage  *Stage  // the one that may commit; owned by write
+	stream *Stream // the one that may append; owned by write
 
 	mu sync.Mutex
 	state
@@ -114,6 +115,9 @@ func (s *Store) change(op string, id ID) (*extent, error) {
 		return nil, err
 	}
 	e.write.Lock()
+	if e.stream != nil && s.Failed() == nil {
+		e.stream.settle()
+	}
 	if err := s.Failed(); err != nil {
 		s.unchange(e)
 		return nil, err
@@ -168,6 +172,9 @@ func (s *Store) Close() error {
 	for _, e := range s.extents { // nobody else is in the store
 		if e.stage != nil {
 			e.stage.end(CodeClosed, "the store is closed")
+		}
+		if e.stream != nil {
+			e.stream.close(&Error{Op: "stream", Code: CodeClosed, ID: e.id, Detail: "the store is closed"})
 		}
 	}
 	s.catalogue.writers.Wait()

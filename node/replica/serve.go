@@ -49,6 +49,9 @@ func (rs *Replicas) ServeAppend(ctx context.Context, c *mux.ServerCall, req wire
 	if err := rs.appendable(c, req, e); err != nil {
 		return rs.refuseStep(c, err)
 	}
+	if c.Streams() {
+		return rs.serveAppendStream(c, req)
+	}
 	parts, err := partsOf(c.Raw(), req.Parts)
 	if err != nil {
 		return err

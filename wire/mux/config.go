@@ -94,7 +94,7 @@ func (cfg Config) withDefaults() Config {
 	setDefault(&cfg.MaxRequestBytes, defaultMaxRequestBytes)
 	h := &cfg.Hello
 	h.Magic = wire.Magic
-	h.Features |= wire.FeatureChunkOffset | wire.FeatureOnBehalf
+	h.Features |= wire.FeatureChunkOffset | wire.FeatureOnBehalf | wire.FeatureAppendStream
 	setDefault(&h.MinVersion, wire.MinVersion)
 	setDefault(&h.MaxVersion, wire.Version)
 	h.MaxFrameBytes = uint32(cfg.MaxFrameBytes)

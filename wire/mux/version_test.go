@@ -50,7 +50,7 @@ func TestOlderAndNewerTalk(t *testing.T) {
 			if clientErr != nil || serverErr != nil {
 				t.Fatalf("client: %v, server: %v", clientErr, serverErr)
 			}
-			version, features := uint16(1), wire.FeatureChunkOffset|wire.FeatureOnBehalf
+			version, features := uint16(1), wire.FeatureChunkOffset|wire.FeatureOnBehalf|wire.FeatureAppendStream
 			if name == "both newer" {
 				version, features = 2, features|later
 			}

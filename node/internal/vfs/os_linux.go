@@ -58,8 +58,8 @@ func allocate(f *os.File, size int64) error {
 	return nil
 }
 
-// OpenDirect implements FS. Only an alignment that the file system itself reports is believed: some of those that report
-// none take such a file all the same, and write it through the cache, or keep a wrong checksum of it.
+// OpenDirect implements FS. Only an alignment that the file system itself reports is believed: some of those that
+// report none take such a file all the same, and write it through the cache.
 func (OS) OpenDirect(name string) (File, int, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|unix.O_DIRECT, filePerm)
 	if errors.Is(err, unix.EINVAL) {
