@@ -18,13 +18,16 @@ type Locator struct {
 	Want  uint8  `json:"want,omitempty"`  // in the answer to a put: on how many they should be
 }
 
-// PutRequest opens a put: the bytes follow as chunks, the reply is a Locator.
+// PutRequest opens a put: the bytes follow as chunks, unless it is Whole; the reply is a Locator.
 type PutRequest struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
 	Class  string
 	Length int64  // bytes to come, -1 when not known
 	Extent uint64 // 0: the node chooses; otherwise the open extent to append to
+	// Whole says that the bytes are the request's raw part, Length of them, and no chunk follows. It is for puts whose
+	// extent the node chooses, to nodes with FeatureWholePut.
+	Whole bool
 }
 
 // ReadRequest opens a read: the bytes come as chunks, the reply is a ReadReply.

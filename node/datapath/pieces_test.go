@@ -29,3 +29,28 @@ func TestPutOfTooMuchIsSeenAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// The bytes of a put in its request are as many as announced, and no more than one append takes; those that are not
+// copied into a batch are not the call's, which may end before a replica has done with them.
+func TestWholePut(t *testing.T) {
+	for _, c := range []struct {
+		length   int64
+		size     int
+		code     wire.Code
+		copyMade bool
+	}{
+		{100, 100, 0, false},
+		{copiedBytes, copiedBytes, 0, false},
+		{copiedBytes + 1, copiedBytes + 1, 0, true},
+		{-1, 100, wire.CodeInvalid, false},
+		{99, 100, wire.CodeInvalid, false},
+		{100, 0, wire.CodeInvalid, false},
+		{AppendBytes + 1, AppendBytes + 1, wire.CodeInvalid, false},
+	} {
+		raw := make([]byte, c.size)
+		p, err := wholePut(raw, wire.PutRequest{Length: c.length, Whole: true})
+		if wire.CodeOf(err) != c.code || c.code == 0 && (len(p) != c.size || (&p[0] != &raw[0]) != c.copyMade) {
+			t.Errorf("%d announced, %d there: %d bytes, %v", c.length, c.size, len(p), err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ func (dp *Path) ServePut(ctx context.Context, c *mux.ServerCall, req wire.PutReq
 	if err := dp.o.Works(); err != nil {
 		return err
 	}
+	if req.Extent != 0 && req.Whole {
+		return wire.Errorf(c.Op(), wire.CodeInvalid, "an append to a named extent brings its bytes as chunks")
+	}
 	if req.Extent != 0 {
 		return dp.serveAppend(ctx, c, req)
 	}
@@ -33,21 +37,47 @@ func (dp *Path) ServePut(ctx context.Context, c *mux.ServerCall, req wire.PutReq
 		return err
 	}
 	defer by.End()
-	r := &pieces{recv: c.Recv, hold: c.Hold, expect: req.Length}
-	first, last, err := r.next()
-	if err != nil {
-		return err
-	}
-	var loc wire.Locator
-	if last {
-		loc, err = dp.putSmall(ctx, by, first)
-	} else {
-		loc, err = dp.putLarge(ctx, by, first, r)
-	}
+	loc, err := dp.store(ctx, c, by, req)
 	if err != nil {
 		return err
 	}
 	return c.Reply(&loc, nil)
+}
+
+// store stores the bytes of a put, which are in its request or follow it.
+func (dp *Path) store(
+	ctx context.Context, c *mux.ServerCall, by *quota.Reservation, req wire.PutRequest,
+) (wire.Locator, error) {
+	if req.Whole {
+		p, err := wholePut(c.Raw(), req)
+		if err != nil {
+			return wire.Locator{}, err
+		}
+		return dp.putSmall(ctx, by, p)
+	}
+	r := &pieces{recv: c.Recv, hold: c.Hold, expect: req.Length}
+	first, last, err := r.next()
+	switch {
+	case err != nil:
+		return wire.Locator{}, err
+	case last:
+		return dp.putSmall(ctx, by, first)
+	}
+	return dp.putLarge(ctx, by, first, r)
+}
+
+// wholePut is the bytes of a put that are in its request, which the call keeps until it has ended.
+func wholePut(raw []byte, req wire.PutRequest) ([]byte, error) {
+	switch {
+	case int64(len(raw)) != req.Length:
+		return nil, wire.Errorf(0, wire.CodeInvalid, "%d bytes were announced and %d have come", req.Length, len(raw))
+	case len(raw) > AppendBytes:
+		return nil, wire.Errorf(0, wire.CodeInvalid, "%d bytes in one request, %d at most: send them as chunks",
+			len(raw), AppendBytes)
+	case len(raw) > copiedBytes:
+		return bytes.Clone(raw), nil // a batch of its own may need them longer than the call lasts
+	}
+	return raw, nil
 }
 
 // putSmall appends to a shared extent, and to another one when that fails.

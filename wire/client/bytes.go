@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -55,26 +56,21 @@ type putting struct {
 	req     wire.PutRequest
 	seeker  io.Seeker
 	start   int64
+	read    bool   // some of r may have been read
 	sent    uint64 // of the attempt under way
 	locator wire.Locator
 }
 
 func (p *putting) attempt(ctx context.Context, conn *mux.Conn, req mux.Request) error {
-	if p.sent > 0 {
+	if p.read {
 		if _, err := p.seeker.Seek(p.start, io.SeekStart); err != nil {
 			return fmt.Errorf("put: read the input again: %w", err)
 		}
 		p.sent = 0
 	}
-	s, err := conn.Open(ctx, req)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	if err := p.send(s); err != nil && !errors.Is(err, mux.ErrEnded) {
-		return err
-	}
-	answer, err := s.Reply()
+	bufp := chunks.Get().(*[]byte)
+	defer chunks.Put(bufp)
+	answer, err := p.exchange(ctx, conn, req, *bufp)
 	if err != nil {
 		return err
 	}
@@ -150,14 +146,71 @@ func (k *keeper) Seek(int64, int) (int64, error) {
 	return 0, nil
 }
 
-// send sends all that r has. ErrEnded says that the answer is there already.
-func (p *putting) send(s *mux.Stream) error {
-	buf := make([]byte, wire.MaxChunkBytes)
+// chunks keeps what puts are read into.
+var chunks = sync.Pool{New: func() any { b := make([]byte, wire.MaxChunkBytes); return &b }}
+
+// exchange sends all that r has, in the request if the node takes it so, and gives the answer.
+func (p *putting) exchange(ctx context.Context, conn *mux.Conn, req mux.Request, buf []byte) (mux.Reply, error) {
+	first, err := 0, error(nil)
+	if whole := p.mayBeWhole(conn); whole > 0 {
+		p.read = true
+		first, err = io.ReadFull(p.r, buf[:whole+1])
+		if ended(err) {
+			return p.sendWhole(ctx, conn, req, buf[:first])
+		}
+		if err != nil {
+			return mux.Reply{}, fmt.Errorf("put: read the input: %w", err)
+		}
+	}
+	s, err := conn.Open(ctx, req)
+	if err != nil {
+		return mux.Reply{}, err
+	}
+	defer s.Close()
+	if err := p.send(s, buf, first); err != nil && !errors.Is(err, mux.ErrEnded) {
+		return mux.Reply{}, err
+	}
+	return s.Reply()
+}
+
+// wholeBytes is the most that a put brings in its request: more would be in the way of other calls for too long.
+const wholeBytes = 64 << 10
+
+// mayBeWhole is how many bytes the node takes in the request; 0: none, or there are more.
+func (p *putting) mayBeWhole(conn *mux.Conn) int {
+	most := min(wholeBytes, int(conn.Peer().MaxFrameBytes)-requestRoom)
+	if conn.Peer().Features&wire.FeatureWholePut == 0 || p.req.Extent != 0 || p.req.Length > int64(most) {
+		return 0
+	}
+	return most
+}
+
+// requestRoom is what a frame needs besides the bytes of a put.
+const requestRoom = 1 << 10
+
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+// sendWhole sends all of a put's bytes in its request.
+func (p *putting) sendWhole(ctx context.Context, conn *mux.Conn, req mux.Request, all []byte) (mux.Reply, error) {
+	p.sent = uint64(len(all))
+	if err := p.checkLength(true); err != nil {
+		return mux.Reply{}, err
+	}
+	whole := p.req
+	whole.Length, whole.Whole = int64(len(all)), true
+	req.Body, req.Raw = &whole, all
+	return conn.Call(ctx, req)
+}
+
+// send sends all that r has, of which buf holds the first bytes already. ErrEnded says that the answer is there already.
+func (p *putting) send(s *mux.Stream, buf []byte, first int) error {
 	for {
-		n, err := io.ReadFull(p.r, buf)
+		p.read = true
+		n, err := io.ReadFull(p.r, buf[first:])
+		n, first = n+first, 0
 		p.sent += uint64(n)
-		if want := p.req.Length; want >= 0 && p.sent > uint64(want) {
-			return wire.Errorf(wire.OpPut, wire.CodeInvalid, "the input is longer than the %d bytes announced", want)
+		if err := p.checkLength(false); err != nil {
+			return err
 		}
 		if n > 0 {
 			if err := s.Send(buf[:n]); err != nil {
@@ -165,19 +218,25 @@ func (p *putting) send(s *mux.Stream) error {
 			}
 		}
 		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return p.end(s)
+		case ended(err):
+			if err := p.checkLength(true); err != nil {
+				return err
+			}
+			return s.CloseSend() // only this makes a put complete: an input that breaks off cancels it instead
 		case err != nil:
 			return fmt.Errorf("put: read the input: %w", err)
 		}
 	}
 }
 
-// end says to the cell that this was all. Only this makes a put complete: an input that breaks off
-// cancels it instead.
-func (p *putting) end(s *mux.Stream) error {
-	if want := p.req.Length; want >= 0 && p.sent < uint64(want) {
+// checkLength refuses an input that is not as long as was announced.
+func (p *putting) checkLength(all bool) error {
+	switch want := p.req.Length; {
+	case want < 0:
+	case p.sent > uint64(want):
+		return wire.Errorf(wire.OpPut, wire.CodeInvalid, "the input is longer than the %d bytes announced", want)
+	case all && p.sent < uint64(want):
 		return wire.Errorf(wire.OpPut, wire.CodeInvalid, "the input ended after %d bytes, %d were announced", p.sent, want)
 	}
-	return s.CloseSend()
+	return nil
 }

@@ -57,6 +57,8 @@ type fakeNode struct {
 	after  func(c *mux.ServerCall) (cut bool)                 // runs once the work is done; true cuts the connection
 	calls  []wire.OpType
 	lies   map[wire.OpType]any // answered instead of the truth
+	takes  wire.Features       // of its hello
+	whole  int                 // puts that came in one frame
 	cutAt  int                 // bytes of a read after which the connection is cut, once; 0: never
 }
 
@@ -90,8 +92,11 @@ func (n *fakeNode) serve(nc net.Conn) {
 		nc.Close()
 		return
 	}
+	n.mu.Lock()
+	hello := wire.Hello{Cell: "c", Node: n.id, Features: n.takes}
+	n.mu.Unlock()
 	conn, err := mux.Server(context.Background(), nc, mux.Config{
-		Hello: wire.Hello{Cell: "c", Node: n.id}, Handler: mux.HandlerFunc(func(ctx context.Context,
+		Hello: hello, Handler: mux.HandlerFunc(func(ctx context.Context,
 			c *mux.ServerCall) {
 			n.handle(ctx, nc, c)
 		}),
@@ -217,7 +222,12 @@ func (n *fakeNode) put(c *mux.ServerCall) (any, error) {
 	if err := c.Decode(&req); err != nil {
 		return nil, err
 	}
-	var all []byte
+	all := bytes.Clone(c.Raw())
+	if req.Whole {
+		n.mu.Lock()
+		n.whole++
+		n.mu.Unlock()
+	}
 	for {
 		p, err := c.Recv()
 		if errors.Is(err, io.EOF) {

@@ -105,3 +105,73 @@ func TestPutWithoutReply(t *testing.T) {
 		}
 	})
 }
+
+// A small put is one frame, to a node that says it takes that, whether or not its length is known. To another node, and
+// above wholeBytes, it is chunks.
+func TestSmallPutIsOneFrame(t *testing.T) {
+	for _, c := range []struct {
+		size   int
+		takes  wire.Features
+		stream bool // the reader cannot seek, and the length is not announced
+		extent uint64
+		whole  int
+	}{
+		{0, wire.FeatureWholePut, false, 0, 1},
+		{4096, wire.FeatureWholePut, false, 0, 1},
+		{4096, wire.FeatureWholePut, true, 0, 1},
+		{4096, 0, false, 0, 0},
+		{4096, wire.FeatureWholePut, false, 1, 0},
+		{wholeBytes, wire.FeatureWholePut, true, 0, 1},
+		{wholeBytes + 1, wire.FeatureWholePut, true, 0, 0},
+		{wholeBytes + 1, wire.FeatureWholePut, false, 0, 0},
+		{3 * wire.MaxChunkBytes, wire.FeatureWholePut, true, 0, 0},
+	} {
+		cell := newFakeCell()
+		n := cell.node(t, "n1")
+		n.mu.Lock()
+		n.takes = c.takes
+		n.mu.Unlock()
+		data := randomBytes(c.size)
+		r, o := io.Reader(bytes.NewReader(data)), PutOptions{Length: int64(c.size), Extent: c.extent}
+		if c.stream {
+			r, o.Length = onlyReader{r}, 0
+		}
+		l, err := newClient(t, 3, n).Put(t.Context(), r, o)
+		if err != nil || l.Length != uint64(c.size) || !bytes.Equal(cell.stored(1), data) || n.whole != c.whole {
+			t.Errorf("%+v: %v, %v, %d whole puts, %d bytes stored", c, l, err, n.whole, len(cell.stored(1)))
+		}
+	}
+}
+
+// One that failed in one frame is made again from its first byte, at another node: in chunks if that one wants it so.
+func TestSmallPutIsRepeated(t *testing.T) {
+	data := randomBytes(5000)
+	refuse := func(context.Context, *mux.ServerCall) error {
+		return wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no")
+	}
+	for _, r := range []io.Reader{bytes.NewReader(data), onlyReader{bytes.NewReader(data)}} {
+		if _, err := putVia(t, data, func(n *fakeNode) {
+			n.set(refuse, nil)
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.takes = wire.FeatureWholePut
+		}, r); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// An input that is not as long as announced is not stored.
+func TestSmallPutOfAnotherLength(t *testing.T) {
+	for _, announced := range []int64{99, 101} {
+		cell := newFakeCell()
+		n := cell.node(t, "n1")
+		n.mu.Lock()
+		n.takes = wire.FeatureWholePut
+		n.mu.Unlock()
+		_, err := newClient(t, 3, n).Put(t.Context(), bytes.NewReader(make([]byte, 100)), PutOptions{Length: announced})
+		if wire.CodeOf(err) != wire.CodeInvalid || n.asked(wire.OpPut) != 0 {
+			t.Errorf("%d announced of 100: %v, asked %d times", announced, err, n.asked(wire.OpPut))
+		}
+	}
+}
