@@ -13,6 +13,8 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // rebirth makes the file of a replica one of an extent that was born otherwise, as a folder from another history
 // of the cell has them: nothing in it is damaged.
 func rebirth(t *testing.T, path string, birth uint32) {
@@ -21,8 +23,12 @@ func rebirth(t *testing.T, path string, birth uint32) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary.LittleEndian.PutUint32(raw[24:], birth)
-	binary.LittleEndian.PutUint32(raw[28:], crc32.Checksum(raw[:28], crc32.MakeTable(crc32.Castagnoli)))
+	header, end := raw[:32], raw[len(raw)-16:]
+	footer := raw[len(raw)-int(binary.LittleEndian.Uint32(end)):]
+	binary.LittleEndian.PutUint32(header[24:], birth)
+	binary.LittleEndian.PutUint32(header[28:], crc32.Checksum(header[:28], castagnoli))
+	binary.LittleEndian.PutUint32(footer[24:], birth)
+	binary.LittleEndian.PutUint32(end[8:], crc32.Checksum(footer[:len(footer)-8], castagnoli))
 	if err := os.WriteFile(path, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}

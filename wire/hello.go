@@ -31,7 +31,8 @@ const FeatureChunkOffset Features = 1 << 0
 // FeatureOnBehalf: a request may say who it is made for (FlagOnBehalf).
 const FeatureOnBehalf Features = 1 << 1
 
-// FeatureWholePut: a node takes the bytes of a put in the request itself (PutRequest.Whole). Only the caller looks at it.
+// FeatureWholePut: a node takes the bytes of a put in the request itself (PutRequest.Whole). Only the caller looks at
+// it.
 const FeatureWholePut Features = 1 << 2
 
 // FeatureAppendStream: a node takes a replica-append with chunks (FlagStream): all of them are durable with its answer.

@@ -21,7 +21,7 @@ import (
 //   - Every byte below ap.offset is durable on all replicas. No byte behind it was acknowledged.
 //   - Appends to an extent follow each other: the caller has the turn, and each replica refuses an offset that is not
 //     its length. So a replica holds a beginning of what was appended, without a gap.
-//   - A batch is one append: all of its puts are acknowledged or none is, and the floor of all its records is ap.offset.
+//   - A batch is one append: all of its puts are acknowledged or none is; the floor of all its records is ap.offset.
 //   - The bytes of a batch are its own, or nobody's to change: they stay until the last replica has returned, which a
 //     disk that hangs may do long after this has.
 //   - After a failure nobody knows what the replicas hold behind ap.offset, and only a seal finds out: nothing is

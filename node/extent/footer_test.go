@@ -371,8 +371,8 @@ func TestExtentsSleepAgain(t *testing.T) {
 	must(t, s.Close())
 }
 
-// A page of a sealed file is lost, wherever it lies: what was on it is refused. Where that was the last record, with the
-// mark and the front of the footer, the file is not taken for a shorter one that is sound.
+// A page of a sealed file is lost, wherever it lies: what was on it is refused. Where that was the last record, with
+// the mark and the front of the footer, the file is not taken for a shorter one that is sound.
 func TestLostPage(t *testing.T) {
 	const page = 512
 	fs := vfs.NewMem()
@@ -397,8 +397,8 @@ func TestLostPage(t *testing.T) {
 	}
 }
 
-// The scan, which is all that builds before footers know, finds all of a sealed extent, and nothing but the footer behind
-// its mark: what such a build puts aside and cuts.
+// The scan, which is all that builds before footers know, finds all of a sealed extent, and nothing but the footer
+// behind its mark: what such a build puts aside and cuts.
 func TestOlderBuildsScanSealedFiles(t *testing.T) {
 	fs := vfs.NewMem()
 	dir, data := sealedStore(t, fs)

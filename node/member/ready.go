@@ -48,8 +48,9 @@ func otherServes(view *state.View, self state.NodeID) (serves bool) {
 	return serves
 }
 
-// reconcileSlowly reconciles a store that is still being opened, or has to be read in full, beside the heartbeats: without those the node would
-// be called down. One that leads meanwhile gives that up, since a leader that does not serve admits nothing.
+// reconcileSlowly reconciles a store that is still being opened, or has to be read in full, beside the heartbeats:
+// without those the node would be called down. One that leads meanwhile gives that up, since a leader that does not
+// serve admits nothing.
 func (m *Member) reconcileSlowly(life context.Context, view *state.View) {
 	if m.o.Log.IsLeader() && otherServes(view, m.o.Node) {
 		if err := m.o.Log.TransferLeadership(life); err != nil {

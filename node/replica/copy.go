@@ -32,7 +32,7 @@ import (
 // Order:
 //
 //  1. Space and the fence: the store refuses a stage under a lower fence than this extent has seen.
-//  2. The rest that is missing is read from the source, at the pace that the cell's setting allows, in pieces that leave
+//  2. The rest that is missing is read from the source, at the pace that the cell allows, in pieces that leave
 //     clients their share of the disk. While one is written the next are on their way: the window of the stream.
 //  3. Once more: the operation still runs under this fence, so the state still wants the file.
 //  4. Commit: compare, fsync, rename, fsync of the folder.

@@ -202,7 +202,7 @@ func (p *putting) sendWhole(ctx context.Context, conn *mux.Conn, req mux.Request
 	return conn.Call(ctx, req)
 }
 
-// send sends all that r has, of which buf holds the first bytes already. ErrEnded says that the answer is there already.
+// send sends all that r has, of which buf holds the first bytes already. ErrEnded says that the answer is there.
 func (p *putting) send(s *mux.Stream, buf []byte, first int) error {
 	for {
 		p.read = true

@@ -59,7 +59,7 @@ export class Client {
    * open is called again if an attempt fails and the cell says that nothing was stored.
    */
   put(open, { length = -1n, className = '', extent = 0n } = {}) {
-    const body = marshal(PutRequest, { class: className, length, extent });
+    const body = marshal(PutRequest, { class: className, length, extent, whole: false });
     return this.#repeat((e) => e.outcome === outcomes.notDone, async (conn) => {
       const call = conn.start(ops.put, { session: sessions.client, body, send: true });
       const sent = await sendAll(call, open());
