@@ -2,9 +2,9 @@
 // what the standard library lacks of it, the sum of bytes of which the sums of the parts are known. So bytes are
 // summed once: for the record in a file, the frame on a connection, and the object that spans both.
 //
-// The sum of A followed by B is sum(A)·x^(8·len(B)) + sum(B), with both sums taken as polynomials modulo the CRC's own
-// over GF(2). The powers of x are kept in a table for each byte of a length, so that the power for any length is a
-// product of as many as the length has bytes that are not zero. (zlib's crc32_combine keeps one for each bit.)
+// The sum of A followed by B is sum(A)·x^(8·len(B)) + sum(B), with both sums taken as polynomials modulo the CRC's
+// own over GF(2). The powers of x are kept in a table for each byte of a length, so that the power for any length is
+// a product of as many as the length has bytes that are not zero. (zlib's crc32_combine keeps one for each bit.)
 //
 // All functions may be called from any goroutine, and none allocates.
 package crc32c

@@ -22,8 +22,8 @@ const (
 	benchPoll   = 50 * time.Millisecond // between two looks at a cell that something is awaited of
 )
 
-// benchCell is a cell of a benchmark's own, each node in a process of its own, so that one can be lost. One goroutine at a
-// time starts or kills nodes.
+// benchCell is a cell of a benchmark's own, each node in a process of its own, so that one can be lost. One goroutine
+// at a time starts or kills nodes.
 type benchCell struct {
 	dir   string
 	nodes []*exec.Cmd // nil once it was killed

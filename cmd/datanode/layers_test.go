@@ -120,8 +120,8 @@ func commandLayers() map[string][]string {
 			"policies/policytest", "raftlog/state"},
 		in + "clitest": {in + "exit", in + "policyhost", "plugins"},
 		"cmd/datanode": {in + "author", in + "cli", in + "demo", in + "exit", in + "local", in + "logdiff",
-			in + "policyhost", in + "term", "crc32c", "load", "pki", "wire", "wire/client", "wire/rpcbench", "policies", "plugins",
-			"raftlog", "raftlog/state", "node", "node/modules"},
+			in + "policyhost", in + "term", "crc32c", "load", "pki", "wire", "wire/client", "wire/rpcbench", "policies",
+			"plugins", "raftlog", "raftlog/state", "node", "node/modules"},
 	}
 }
 
