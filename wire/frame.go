@@ -3,8 +3,9 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"math"
+
+	"github.com/datanode/datanode/crc32c"
 )
 
 // The first byte of a plaintext connection says what follows. A TLS connection starts with
@@ -34,16 +35,24 @@ const (
 	crcBytes    = 4
 	// minFrameBytes is the smallest frame: its header has one byte for each element.
 	minFrameBytes = lengthBytes + 1 + headerFields + crcBytes
+	// sumApartBytes is from how many raw bytes on their sum is worth having: for fewer, joining it with the rest of
+	// the frame's takes as long as summing them again.
+	sumApartBytes = 1 << 10
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Frame is a parsed frame. Body and Raw alias the buffer it was parsed from.
 type Frame struct {
 	Header
 	Body []byte
 	Raw  []byte
+
+	rawSum uint32
+	summed bool // rawSum is that of Raw, from when the frame was checked
 }
+
+// RawSum is the CRC32C of Raw. known says that it is there since the frame was checked, as it is where Raw is long;
+// where not it is 0.
+func (f *Frame) RawSum() (sum uint32, known bool) { return f.rawSum, f.summed }
 
 // AppendFrame appends a whole frame: h with its BodyLen set to that of body, then body, then raw.
 func AppendFrame(buf []byte, h *Header, body, raw []byte) []byte {
@@ -70,9 +79,12 @@ func AppendFrameStart(buf []byte, h *Header, body []byte, rawLen int) []byte {
 // AppendFrameEnd appends the CRC of a frame, given all that precedes it: what AppendFrameStart
 // appended, and the raw bytes.
 func AppendFrameEnd(buf, start, raw []byte) []byte {
-	crc := crc32.Update(0, castagnoli, start)
-	crc = crc32.Update(crc, castagnoli, raw)
-	return binary.LittleEndian.AppendUint32(buf, crc)
+	return binary.LittleEndian.AppendUint32(buf, crc32c.Update(crc32c.Sum(start), raw))
+}
+
+// AppendFrameEndSum is AppendFrameEnd for rawLen raw bytes whose CRC32C is known.
+func AppendFrameEndSum(buf, start []byte, rawSum uint32, rawLen int) []byte {
+	return binary.LittleEndian.AppendUint32(buf, crc32c.Combine(crc32c.Sum(start), rawSum, int64(rawLen)))
 }
 
 // FrameSize is the size of the whole frame that buf starts with, from its first four bytes alone, so
@@ -99,18 +111,32 @@ func ParseFrame(buf []byte) (rest []byte, f Frame, err error) {
 		return nil, Frame{}, fmt.Errorf("frame of %d bytes, of which only %d are there", size, len(buf))
 	}
 	content, sum := buf[:size-crcBytes], binary.LittleEndian.Uint32(buf[size-crcBytes:])
-	if crc := crc32.Checksum(content, castagnoli); crc != sum {
+	payload, h, malformed := ParseHeader(content[lengthBytes:])
+	if malformed == nil && uint64(h.BodyLen) > uint64(len(payload)) {
+		malformed = fmt.Errorf("%s frame: body of %d bytes, but only %d are left", h.Kind, h.BodyLen, len(payload))
+	}
+	// What a header says is not believed before the sum is right. Where it says that the raw bytes begin, the sum
+	// is only taken in two parts.
+	f = Frame{Header: h}
+	if malformed == nil {
+		f.Body, f.Raw = payload[:h.BodyLen:h.BodyLen], payload[h.BodyLen:]
+	}
+	if crc := f.sum(content); crc != sum {
 		return nil, Frame{}, fmt.Errorf("frame of %d bytes: CRC is %08x, want %08x as its bytes have", size, sum, crc)
 	}
-	payload, h, err := ParseHeader(content[lengthBytes:])
-	if err != nil {
-		return nil, Frame{}, err
+	if malformed != nil {
+		return nil, Frame{}, malformed
 	}
-	if uint64(h.BodyLen) > uint64(len(payload)) {
-		return nil, Frame{}, fmt.Errorf("%s frame: body of %d bytes, but only %d are left", h.Kind, h.BodyLen, len(payload))
-	}
-	f = Frame{Header: h, Body: payload[:h.BodyLen:h.BodyLen], Raw: payload[h.BodyLen:]}
 	return buf[size:], f, nil
+}
+
+// sum is the CRC of a frame's content, which ends with Raw. The sum of Raw is kept.
+func (f *Frame) sum(content []byte) uint32 {
+	if len(f.Raw) < sumApartBytes {
+		return crc32c.Sum(content)
+	}
+	f.rawSum, f.summed = crc32c.Sum(f.Raw), true
+	return crc32c.Combine(crc32c.Sum(content[:len(content)-len(f.Raw)]), f.rawSum, int64(len(f.Raw)))
 }
 
 // skimBytes is how much of a frame SkimFrame looks at at once: more than the longest header.
@@ -135,7 +161,7 @@ func SkimFrame(size int, next func(n int) ([]byte, error)) (h Header, rawLen int
 			rest, h, malformed = ParseHeader(piece[lengthBytes:])
 			rawLen = size - crcBytes - (len(piece) - len(rest)) - int(h.BodyLen)
 		}
-		crc = crc32.Update(crc, castagnoli, piece)
+		crc = crc32c.Update(crc, piece)
 		at += len(piece)
 	}
 	sum, err := next(crcBytes)

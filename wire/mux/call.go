@@ -16,7 +16,10 @@ type Request struct {
 	MinIndex uint64
 	Body     any    // encoded with wire.Marshal; wire.Encoded goes as it is; nil: none
 	Raw      []byte // not to be changed until Call or Open returns
-	End      bool   // for Open: no chunk will be sent, as after CloseSend
+	RawSum   uint32 // the CRC32C of Raw, with RawSummed
+	// RawSummed says that RawSum is known, so that Raw need not be summed again. A wrong sum ends the connection.
+	RawSummed bool
+	End       bool // for Open: no chunk will be sent, as after CloseSend
 	// OnBehalf is who the request is made for, where that is not this side. A peer without FeatureOnBehalf is not told.
 	OnBehalf string
 }
@@ -27,7 +30,12 @@ type Reply struct {
 	Raw      []byte
 	Fence    uint64
 	MinIndex uint64
+
+	rawSum received
 }
+
+// RawSum is the CRC32C of Raw, mostly known since the frame was checked.
+func (r *Reply) RawSum() uint32 { return r.rawSum.of(r.Raw) }
 
 // Decode decodes the body into v.
 func (r Reply) Decode(v any) error { return wire.Unmarshal(r.Body, v) }
@@ -78,7 +86,7 @@ func (c *Conn) Call(ctx context.Context, req Request) (Reply, error) {
 		return Reply{}, err
 	}
 	reply, err := cl.reply, cl.err
-	*cl = call{done: cl.done}
+	*cl = call{done: cl.done, half: half{written: cl.written}}
 	c.freeCalls.Put(cl)
 	return reply, err
 }
@@ -99,11 +107,13 @@ func (c *Conn) submit(ctx context.Context, cl *call, req *Request, flags wire.Fl
 		f.hdr.Flags |= wire.FlagOnBehalf
 		f.onBehalf = req.OnBehalf
 	}
-	if err := f.fill(req.Body, req.Raw, c.limits.frameBytes); err != nil {
+	raw := cl.onePart(req.Raw)
+	raw.Sum, raw.Summed = req.RawSum, req.RawSummed
+	if err := f.fill(&cl.half, req.Body, raw, c.limits.frameBytes); err != nil {
 		return nil, err
 	}
 	written = f.written
-	cl.half = half{c: c, callName: callName{op: req.Op, session: req.Session}, credit: int(c.peer.WindowBytes),
+	cl.half = half{written: cl.half.written, c: c, callName: callName{op: req.Op, session: req.Session}, credit: int(c.peer.WindowBytes),
 		sendEnded: flags&wire.FlagEnd != 0, recvEnded: flags&wire.FlagStream == 0}
 	cl.state, cl.start = callQueued, now
 
@@ -116,7 +126,7 @@ func (c *Conn) submit(ctx context.Context, cl *call, req *Request, flags wire.Fl
 	}
 	c.mu.Unlock()
 	if err != nil {
-		f.drop()
+		f.take()
 		return nil, err
 	}
 	return written, nil
@@ -147,10 +157,11 @@ func (c *Conn) admitLocked(op wire.OpType) error {
 	return nil
 }
 
-// fill puts body and raw into f, and checks that it fits a frame.
-func (f *outFrame) fill(body any, raw []byte, maxBytes int) error {
-	room := len(raw)
-	if len(raw) > borrowBytes {
+// fill puts body and raw into f, a frame of h, and checks that it fits a frame.
+func (f *outFrame) fill(h *half, body any, raw Bytes, maxBytes int) error {
+	rawLen := raw.Len()
+	room := rawLen
+	if rawLen > borrowBytes {
 		room = 0
 	}
 	f.buf = newBuffer(room)
@@ -166,22 +177,27 @@ func (f *outFrame) fill(body any, raw []byte, maxBytes int) error {
 		f.buf.b = b
 	}
 	f.bodyLen = len(f.buf.b)
-	if size := wire.FrameOverhead + f.bodyLen + len(raw); size > maxBytes {
+	if size := wire.FrameOverhead + f.bodyLen + rawLen; size > maxBytes {
 		f.drop()
 		return wire.Errorf(f.hdr.Op, wire.CodeInvalid, "frame of %d bytes, but the connection takes no more than %d", size,
 			maxBytes)
 	}
-	f.setRaw(raw)
+	f.setRaw(h, raw, rawLen)
 	return nil
 }
 
 // setRaw copies raw, or borrows it when that is cheaper.
-func (f *outFrame) setRaw(raw []byte) {
-	if len(raw) > borrowBytes {
-		f.raw, f.written = raw, make(chan struct{}, 1)
+func (f *outFrame) setRaw(h *half, raw Bytes, rawLen int) {
+	f.rawSum, f.summed = raw.Sum, raw.Summed
+	if rawLen > borrowBytes {
+		f.raw, f.more = raw.Parts[0], raw.Parts[1:]
+		f.moreLen = rawLen - len(f.raw)
+		f.written = h.writtenChan()
 		return
 	}
-	f.buf.b = append(f.buf.b, raw...)
+	for _, p := range raw.Parts {
+		f.buf.b = append(f.buf.b, p...)
+	}
 }
 
 // abandon gives a call up: unsent, it is taken back; sent, the peer gets a cancel. It is nil when the call has
@@ -232,7 +248,7 @@ func (cl *call) endLocked(reply Reply, err error) {
 // onFinal ends the call that a response or error names.
 func (c *Conn) onFinal(in *incoming) error {
 	in.own()
-	reply := Reply{Body: in.Body, Raw: in.Raw, Fence: in.Fence, MinIndex: in.MinIndex}
+	reply := Reply{Body: in.Body, Raw: in.Raw, Fence: in.Fence, MinIndex: in.MinIndex, rawSum: sumOfFrame(&in.Frame)}
 	var failure error
 	if in.Kind == wire.KindError {
 		e := new(wire.Error)

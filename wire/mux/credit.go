@@ -28,8 +28,9 @@ type callName struct {
 func (n callName) matches(h *wire.Header) bool { return n.op == h.Op && n.session == h.Session }
 
 type chunk struct {
-	buf *buffer
-	raw []byte // within buf
+	buf    *buffer
+	raw    []byte // within buf
+	rawSum received
 }
 
 // half is one side's part in a call: its name, and chunks both ways. Conn.mu owns it, but for held.
@@ -43,7 +44,8 @@ type half struct {
 	sent      uint64 // bytes of chunks queued so far
 	sendEnded bool
 	sendWake  chan struct{} // made by the first sender that waits
-	written   chan struct{} // of the chunk being sent; the sending goroutine owns it
+	written   chan struct{} // of the frame being sent from borrowed bytes; the sending goroutine owns it
+	one       [1][]byte     // room for the parts of raw bytes that are in one; likewise
 
 	chunks    []chunk // received, not consumed
 	received  uint64  // bytes of chunks so far
@@ -156,6 +158,20 @@ func (s *session) forget(h *half) {
 
 // receive takes the next chunk, waiting for it: io.EOF when the peer has sent the last one.
 func (h *half) receive() ([]byte, error) {
+	next, err := h.receiveChunk()
+	return next.raw, err
+}
+
+// receiveSum is receive, and the CRC32C of the chunk.
+func (h *half) receiveSum() ([]byte, uint32, error) {
+	next, err := h.receiveChunk()
+	if err != nil {
+		return nil, 0, err
+	}
+	return next.raw, next.rawSum.of(next.raw), nil
+}
+
+func (h *half) receiveChunk() (chunk, error) {
 	h.held.free()
 	h.held = nil
 	h.c.mu.Lock()
@@ -163,20 +179,20 @@ func (h *half) receive() ([]byte, error) {
 	for {
 		switch {
 		case h.recvStop:
-			return nil, errRecvStopped
+			return chunk{}, errRecvStopped
 		case len(h.chunks) > 0:
 			next := h.chunks[0]
 			h.chunks[0] = chunk{}
 			h.chunks = h.chunks[1:]
 			h.held = next.buf
 			h.consumedLocked(chunkCost(len(next.raw)))
-			return next.raw, nil
+			return next, nil
 		case h.over != nil && h.over != ErrEnded: //nolint:errorlint // identity is meant
-			return nil, h.over
+			return chunk{}, h.over
 		case h.recvEnded:
-			return nil, io.EOF
+			return chunk{}, io.EOF
 		case h.over != nil:
-			return nil, h.over
+			return chunk{}, h.over
 		}
 		h.waitLocked(&h.recvWake)
 	}
@@ -288,7 +304,7 @@ func (c *Conn) onChunk(in *incoming) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err := c.acceptChunkLocked(in, chunk{buf, in.Raw}, last)
+	err := c.acceptChunkLocked(in, chunk{buf, in.Raw, sumOfFrame(&in.Frame)}, last)
 	if err != nil {
 		buf.free()
 	}

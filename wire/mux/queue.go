@@ -11,6 +11,10 @@ type outFrame struct {
 	buf     *buffer // body, then raw bytes if they are few; nil: none
 	bodyLen int
 	raw     []byte        // borrowed from the caller until written has a token
+	more    [][]byte      // follows raw, borrowed likewise
+	moreLen int           // bytes of more
+	rawSum  uint32        // of all raw bytes, in buf or borrowed
+	summed  bool          // rawSum is known
 	written chan struct{} // nil when raw is not borrowed; has room for the token
 	half    *half         // the call of a request or chunk: has the correlation ID once that is given
 	call    *call         // the call that this frame, a request, starts
@@ -22,7 +26,7 @@ type outFrame struct {
 
 // size is about how many bytes the frame takes on the wire.
 func (f *outFrame) size() int {
-	n := wire.FrameOverhead + len(f.raw)
+	n := wire.FrameOverhead + len(f.raw) + f.moreLen
 	if f.buf != nil {
 		n += len(f.buf.b)
 	}
@@ -37,6 +41,12 @@ func (f *outFrame) drop() {
 		f.written <- struct{}{}
 		f.written = nil
 	}
+}
+
+// take is drop for a frame that was never queued: nobody waits for its token.
+func (f *outFrame) take() {
+	f.written = nil
+	f.drop()
 }
 
 // sendQueue decides which frame goes next: control frames (credit, cancel, ping, pong, goaway), then

@@ -14,6 +14,7 @@ import (
 // is the one the caller was given, or that kept it from getting any. The next hop learns whose call it is.
 func Relay(ctx context.Context, from *ServerCall, to *Conn) error {
 	req := Request{Op: from.op, Session: from.session, Fence: from.hdr.Fence, MinIndex: from.hdr.MinIndex, Raw: from.raw,
+		RawSum: from.rawSum.sum, RawSummed: from.rawSum.known,
 		End: from.hdr.Flags&wire.FlagEnd != 0, OnBehalf: from.Asker()}
 	if len(from.body) > 0 {
 		req.Body = wire.Encoded(from.body)
@@ -36,7 +37,9 @@ func Relay(ctx context.Context, from *ServerCall, to *Conn) error {
 	if len(reply.Body) > 0 {
 		body = wire.Encoded(reply.Body)
 	}
-	return from.Reply(body, reply.Raw)
+	b := from.onePart(reply.Raw)
+	b.Sum, b.Summed = reply.rawSum.sum, reply.rawSum.known
+	return from.ReplyBytes(body, b)
 }
 
 // relayStream passes chunks both ways until the next hop has answered.
@@ -63,7 +66,7 @@ func relayStream(ctx context.Context, from *ServerCall, to *Conn, req Request) (
 // relayUp passes the caller's chunks on. Its failures end the stream, and show there.
 func relayUp(from *ServerCall, st *Stream) {
 	for {
-		p, err := from.Recv()
+		p, sum, err := from.RecvSum()
 		switch {
 		case errors.Is(err, io.EOF):
 			_ = st.CloseSend() // fails only when the call has ended
@@ -74,7 +77,7 @@ func relayUp(from *ServerCall, st *Stream) {
 			st.Cancel()
 			return
 		}
-		if st.Send(p) != nil {
+		if st.cl.sendBytes(st.cl.summed(p, sum)) != nil {
 			return
 		}
 	}
@@ -82,14 +85,14 @@ func relayUp(from *ServerCall, st *Stream) {
 
 func relayDown(from *ServerCall, st *Stream) (Reply, error) {
 	for {
-		p, err := st.Recv()
+		p, sum, err := st.RecvSum()
 		if errors.Is(err, io.EOF) {
 			return st.Reply()
 		}
 		if err != nil {
 			return Reply{}, err
 		}
-		if err := from.Send(p); err != nil {
+		if err := from.SendBytes(from.summed(p, sum)); err != nil {
 			return Reply{}, err
 		}
 	}

@@ -79,10 +79,10 @@ func (c *Conn) writeTakenLocked() {
 }
 
 // sendLocked queues f, whose raw bytes are the caller's until f.written has its token. With nothing before
-// it, it is written here and now: handing a chunk to the writer and coming back takes a quarter of the time
-// of a bulk stream. It releases Conn.mu meanwhile.
+// it, it is written here and now if that saves somebody a wait: handing a chunk to the writer and coming back takes a
+// quarter of the time of a bulk stream. It releases Conn.mu meanwhile.
 func (c *Conn) sendLocked(f outFrame) {
-	if f.written == nil || c.writing || c.queue.length > 0 || c.err != nil {
+	if c.writing || c.queue.length > 0 || c.err != nil || f.written == nil && !c.aloneLocked(&f) {
 		c.pushLocked(f)
 		return
 	}
@@ -92,6 +92,13 @@ func (c *Conn) sendLocked(f outFrame) {
 	if c.queue.length > 0 {
 		c.wake.Signal()
 	}
+}
+
+// aloneLocked reports whether f begins or ends the only call there is: then no other frame is going to share its
+// write, and waking the writer would only take longer. A peer that does not read does not hold it up: all that came
+// before it has been answered, and so has been read.
+func (c *Conn) aloneLocked(f *outFrame) bool {
+	return f.served != nil && c.open == 1 || f.call != nil && c.unsent == 1 && len(c.calls) == 0
 }
 
 // takenLocked marks that a frame is as good as sent. Correlation IDs are given here, so that they
@@ -132,10 +139,11 @@ func (c *Conn) unqueuedLocked(f *outFrame) {
 }
 
 func (f *outFrame) rawLen() int {
+	n := len(f.raw) + f.moreLen
 	if f.buf != nil {
-		return len(f.buf.b) - f.bodyLen + len(f.raw)
+		n += len(f.buf.b) - f.bodyLen
 	}
-	return len(f.raw)
+	return n
 }
 
 // batchWriter encodes and writes frames.
@@ -155,15 +163,17 @@ func (w *batchWriter) write(nc net.Conn) (int64, error) {
 			own = f.buf.b
 		}
 		body, raw := own[:f.bodyLen], own[f.bodyLen:]
+		start := len(w.buf)
 		if f.raw == nil {
-			w.buf = wire.AppendFrame(w.buf, &f.hdr, body, raw)
+			w.buf = wire.AppendFrameStart(w.buf, &f.hdr, body, len(raw))
+			head := w.buf[start:]
+			w.buf = f.appendEnd(append(w.buf, raw...), head, raw)
 			continue
 		}
-		start := len(w.buf)
-		w.buf = wire.AppendFrameStart(w.buf, &f.hdr, body, len(f.raw))
+		w.buf = wire.AppendFrameStart(w.buf, &f.hdr, body, len(f.raw)+f.moreLen)
 		end := len(w.buf)
-		w.buf = wire.AppendFrameEnd(w.buf, w.buf[start:], f.raw)
-		w.parts = append(w.parts, w.buf[from:end:end], f.raw)
+		w.buf = f.appendEnd(w.buf, w.buf[start:], f.raw)
+		w.parts = append(append(w.parts, w.buf[from:end:end], f.raw), f.more...)
 		from = end
 	}
 	if len(w.parts) == 0 {
@@ -171,6 +181,17 @@ func (w *batchWriter) write(nc net.Conn) (int64, error) {
 		return int64(n), err
 	}
 	return w.writeParts(nc, from)
+}
+
+// appendEnd ends a frame that begins with head, and goes on with raw and what follows it.
+func (f *outFrame) appendEnd(buf, head, raw []byte) []byte {
+	if f.summed {
+		return wire.AppendFrameEndSum(buf, head, f.rawSum, len(raw)+f.moreLen)
+	}
+	if len(f.more) > 0 {
+		return wire.AppendFrameEndSum(buf, head, sumOf(raw, f.more), len(raw)+f.moreLen)
+	}
+	return wire.AppendFrameEnd(buf, head, raw)
 }
 
 // writeParts writes a batch of which some raw bytes are elsewhere.

@@ -25,6 +25,7 @@ type ServerCall struct {
 	hdr      wire.Header
 	body     []byte
 	raw      []byte
+	rawSum   received
 	onBehalf string
 	buf      *buffer // holds body and raw
 	start    time.Time
@@ -56,6 +57,9 @@ func (sc *ServerCall) Body() []byte { return sc.body }
 
 // Raw is what the request carries besides.
 func (sc *ServerCall) Raw() []byte { return sc.raw }
+
+// RawSum is the CRC32C of Raw, mostly known since the frame was checked.
+func (sc *ServerCall) RawSum() uint32 { return sc.rawSum.of(sc.raw) }
 
 // Streams reports whether the caller takes chunks.
 func (sc *ServerCall) Streams() bool { return sc.hdr.Flags&wire.FlagStream != 0 }
@@ -91,12 +95,23 @@ func (sc *ServerCall) Asker() string {
 // Recv is the caller's next chunk, valid until the next Recv; io.EOF after the last.
 func (sc *ServerCall) Recv() ([]byte, error) { return sc.receive() }
 
+// RecvSum is Recv, and the CRC32C of the chunk.
+func (sc *ServerCall) RecvSum() (p []byte, sum uint32, err error) { return sc.receiveSum() }
+
 // Send sends a chunk to the caller as Stream.Send does.
 func (sc *ServerCall) Send(p []byte) error {
 	if !sc.Streams() {
 		return wire.Errorf(sc.op, wire.CodeInvalid, "the caller takes no chunks")
 	}
 	return sc.sendAll(p)
+}
+
+// SendBytes sends a chunk to the caller as Stream.SendBytes does.
+func (sc *ServerCall) SendBytes(b Bytes) error {
+	if !sc.Streams() {
+		return wire.Errorf(sc.op, wire.CodeInvalid, "the caller takes no chunks")
+	}
+	return sc.sendBytes(b)
 }
 
 // SetIndex sets the fence and the applied index that the answer will name.
@@ -108,6 +123,11 @@ func (sc *ServerCall) SetIndex(fence, index uint64) {
 
 // Reply answers the call. When it fails for what body or raw is, the call can still be answered.
 func (sc *ServerCall) Reply(body any, raw []byte) error {
+	return sc.answer(wire.KindResponse, body, sc.onePart(raw))
+}
+
+// ReplyBytes is Reply with raw bytes in parts, whose sum may be known. They are the caller's again when it returns.
+func (sc *ServerCall) ReplyBytes(body any, raw Bytes) error {
 	return sc.answer(wire.KindResponse, body, raw)
 }
 
@@ -118,7 +138,7 @@ func (sc *ServerCall) Fail(err error) error {
 	if e.Node == "" {
 		e.Node = sc.c.cfg.Hello.Node
 	}
-	return sc.answer(wire.KindError, &e, nil)
+	return sc.answer(wire.KindError, &e, Bytes{})
 }
 
 func wireError(op wire.OpType, err error) wire.Error {
@@ -140,7 +160,7 @@ func wireError(op wire.OpType, err error) wire.Error {
 	return e
 }
 
-func (sc *ServerCall) answer(kind wire.Kind, body any, raw []byte) error {
+func (sc *ServerCall) answer(kind wire.Kind, body any, raw Bytes) error {
 	c := sc.c
 	select {
 	case <-c.done:
@@ -148,15 +168,16 @@ func (sc *ServerCall) answer(kind wire.Kind, body any, raw []byte) error {
 	default:
 	}
 	f := outFrame{served: sc, hdr: wire.Header{Kind: kind, ID: sc.id, Op: sc.op, Session: sc.session}}
-	if err := f.fill(body, raw, c.limits.frameBytes); err != nil {
+	if err := f.fill(&sc.half, body, raw, c.limits.frameBytes); err != nil {
 		return err
 	}
 	if !sc.holdAnswer(&f) {
-		f.drop()
-		f.hdr.Kind, f.raw = wire.KindError, nil
+		f.take()
+		f = outFrame{served: sc, hdr: f.hdr}
+		f.hdr.Kind = wire.KindError
 		e := exhausted(sc.op, wire.Done, "the answer")
 		e.Node = c.cfg.Hello.Node
-		if err := f.fill(e, nil, c.limits.frameBytes); err != nil {
+		if err := f.fill(&sc.half, e, Bytes{}, c.limits.frameBytes); err != nil {
 			return err
 		}
 	}
@@ -179,7 +200,7 @@ func (sc *ServerCall) answer(kind wire.Kind, body any, raw []byte) error {
 	}
 	c.mu.Unlock()
 	if err != nil {
-		f.drop()
+		f.take()
 		return err
 	}
 	if written != nil {
@@ -191,7 +212,7 @@ func (sc *ServerCall) answer(kind wire.Kind, body any, raw []byte) error {
 // holdAnswer pays for a frame that waits for the peer to read: with what the call has, if that is enough,
 // for the call may then end.
 func (sc *ServerCall) holdAnswer(f *outFrame) bool {
-	due := cap(f.buf.b) + len(f.raw)
+	due := cap(f.buf.b) + len(f.raw) + f.moreLen
 	paid := sc.c.account.move(sc.buf, f.buf, min(due, answerBytes))
 	return due <= answerBytes || sc.c.account.chargeMore(f.buf, due-paid)
 }
@@ -209,7 +230,7 @@ func (sc *ServerCall) Hold(n int) error {
 func (c *Conn) onRequest(in *incoming) error {
 	buf := in.keep(&c.account, callBytes)
 	now := c.cfg.Clock.Now()
-	sc := &ServerCall{hdr: in.Header, body: in.Body, raw: in.Raw, buf: buf, start: now}
+	sc := &ServerCall{hdr: in.Header, body: in.Body, raw: in.Raw, rawSum: sumOfFrame(&in.Frame), buf: buf, start: now}
 	if in.Flags&wire.FlagOnBehalf != 0 && buf != nil { // one that found no room is refused, unread
 		var err error
 		if sc.body, sc.onBehalf, err = wire.ParseOnBehalf(in.Body); err != nil {

@@ -39,6 +39,9 @@ func (c *Conn) Open(ctx context.Context, req Request) (*Stream, error) {
 // answered already: see Reply.
 func (s *Stream) Send(p []byte) error { return s.cl.sendAll(p) }
 
+// SendBytes is Send for bytes in parts, whose sum may be known. They arrive as one chunk if as many would of Send's.
+func (s *Stream) SendBytes(b Bytes) error { return s.cl.sendBytes(b) }
+
 // CloseSend says to the peer that no chunk follows.
 func (s *Stream) CloseSend() error { return s.cl.closeSend() }
 
@@ -50,6 +53,15 @@ func (s *Stream) Recv() ([]byte, error) {
 		s.stop()
 	}
 	return p, err
+}
+
+// RecvSum is Recv, and the CRC32C of the chunk, which is mostly known since the chunk was checked.
+func (s *Stream) RecvSum() (p []byte, sum uint32, err error) {
+	p, sum, err = s.cl.receiveSum()
+	if err != nil {
+		s.stop()
+	}
+	return p, sum, err
 }
 
 // Reply waits for the response; chunks not received are dropped.
@@ -89,8 +101,9 @@ func (h *half) release() {
 // sendAll sends p in as few chunks as it takes.
 func (h *half) sendAll(p []byte) error {
 	for len(p) > 0 {
-		n, err := h.sendChunk(p)
-		if err != nil {
+		h.c.mu.Lock()
+		n := min(len(p), h.pieceLocked())
+		if err := h.sendChunkLocked(h.onePart(p[:n]), n); err != nil {
 			return err
 		}
 		p = p[n:]
@@ -98,32 +111,47 @@ func (h *half) sendAll(p []byte) error {
 	return nil
 }
 
-// sendChunk sends the beginning of p, and says how much that is.
-func (h *half) sendChunk(p []byte) (int, error) {
-	f := outFrame{half: h, hdr: wire.Header{Kind: wire.KindChunk, Op: h.op, Session: h.session}}
+// sendBytes sends b in one chunk, or where that is too large each part in as few as it takes.
+func (h *half) sendBytes(b Bytes) error {
+	n := b.Len()
+	if n == 0 {
+		return nil
+	}
 	h.c.mu.Lock()
-	p = p[:min(len(p), h.pieceLocked())]
-	if err := h.awaitCreditLocked(chunkCost(len(p))); err != nil {
+	if n <= h.pieceLocked() {
+		return h.sendChunkLocked(b, n)
+	}
+	h.c.mu.Unlock()
+	for _, p := range b.Parts {
+		if err := h.sendAll(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendChunkLocked sends a chunk of n bytes. It unlocks Conn.mu.
+func (h *half) sendChunkLocked(b Bytes, n int) error {
+	f := outFrame{half: h, hdr: wire.Header{Kind: wire.KindChunk, Op: h.op, Session: h.session}}
+	if err := h.awaitCreditLocked(chunkCost(n)); err != nil {
 		h.c.mu.Unlock()
-		return 0, err
+		return err
 	}
-	if len(p) > borrowBytes {
-		f.raw, f.written = p, h.writtenChan()
-	} else {
-		f.buf = newBuffer(len(p))
-		f.buf.b = append(f.buf.b, p...)
+	if n <= borrowBytes {
+		f.buf = newBuffer(n)
 	}
+	f.setRaw(h, b, n)
 	written := f.written
-	h.placeLocked(&f.hdr, len(p))
+	h.placeLocked(&f.hdr, n)
 	h.c.sendLocked(f)
 	h.c.mu.Unlock()
 	if written != nil {
-		<-written // p is the caller's again
+		<-written // the bytes are the caller's again
 	}
-	return len(p), nil
+	return nil
 }
 
-// writtenChan is where the call's sender learns that its borrowed bytes are written. There is one chunk at
+// writtenChan is where the call's sender learns that its borrowed bytes are written. There is one frame at
 // a time, so one channel serves all.
 func (h *half) writtenChan() chan struct{} {
 	if h.written == nil {
