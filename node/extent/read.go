@@ -1,71 +1,86 @@
 package extent
 
 import (
-	"errors"
-	"fmt"
-	"hash/crc32"
 	"io"
 
+	"github.com/datanode/datanode/crc32c"
 	"github.com/datanode/datanode/node/internal/vfs"
-)
-
-const (
-	// sumStepBytes is how much Sum reads before it lets go of the extent, so that a Drop need not wait
-	// for a whole one.
-	sumStepBytes = 1 << 20
-	// readWindowBytes is the most that is read from a file at once. Holds any record.
-	readWindowBytes = 256 << 10
 )
 
 // ReadAt fills p with the extent's bytes from off on, all of them verified. Where fewer are durable
 // it returns those with CodeTooShort, whose cause is io.EOF. CodeCorrupt tells in Offset which record
 // is bad; the bytes before it are in p, and n says how many.
 func (s *Store) ReadAt(id ID, p []byte, off uint64) (n int, err error) {
-	const op = "read"
+	n, _, err = s.ReadSum(id, p, off)
+	return n, err
+}
+
+// ReadSum is ReadAt, and the CRC32C of the bytes that are in p. The bytes are not summed again for it.
+func (s *Store) ReadSum(id ID, p []byte, off uint64) (n int, sum uint32, err error) {
+	v, err := s.view("read", id, uint64(len(p)), off, func(op string, r *reader, n, off uint64) (Verified, *Error) {
+		return r.fillSum(op, p[:n], off)
+	})
+	return v.Len, v.Sum, err
+}
+
+// ReadParts reads up to n of the extent's bytes from off on into buf, and says where in buf they are. They are verified,
+// and all that one or a few reads of the file give: fewer than n where buf is too small or the records change, but at
+// least one if err is nil and n is not 0. Errors are those of ReadAt; what was good before is in v. buf must have
+// room for a record at least, PartsBufferBytes(n) for all that there is to gain.
+func (s *Store) ReadParts(id ID, buf []byte, n, off uint64) (v Verified, err error) {
+	return s.view("read", id, n, off, func(op string, r *reader, n, off uint64) (Verified, *Error) {
+		return r.parts(op, buf, n, off)
+	})
+}
+
+// look reads n bytes from off on, which the index covers.
+type look func(op string, r *reader, n, off uint64) (Verified, *Error)
+
+// view has an extent's bytes [off, off+n), as far as there are any, looked at.
+func (s *Store) view(op string, id ID, n, off uint64, look look) (Verified, error) {
 	if err := s.enter(op, id); err != nil {
-		return 0, err
+		return Verified{}, err
 	}
 	defer s.leave()
 	e, err := s.use(op, id)
 	if err != nil {
-		return 0, err
+		return Verified{}, err
 	}
 	defer s.unpin(e)
-	e.use.RLock()
-	defer e.use.RUnlock()
-	_, n, err = s.read(op, e, p, off)
-	return n, err
+	v, _, err := s.viewPinned(op, e, n, off, look)
+	return v, err
 }
 
-// read is ReadAt under e.use. It also returns the generation that it read.
-func (s *Store) read(op string, e *extent, p []byte, off uint64) (generation uint64, n int, err error) {
+// viewPinned is view of an extent that the caller has pinned, in a call that has entered. It also returns the
+// generation that was looked at.
+func (s *Store) viewPinned(op string, e *extent, n, off uint64, look look) (v Verified, generation uint64, err error) {
+	e.use.RLock()
+	defer e.use.RUnlock()
 	st := e.snapshot()
 	if !st.present {
-		return 0, 0, errNotFound(op, e.id)
+		return Verified{}, 0, errNotFound(op, e.id)
 	}
 	if st.broken != nil {
-		return 0, 0, errCorrupt(op, e.id, 0, st.broken)
+		return Verified{}, 0, errCorrupt(op, e.id, 0, st.broken)
 	}
-	want := uint64(len(p))
-	if off > st.idx.end || want > st.idx.end-off {
-		p = p[:st.idx.end-min(off, st.idx.end)]
-		short := errTooShort(op, e.id, off+want, st.idx.end)
+	if off > st.idx.end || n > st.idx.end-off {
+		short := errTooShort(op, e.id, off+n, st.idx.end)
 		short.Err = io.EOF
-		err = short
+		n, err = st.idx.end-min(off, st.idx.end), short
 	}
-	if len(p) > 0 {
+	if n > 0 {
 		h, openErr := s.files.acquire(s.dir.extent(e.id), s.Failed() != nil)
 		if openErr != nil {
-			return 0, 0, errOpen(op, e.id, openErr)
+			return Verified{}, 0, errOpen(op, e.id, openErr)
 		}
 		defer s.files.release(h)
 		r := reader{s: s, file: h.file, id: e.id, find: e.find}
 		var bad *Error
-		if n, bad = r.read(op, p, off); bad != nil {
+		if v, bad = look(op, &r, n, off); bad != nil {
 			err = bad
 		}
 	}
-	return st.generation, n, err
+	return v, st.generation, err
 }
 
 func (e *extent) find(off uint64) (span, bool) {
@@ -84,75 +99,29 @@ type reader struct {
 
 // read fills p with what is at off; the index covers it.
 func (r *reader) read(op string, p []byte, off uint64) (n int, bad *Error) {
+	v, bad := r.fillSum(op, p, off)
+	return v.Len, bad
+}
+
+// fillSum is read, and the sum of what is in p. There are no parts.
+func (r *reader) fillSum(op string, p []byte, off uint64) (v Verified, bad *Error) {
 	bufp, _ := r.s.buffers.Get().(*[]byte)
 	if bufp == nil {
 		bufp = new([]byte)
 	}
 	defer r.s.buffers.Put(bufp)
-	if cap(*bufp) < readWindowBytes {
-		*bufp = make([]byte, readWindowBytes)
+	if cap(*bufp) < partsBufferBytes {
+		*bufp = make([]byte, partsBufferBytes)
 	}
-	for n < len(p) {
-		sp, ok := r.find(off + uint64(n))
-		if !ok {
-			return n, errCorrupt(op, r.id, sp.off, fmt.Errorf("no valid record is there"))
-		}
-		got, bad := r.span(op, (*bufp)[:readWindowBytes], sp, p[n:], off+uint64(n))
-		n += got
-		if bad != nil {
-			return n, bad
+	for v.Len < len(p) && bad == nil {
+		var got Verified
+		got, bad = r.parts(op, (*bufp)[:partsBufferBytes], uint64(len(p)-v.Len), off+uint64(v.Len))
+		v.Sum = crc32c.Combine(v.Sum, got.Sum, int64(got.Len))
+		for _, part := range got.Parts {
+			v.Len += copy(p[v.Len:], part)
 		}
 	}
-	return n, nil
-}
-
-// span fills p, from off on, with what the records of one span hold; at least one byte if bad is nil.
-func (r *reader) span(op string, buf []byte, sp span, p []byte, off uint64) (n int, bad *Error) {
-	var window []byte
-	for sp.pos < sp.limit && n < len(p) {
-		h, err := parseRecordHeader(window, r.id)
-		if err != nil || int64(len(window)) < h.fileBytes() {
-			// The window ends here: read on. What is invalid in a fresh window is damaged.
-			if window, err = r.fill(buf, sp, off+uint64(len(p))); err == nil {
-				h, err = parseRecordHeader(window, r.id)
-			}
-			if err == nil && int64(len(window)) < h.fileBytes() {
-				err = fmt.Errorf("record of %d bytes reaches over the end of the file", h.fileBytes())
-			}
-		}
-		if err == nil && h.offset != sp.off {
-			err = fmt.Errorf("record says it is for offset %d", h.offset)
-		}
-		if err == nil && h.end() > off {
-			var rec Record
-			if _, rec, err = ParseRecord(window, r.id); err == nil {
-				n += copy(p[n:], rec.Payload[off+uint64(n)-rec.Offset:])
-			}
-		}
-		if err != nil {
-			return n, errCorrupt(op, r.id, sp.off, err)
-		}
-		window = window[h.fileBytes():]
-		sp.off, sp.pos = h.end(), sp.pos+h.fileBytes()
-	}
-	if n == 0 {
-		return 0, errCorrupt(op, r.id, off, fmt.Errorf("records end at %d", sp.off))
-	}
-	return n, nil
-}
-
-// fill reads the file from the start of a span, no further than what is needed for bytes before end.
-func (r *reader) fill(buf []byte, sp span, end uint64) ([]byte, error) {
-	want := min(int64(len(buf)), sp.limit-sp.pos)
-	if end > sp.off && sp.each > 0 {
-		records := (int64(end-sp.off) + int64(sp.each) - 1) / int64(sp.each)
-		want = min(want, records*(recordHeaderBytes+int64(sp.each)))
-	}
-	n, err := r.file.ReadAt(buf[:want], sp.pos)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return buf[:n], err
+	return v, bad
 }
 
 // Sum is the CRC32C (Castagnoli) of the extent's first length bytes. It reads and verifies them all.
@@ -175,12 +144,10 @@ func (s *Store) sum(op string, id ID, length uint64) (sum uint32, first uint64, 
 	if have := e.snapshot().idx.end; length > have {
 		return 0, 0, errTooShort(op, id, length, have)
 	}
-	buf := make([]byte, min(sumStepBytes, length))
+	buf := make([]byte, PartsBufferBytes(length))
+	look := func(op string, r *reader, n, off uint64) (Verified, *Error) { return r.parts(op, buf, n, off) }
 	for off := uint64(0); ; {
-		step := buf[:min(uint64(len(buf)), length-off)]
-		e.use.RLock()
-		generation, _, err := s.read(op, e, step, off)
-		e.use.RUnlock()
+		v, generation, err := s.viewPinned(op, e, length-off, off, look)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -190,8 +157,8 @@ func (s *Store) sum(op string, id ID, length uint64) (sum uint32, first uint64, 
 		if generation != first {
 			return 0, 0, &Error{Op: op, Code: CodeChanged, ID: id, Detail: "cut or replaced while it was read"}
 		}
-		sum = crc32.Update(sum, castagnoli, step)
-		if off += uint64(len(step)); off == length {
+		sum = crc32c.Combine(sum, v.Sum, int64(v.Len))
+		if off += uint64(v.Len); off == length {
 			return sum, first, nil
 		}
 	}
