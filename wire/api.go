@@ -30,13 +30,16 @@ type PutRequest struct {
 	Whole bool
 }
 
-// ReadRequest opens a read: the bytes come as chunks, the reply is a ReadReply.
+// ReadRequest opens a read: the bytes come as chunks, or with the reply, which is a ReadReply.
 type ReadRequest struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
 	Locator Locator // Length 0 with Whole: all of a sealed extent
 	Whole   bool
 	Node    string // read this node's replica and no other; empty: any
+	// Inline is the most bytes that the caller takes as the raw bytes of the reply, for FeatureReadInline; more come as
+	// chunks. 0: all come as chunks.
+	Inline uint32
 }
 
 // ReadReply ends a read.
@@ -45,6 +48,8 @@ type ReadReply struct {
 
 	Length uint64
 	Node   string // whose replica was read
+	Sum    uint32 // CRC32C of the bytes, as they were verified at their replicas; with Summed
+	Summed bool   // older nodes do not say
 }
 
 // SessionRequest opens a client session.

@@ -35,6 +35,12 @@ const FeatureOnBehalf Features = 1 << 1
 // it.
 const FeatureWholePut Features = 1 << 2
 
+// FeatureReadInline: the bytes of a small read come with its response, see ReadRequest.Inline.
+const FeatureReadInline Features = 1 << 3
+
+// MaxInlineBytes is the most that such a response carries: what a chunk does.
+const MaxInlineBytes = MaxChunkBytes
+
 // FeatureAppendStream: a node takes a replica-append with chunks (FlagStream): all of them are durable with its answer.
 const FeatureAppendStream Features = 1 << 4
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/datanode/datanode/crc32c"
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/failure"
 	"github.com/datanode/datanode/node/replica"
@@ -31,18 +32,18 @@ func (dp *Path) ServeRead(ctx context.Context, c *mux.ServerCall, req wire.ReadR
 	if err != nil {
 		return err
 	}
-	r := &rangeReader{o: dp.o, e: e, c: c, offset: offset, end: offset + length}
+	r := &rangeReader{o: dp.o, e: e, c: c, offset: offset, end: offset + length, length: length,
+		inline: length > 0 && length <= uint64(min(req.Inline, wire.MaxInlineBytes)) && length <= uint64(c.MaxRaw())}
+	from := dp.o.ID
 	if req.Node != "" {
-		if err := r.local(ctx); err != nil {
-			return err
-		}
-		return c.Reply(&wire.ReadReply{Length: length, Node: string(dp.o.ID)}, nil)
+		err = r.local(ctx)
+	} else {
+		from, err = r.anywhere(ctx)
 	}
-	from, err := r.anywhere(ctx)
-	if err != nil {
+	if err != nil || r.replied {
 		return err
 	}
-	return c.Reply(&wire.ReadReply{Length: length, Node: string(from)}, nil)
+	return r.reply(from, mux.Bytes{})
 }
 
 // readRange is the range that a request means, if the extent can have it.
@@ -66,21 +67,53 @@ func readRange(e *state.Extent, req wire.ReadRequest) (offset, length uint64, er
 	return loc.Offset, loc.Length, nil
 }
 
-// rangeReader sends a range from one replica after the other. Invariant: what was sent ends at offset.
+// rangeReader sends a range from one replica after the other, as chunks, or, inline, with the reply. Each byte was
+// summed when it was verified, here or at the node that it comes from; the frames and the reply have their sums from
+// that. Invariant: what was sent, or is in kept, ends at offset and has this sum.
 type rangeReader struct {
 	o           *Options
 	e           *state.Extent
 	c           *mux.ServerCall
 	offset, end uint64
+	length      uint64 // of the whole range
+	sum         uint32
+
+	inline  bool
+	kept    []byte // inline: what was read before the last part
+	replied bool
 }
 
-func (r *rangeReader) send(p []byte) error {
-	if err := r.c.Send(p); err != nil {
+// send sends what was read at a replica of a node. It is the caller's again when send returns.
+func (r *rangeReader) send(from state.NodeID, v extent.Verified) error {
+	r.sum = crc32c.Combine(r.sum, v.Sum, int64(v.Len))
+	b := mux.Bytes{Parts: v.Parts, Sum: v.Sum, Summed: true}
+	last := r.offset+uint64(v.Len) == r.end
+	var err error
+	switch {
+	case !r.inline:
+		err = r.c.SendBytes(b)
+	case last && len(r.kept) == 0: // as a rule: from the buffer that the file was read into
+		b.Sum, err = r.sum, r.reply(from, b)
+	default:
+		for _, p := range v.Parts {
+			r.kept = append(r.kept, p...)
+		}
+		if last {
+			err = r.reply(from, mux.Bytes{Parts: [][]byte{r.kept}, Sum: r.sum, Summed: true})
+		}
+	}
+	if err != nil {
 		return err
 	}
-	r.offset += uint64(len(p))
+	r.offset += uint64(v.Len)
 	r.o.Share.Client()
 	return nil
+}
+
+// reply ends the call.
+func (r *rangeReader) reply(from state.NodeID, raw mux.Bytes) error {
+	r.replied = true
+	return r.c.ReplyBytes(&wire.ReadReply{Length: r.length, Node: string(from), Sum: r.sum, Summed: true}, raw)
 }
 
 // local reads this node's replica.
@@ -88,14 +121,12 @@ func (r *rangeReader) local(ctx context.Context) error {
 	if _, holds := r.e.Replica(r.o.ID); !holds {
 		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "%s has no replica of extent %d", r.o.ID, r.e.ID)
 	}
-	if err := r.c.Hold(int(min(r.end-r.offset, replica.PieceBytes))); err != nil {
-		return err
-	}
 	err := r.o.Store.CheckBirth(extent.ID(r.e.ID), extent.Birth(r.e.Birth()))
 	if err != nil {
 		err = r.o.Replicas.LocalError(uint64(r.e.ID), err)
 	} else {
-		err = r.o.Replicas.EachPiece(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.send)
+		err = r.o.Replicas.EachVerified(ctx, uint64(r.e.ID), r.offset, r.end-r.offset, r.c.Hold,
+			func(v extent.Verified) error { return r.send(r.o.ID, v) })
 	}
 	if r.e.State == state.ExtentOpen && extent.CodeOf(err) == extent.CodeTooShort {
 		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "open extent %d does not go as far as byte %d yet", r.e.ID, r.end)
@@ -184,7 +215,7 @@ func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
 	}
 	defer stream.Close()
 	for {
-		p, err := r.o.Reach.Recv(stream)
+		p, sum, err := r.o.Reach.RecvSum(stream)
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -194,7 +225,7 @@ func (r *rangeReader) from(ctx context.Context, id state.NodeID) error {
 		if r.offset+uint64(len(p)) > r.end {
 			return wire.Errorf(wire.OpRead, wire.CodeProtocol, "%s sent more than was asked for", id)
 		}
-		if err := r.send(p); err != nil {
+		if err := r.send(id, extent.Verified{Parts: [][]byte{p}, Len: len(p), Sum: sum}); err != nil {
 			return &replica.SendError{Err: err}
 		}
 	}

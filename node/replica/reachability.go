@@ -145,7 +145,13 @@ func (r *Reachability) stepOnce(ctx context.Context, to state.NodeID, req mux.Re
 // Recv is the stream's next chunk. A peer that lives but sends none, because its disk hangs for
 // one, must not hold up a read or a copy for ever.
 func (r *Reachability) Recv(stream *mux.Stream) ([]byte, error) {
+	p, _, err := r.RecvSum(stream)
+	return p, err
+}
+
+// RecvSum is Recv, and the CRC32C of the chunk.
+func (r *Reachability) RecvSum(stream *mux.Stream) (p []byte, sum uint32, err error) {
 	stop := r.opt.Clock.AfterFunc(r.opt.StepLimit, stream.Cancel)
 	defer stop()
-	return stream.Recv()
+	return stream.RecvSum()
 }

@@ -80,6 +80,7 @@ type Replicas struct {
 	sealPart *sealPart
 	suspects *suspects
 	copier   *copier
+	buffers  buffers
 }
 
 // New makes the replicas of a node whose log and store are open.

@@ -31,7 +31,8 @@ type Hello struct {
 
 // frames is the hello of a connection for calls.
 func (h Hello) frames() wire.Hello {
-	return wire.Hello{Cell: h.Cell, Node: h.Node, Incarnation: h.Incarnation, Features: wire.FeatureWholePut}
+	return wire.Hello{Cell: h.Cell, Node: h.Node, Incarnation: h.Incarnation,
+		Features: wire.FeatureWholePut | wire.FeatureReadInline}
 }
 
 // eraMark is between the cell and its era in the hello of a raft stream.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
 
@@ -99,7 +100,8 @@ func (p *pool) open(ctx context.Context, s *slot, addr string) (*mux.Conn, error
 	if err != nil {
 		return nil, p.dialError(ctx, err)
 	}
-	conn, err := mux.Client(ctx, nc, mux.Config{Logger: p.opts.Logger, Clock: p.opts.Clock})
+	conn, err := mux.Client(ctx, nc, mux.Config{Logger: p.opts.Logger, Clock: p.opts.Clock,
+		Hello: wire.Hello{Features: wire.FeatureReadInline}})
 	if err != nil {
 		return nil, p.dialError(ctx, err)
 	}

@@ -24,7 +24,7 @@ type Request struct {
 	OnBehalf string
 }
 
-// Reply is a response. The receiver owns its bytes.
+// Reply is a response. The receiver owns its bytes, and may give them back with Free.
 type Reply struct {
 	Body     []byte
 	Raw      []byte
@@ -32,6 +32,14 @@ type Reply struct {
 	MinIndex uint64
 
 	rawSum received
+	buf    *buffer // holds Body and Raw; nil: the garbage collector has them
+}
+
+// Free gives the bytes of the reply back to those who need some next. Without it they are left to the garbage
+// collector.
+func (r *Reply) Free() {
+	r.buf.free()
+	*r = Reply{}
 }
 
 // RawSum is the CRC32C of Raw, mostly known since the frame was checked.
@@ -247,8 +255,9 @@ func (cl *call) endLocked(reply Reply, err error) {
 
 // onFinal ends the call that a response or error names.
 func (c *Conn) onFinal(in *incoming) error {
-	in.own()
-	reply := Reply{Body: in.Body, Raw: in.Raw, Fence: in.Fence, MinIndex: in.MinIndex, rawSum: sumOfFrame(&in.Frame)}
+	buf := in.own()
+	reply := Reply{Body: in.Body, Raw: in.Raw, Fence: in.Fence, MinIndex: in.MinIndex, rawSum: sumOfFrame(&in.Frame),
+		buf: buf}
 	var failure error
 	if in.Kind == wire.KindError {
 		e := new(wire.Error)

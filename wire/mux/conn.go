@@ -16,6 +16,8 @@ import (
 
 const (
 	readBufferBytes = 32 << 10
+	// rawRoom is left to the body of a frame with as many raw bytes as fit.
+	rawRoom = 4 << 10
 	// maxFirstID bounds the random number that correlation IDs start at. They do not all start at 1, so
 	// that an answer that was meant for another connection fits no call here. Few bits cost few bytes in
 	// each header.
@@ -149,6 +151,12 @@ func (c *Conn) settle() {
 
 // Peer is what the other side said of itself.
 func (c *Conn) Peer() wire.Hello { return c.peer }
+
+// Has reports whether both sides have all of these features.
+func (c *Conn) Has(f wire.Features) bool { return c.agreed.Features&f == f }
+
+// MaxRaw is how many raw bytes a frame may have either way, beside a body of rawRoom bytes.
+func (c *Conn) MaxRaw() int { return c.limits.frameBytes - wire.FrameOverhead - rawRoom }
 
 // Done is closed when the connection can no longer be used.
 func (c *Conn) Done() <-chan struct{} { return c.done }

@@ -56,20 +56,32 @@ func (in *incoming) keep(a *account, extra int) *buffer {
 	return buf
 }
 
-// own is keep for bytes whose end nobody tells: they are left to the garbage collector.
-func (in *incoming) own() {
-	if in.buf != nil {
+// ownBytes is from how many bytes on a reply has a buffer that can be given back: most are small, and never are.
+const ownBytes = 2 << 10
+
+// own is keep for bytes whose end is perhaps never told: then they are left to the garbage collector, and so nobody is
+// charged. The buffer is nil if there is nothing to give back.
+func (in *incoming) own() *buffer {
+	if buf := in.buf; buf != nil {
 		in.buf = nil
-		return
+		return buf
 	}
 	n := len(in.Body)
 	if n+len(in.Raw) == 0 {
 		in.Body, in.Raw = nil, nil
-		return
+		return nil
 	}
-	b := make([]byte, 0, n+len(in.Raw))
+	var buf *buffer
+	var b []byte
+	if n+len(in.Raw) < ownBytes {
+		b = make([]byte, 0, n+len(in.Raw))
+	} else {
+		buf = newBuffer(n + len(in.Raw))
+		b = buf.b
+	}
 	b = append(append(b, in.Body...), in.Raw...)
 	in.Body, in.Raw = b[:n:n], b[n:]
+	return buf
 }
 
 func (in *incoming) release(c *Conn) {

@@ -39,7 +39,9 @@ func Relay(ctx context.Context, from *ServerCall, to *Conn) error {
 	}
 	b := from.onePart(reply.Raw)
 	b.Sum, b.Summed = reply.rawSum.sum, reply.rawSum.known
-	return from.ReplyBytes(body, b)
+	err = from.ReplyBytes(body, b)
+	reply.Free()
+	return err
 }
 
 // relayStream passes chunks both ways until the next hop has answered.

@@ -61,6 +61,9 @@ func (sc *ServerCall) Raw() []byte { return sc.raw }
 // RawSum is the CRC32C of Raw, mostly known since the frame was checked.
 func (sc *ServerCall) RawSum() uint32 { return sc.rawSum.of(sc.raw) }
 
+// MaxRaw is how many raw bytes the answer may have.
+func (sc *ServerCall) MaxRaw() int { return sc.c.MaxRaw() }
+
 // Streams reports whether the caller takes chunks.
 func (sc *ServerCall) Streams() bool { return sc.hdr.Flags&wire.FlagStream != 0 }
 
