@@ -13,8 +13,8 @@ export const ops = {
 
 export const Locator = struct('Locator', { extent: 'u64', offset: 'u64', length: 'u64', birth: 'u32', disks: 'u8', want: 'u8' });
 export const PutRequest = struct('PutRequest', { class: 'text', length: 'i64', extent: 'u64', whole: 'bool' });
-export const ReadRequest = struct('ReadRequest', { locator: Locator, whole: 'bool', node: 'text' });
-export const ReadReply = struct('ReadReply', { length: 'u64', node: 'text' });
+export const ReadRequest = struct('ReadRequest', { locator: Locator, whole: 'bool', node: 'text', inline: 'u32' });
+export const ReadReply = struct('ReadReply', { length: 'u64', node: 'text', sum: 'u32', summed: 'bool' });
 
 export const SessionRequest = struct('SessionRequest', { client: 'text' });
 export const SessionReply = struct('SessionReply', { session: 'u64' });
