@@ -95,6 +95,12 @@ func (r *rangeReader) send(from state.NodeID, v extent.Verified) error {
 	case last && len(r.kept) == 0: // as a rule: from the buffer that the file was read into
 		b.Sum, err = r.sum, r.reply(from, b)
 	default:
+		if r.kept == nil {
+			if err := r.c.Hold(int(r.length)); err != nil {
+				return err
+			}
+			r.kept = make([]byte, 0, r.length)
+		}
 		for _, p := range v.Parts {
 			r.kept = append(r.kept, p...)
 		}

@@ -29,10 +29,6 @@ func (rs *Replicas) EachPiece(ctx context.Context, id, offset, length uint64, se
 	return rs.eachShared(ctx, diskshare.Copy{}, id, offset, length, send)
 }
 
-// copyBytes is up to how many bytes a piece is copied out of its record, which is less work than to keep a buffer that
-// has room for all of the record.
-const copyBytes = 16 << 10
-
 // EachVerified reads a range of this node's file for a client, without a copy: send is given parts of a buffer that are
 // its own until it returns, and their sum. hold asks for the buffer's memory. What is good of the range is sent also
 // if the rest cannot be read. A failure of send is a *SendError.
@@ -40,14 +36,10 @@ const copyBytes = 16 << 10
 // Invariant: nothing is sent that was not verified against its record in the buffer that it is sent from.
 func (rs *Replicas) EachVerified(ctx context.Context, id, offset, length uint64, hold func(int) error,
 	send func(extent.Verified) error) error {
-	size := int(length)
-	if length > copyBytes {
-		size = extent.PartsBufferBytes(length)
-	}
-	if err := hold(size); err != nil {
+	buf, err := rs.buffers.take(length, hold)
+	if err != nil {
 		return err
 	}
-	buf := rs.buffers.take(size)
 	defer rs.buffers.put(buf)
 	for length > 0 {
 		if err := ctx.Err(); err != nil {
