@@ -167,7 +167,7 @@ func (sc *ServerCall) answer(kind wire.Kind, body any, raw Bytes) error {
 	c := sc.c
 	select {
 	case <-c.done:
-		return connError(sc.op, wire.Unknown, c.peer.Node, c.Err())
+		return sc.tooLate()
 	default:
 	}
 	f := outFrame{served: sc, hdr: wire.Header{Kind: kind, ID: sc.id, Op: sc.op, Session: sc.session}}
@@ -210,6 +210,16 @@ func (sc *ServerCall) answer(kind wire.Kind, body any, raw Bytes) error {
 		<-written
 	}
 	return nil
+}
+
+// tooLate is why a call cannot be answered on a connection that has ended: it was answered before, or never will be.
+func (sc *ServerCall) tooLate() error {
+	sc.c.mu.Lock()
+	defer sc.c.mu.Unlock()
+	if sc.answered {
+		return ErrEnded
+	}
+	return connError(sc.op, wire.Unknown, sc.c.peer.Node, sc.c.err)
 }
 
 // holdAnswer pays for a frame that waits for the peer to read: with what the call has, if that is enough,
