@@ -201,11 +201,12 @@ func (f *outFrame) setRaw(h *half, raw Bytes, rawLen int) {
 		f.raw, f.more = raw.Parts[0], raw.Parts[1:]
 		f.moreLen = rawLen - len(f.raw)
 		f.written = h.writtenChan()
-		return
+	} else {
+		for _, p := range raw.Parts {
+			f.buf.b = append(f.buf.b, p...)
+		}
 	}
-	for _, p := range raw.Parts {
-		f.buf.b = append(f.buf.b, p...)
-	}
+	h.one[0] = nil // it may have been raw's, and a call that then idles must not keep the caller's bytes
 }
 
 // abandon gives a call up: unsent, it is taken back; sent, the peer gets a cancel. It is nil when the call has
