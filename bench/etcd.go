@@ -158,6 +158,9 @@ func (e *etcd) do(ctx context.Context, j job, prefix string) (load.Row, error) {
 	if err := e.fill(ctx, j.objects, key, value); err != nil {
 		return load.Row{}, err
 	}
+	if err := e.catchUp(ctx, prefix); err != nil {
+		return load.Row{}, err
+	}
 	if j.op == "delete" {
 		l.Warmup = 0 // there are only so many
 		return l.Run(ctx, func(ctx context.Context, caller int) error {
@@ -194,6 +197,16 @@ func (e *etcd) fill(ctx context.Context, objects int, key func(int64) string, va
 		return err
 	})
 	return err
+}
+
+// catchUp waits until each member that is asked has what was put: a read of one member alone may be older than that.
+func (e *etcd) catchUp(ctx context.Context, prefix string) error {
+	for _, c := range e.clients[:min(members, len(e.clients))] {
+		if _, err := c.Get(ctx, prefix); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // remove deletes objects, in one transaction if they are several.

@@ -238,8 +238,8 @@ func measure(ctx context.Context, peers []peer, j job, rounds int) ([]measured, 
 			}
 			all[at].err = err
 			all[at].rows = append(all[at].rows, row)
-			fmt.Fprintf(os.Stderr, "%s, round %d, %s: %.0f/s, p99 %.0f µs, servers %.0f µs, %d errors %v\n", j, r+1,
-				all[at].name, row.PerSecond, row.P99, row.ServerTime, row.Errors, err)
+			fmt.Fprintf(os.Stderr, "%s, round %d, %s: %.0f/s, p99 %.0f µs, servers %.0f µs, %d errors %s %v\n", j, r+1,
+				all[at].name, row.PerSecond, row.P99, row.ServerTime, row.Errors, row.Error, err)
 		}
 	}
 	return all, nil
