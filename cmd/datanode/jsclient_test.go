@@ -99,7 +99,8 @@ func TestGoldenBodies(t *testing.T) {
 		t.Fatal(err)
 	}
 	structs := map[string]any{
-		"kind=hello": &wire.Hello{}, "kind=request op=2": &wire.ReadRequest{}, "kind=response op=2": &wire.ReadReply{},
+		"kind=hello":              &wire.Hello{},
+		"kind=request op=2 id=11": &wire.ReadRequest{}, "kind=response op=2 id=11": &wire.ReadReply{},
 		"kind=response op=1 id=9": &wire.Locator{}, "kind=request op=1 id=9": &wire.PutRequest{},
 		"kind=request op=10": &wire.SessionRequest{}, "kind=response op=10": &wire.SessionReply{},
 		"kind=request op=11": &wire.SubmitRequest{}, "kind=response op=11": &wire.SubmitReply{},
