@@ -133,7 +133,8 @@ func TestScrubStandsStill(t *testing.T) {
 	c.kill("n1") // which waits for it
 }
 
-// The dates are there after a restart, and a round that was cut short does not begin anew.
+// The dates are there after a restart, and a round that was cut short does not begin anew. What was written last is
+// read once more, with no round, and is verified as of then: a newer date is no less true.
 func TestScrubRemembers(t *testing.T) {
 	t.Parallel()
 	c := newCell(t, 1, 0)
@@ -141,6 +142,7 @@ func TestScrubRemembers(t *testing.T) {
 	c.set("scrub-pause", "720h")
 	loc := c.sealed(pattern(1, 2*appendPiece))
 	c.scrubbed("n1")
+	c.set("scrub-pace", "0")
 	was := c.nodes["n1"].scrub.Describe()
 	at := c.nodes["n1"].scrub.VerifiedAt(state.ExtentID(loc.Extent))
 	c.kill("n1")
@@ -148,10 +150,16 @@ func TestScrubRemembers(t *testing.T) {
 	c.ready("n1")
 	now := c.nodes["n1"].scrub
 	c.untilTrue("the dates are read", func() bool { return now.Describe().Full != 0 })
-	if tells := now.Describe(); tells.Full != was.Full || tells.Log != was.Log ||
+	if tells := now.Describe(); tells.Full != was.Full || tells.Log != was.Log || tells.Bytes != 0 ||
 		!now.VerifiedAt(state.ExtentID(loc.Extent)).Equal(at) {
 		t.Errorf("before the restart %+v and %v, after it %+v and %v",
 			was, at, tells, now.VerifiedAt(state.ExtentID(loc.Extent)))
+	}
+	c.set("scrub-pace", "1Gi")
+	c.untilTrue("what was written last is read", func() bool { return now.Describe().Bytes >= 2*appendPiece })
+	if tells := now.Describe(); tells.Full != was.Full || tells.Log != was.Log || tells.Damage != 0 ||
+		now.VerifiedAt(state.ExtentID(loc.Extent)).Before(at) {
+		t.Errorf("read once more, it tells %+v and %v", tells, now.VerifiedAt(state.ExtentID(loc.Extent)))
 	}
 	c.kill("n1")
 	file := filepath.Join(c.configs["n1"].Dir, "store", "scrubbed")

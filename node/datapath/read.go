@@ -171,9 +171,30 @@ func (r *rangeReader) anywhereOnce(ctx context.Context) (state.NodeID, error) {
 	if len(errs) == 0 {
 		return "", wire.Errorf(wire.OpRead, wire.CodeUnavailable, "no node with a replica of extent %d is up", r.e.ID)
 	}
-	out := failure.Of(wire.OpRead, r.o.ID, errs[0])
-	out.Detail = fmt.Sprintf("extent %d cannot be read from any replica: %v", r.e.ID, errors.Join(errs...))
-	return "", out
+	return "", unreadable(r.o.ID, r.e, errs)
+}
+
+// unreadable is the failure to read an extent from any of its replicas, of which errs says what each that was tried
+// gave. It is called damage only if all of them are damaged: who is told that gives the bytes up, and one that could
+// not be read now, on a disk that has failed or a node that is down, may have them yet.
+func unreadable(node state.NodeID, e *state.Extent, errs []error) *wire.Error {
+	out := failure.Of(wire.OpRead, node, errs[0])
+	what, whole := "cannot be read from any replica", 0
+	for _, r := range e.Replicas {
+		if r.State == state.ReplicaWhole {
+			whole++
+		}
+	}
+	for _, err := range errs {
+		code := failure.Of(wire.OpRead, node, err).Code
+		if code == wire.CodeDiskFailed || out.Code == wire.CodeCorrupt && (code != out.Code || len(errs) < whole) {
+			out.Code, out.Outcome = wire.CodeUnavailable, wire.NotDone
+			what = "cannot be read now, and may be later"
+			break
+		}
+	}
+	out.Detail = fmt.Sprintf("extent %d %s: %v", e.ID, what, errors.Join(errs...))
+	return out
 }
 
 // order is the replicas to try: this node's own first; those on nodes that are not up, never. Suspect ones come last,

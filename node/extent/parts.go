@@ -92,9 +92,9 @@ func (r *reader) span(op string, buf []byte, sp span, off, end uint64, v *Verifi
 	}
 	switch {
 	case err != nil:
-		return used, errCorrupt(op, r.id, sp.off, err)
+		return used, r.s.doubt(errCorrupt(op, r.id, sp.off, err))
 	case v.Len == was:
-		return used, errCorrupt(op, r.id, off, fmt.Errorf("records end at %d", sp.off))
+		return used, r.s.doubt(errCorrupt(op, r.id, off, fmt.Errorf("records end at %d", sp.off)))
 	}
 	return used, nil
 }

@@ -124,6 +124,16 @@ func (r *reader) fillSum(op string, p []byte, off uint64) (v Verified, bad *Erro
 	return v, bad
 }
 
+// doubt answers damage that a read has met. Once the disk has failed nothing tells rot from a disk that gives wrong
+// bytes, or none: the replica may be whole, and is not called damaged.
+func (s *Store) doubt(bad *Error) *Error {
+	if s.Failed() == nil {
+		return bad
+	}
+	return &Error{Op: bad.Op, Code: CodeDiskFailed, ID: bad.ID, Err: bad,
+		Detail: "the disk has failed, what it reads says nothing of the replica"}
+}
+
 // Sum is the CRC32C (Castagnoli) of the extent's first length bytes. It reads and verifies them all.
 func (s *Store) Sum(id ID, length uint64) (uint32, error) {
 	sum, _, err := s.sum("sum", id, length)

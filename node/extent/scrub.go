@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"time"
 
 	"github.com/datanode/datanode/node/internal/vfs"
 )
@@ -15,10 +16,30 @@ const scrubStepBytes = 256 << 10
 // or ends it with an error. It holds nothing meanwhile, leaves the system's cache as it was, and reads what Sum does
 // not: the file's header and, of a sealed replica, the mark at its end. CodeNotFound tells of another birth, too.
 func (s *Store) Scrub(id ID, birth Birth, length uint64, pace func(bytes int) error) (uint32, error) {
+	return s.scrub(id, birth, length, pace, vfs.Passing)
+}
+
+// ScrubDisk is Scrub that reads what the disk has, and not what is in the system's cache: see vfs.FromDisk.
+func (s *Store) ScrubDisk(id ID, birth Birth, length uint64, pace func(bytes int) error) (uint32, error) {
+	return s.scrub(id, birth, length, pace, vfs.FromDisk)
+}
+
+// Written is when the file of an extent was last written, zero where nobody can tell or there is none.
+func (s *Store) Written(id ID) time.Time {
+	info, err := s.fs.Stat(s.dir.extent(id))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.Modified
+}
+
+func (s *Store) scrub(
+	id ID, birth Birth, length uint64, pace func(bytes int) error, way func(vfs.File) vfs.File,
+) (uint32, error) {
 	const op = "scrub"
 	e := s.pin(id)
 	defer s.unpin(e)
-	x, err := s.beginScrub(op, e, birth)
+	x, err := s.beginScrub(op, e, birth, way)
 	if err != nil {
 		return 0, err
 	}
@@ -51,7 +72,7 @@ type scrubbing struct {
 	end        uint64
 }
 
-func (s *Store) beginScrub(op string, e *extent, birth Birth) (*scrubbing, error) {
+func (s *Store) beginScrub(op string, e *extent, birth Birth, way func(vfs.File) vfs.File) (*scrubbing, error) {
 	if err := s.enter(op, e.id); err != nil {
 		return nil, err
 	}
@@ -72,10 +93,10 @@ func (s *Store) beginScrub(op string, e *extent, birth Birth) (*scrubbing, error
 	if err != nil {
 		return nil, errOpen(op, e.id, err)
 	}
-	file = vfs.Passing(file)
+	file = way(file)
 	if bad := checkEnds(op, file, e.id, st, birth); bad != nil {
 		file.Close()
-		return nil, bad
+		return nil, s.doubt(bad)
 	}
 	return &scrubbing{s: s, e: e, generation: st.generation, end: st.idx.end,
 		r: reader{s: s, file: file, id: e.id, find: e.find}}, nil

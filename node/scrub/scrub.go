@@ -112,10 +112,9 @@ func (s *Scrubber) Run(ctx context.Context) {
 	}
 	s.load()
 	s.saved = s.opt.Clock.Now()
-	for s.due(ctx) == nil {
-		if err := s.round(ctx); err != nil {
-			break
-		}
+	err := s.recent(ctx)
+	for err == nil && s.due(ctx) == nil {
+		err = s.round(ctx)
 	}
 	s.save()
 }
@@ -197,11 +196,19 @@ func (s *Scrubber) held(id state.ExtentID) *state.Extent {
 
 // replica reads one replica, if it was not read in this round already, and reports it when it is damaged.
 func (s *Scrubber) replica(ctx context.Context, id state.ExtentID, began int64) error {
-	e := s.held(id)
-	if e == nil || s.VerifiedAt(id).Unix() > began {
+	if s.VerifiedAt(id).Unix() > began {
 		return nil
 	}
-	sum, err := s.opt.Store.Scrub(extent.ID(id), extent.Birth(e.Birth()), e.Length, func(bytes int) error {
+	return s.read(ctx, id, s.opt.Store.Scrub)
+}
+
+// read reads one replica in a way, and reports it when it is damaged.
+func (s *Scrubber) read(ctx context.Context, id state.ExtentID, way way) error {
+	e := s.held(id)
+	if e == nil {
+		return nil
+	}
+	sum, err := way(extent.ID(id), extent.Birth(e.Birth()), e.Length, func(bytes int) error {
 		if err := s.pace(ctx, bytes); err != nil {
 			return err
 		}

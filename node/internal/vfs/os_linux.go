@@ -130,6 +130,19 @@ func Passing(f File) File {
 	return p
 }
 
+// FromDisk is Passing for reading what the disk has, and not what is left of it in the system's cache: after a sync that
+// failed the cache has bytes that never came to the disk, and drops them when it likes. f must have been synced since it
+// was last written. Where the system has no way to do this it is f.
+func FromDisk(f File) File {
+	passing, ok := Passing(f).(passing)
+	if !ok {
+		return f
+	}
+	// A failure has the cache read, as Passing does.
+	_ = passing.control(func(fd int) error { return unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) })
+	return passing
+}
+
 func (p passing) ReadAt(b []byte, off int64) (int, error) {
 	cached := p.cached(off)
 	n, err := p.File.ReadAt(b, off)

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"syscall"
+	"time"
 )
 
 // FS is a file system. Changes to names (Create, Remove, Rename) survive a crash only after SyncDir
@@ -76,6 +77,7 @@ type Space struct {
 type Info struct {
 	SizeBytes int64
 	IsDir     bool
+	Modified  time.Time // when it was last written or cut; zero where nobody can tell
 }
 
 // ErrLocked is returned by Lock when another process, or another holder in this one, has the lock.
