@@ -41,8 +41,8 @@ import (
 // Rejected. To answer when two of three replicas have it would hide a slow disk, but a seal would then have to ask a
 // majority before anybody may read, and a read of one replica might miss what was acknowledged. To hand the bytes from
 // replica to replica saves the primary's line, and adds up the times of their disks. To have several appends to one
-// extent on their way at once loses all that are behind one that fails; puts are spread over OpenPerTenant extents
-// instead.
+// extent on their way at once loses all that are behind one that fails; what does not fit one batch goes to another
+// extent instead, see lane.
 func (a *appenders) append(ctx context.Context, ap *appender, b *batch) (offset uint64, err error) {
 	if ap.broken == nil {
 		ap.broken = a.checkTakes(ap)

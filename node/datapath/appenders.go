@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/quota"
@@ -12,7 +13,7 @@ import (
 )
 
 const (
-	// OpenPerTenant is how many open extents a node fills for each tenant, and so appends to in parallel.
+	// OpenPerTenant is how many open extents a node fills for each tenant at most: one while that is enough, see lane.
 	OpenPerTenant = 4
 	// AppendBytes is the most that one append takes, and the largest put that shares an extent.
 	AppendBytes = 1 << 20
@@ -40,6 +41,7 @@ type appender struct {
 	meter  *quota.Meter
 	turn   chan struct{} // holds one token: who has it, appends. Given back by appenders.giveTurn.
 	wanted int           // Guarded by appenders.mu. Who waits for the turn itself, and so comes before the next batch.
+	began  time.Time     // Guarded by appenders.mu. When the turn was last taken to append.
 
 	offset uint64 // Owned by the holder of turn. Invariant: every byte below is durable on all replicas.
 	broken error  // Owned by the holder of turn. Why nothing more may be appended.
@@ -50,18 +52,6 @@ func newAppenders(o *Options, c *creator, b *background) *appenders {
 	return &appenders{
 		o: o, creator: c, background: b, byID: map[state.ExtentID]*appender{}, lanes: map[quota.Tenant]*lane{},
 	}
-}
-
-// freeOf is an appender that nobody uses, its turn taken, or nil.
-func freeOf(list []*appender) *appender {
-	for _, ap := range list {
-		select {
-		case <-ap.turn:
-			return ap
-		default:
-		}
-	}
-	return nil
 }
 
 // laneLocked is the lane of a tenant, which is forgotten once nothing is in it.
@@ -79,7 +69,9 @@ func (a *appenders) changedLocked(t quota.Tenant) {
 	l := a.lanes[t]
 	if l.disband(); len(l.open)+l.making == 0 {
 		delete(a.lanes, t) // classes are the callers' to name
+		return
 	}
+	l.goOn(a.o.Clock.Now())
 }
 
 // createShared makes an extent in the place that the caller has counted in making, and puts w into a batch. It returns
@@ -94,7 +86,7 @@ func (a *appenders) createShared(ctx context.Context, t quota.Tenant, w *waiting
 		a.changedLocked(t)
 		return nil, nil, err
 	}
-	l.open = append(l.open, ap)
+	l.open, ap.began = append(l.open, ap), a.o.Clock.Now()
 	l.join(w, p)
 	return ap, l.next(), nil
 }
@@ -181,6 +173,7 @@ func (a *appenders) take(ctx context.Context, ap *appender) error {
 	defer a.mu.Unlock()
 	ap.wanted--
 	if err == nil {
+		ap.began = a.o.Clock.Now()
 		return nil
 	}
 	select {
@@ -191,7 +184,7 @@ func (a *appenders) take(ctx context.Context, ap *appender) error {
 	return err
 }
 
-// giveTurn gives the turn back: to who waits for it, or else to the next batch.
+// giveTurn gives the turn back: to who waits for it, or else to the next batch, if that is not to wait for another.
 func (a *appenders) giveTurn(ap *appender) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -199,11 +192,10 @@ func (a *appenders) giveTurn(ap *appender) {
 }
 
 func (a *appenders) giveTurnLocked(ap *appender) {
-	l := a.lanes[quota.TenantOf(ap.extent)]
-	if ap.wanted == 0 && l != nil && slices.Contains(l.open, ap) && l.hand(ap) {
-		return
-	}
 	ap.turn <- struct{}{}
+	if l := a.lanes[quota.TenantOf(ap.extent)]; l != nil {
+		l.goOn(a.o.Clock.Now())
+	}
 }
 
 // release gives the turn back, and retires the extent if it is full or broken.

@@ -2,7 +2,6 @@ package datapath
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -104,71 +103,10 @@ func (b *batch) parts() [][]byte {
 	return all
 }
 
-// lane is what the puts of one tenant share. appenders.mu guards it.
-type lane struct {
-	open   []*appender
-	making int      // extents that are being created for open. Invariant: len(open) + making <= OpenPerTenant.
-	queue  []*batch // in the order in which they came. Invariant: while there are any, no open one has its turn free.
-}
-
-// join puts p into the last batch that waits, or one behind it. p may be larger than a batch of copies takes: then it
-// must stay as it is until the put is done.
-func (l *lane) join(w *waiting, p []byte) {
-	if len(p) > copiedBytes {
-		l.queue = append(l.queue, single(w, p))
-		return
-	}
-	if n := len(l.queue); n == 0 || !l.queue[n-1].takes(len(p)) {
-		l.queue = append(l.queue, newBatch())
-	}
-	l.queue[len(l.queue)-1].add(w, p)
-}
-
-// next is the batch that has waited longest, which waits no more; nil if there is none.
-func (l *lane) next() *batch {
-	if len(l.queue) == 0 {
-		return nil
-	}
-	b := l.queue[0]
-	l.queue = slices.Delete(l.queue, 0, 1)
-	return b
-}
-
-// hand gives the turn of ap to a put of the first batch that anybody waits for, to append it. It reports whether there
-// is one.
-func (l *lane) hand(ap *appender) bool {
-	for b := l.next(); b != nil; b = l.next() {
-		for _, w := range b.puts {
-			if !w.gone {
-				w.lead, w.leads = ap, b
-				w.wake <- struct{}{}
-				return true
-			}
-		}
-		b.drop() // all callers have left: nobody wants these bytes
-	}
-	return false
-}
-
-// disband has all that wait in a lane without extents try again: one of them makes an extent, or learns why it cannot
-// be.
-func (l *lane) disband() {
-	if len(l.open)+l.making > 0 {
-		return
-	}
-	for b := l.next(); b != nil; b = l.next() {
-		for _, w := range b.puts {
-			w.again = true
-			w.wake <- struct{}{}
-		}
-		b.drop()
-	}
-}
-
 // put stores a small put in an open extent that is shared: together with the others that wait for one. It returns the
 // appender, and where in its extent the bytes are. A p of more than copiedBytes may not change any more, ever.
 //
-// Whoever finds an appender free appends at once, and alone: nobody waits for company. The others gather in batches,
+// Whoever finds nothing under way appends at once, and alone: nobody waits for company. The others gather in batches,
 // and who has the turn hands it to the first of the next batch when it is done with its own. There is no goroutine but
 // the callers'.
 func (a *appenders) put(ctx context.Context, by *quota.Reservation, p []byte) (*appender, uint64, error) {
@@ -200,14 +138,18 @@ func (a *appenders) put(ctx context.Context, by *quota.Reservation, p []byte) (*
 func (a *appenders) enter(ctx context.Context, w *waiting, p []byte, mayMake bool) (*appender, *batch, error) {
 	t := w.by.Tenant
 	a.mu.Lock()
-	l := a.laneLocked(t)
-	if ap := freeOf(l.open); ap != nil {
+	l, now := a.laneLocked(t), a.o.Clock.Now()
+	if l.underWay(now) && !l.crowded(len(p)) {
+		defer a.mu.Unlock()
+		l.join(w, p)
+		return nil, nil, nil
+	}
+	if ap := l.free(now); ap != nil {
 		defer a.mu.Unlock()
 		l.join(w, p)
 		return ap, l.next(), nil
 	}
-	none := len(l.open)+l.making == 0
-	if !none && (!mayMake || len(l.open)+l.making >= OpenPerTenant || len(l.open) > 0 && !a.o.Quotas.MayCreate(t)) {
+	if l.making > 0 || len(l.open) > 0 && (!mayMake || len(l.open) >= OpenPerTenant || !a.o.Quotas.MayCreate(t)) {
 		defer a.mu.Unlock()
 		l.join(w, p)
 		return nil, nil, nil

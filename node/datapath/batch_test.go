@@ -169,6 +169,65 @@ func TestWaitingPutsShareAnAppend(t *testing.T) {
 	})
 }
 
+// done is how many puts have been told what became of them.
+func done(puts []chan stored) (n int) {
+	for _, p := range puts {
+		n += len(p)
+	}
+	return n
+}
+
+// With extents to spare, puts still wait for the one batch that is under way: each batch costs every replica a sync. They
+// go to another extent when more wait than a batch takes, and when the batch takes long.
+func TestOneBatchUnderWay(t *testing.T) {
+	big := bytes.Repeat([]byte("big."), copiedBytes/4)
+	for name, c := range map[string]struct {
+		puts  [][]byte // while one is under way
+		late  bool     // the last of them
+		first int      // that go at once
+	}{
+		"few":      {puts: [][]byte{word(1), word(2), word(3)}},
+		"many":     {puts: [][]byte{big, big, big, big, word(5)}, first: 4},
+		"large":    {puts: [][]byte{append(big, big...)}, first: 1},
+		"it hangs": {puts: [][]byte{word(1), word(2), word(3)}, late: true, first: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, OpenPerTenant)
+				puts, under := []chan stored{b.put(t.Context(), word(0))}, <-b.appends
+				for i, p := range c.puts {
+					if c.late && i == len(c.puts)-1 {
+						time.Sleep(slowBatch) // of the bubble's time
+					}
+					puts = append(puts, b.put(t.Context(), p))
+				}
+				for more := true; more; synctest.Wait() {
+					select {
+					case f := <-b.appends:
+						f.land(t, nil)
+					default:
+						more = false
+					}
+				}
+				if n := done(puts); n != c.first {
+					t.Errorf("%d puts went on beside the batch that is under way, want %d", n, c.first)
+				}
+				go func() {
+					for f := range b.appends {
+						f.land(t, nil)
+					}
+				}()
+				under.land(t, nil)
+				b.holds(<-puts[0], word(0))
+				for i, p := range c.puts {
+					b.holds(<-puts[i+1], p)
+				}
+				close(b.appends)
+			})
+		})
+	}
+}
+
 // A batch that fails fails all its puts, and each goes to another extent, as do those that waited behind it.
 func TestBatchThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
