@@ -172,7 +172,7 @@ func newExtentAppendCommand(a app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := a.put(ctx, c, args[1], client.PutOptions{Extent: id})
+			s, err := a.put(ctx, c, args[1], putOptions{PutOptions: client.PutOptions{Extent: id}})
 			if err != nil {
 				return err
 			}

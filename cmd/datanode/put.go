@@ -11,6 +11,7 @@ import (
 	"github.com/datanode/datanode/cmd/datanode/internal/cli"
 	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 	"github.com/datanode/datanode/cmd/datanode/internal/term"
+	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
 )
@@ -28,13 +29,15 @@ type stored struct {
 func (s stored) few() bool { return s.Disks < s.Want }
 
 func newPutCommand(a app) *cobra.Command {
-	var o client.PutOptions
+	o := putOptions{most: defaultPartBytes}
 	cmd := &cobra.Command{
 		Use: "put FILE|- ...", Short: "Store files; prints a locator for each", Args: cli.Takes(1, -1),
 		Long: "Store files. Each is durable on all its replicas when its locator is printed. A single dash reads stdin. " +
 			"A file that cannot be read, or that the cell does not take, is told and left out; " +
 			"the others are stored all the same. " +
-			"When a node is lost, what can be read again is stored by way of another: a file, or up to 1 MiB of stdin.",
+			"When a node is lost, what can be read again is stored by way of another: a file, or up to 1 MiB of stdin. " +
+			"What is longer than --extent-bytes is stored in parts of that length, each by a put of its own, and has " +
+			"their locators with commas between them, which get takes as it is.",
 		Example: "  datanode put report.pdf\n  datanode put --class gold *.go\n  tar c folder | datanode put -",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, names []string) error {
 			if a.Output == term.FormatTable && len(names) == 1 {
@@ -56,7 +59,35 @@ func newPutCommand(a app) *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringVar(&o.Class, "class", "", "class tag of the extents, such as gold")
+	cmd.Flags().Var(&o.most, "extent-bytes", "cut what is longer into parts of this length, such as 256Mi")
 	return cmd
+}
+
+// putOptions are what put is told.
+type putOptions struct {
+	client.PutOptions
+	most partBytes
+}
+
+// partBytes is how long a part is.
+type partBytes uint64
+
+const (
+	leastPartBytes   partBytes = 2 << 20 // a shorter part would share its extent with other puts
+	mostPartBytes    partBytes = 1 << 40
+	defaultPartBytes partBytes = 1 << 30
+)
+
+func (e *partBytes) String() string { return state.UnitsText(uint64(*e)) }
+func (e *partBytes) Type() string   { return "bytes" }
+
+func (e *partBytes) Set(text string) error {
+	n, ok := state.ParseUnits(text)
+	if !ok || partBytes(n) < leastPartBytes || partBytes(n) > mostPartBytes {
+		return fmt.Errorf("want a number of bytes from 2Mi to 1024Gi, such as 256Mi")
+	}
+	*e = partBytes(n)
+	return nil
 }
 
 // putsInVain is after how many files that the cell did not take, one after the other, the rest is not tried any more.
@@ -65,7 +96,7 @@ const putsInVain = 3
 // putAll stores one file after the other. One that cannot be read, or that the cell does not take, is reported and left
 // out; there is an error in the end. Only a cell that cannot be reached, or takes none of some in a row, ends it early.
 func (a app) putAll(ctx context.Context, c *client.Client, names []string,
-	o client.PutOptions) iter.Seq2[stored, error] {
+	o putOptions) iter.Seq2[stored, error] {
 	return func(yield func(stored, error) bool) {
 		var left leftOut
 		few := 0
@@ -160,7 +191,7 @@ func (u *unreadable) Error() string { return u.err.Error() }
 func (u *unreadable) Unwrap() error { return u.err }
 
 // put stores one file, or stdin.
-func (a app) put(ctx context.Context, c *client.Client, name string, o client.PutOptions) (stored, error) {
+func (a app) put(ctx context.Context, c *client.Client, name string, o putOptions) (stored, error) {
 	in, size, err := a.Open(ctx, name)
 	if err != nil {
 		return stored{}, &unreadable{err}
@@ -170,11 +201,18 @@ func (a app) put(ctx context.Context, c *client.Client, name string, o client.Pu
 	defer bar.End()
 	o.Length = size
 	counted := &term.CountReader{R: in, Bar: bar, Total: size}
-	l, err := c.Put(ctx, counted, o)
-	if err != nil && counted.Changed() {
+	ls, err := c.PutParts(ctx, counted, o.PutOptions, int64(o.most))
+	if err != nil && counted.Changed() && len(ls) == 0 {
 		return stored{}, &unreadable{exit.With(exit.Failed,
 			"%s was %d bytes long when it was opened, and is not as it is read, so nothing of it is stored: "+
 				"try again once nobody changes it, or store what can be read now with datanode put - <%s", name, size, name)}
 	}
-	return stored{Locator: l.String(), Bytes: l.Length, Name: name, Disks: uint64(l.Disks), Want: uint64(l.Want)}, err
+	s := stored{Locator: ls.String(), Bytes: ls.Length(), Name: name}
+	for i, l := range ls {
+		if i == 0 || l.Disks < uint8(s.Disks) {
+			s.Disks = uint64(l.Disks)
+		}
+		s.Want = max(s.Want, uint64(l.Want))
+	}
+	return s, err
 }

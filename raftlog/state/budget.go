@@ -91,6 +91,9 @@ func UnitsText(n uint64) string {
 	return strconv.FormatUint(n, 10)
 }
 
+// ParseUnits reads what UnitsText writes: a number, or one of Ki, Mi or Gi.
+func ParseUnits(text string) (n uint64, ok bool) { return parseUnits(text) }
+
 // parseUnits reads what UnitsText writes, and numbers without a suffix.
 func parseUnits(text string) (n uint64, ok bool) {
 	bits := 0

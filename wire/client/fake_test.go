@@ -272,7 +272,7 @@ func (n *fakeNode) read(c *mux.ServerCall) (any, error) {
 		}
 		return nil, errCut
 	}
-	for p := range slices.Chunk(data, 1000) {
+	for p := range slices.Chunk(data, max(1000, len(data)/100)) {
 		if err := c.Send(p); err != nil {
 			return nil, err
 		}
@@ -303,7 +303,11 @@ func (cell *fakeCell) listExtents(c *mux.ServerCall) (any, error) {
 			reply.Next = id
 			break
 		}
-		reply.Extents = append(reply.Extents, wire.Extent{ID: id, State: "sealed", Length: uint64(len(cell.extents[id]))})
+		e := wire.Extent{ID: id, State: "sealed", Length: uint64(len(cell.extents[id]))}
+		for _, n := range cell.nodes {
+			e.Replicas = append(e.Replicas, wire.Replica{Node: n.ID, State: "whole"})
+		}
+		reply.Extents = append(reply.Extents, e)
 	}
 	return &reply, nil
 }
