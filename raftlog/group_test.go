@@ -60,6 +60,7 @@ func checkOwn(t *testing.T, v *state.View, name string, index state.Index, resul
 		Node: func(*state.Node) error { return nil }, Extent: func(*state.Extent) error { return nil },
 		Op: func(*state.Op) error { return nil }, Policy: func(*state.LoadPolicy) error { return nil },
 		Session: func(s *state.Session) error { clients[s.ID] = s.Client; return nil },
+		Holes:   func(*state.Holes) error { return nil },
 	})
 	if got := clients[results[0].Session]; got != name+"-a" {
 		t.Errorf("%s: got the session of %q", name, got)

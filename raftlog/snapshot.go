@@ -26,6 +26,7 @@ const (
 	recordOp      recordKind = 5
 	recordSession recordKind = 6
 	recordPolicy  recordKind = 7
+	recordHoles   recordKind = 8
 	recordEnd     recordKind = 255 // count of the records before it, as eight bytes; last
 )
 
@@ -86,6 +87,7 @@ func (s *snapshot) write(to io.Writer) error {
 			Op:      func(o *state.Op) error { return w.value(recordOp, o) },
 			Session: func(ses *state.Session) error { return w.value(recordSession, ses) },
 			Policy:  func(p *state.LoadPolicy) error { return w.value(recordPolicy, p) },
+			Holes:   func(h *state.Holes) error { return w.value(recordHoles, h) },
 		}),
 	)
 	if err != nil {
@@ -277,6 +279,8 @@ func (r *recordReader) records(into state.Records) error {
 			err = load(b, into.Session)
 		case recordPolicy:
 			err = load(b, into.Policy)
+		case recordHoles:
+			err = load(b, into.Holes)
 		case recordEnd:
 			return r.end(b)
 		default:

@@ -299,6 +299,9 @@ type Extent struct {
 	// Damaged are the ranges of a sealed extent that no replica is known to have all of. What can still be read of
 	// them is served.
 	Damaged []Range `json:"damaged,omitempty"`
+	// Punched is how many of its bytes are deleted, in so many holes.
+	Punched uint64 `json:"punched_bytes,omitempty"`
+	Holes   uint32 `json:"holes,omitempty"`
 }
 
 // Range is the bytes [From, To) of an extent.

@@ -20,7 +20,7 @@ var (
 		"Header.operation": "Op", "Header.correlation ID": "ID", "Header.index": "MinIndex", "Header.body length": "BodyLen",
 		"Hello.oldest": "MinVersion", "Hello.newest version": "MaxVersion", "Hello.largest frame": "MaxFrameBytes",
 		"Hello.window": "WindowBytes", "Hello.session window": "SessionWindowBytes", "Hello.calls in flight": "MaxInFlight",
-		"Error.operation": "Op", "Submission.sequence": "Seq", "Submitted.operation": "Op",
+		"Error.operation": "Op", "Submission.sequence": "Seq", "PunchRequest.sequence": "Seq", "Submitted.operation": "Op",
 		"WaitRequest.operations": "Ops", "WaitRequest.patience": "WaitMicros", "CancelRequest.operation": "Op",
 		"ReorderRequest.operation": "Op", "ShowOpRequest.operation": "Op",
 		"OpsReply.operations": "Ops", "Step.time": "Micros", "Extent.operations": "Ops", "Extent.generation": "Gen",

@@ -59,6 +59,7 @@ var bodies = []func() any{
 	made[HealthRequest], made[HealthReply],
 	made[PutRequest], made[ReadRequest], made[ReadReply],
 	made[SessionRequest], made[SessionReply], made[SubmitRequest], made[SubmitReply],
+	made[PunchRequest], made[PunchReply],
 	made[CancelRequest], made[ReorderRequest], made[NodeRemoveRequest], made[NodeRemoveReply], made[OpsRequest], made[Op],
 	made[OpsReply], made[ShowOpRequest], made[WaitRequest],
 	made[ExtentsRequest], made[ExtentsReply], made[VerifyRequest], made[VerifyReply],

@@ -57,6 +57,9 @@ const (
 
 	// OpScrub says how far a node's scrub is; for clients.
 	OpScrub OpType = 58
+
+	// OpPunch deletes ranges of extents; for clients.
+	OpPunch OpType = 59
 )
 
 var opNames = map[OpType]string{
@@ -71,7 +74,7 @@ var opNames = map[OpType]string{
 	OpJoin: "join", OpHeartbeat: "heartbeat", OpPropose: "propose",
 	OpReplicaCreate: "replica-create", OpReplicaAppend: "replica-append", OpReplicaFence: "replica-fence",
 	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum", OpScrub: "scrub",
-	OpHealth: "health",
+	OpHealth: "health", OpPunch: "punch",
 }
 
 // Known reports whether o is an operation type of this protocol version.

@@ -39,6 +39,8 @@ var opSessions = map[OpType][]Session{
 
 	OpReplicaAppend: {SessionAppend},
 
+	OpPunch: {SessionDelete},
+
 	OpReplicaRead: {SessionRepair}, OpReplicaSum: {SessionRepair},
 
 	OpSubmit: {SessionControl, SessionDelete}, OpPropose: {SessionControl, SessionDelete},

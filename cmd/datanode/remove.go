@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"fmt"
@@ -18,32 +19,43 @@ import (
 func newRemoveCommand(a app) *cobra.Command {
 	w := &work{a: a, waiting: true}
 	cmd := &cobra.Command{
-		Use: "rm EXTENT|LOCATOR ...", Short: "Delete extents", Args: cli.Takes(1, -1),
+		Use: "rm EXTENT|LOCATOR|- ...", Short: "Delete extents, or what puts have stored in them", Args: cli.Takes(1, -1),
 		Long: "Delete extents, on all their replicas at once. It waits until every file is gone. " +
-			"A locator is accepted when it names a whole extent.",
-		Example: "  datanode rm 12\n  datanode rm 12 13 14 --yes",
+			"Given locators, delete what they name: no read gives a byte of it any more, and the nodes take it from " +
+			"their disks in their own time. With - they are read from stdin, one in a line.",
+		Example: "  datanode rm 12\n  datanode rm 12 13 14 --yes\n  datanode rm 12:4096+512@3f2a91c0 --yes\n" +
+			"  datanode rm - --yes < locators",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
-			subs, err := removals(ctx, c, args)
-			if err != nil {
+			subs, ranges, err := w.removals(ctx, c, args)
+			switch {
+			case err != nil:
 				return err
+			case len(ranges) > 0:
+				return w.removeRanges(ctx, c, ranges)
+			case len(subs) > 0:
+				return w.removeExtents(ctx, c, subs)
 			}
-			plans, err := w.check(ctx, c, subs)
-			if w.dryRun && plans != nil {
-				return cmp.Or(w.printPlans(plans), err)
-			}
-			if err != nil {
-				return err
-			}
-			if err := w.confirm(ctx, plans, removalName(subs), "This cannot be undone"); err != nil {
-				return err
-			}
-			admitted, err := w.submit(ctx, c, subs)
-			return w.finish(ctx, c, admitted, err)
+			return nil // an empty stdin
 		}),
 	}
 	w.waitFlags(cmd)
 	w.dangerFlags(cmd)
 	return cmd
+}
+
+func (w *work) removeExtents(ctx context.Context, c *client.Client, subs []wire.Submission) error {
+	plans, err := w.check(ctx, c, subs)
+	if w.dryRun && plans != nil {
+		return cmp.Or(w.printPlans(plans), err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.confirm(ctx, plans, removalName(subs), "This cannot be undone"); err != nil {
+		return err
+	}
+	admitted, err := w.submit(ctx, c, subs)
+	return w.finish(ctx, c, admitted, err)
 }
 
 // removalName is what must be typed: the extent's number, or how many there are.
@@ -54,46 +66,86 @@ func removalName(subs []wire.Submission) string {
 	return fmt.Sprintf("%d extents", len(subs))
 }
 
-// removals are the deletes that the arguments ask for, each extent once.
-func removals(ctx context.Context, c *client.Client, args []string) ([]wire.Submission, error) {
+// removals are what the arguments ask to delete: extents, each once, or ranges. Locators that all name whole sealed
+// extents are those.
+func (w *work) removals(
+	ctx context.Context, c *client.Client, args []string,
+) ([]wire.Submission, []wire.Locator, error) {
+	args, err := w.fromStdin(ctx, args)
+	if err != nil {
+		return nil, nil, err
+	}
 	var subs []wire.Submission
+	var ranges []wire.Locator
 	for _, s := range args {
-		id, err := wholeExtent(ctx, c, s)
-		if err != nil {
-			return nil, err
+		if strings.Contains(s, ":") {
+			l, err := wire.ParseLocator(s)
+			if err != nil {
+				return nil, nil, exit.Usagef("%w", err)
+			}
+			ranges = append(ranges, l)
+			continue
 		}
-		if !slices.ContainsFunc(subs, func(o wire.Submission) bool { return o.Extent == id }) {
-			subs = append(subs, wire.Submission{Kind: "delete", Extent: id})
+		id, err := parseExtent(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		subs = addRemoval(subs, id)
+	}
+	if len(subs) > 0 && len(ranges) > 0 {
+		return nil, nil, exit.Usagef("extents and locators are deleted apart; give either")
+	}
+	if len(ranges) > 0 {
+		if subs, err = wholeExtents(ctx, c, ranges); err != nil || len(subs) > 0 {
+			return subs, nil, err
 		}
 	}
-	return subs, nil
+	return subs, ranges, nil
 }
 
-// wholeExtent is the extent that s names. A locator of a part of one is refused: other puts may be in
-// the rest of it.
-func wholeExtent(ctx context.Context, c *client.Client, s string) (uint64, error) {
-	if !strings.Contains(s, ":") {
-		return parseExtent(s)
+// fromStdin puts the lines of stdin in the place of an argument "-".
+func (w *work) fromStdin(ctx context.Context, args []string) ([]string, error) {
+	at := slices.Index(args, "-")
+	if at < 0 {
+		return args, nil
 	}
-	l, err := wire.ParseLocator(s)
-	if err != nil {
-		return 0, exit.Usagef("%w", err)
+	if !w.yes && !w.dryRun {
+		return nil, exit.Usagef("not confirmed: stdin has the names and cannot be asked; " +
+			"add --yes, or --dry-run to see the plan")
 	}
-	e, err := c.Extent(ctx, l.Extent)
-	switch {
-	case err != nil:
-		return 0, err
-	case l.Birth != 0 && wire.BirthText(l.Birth) != e.Birth:
-		return 0, exit.With(exit.NotFound,
-			"extent %d of this cell was born %s, %s names another one: it was stored in another history of this cell", e.ID,
-			e.Birth, s)
-	case e.State != "sealed":
-		return 0, exit.With(exit.Refused,
-			"extent %d, which %s is in, is %s: others may be writing to it; to delete all of it, use rm %d", e.ID, s, e.State,
-			e.ID)
-	case l.Offset != 0 || l.Length != e.Length:
-		return 0, exit.With(exit.Refused,
-			"%s is only a part of extent %d, which has %d bytes; to delete all of it, use rm %d", s, e.ID, e.Length, e.ID)
+	var lines []string
+	in := bufio.NewScanner(w.a.Input(ctx))
+	for in.Scan() {
+		if line := strings.TrimSpace(in.Text()); line != "" {
+			lines = append(lines, line)
+		}
 	}
-	return e.ID, nil
+	return slices.Concat(args[:at], lines, args[at+1:]), in.Err()
+}
+
+func addRemoval(subs []wire.Submission, id uint64) []wire.Submission {
+	if slices.ContainsFunc(subs, func(o wire.Submission) bool { return o.Extent == id }) {
+		return subs
+	}
+	return append(subs, wire.Submission{Kind: "delete", Extent: id})
+}
+
+// wholeExtents are the deletes of extents that locators come to, if each names all of a sealed one; none else.
+func wholeExtents(ctx context.Context, c *client.Client, ranges []wire.Locator) (subs []wire.Submission, err error) {
+	if slices.ContainsFunc(ranges, func(l wire.Locator) bool { return l.Offset != 0 }) {
+		return nil, nil
+	}
+	for _, l := range ranges {
+		e, err := c.Extent(ctx, l.Extent)
+		switch {
+		case wire.CodeOf(err) == wire.CodeNotFound:
+			return nil, nil // it is refused as a range, and the others are not
+		case err != nil:
+			return nil, err
+		case l.Birth != 0 && wire.BirthText(l.Birth) != e.Birth, e.State != "sealed", l.Length != e.Length:
+			return nil, nil
+		}
+		subs = addRemoval(subs, e.ID)
+	}
+	return subs, nil
 }

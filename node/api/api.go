@@ -55,6 +55,8 @@ type Options struct {
 	CatchUp func(context.Context) error
 	// FreshExtent is what the cell knows about an extent now. Its error is the caller's: there is none, or it is deleted.
 	FreshExtent func(context.Context, state.ExtentID) (*state.Extent, error)
+	// Stored refuses the end of a range of an open extent that no node is known to have stored.
+	Stored func(ctx context.Context, e *state.Extent, end uint64) *wire.Error
 	// CheckDeletes refuses in the session of deletes what is not only about them.
 	CheckDeletes func(c *mux.ServerCall, deletes bool) error
 

@@ -43,6 +43,21 @@ func (t Trail) Admits(index state.Index, cmds []state.Command, results []state.R
 	}
 }
 
+// Punches writes about ranges that an entry has deleted: one line for all that somebody asked for.
+func (t Trail) Punches(index state.Index, cmds []*state.Punch, results []state.Result) {
+	for i, c := range cmds {
+		if c.AskedBy == "" || i > 0 && cmds[i-1].AskedBy == c.AskedBy {
+			continue
+		}
+		ranges, refused := 0, 0
+		for j := i; j < len(cmds) && cmds[j].AskedBy == c.AskedBy; j++ {
+			ranges, refused = ranges+len(cmds[j].Ranges), refused+len(results[j].Refused)
+		}
+		t.Logger.Info("asked for", "asked_by", string(c.AskedBy), "index", uint64(index),
+			"command", c.CommandType().String(), "ranges", ranges, "refused", refused, "what", describe.Punch(c))
+	}
+}
+
 func sameAsker(a, b *state.Admit) bool {
 	return a.AskedBy == b.AskedBy && a.Kind == b.Kind && a.Origin == b.Origin &&
 		a.Forced == b.Forced && a.Urgent == b.Urgent

@@ -91,6 +91,7 @@ type Path struct {
 	background *background
 	creator    *creator
 	appends    *appenders
+	lengths    lengths
 }
 
 // New makes the data path of a node whose log and store are open.

@@ -32,6 +32,9 @@ func (dp *Path) ServeRead(ctx context.Context, c *mux.ServerCall, req wire.ReadR
 	if err != nil {
 		return err
 	}
+	if err := dp.o.Log.View().CheckDeleted(wire.OpRead, e, offset, length); err != nil {
+		return err
+	}
 	r := &rangeReader{o: dp.o, e: e, c: c, offset: offset, end: offset + length, length: length,
 		inline: length > 0 && length <= uint64(min(req.Inline, wire.MaxInlineBytes)) && length <= uint64(c.MaxRaw())}
 	from := dp.o.ID
@@ -137,6 +140,9 @@ func (r *rangeReader) local(ctx context.Context) error {
 	if r.e.State == state.ExtentOpen && extent.CodeOf(err) == extent.CodeTooShort {
 		return wire.Errorf(wire.OpRead, wire.CodeNotFound, "open extent %d does not go as far as byte %d yet", r.e.ID, r.end)
 	}
+	if deleted := r.deleted(err); deleted != nil {
+		return deleted
+	}
 	r.o.Replicas.NoteUnread(r.e, r.o.ID, err)
 	return err
 }
@@ -163,7 +169,11 @@ func (r *rangeReader) anywhereOnce(ctx context.Context) (state.NodeID, error) {
 		if ctx.Err() != nil || errors.As(err, &gone) {
 			return "", err // it is the caller who cannot be reached
 		}
-		if id != r.o.ID {
+		deleted, sure := r.deletedThere(ctx, id, err)
+		if deleted != nil {
+			return "", deleted
+		}
+		if id != r.o.ID && sure {
 			r.o.Replicas.NoteUnread(r.e, id, err) // local has noted this node's own
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", id, err))

@@ -78,6 +78,8 @@ func Command(id state.OpID, cmd state.Command) string {
 		return strings.TrimSpace(fmt.Sprintf("%s %s %s %s", c.Name, c.Version, c.Digest, policies.ConfigText(c.Config)))
 	case *state.ActivatePolicy:
 		return c.Digest
+	case *state.Punch:
+		return Punch(c)
 	case *state.RemoveNode:
 		return fmt.Sprintf("node=%s forced=%t %s", c.Node, c.Forced, c.Note)
 	case *state.Recovered:

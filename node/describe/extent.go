@@ -10,7 +10,7 @@ func Extent(view *state.View, e *state.Extent) wire.Extent {
 	out := wire.Extent{
 		ID: uint64(e.ID), State: e.State.String(), Class: e.Class, Want: int(e.Want), Live: view.Live(e), Length: e.Length,
 		Gen: e.Gen, Epoch: uint64(e.Epoch), Created: int64(e.CreatedMicros), Replicas: []wire.Replica{},
-		Birth: wire.BirthText(e.Birth()),
+		Birth: wire.BirthText(e.Birth()), Punched: e.Punched, Holes: e.Holes,
 	}
 	if e.State == state.ExtentSealed {
 		out.Sum = wire.SumText(e.Sum)

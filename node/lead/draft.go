@@ -44,6 +44,10 @@ func (d *decider) draftOne(
 	if !ok {
 		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeInvalid, "there is no operation %q", s.Kind)
 	}
+	if kind == policies.KindPunch {
+		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeInvalid,
+			"a punch deletes ranges of extents and is no operation that waits its turn; use rm LOCATOR")
+	}
 	if err := schedule.CheckUrgent(view, s.Urgent); err != nil {
 		return nil, nil, err
 	}

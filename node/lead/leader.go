@@ -4,11 +4,11 @@
 //
 // Every node has a Leader. While its node does not lead, its goroutines wait for that, and its handlers refuse.
 //
-// Goroutines: four, all of Run. They end with its context: the admission decides batch after batch; the starter looks
-// at the queue at each change of the state; the planner submits what the cell needs and looks after votes; the watch
+// Goroutines: five, all of Run. They end with its context: the admission decides batch after batch; the puncher puts
+// deletes of ranges into the log; the starter looks at the queue at each change of the state; the planner submits what the cell needs and looks after votes; the watch
 // compares what it has heard with the state at each heartbeat.
 //
-// Locks: the admission's guards its queue, the watch's what it has heard, that of Divergences what they know. None is
+// Locks: the admission's guards its queue, and so does the puncher's, the watch's what it has heard, that of Divergences what they know. None is
 // held while the log is asked for anything but its view, and none while another is taken. Who admits or removes a node
 // holds the one token of members meanwhile, across entries of the log.
 package lead
@@ -79,6 +79,7 @@ type Leader struct {
 	watch   *watch
 	decider *decider
 	admit   *admission
+	puncher *puncher
 	members *members
 	starter *starter
 	planner *planner
@@ -95,6 +96,7 @@ func New(o Options) *Leader {
 	l.watch = newWatch(l.env)
 	l.decider = &decider{log: o.Log, modules: o.Modules, quotaRefused: o.Quotas.CountRefusal}
 	l.admit = newAdmission(l.env, l.decider, &l.misused)
+	l.puncher = newPuncher(l.env, &l.misused)
 	l.members = newMembers(l.env, l.watch, o.Incarnation, o.WhoIsAt)
 	l.starter = &starter{
 		env: l.env, decider: l.decider, moment: l.moment, unknown: unknownZones{zones: &l.zones},
@@ -108,7 +110,7 @@ func New(o Options) *Leader {
 func (l *Leader) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, loop := range []func(context.Context){l.admit.run, l.watch.run, l.starter.run, l.planner.run} {
+	for _, loop := range []func(context.Context){l.admit.run, l.puncher.run, l.watch.run, l.starter.run, l.planner.run} {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
@@ -132,6 +134,9 @@ func (l *Leader) Propose(ctx context.Context, cmds ...state.Command) error {
 func (l *Leader) Submit(ctx context.Context, subs []*Submission) ([]wire.Submitted, error) {
 	return l.admit.submit(ctx, subs)
 }
+
+// NoteAnswered counts an answer from memory that was refused because of its session.
+func (l *Leader) NoteAnswered(res state.Result) { l.misused.count(res) }
 
 // DryRun says what would be decided, without proposing it.
 func (l *Leader) DryRun(ctx context.Context, subs []*Submission) []wire.Submitted {

@@ -16,7 +16,8 @@ const (
 )
 
 // Needs is what one look at the state finds wanting: the operations that nobody asks for by name. Repairs of extents
-// that lost replicas, seals of open extents whose replicas are not all there, the moves of a decommission.
+// that lost replicas, seals of open extents whose replicas are not all there, the moves of a decommission, deletes of
+// extents of which every byte is deleted.
 type Needs struct {
 	Wanted  []Need
 	Emptied []*state.Node // decommissioning nodes that hold nothing any more
@@ -38,6 +39,7 @@ type Need struct {
 func NeedsOf(view *state.View, patience time.Duration) Needs {
 	s := &search{view: view, patience: state.Micros(patience.Microseconds())}
 	s.repairs()
+	s.hollow()
 	s.view.Nodes(func(node *state.Node) bool {
 		if node.State == state.NodeDown {
 			s.sealOn(node)
@@ -112,6 +114,16 @@ func (s *search) repairs() {
 			s.view.ReplicasOn(node.ID, visit)
 		}
 		return true
+	})
+}
+
+// hollow deletes what has nothing left: as ranges its bytes are deleted already, and only so its files go.
+func (s *search) hollow() {
+	s.view.EachHollow(func(e *state.Extent) bool {
+		if !s.open(e, policies.KindDelete) {
+			s.want(Need{Kind: policies.KindDelete, Extent: e.ID, Origin: policies.OriginCell})
+		}
+		return !s.full()
 	})
 }
 

@@ -23,6 +23,8 @@ type Result struct {
 	// changed since. Decide again.
 	Stale bool
 	Err   *wire.Error // nil when the command was carried out
+	// Refused are the ranges of a punch that were not deleted, in order.
+	Refused []PunchRefusal
 }
 
 // moment is where in the log, and when, a command applies.
@@ -107,6 +109,8 @@ func (s *State) apply(at moment, c Command) Result {
 		return s.setNodeRoom(c)
 	case *Proven:
 		return s.proven(at, c)
+	case *Punch:
+		return s.punch(c)
 	}
 	return refused(wire.CodeInvalid, "this version has no command %T", c)
 }

@@ -31,11 +31,12 @@ const (
 	TypeRecovered      CommandType = 19
 	TypeReorder        CommandType = 20
 	TypeProven         CommandType = 21
+	TypePunch          CommandType = 22
 )
 
 var commandNames = []string{"", "genesis", "admit", "start", "finish", "cancel", "gone", "suspect", "rescore",
 	"node-join", "node-state", "node-voter", "session", "setting", "policy-load", "policy-activate", "policy-rollback",
-	"node-remove", "node-room", "recovered", TypeReorder: "reorder", TypeProven: "replica-proven"}
+	"node-remove", "node-room", "recovered", TypeReorder: "reorder", TypeProven: "replica-proven", TypePunch: "punch"}
 
 func (t CommandType) String() string { return name(commandNames, uint8(t)) }
 
@@ -88,6 +89,8 @@ func NewCommand(t CommandType) Command {
 		return new(Reorder)
 	case TypeProven:
 		return new(Proven)
+	case TypePunch:
+		return new(Punch)
 	}
 	return nil
 }
@@ -366,6 +369,8 @@ func AskedBy(c Command) Identity {
 		return c.AskedBy
 	case *RemoveNode:
 		return c.AskedBy
+	case *Punch:
+		return c.AskedBy
 	}
 	return ""
 }
@@ -390,3 +395,4 @@ func (*RemoveNode) CommandType() CommandType     { return TypeNodeRemove }
 func (*NodeRoom) CommandType() CommandType       { return TypeNodeRoom }
 func (*Proven) CommandType() CommandType         { return TypeProven }
 func (*Recovered) CommandType() CommandType      { return TypeRecovered }
+func (*Punch) CommandType() CommandType          { return TypePunch }

@@ -26,6 +26,7 @@ func (s *State) abandonExtent(at moment, create *Op) {
 func (s *State) buryExtent(at moment, id ExtentID) {
 	e := s.Extent(id).clone()
 	e.State = ExtentDeleted
+	s.fillHoles(e, 0)
 	e.Gen++
 	for _, r := range slices.Clone(e.Replicas) {
 		e.retire(at, r.Node)

@@ -25,6 +25,9 @@ func (e *Extent) String() string {
 	if e.State == ExtentSealed {
 		fmt.Fprintf(&b, " length=%d sum=%08x", e.Length, e.Sum)
 	}
+	if e.Holes > 0 {
+		fmt.Fprintf(&b, " punched=%d holes=%d", e.Punched, e.Holes)
+	}
 	if e.Damaged {
 		fmt.Fprintf(&b, " damaged=[%d,%d)", e.DamagedFrom, e.DamagedTo)
 	}
@@ -193,6 +196,9 @@ func (r Result) String() string {
 	}
 	if r.Extent != 0 && r.Err == nil {
 		fmt.Fprintf(&b, " extent=%d", r.Extent)
+	}
+	for _, no := range r.Refused {
+		fmt.Fprintf(&b, "; range %d: %s: %s", no.At, no.Err.Code, no.Err.Detail)
 	}
 	if r.Session != 0 {
 		fmt.Fprintf(&b, " session=%s", OpID(r.Session))

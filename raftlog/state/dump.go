@@ -26,6 +26,7 @@ type Records struct {
 	Op      func(*Op) error
 	Session func(*Session) error
 	Policy  func(*LoadPolicy) error
+	Holes   func(*Holes) error
 }
 
 // Header is the header of the view's snapshot.
@@ -58,7 +59,10 @@ func (v *View) Dump(w Records) error {
 		return err
 	}
 	v.loaded.Scan(func(_ string, p *LoadPolicy) bool { err = w.Policy(p); return err == nil })
-	return err
+	if err != nil {
+		return err
+	}
+	return v.eachHoles(w.Holes)
 }
 
 // restored is a copy that does not share room to append with the state that it was dumped from.
@@ -81,5 +85,6 @@ func Restore(h Header) (*State, Records) {
 		Op:      func(o *Op) error { s.putOp(o); return nil },
 		Session: func(ses *Session) error { s.putSession(ses.restored()); return nil },
 		Policy:  func(p *LoadPolicy) error { s.loaded.Set(p.Digest, p); return nil },
+		Holes:   s.restoreHoles,
 	}
 }

@@ -85,6 +85,10 @@ type Extent struct {
 	DamagedFrom, DamagedTo uint64
 
 	Owner Identity // whose it is; empty where nobody can tell
+
+	// Punched is how many of its bytes are deleted, in so many holes: see Punch.
+	Punched uint64
+	Holes   uint32
 }
 
 func (e *Extent) clone() *Extent {
@@ -122,6 +126,11 @@ func (e *Extent) Written() bool { return e.State == ExtentOpen || e.State == Ext
 // Lacks reports whether it has fewer whole replicas than wanted, on whatever nodes. An open one may: it was made while
 // too few nodes took replicas.
 func (e *Extent) Lacks() bool { return e.Written() && e.Whole() < int(e.Want) }
+
+// Hollow reports whether every byte of it is deleted, and nothing will be written to it any more.
+func (e *Extent) Hollow() bool {
+	return e.State == ExtentSealed && e.Length > 0 && e.Punched == e.Length
+}
 
 // doubted reports whether a replica is suspect.
 func (e *Extent) doubted() bool { return e.Whole() < len(e.Replicas) }

@@ -16,6 +16,7 @@ func CheckInvariants(v *View) error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	v.Extents(0, func(e *Extent) bool { checkExtent(v, e, bad); return true })
 	v.Nodes(func(n *Node) bool { checkNode(v, n, bad); return true })
+	checkHoles(v, bad)
 	v.Ops(0, func(o *Op) bool { checkOp(v, o, bad); return true })
 	if v.sessions.Len() != v.idle.Len() || v.sessions.Len() > maxSessions {
 		bad("%d sessions, %d in the index", v.sessions.Len(), v.idle.Len())
@@ -88,6 +89,33 @@ func checkExtent(v *View, e *Extent, bad report) {
 	}
 }
 
+// checkHoles: holes lie in extents that have bytes, apart from each other, and are counted.
+func checkHoles(v *View, bad report) {
+	type count struct {
+		holes uint32
+		bytes uint64
+	}
+	counts, last := map[ExtentID]count{}, hole{}
+	v.holes.Scan(func(h hole) bool {
+		if h.from >= h.to || h.extent == last.extent && h.from <= last.to {
+			bad("hole %+v after %+v", h, last)
+		}
+		e := v.Extent(h.extent)
+		if e == nil || !e.Written() || e.State == ExtentSealed && h.to > e.Length {
+			bad("hole %+v in %v", h, e)
+		}
+		c := counts[h.extent]
+		counts[h.extent], last = count{c.holes + 1, c.bytes + h.to - h.from}, h
+		return true
+	})
+	v.Extents(0, func(e *Extent) bool {
+		if c := counts[e.ID]; c.holes != e.Holes || c.bytes != e.Punched {
+			bad("%s: %d bytes in %d holes", e, c.bytes, c.holes)
+		}
+		return true
+	})
+}
+
 func checkNode(v *View, n *Node, bad report) {
 	for _, id := range n.Ops {
 		if o := v.Op(id); o == nil || o.State.Ended() || o.Extent != 0 || o.Node != n.ID {
@@ -157,7 +185,7 @@ func checkUsage(v *View, bad report) {
 		}
 		bytes := uint64(0)
 		if e.State == ExtentSealed {
-			bytes = e.Length
+			bytes = e.Length - e.Punched // checkHoles counts those
 		}
 		if count(classes, e.Class, bytes); e.Owner != "" {
 			count(owners, string(e.Owner), bytes)
@@ -252,7 +280,7 @@ func indexes(v *View) string {
 	return fmt.Sprint("queue", queue, "\nrunning ", v.running.Keys(), "\nended ", v.ended.Items(), "\nreplicas ",
 		v.replicas.Items(),
 		"\nheld ", v.held.Keys(), v.held.Values(), "\ndrops ", v.drops.Items(), "\nlacking ", v.lacking.Keys(),
-		"\nidle ", v.idle.Items(), "\nowned ", v.owned.Items(), "\nowners ", v.owners.Keys(), v.owners.Values(),
+		"\nidle ", v.idle.Items(), "\nhollow ", v.hollow.Keys(), "\nowned ", v.owned.Items(), "\nowners ", v.owners.Keys(), v.owners.Values(),
 		"\nkinds ", v.kinds, "\nnode loads ", v.nodeLoads.Keys(), v.nodeLoads.Values(),
 		"\nclasses ", v.classes.Keys(), v.classes.Values(),
 		"\nkept of classes ", v.byClass.Keys(), v.byClass.Values(), "\nkept of owners ", v.byOwner.Keys(), v.byOwner.Values())
@@ -273,6 +301,7 @@ func Dumped(v *View) string {
 		Op:      func(o *Op) error { text += fmt.Sprintf("%+v\n", *o); return nil },
 		Session: func(s *Session) error { text += fmt.Sprintf("%+v\n", *s); return nil },
 		Policy:  func(p *LoadPolicy) error { text += fmt.Sprintf("%+v\n", *p); return nil },
+		Holes:   func(h *Holes) error { text += fmt.Sprintf("%+v\n", *h); return nil },
 	})
 	if err != nil {
 		text += err.Error()

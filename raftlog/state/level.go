@@ -26,12 +26,17 @@ const (
 	LevelNamed Level = 4
 	// LevelPaced has a pace of copies among the settings.
 	LevelPaced Level = 5
+	// LevelPunched has ranges of extents that are deleted.
+	LevelPunched Level = 6
 	// LevelNow is this build's.
-	LevelNow = LevelPaced
+	LevelNow = LevelPunched
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.
 func levelOf(c Command) Level {
+	if _, ok := c.(*Punch); ok {
+		return LevelPunched
+	}
 	if AskedBy(c) != "" {
 		return LevelNamed
 	}

@@ -32,6 +32,7 @@ type model struct {
 	now     state.Micros
 	opened  []state.SessionID
 	owners  map[state.SessionID]state.Identity
+	punched map[deleted]bool         // bytes that were deleted, of extents that may be deleted by now
 	sums    map[state.Request]uint64 // by a request without its sum: what was admitted first
 
 	frozen     *state.View // a snapshot, and its dump when it was taken
@@ -48,7 +49,8 @@ func TestModel(t *testing.T) {
 		m := &model{
 			T: t, cell: statetest.New(), twin: state.New(),
 			files: map[file]bool{}, ended: map[state.OpID]string{}, deleted: map[state.ExtentID]bool{},
-			owners: map[state.SessionID]state.Identity{}, sums: map[state.Request]uint64{},
+			punched: map[deleted]bool{},
+			owners:  map[state.SessionID]state.Identity{}, sums: map[state.Request]uint64{},
 		}
 		m.apply(&state.Genesis{Cell: "c"}, &state.OpenSession{})
 		for _, id := range nodes[:4] {
@@ -145,6 +147,7 @@ func (m *model) apply(cmds ...state.Command) {
 		m.Fatalf("applying changed the commands from %s to %s", before, after)
 	}
 	m.write(cmds, results)
+	m.dug(cmds, results)
 	m.check()
 }
 
@@ -243,6 +246,7 @@ func (m *model) check() {
 		}
 		return true
 	})
+	m.checkDug()
 	for f := range m.files {
 		if s.Extent(f.extent) == nil {
 			m.Fatalf("extent %d was forgotten while node %s had a file of it", f.extent, f.node)
@@ -274,7 +278,7 @@ func (m *model) opIn(states ...state.OpState) state.OpID {
 // command is a random command. The weights let most operations get to their end.
 func (m *model) command() state.Command {
 	s := m.cell.State
-	switch rapid.IntRange(0, 29).Draw(m.T, "command") {
+	switch rapid.IntRange(0, 31).Draw(m.T, "command") {
 	case 0, 1, 2, 3, 4, 5, 6, 7:
 		return m.admit()
 	case 8, 9, 10, 11, 12, 13, 14:
@@ -303,6 +307,8 @@ func (m *model) command() state.Command {
 	case 28:
 		return &state.Join{Node: m.node(), Addr: "a", Incarnation: rapid.Uint64Range(1, 3).Draw(m.T, "incarnation"),
 			Unproven: rapid.Bool().Draw(m.T, "unproven")}
+	case 29, 30:
+		return m.punch()
 	}
 	return m.rare()
 }

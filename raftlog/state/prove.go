@@ -18,6 +18,7 @@ func (s *State) sealExtent(o *Op, c *Finish) Result {
 			c.Confirmed)
 	}
 	e.State, e.Length, e.Sum = ExtentSealed, c.Length, c.Sum
+	s.fillHoles(e, c.Length) // what was never written to is no hole
 	e.Damaged = c.Damaged
 	if c.Damaged {
 		e.Sum, e.DamagedFrom, e.DamagedTo = 0, min(c.DamagedFrom, c.Length), c.Length

@@ -43,13 +43,14 @@ type Quota struct {
 // Usage is how much is kept.
 type Usage struct{ Extents, Bytes uint64 }
 
-// usage is what an extent counts for. The bytes of one that is not sealed are not known to the log.
+// usage is what an extent counts for, without the bytes that are deleted of it. Those of one that is not sealed are not
+// known to the log.
 func (e *Extent) usage() Usage {
 	switch e.State {
 	case ExtentCreating, ExtentOpen:
 		return Usage{Extents: 1}
 	case ExtentSealed:
-		return Usage{Extents: 1, Bytes: e.Length}
+		return Usage{Extents: 1, Bytes: e.Length - min(e.Punched, e.Length)}
 	}
 	return Usage{}
 }

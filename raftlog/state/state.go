@@ -96,7 +96,9 @@ type View struct {
 	replicas *btree.BTreeG[holding]
 	held     *btree.Map[NodeID, int]        // how many replicas a node has; absent for none
 	drops    *btree.BTreeG[holding]         // files that must go
+	holes    *btree.BTreeG[hole]            // what is deleted of extents that are not
 	lacking  *btree.Map[ExtentID, struct{}] // open and sealed extents with fewer whole replicas than wanted
+	hollow   *btree.Map[ExtentID, struct{}] // sealed extents of which every byte is deleted
 	idle     *btree.BTreeG[lastUse]         // sessions, the longest unused first
 	owned    *btree.BTreeG[ownUse]          // sessions of each identity, the longest unused first
 	owners   *btree.Map[Identity, int]      // how many sessions an identity has; absent for none
@@ -135,7 +137,9 @@ func New() *State {
 		held:       new(btree.Map[NodeID, int]),
 		replicas:   btree.NewBTreeGOptions(lessHolding, noLocks),
 		drops:      btree.NewBTreeGOptions(lessHolding, noLocks),
+		holes:      btree.NewBTreeGOptions(lessHole, noLocks),
 		lacking:    new(btree.Map[ExtentID, struct{}]),
+		hollow:     new(btree.Map[ExtentID, struct{}]),
 		idle:       btree.NewBTreeGOptions(lessLastUse, noLocks),
 		nodeLoads:  new(btree.Map[NodeID, NodeLoad]),
 		classes:    new(btree.Map[string, Load]),
@@ -156,6 +160,7 @@ func (s *State) Snapshot() *View {
 	v.replicas, v.drops, v.lacking, v.idle = s.replicas.Copy(), s.drops.Copy(), s.lacking.Copy(), s.idle.Copy()
 	v.owned, v.owners = s.owned.Copy(), s.owners.Copy()
 	v.byClass, v.byOwner = s.byClass.Copy(), s.byOwner.Copy()
+	v.holes, v.hollow = s.holes.Copy(), s.hollow.Copy()
 	v.nodeLoads, v.classes = s.nodeLoads.Copy(), s.classes.Copy()
 	return &v
 }
@@ -176,6 +181,12 @@ func (s *State) putExtent(e *Extent) {
 	case old.Lacks():
 		s.lacking.Delete(e.ID)
 	}
+	switch {
+	case e.Hollow():
+		s.hollow.Set(e.ID, struct{}{})
+	case old.Hollow():
+		s.hollow.Delete(e.ID)
+	}
 }
 
 func (s *State) forgetExtent(e *Extent) {
@@ -183,6 +194,7 @@ func (s *State) forgetExtent(e *Extent) {
 	s.indexReplicas(e, nil)
 	s.indexDrops(e, nil)
 	s.lacking.Delete(e.ID)
+	s.hollow.Delete(e.ID)
 	s.recount(e, e.usage(), Usage{})
 }
 

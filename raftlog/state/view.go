@@ -85,6 +85,11 @@ func (v *View) Lacking(yield func(*Extent) bool) {
 	v.lacking.Scan(func(id ExtentID, _ struct{}) bool { return yield(v.Extent(id)) })
 }
 
+// EachHollow goes through the extents of which every byte is deleted.
+func (v *View) EachHollow(yield func(*Extent) bool) {
+	v.hollow.Scan(func(id ExtentID, _ struct{}) bool { return yield(v.Extent(id)) })
+}
+
 // Counts are the sizes that status reports.
 type Counts struct {
 	Extents, Nodes, Queued, Running, Replicas, Drops int

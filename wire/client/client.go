@@ -120,6 +120,7 @@ type Client struct {
 	// session's newest requests, so their numbers should arrive in about their order.
 	submitting chan struct{}
 	session    Session
+	punching   chan struct{} // holds one for each Delete under way
 
 	closing sync.Once
 	closed  chan struct{}
@@ -132,6 +133,7 @@ func New(o Options) *Client {
 		opts:       o,
 		conns:      newPool(o),
 		submitting: make(chan struct{}, 1),
+		punching:   make(chan struct{}, punchesInFlight),
 		closed:     make(chan struct{}),
 	}
 }

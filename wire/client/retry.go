@@ -239,7 +239,7 @@ func (t *trial) unreachable(e *wire.Error) error {
 // changes reports whether a call leaves the cell other than it was.
 func changes(op wire.OpType) bool {
 	switch op {
-	case wire.OpPut, wire.OpAppend, wire.OpSubmit, wire.OpCancel, wire.OpNodeRemove, wire.OpSetting,
+	case wire.OpPut, wire.OpAppend, wire.OpPunch, wire.OpSubmit, wire.OpCancel, wire.OpNodeRemove, wire.OpSetting,
 		wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback:
 		return true
 	}

@@ -77,10 +77,7 @@ func losesSession(s wire.Submitted) bool { return LosesSession(s.Code) }
 
 // number gives each submission of a request the next number of the session, which it opens if need be.
 func (c *Client) number(ctx context.Context, req *wire.SubmitRequest) error {
-	session, first, err := c.session.Number(ctx, len(req.Submit), func(ctx context.Context) (wire.SessionReply, error) {
-		hello := &wire.SessionRequest{Client: c.opts.Name}
-		return call[wire.SessionReply](ctx, c, route{}, repeatable, wire.OpSession, hello)
-	})
+	session, first, err := c.session.Number(ctx, len(req.Submit), c.openSession)
 	if err != nil {
 		return err
 	}
@@ -89,6 +86,11 @@ func (c *Client) number(ctx context.Context, req *wire.SubmitRequest) error {
 		req.Submit[i].Seq = first + uint64(i)
 	}
 	return nil
+}
+
+func (c *Client) openSession(ctx context.Context) (wire.SessionReply, error) {
+	hello := &wire.SessionRequest{Client: c.opts.Name}
+	return call[wire.SessionReply](ctx, c, route{}, repeatable, wire.OpSession, hello)
 }
 
 // submitOnce sends one request until it is answered. doubt reports whether an attempt before the last

@@ -6,6 +6,7 @@ import (
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
 )
 
 // Overrides are parts of a decision that a test makes itself. Zero fields leave them to the native
@@ -48,6 +49,25 @@ func (l *line) admit() (a *state.Admit, ok bool) {
 	}
 	a.AskedBy = l.asker()
 	return a, true
+}
+
+// punch reads "punch 1:0+4096 1:8192+4096 [session= seq=] [as=client/me]". Its sum is that of its ranges.
+func (l *line) punch() *state.Punch {
+	p := &state.Punch{AskedBy: l.asker()}
+	for _, text := range l.args {
+		at, err := wire.ParseLocator(text)
+		if l.err == nil {
+			l.err = err
+		}
+		p.Ranges = append(p.Ranges, state.Range{
+			Extent: state.ExtentID(at.Extent), Offset: at.Offset, Length: at.Length, Birth: at.Birth,
+		})
+	}
+	if text, ok := l.keys["session"]; ok {
+		id, err := l.cell.Op(text)
+		p.Request, l.err = state.Request{Session: state.SessionID(id), Seq: l.number("seq", 1), Sum: p.Sum()}, err
+	}
+	return p
 }
 
 func (l *line) origin() policies.Origin {

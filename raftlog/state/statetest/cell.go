@@ -94,6 +94,9 @@ func (c *Cell) advance(l *line) string {
 
 // commands are those of a line.
 func (c *Cell) commands(l *line) ([]state.Command, error) {
+	if l.word == "punch" && strings.Contains(l.arg(0), ":") {
+		return []state.Command{l.punch()}, l.err
+	}
 	if a, ok := l.admit(); ok {
 		if l.err == nil {
 			c.Decide(a, l.overrides())
