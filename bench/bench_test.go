@@ -27,13 +27,13 @@ func TestPeers(t *testing.T) {
 	}
 	var out bytes.Buffer
 	err := run(t.Context(), []string{"--datanode", "now=" + datanode, "--dir", t.TempDir(), "--rounds", "2", "--each",
-		"300ms", "--sizes", "4096", "--callers", "4", "--objects", "20", "--batch", "5", "--ops", "put,get"}, &out)
+		"300ms", "--sizes", "4096", "--callers", "4", "--objects", "20", "--batch", "5"}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Log("\n" + out.String())
 	rows := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if want := 2 + 2; len(rows) != want {
+	if want := 2 + 4; len(rows) != want {
 		t.Fatalf("%d lines, want %d", len(rows), want)
 	}
 	for _, row := range rows[2:] {

@@ -58,3 +58,17 @@ func TestBenchUsage(t *testing.T) {
 		}
 	}
 }
+
+// bench delete deletes what it has put, in batches, and ends when nothing is left.
+func TestBenchDelete(t *testing.T) {
+	addr := startCell(t, 1)
+	var rows []load.Row
+	told(t, &rows, "bench", "delete", "--addr", addr, "--callers", "2", "--objects", "20", "--batch", "3", "--each", "1m")
+	if len(rows) != 1 || rows[0].Calls != 6 || rows[0].Batch != 3 || rows[0].Errors != 0 || rows[0].PerSecond <= 0 {
+		t.Errorf("measured %+v, want 6 calls of 3 objects", rows)
+	}
+	noneLeft(t, addr)
+	if code, _, _ := tell(t, "bench", "delete", "--objects", "2", "--batch", "3"); code != exit.Usage {
+		t.Errorf("exit code %d, want %d", code, exit.Usage)
+	}
+}

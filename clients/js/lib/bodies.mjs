@@ -46,6 +46,7 @@ export const Range = struct('Range', { from: 'u64', to: 'u64' });
 export const Extent = struct('Extent', {
   id: 'u64', state: 'text', class: 'text', want: 'i64', live: 'i64', length: 'u64', sum: 'text', replicas: [Replica],
   dropping: ['text'], ops: ['text'], generation: 'u64', epoch: 'u64', created: 'i64', birth: 'text', damaged: [Range],
+  punched: 'u64', holes: 'u32',
 });
 export const ExtentsReply = struct('ExtentsReply', { extents: [Extent], next: 'u64' });
 
