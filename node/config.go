@@ -46,6 +46,7 @@ type Peer struct {
 type Config struct {
 	ID        string
 	Dir       string
+	Disks     []string          // folders of further disks, beside Dir, which has the log
 	Listen    string            // host:port of the one listener
 	Listener  net.Listener      // instead of Listen
 	Advertise string            // what others dial; empty: the listener's address

@@ -21,11 +21,11 @@ func (n *Node) makeQuotas() {
 // makeData makes what serves puts and reads. The replicas and the quotas are made.
 func (n *Node) makeData() {
 	n.data = datapath.New(datapath.Options{
-		ID: n.id, Log: n.log, Store: n.store, Replicas: n.replicas, Reach: n.reach, Quotas: n.quotas,
-		Share: n.share, Space: n.space, Clock: n.clock, Logger: n.logger,
+		ID: n.id, Log: n.log, Store: n.disks, Replicas: n.replicas, Reach: n.reach, Quotas: n.quotas,
+		Share: n.share, Space: n.disks, Clock: n.clock, Logger: n.logger,
 		StepLimit: n.time.stepLimit, CreatePatience: n.time.createPatience, IdleLook: n.time.idleLook, Tick: n.time.tick,
 		CatchUp: n.catchUp, Works: n.hang.Err, InTouch: func() error { return n.member.CutOff() },
-		Each: n.hang.EachReplica, Create: n.submitter.Submit,
+		Each: n.eachReplica, Create: n.submitter.Submit,
 		Submit: func(ctx context.Context, s wire.Submission) error {
 			_, err := n.submitter.Once(ctx, 0, s)
 			return err

@@ -8,7 +8,7 @@ import (
 
 // diskStatus is what this node says of its disk, and that its store has failed.
 func (n *Node) diskStatus() diskspace.Status {
-	d := n.space.Status()
+	d := n.disks.Status()
 	if err := n.store.Failed(); err != nil {
 		d.Refuses = wire.Clip("its store has failed: "+err.Error(), report.MaxDetailBytes)
 	}

@@ -40,8 +40,12 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 	}
 	// One whose disk is full reads and deletes as before.
 	room := health.Check{Name: "room", OK: true, Advisory: true}
-	if why := n.space.Status().Refuses; why != "" {
+	if why := n.disks.Status().Refuses; why != "" {
 		room.OK, room.Detail = false, "takes no replicas and no appends: "+why
+	}
+	further := health.Check{Name: "disks", OK: true, Advisory: true}
+	if why := n.disks.Trouble(); why != "" {
+		further.OK, further.Detail = false, why+"; see datanode disk ls"
 	}
 	checks := []health.Check{
 		health.Of("leader", leader),
@@ -51,6 +55,7 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 		health.Of("disk-answers", n.hang.Err()),
 		health.Of("log", n.log.Err()),
 		room,
+		further,
 	}
 	if source := n.transport.Source(); source != nil {
 		checks = append(checks, health.Certs(source, n.cfg.TLS.Deny != "", n.clock.Now())...)

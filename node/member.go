@@ -21,7 +21,7 @@ func (n *Node) makeMember(bootstrap []raftlog.Server) {
 		Bootstrap: bootstrap, Join: n.cfg.Join, Log: n.log, Folder: n.folder, Network: n.transport,
 		Leader: n.lead, Divergences: n.divergences, Hang: n.hang, Clock: n.clock, Logger: n.logger,
 		Heartbeat: n.time.heartbeat, DownAfter: n.time.downAfter,
-		Describe: n.describeTo, Heard: n.heardLeader, DiskNews: func() <-chan struct{} { return n.space.Status().Changed },
+		Describe: n.describeTo, Heard: n.heardLeader, DiskNews: func() <-chan struct{} { return n.disks.Status().Changed },
 		WhoIsAt: n.whoIsAt, StoreOpen: n.storeOpen, Reconcile: n.reconcile,
 		IsReady: n.life.isReady, BecomeReady: n.life.becomeReady, Fail: n.fail,
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/datanode/datanode/node/clock"
 	"github.com/datanode/datanode/node/datapath"
 	"github.com/datanode/datanode/node/diskhang"
+	"github.com/datanode/datanode/node/disks"
 	"github.com/datanode/datanode/node/diskshare"
 	"github.com/datanode/datanode/node/diskspace"
 	"github.com/datanode/datanode/node/extent"
@@ -50,8 +51,8 @@ type Node struct {
 	log         *raftlog.Group
 	opened      openLog // log, for what raft calls while it is opened
 	store       *extent.Store
-	recovery    *extent.Recovery // the rest of opening the store
-	opens       chan struct{}    // closed once that is done
+	disks       *disks.Disks  // store and further ones, as one
+	opens       chan struct{} // closed once that is done
 	space       *diskspace.Disk
 	policies    *modules.Registry // made when the log is open
 	replicas    *replica.Replicas
@@ -70,6 +71,7 @@ type Node struct {
 	hang        *diskhang.Watch
 	member      *member.Member
 	watched     *vfs.Watched // what the store and all else but the log is on
+	plainFS     vfs.FS       // not watched: each further disk is by itself
 	divergences *lead.Divergences
 	data        *datapath.Path
 	quotas      *quota.Quotas
@@ -99,6 +101,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	cfg = cfg.withDefaults()
 	watched := vfs.NewWatched(cfg.FS, cfg.Clock.Now)
+	plain := cfg.FS
 	cfg.FS = watched
 	f, err := folder.Open(cfg.FS, cfg.Dir, cfg.ID)
 	if err != nil {
@@ -117,6 +120,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := newNode(cfg, watched, f, l, source)
+	n.plainFS = plain
 	if err := n.checkHost(source); err != nil {
 		n.stop(nil)
 		return nil, err
@@ -151,21 +155,12 @@ func newNode(cfg Config, watched *vfs.Watched, f *folder.Folder, l net.Listener,
 // open opens what is on disk. The listener is not served yet.
 func (n *Node) open() error {
 	var err error
-	n.space, err = diskspace.Open(diskspace.Options{
-		FS: n.cfg.FS, Dir: n.cfg.Dir, Node: n.id, Logger: n.logger, Clock: n.clock, Look: n.time.tick,
-		AppendBytes: datapath.AppendBytes, Reserve: n.opened.diskReserve,
-	})
+	n.space, err = n.openSpace(n.cfg.FS, n.cfg.Dir)
 	if err != nil {
 		return err
 	}
-	n.store, n.recovery, err = extent.Begin(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"),
-		extent.Options{MakeRoom: n.space.MakeRoom})
-	if err != nil {
-		if errors.Is(err, vfs.ErrLocked) {
-			return fmt.Errorf("data folder %s is in use by another process; "+
-				"stop that node, or give this one its own --dir", n.cfg.Dir)
-		}
-		return fmt.Errorf("data folder %s: %w", n.cfg.Dir, err)
+	if err := n.openStores(); err != nil {
+		return err
 	}
 	var servers []raftlog.Server
 	for _, p := range n.cfg.Bootstrap {
@@ -189,6 +184,7 @@ func (n *Node) open() error {
 	} else if err != nil { // a full disk must not keep the node from starting
 		n.logger.Warn("this run is not in the store's list: the next one will compare all that it holds", "error", err)
 	}
+	n.runsBefore = n.disks.RunsBefore(n.runsBefore)
 	n.opened.group.Store(n.log)
 	n.makeSubmitter()
 	n.makeHang()
@@ -210,7 +206,7 @@ func (n *Node) run() {
 	n.transport.Run()
 	for _, loop := range []func(context.Context){
 		n.exec.Run, n.lead.Run, n.reports.Run, n.drops.Run, n.scrub.Run, n.hang.Run, n.policies.Run,
-		n.data.Run, n.member.Run, n.watchLog, n.space.Run, n.lookIntoStore,
+		n.data.Run, n.member.Run, n.watchLog, n.space.Run, n.disks.Run, n.watchDisks, n.lookIntoStore,
 	} {
 		n.life.run(loop)
 	}
@@ -328,7 +324,9 @@ func (n *Node) closeAll() error {
 	if n.log != nil {
 		errs = append(errs, n.log.Close())
 	}
-	if n.store != nil {
+	if n.disks != nil {
+		errs = append(errs, n.disks.Close())
+	} else if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}
 	return errors.Join(errs...)

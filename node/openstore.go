@@ -2,17 +2,84 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/datanode/datanode/node/datapath"
+	"github.com/datanode/datanode/node/diskhang"
+	"github.com/datanode/datanode/node/disks"
+	"github.com/datanode/datanode/node/diskspace"
+	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/raftlog/state"
 )
+
+// openStores opens the first disk, and the further ones.
+func (n *Node) openStores() error {
+	store, recovery, err := extent.Begin(n.cfg.FS, filepath.Join(n.cfg.Dir, "store"),
+		extent.Options{MakeRoom: n.space.MakeRoom})
+	if errors.Is(err, vfs.ErrLocked) {
+		return fmt.Errorf("data folder %s is in use by another process; "+
+			"stop that node, or give this one its own --dir", n.cfg.Dir)
+	}
+	if err != nil {
+		return fmt.Errorf("data folder %s: %w", n.cfg.Dir, err)
+	}
+	n.store = store
+	n.disks, err = disks.Open(disks.Options{
+		Node: n.id, Incarnation: n.incarnation, Cell: n.folder.AdmittedBy, FS: n.plainFS, Clock: n.clock, Logger: n.logger,
+		Look: n.time.tick, HungAfter: diskhang.After, Dir: n.cfg.Dir, Store: store, Recovery: recovery, Space: n.space,
+		More: n.cfg.Disks, OpenSpace: n.openSpace,
+	})
+	return err
+}
+
+// openSpace opens what watches the room of a disk.
+func (n *Node) openSpace(fsys vfs.FS, dir string) (*diskspace.Disk, error) {
+	return diskspace.Open(diskspace.Options{
+		FS: fsys, Dir: dir, Node: n.id, Logger: n.logger, Clock: n.clock, Look: n.time.tick,
+		AppendBytes: datapath.AppendBytes, Reserve: n.opened.diskReserve,
+	})
+}
+
+// lostAgain is after how long it is looked again for replicas that are lost with a disk and not reported yet.
+const lostAgain = 10 * time.Second
+
+// watchDisks reports what is on disks that were given up, so that it is repaired elsewhere.
+func (n *Node) watchDisks(ctx context.Context) {
+	select {
+	case <-n.life.caughtUp:
+	case <-ctx.Done():
+		return
+	}
+	for ctx.Err() == nil {
+		changed := n.disks.Changed()
+		if n.disks.AnyLost() {
+			if _, err := n.replicas.ReportLost(ctx, n.log.View()); err != nil && ctx.Err() == nil {
+				n.logger.Warn("what is lost with a disk is not reported yet", "error", err)
+			}
+		}
+		select {
+		case <-changed:
+		case <-n.clock.After(lostAgain):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// eachReplica is replica.Each that waits for no disk of this node which hangs.
+func (n *Node) eachReplica(e *state.Extent, f func(state.NodeID) error) map[state.NodeID]error {
+	return n.hang.EachReplica(e, n.disks.GivenUp(extent.ID(e.ID)), f)
+}
 
 // lookIntoStore opens the store to the end, beside everything else: a node that holds many extents votes, follows the
 // log and sends heartbeats meanwhile. It serves only afterwards. Whoever uses an extent before waits for its
 // file alone.
 func (n *Node) lookIntoStore(ctx context.Context) {
-	found, err := n.recovery.Run(ctx)
+	found, err := n.disks.Recover(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return

@@ -26,7 +26,7 @@ func (n *Node) makeReplicas() {
 	})
 	n.replicas = replica.New(n.replicaOptions())
 	n.exec = replica.NewExecutor(replica.ExecutorOptions{
-		ID: n.id, Log: n.log, Store: n.store, Clock: n.clock, Logger: n.logger, Tick: n.time.tick,
+		ID: n.id, Log: n.log, Store: n.disks, Clock: n.clock, Logger: n.logger, Tick: n.time.tick,
 		Ready: n.life.isReady, Finishes: n.reports, Drops: n.drops,
 		CarryOut: n.replicas.CarryOut, ForgetFences: n.replicas.ForgetFences,
 	})
@@ -35,9 +35,9 @@ func (n *Node) makeReplicas() {
 
 func (n *Node) replicaOptions() replica.Options {
 	return replica.Options{
-		ID: n.id, Log: n.log, Store: n.store, Reach: n.reach, Disk: n.share, Clock: n.clock, Logger: n.logger,
+		ID: n.id, Log: n.log, Store: n.disks, Reach: n.reach, Disk: n.share, Clock: n.clock, Logger: n.logger,
 		LagLimit: n.time.lagLimit, DownAfter: n.time.downAfter,
-		Propose: n.proposer.Propose, Reports: n.reports, TakeSpace: n.space.Take,
+		Propose: n.proposer.Propose, Reports: n.reports, TakeSpace: n.disks.Take, Lost: n.disks.Lost,
 		AskSeal:  func(id state.ExtentID) { n.data.AskSeal(id) },
 		Silent:   func(id state.NodeID) bool { return n.lead.Silent(id) },
 		Verified: func(id state.ExtentID) { n.scrub.Note(id) },
@@ -49,7 +49,7 @@ func (n *Node) replicaOptions() replica.Options {
 
 func (n *Node) scrubOptions() scrub.Options {
 	return scrub.Options{
-		ID: n.id, Store: n.store, Clock: n.clock, Logger: n.logger, Ready: n.life.caughtUp, FS: n.cfg.FS,
+		ID: n.id, Store: n.disks, Clock: n.clock, Logger: n.logger, Ready: n.life.caughtUp, FS: n.cfg.FS,
 		// In the store's folder, so that a store that is replaced by another takes its dates along.
 		File: filepath.Join(n.cfg.Dir, "store", "scrubbed"),
 		View: n.log.View, VerifyLog: n.log.VerifyPaced, LogDamaged: func(bad *raftlog.BadEntry) { n.logDamaged(bad) },

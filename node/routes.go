@@ -65,6 +65,7 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpInventory:     {serve: n.inTurn(fair.WorkLists, noBody(&n.api, (*api.API).ServeInventory)), early: true},
 		wire.OpHealth:        {serve: method(&n.api, (*api.API).ServeHealth), early: true},
 		wire.OpScrub:         {serve: method(&n.api, (*api.API).ServeScrub), early: true},
+		wire.OpDisks:         {serve: method(&n.api, (*api.API).ServeDisks), early: true},
 
 		// What changes something through the log.
 		wire.OpSession:        {serve: n.inTurn(fair.WorkSessions, method(&n.api, (*api.API).ServeSession)), leader: true},
@@ -135,7 +136,7 @@ func (n *Node) dispatch(ctx context.Context, c *mux.ServerCall, who transport.Ca
 	if r.room {
 		// Before the log: a node whose disk is full may not be able to follow it, and the caller has better to do
 		// than to wait for it.
-		if err := n.space.Take(c.Op(), len(c.Raw())); err != nil {
+		if err := n.disks.Take(c.Op(), len(c.Raw())); err != nil {
 			return err
 		}
 	}

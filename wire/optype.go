@@ -60,6 +60,9 @@ const (
 
 	// OpPunch deletes ranges of extents; for clients.
 	OpPunch OpType = 59
+
+	// OpDisks says how the disks of a node are; for clients.
+	OpDisks OpType = 60
 )
 
 var opNames = map[OpType]string{
@@ -74,7 +77,7 @@ var opNames = map[OpType]string{
 	OpJoin: "join", OpHeartbeat: "heartbeat", OpPropose: "propose",
 	OpReplicaCreate: "replica-create", OpReplicaAppend: "replica-append", OpReplicaFence: "replica-fence",
 	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum", OpScrub: "scrub",
-	OpHealth: "health", OpPunch: "punch",
+	OpHealth: "health", OpPunch: "punch", OpDisks: "disks",
 }
 
 // Known reports whether o is an operation type of this protocol version.

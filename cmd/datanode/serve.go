@@ -23,12 +23,12 @@ import (
 
 // serving are the flags of serve.
 type serving struct {
-	id, dir, listen, http, advertise, config string
-	bootstrap, join, httpHosts               []string
-	httpPlain                                bool
-	tls                                      pki.Files
-	insecure                                 bool
-	logs                                     cli.LogFlags
+	id, listen, http, advertise, config string
+	dirs, bootstrap, join, httpHosts    []string
+	httpPlain                           bool
+	tls                                 pki.Files
+	insecure                            bool
+	logs                                cli.LogFlags
 }
 
 func newServeCommand(a app) *cobra.Command {
@@ -37,10 +37,13 @@ func newServeCommand(a app) *cobra.Command {
 		Example: `  datanode serve --id n1 --dir n1 --listen 127.0.0.1:7401 \
     --bootstrap n1=127.0.0.1:7401,n2=127.0.0.1:7402,n3=127.0.0.1:7403
   datanode serve --id n4 --dir n4 --listen 127.0.0.1:7404 --join 127.0.0.1:7401`,
-		Use:   "serve --id ID --dir DIR --listen HOST:PORT (--bootstrap ID=HOST:PORT,… | --join HOST:PORT)",
+		Use:   "serve --id ID --dir DIR[,DIR…] --listen HOST:PORT (--bootstrap ID=HOST:PORT,… | --join HOST:PORT)",
 		Short: "Run one node", Args: cli.Takes(0, 0),
 		Long: `Run one node until it is interrupted. The first nodes of a cell are all given the same --bootstrap list;
 further ones --join it. Both are needed only while the data folder is new.
+
+A node with several disks is given a folder on each: --dir /a/n1,/b/n1,/c/n1. The first has the operation log, and the
+node stops when that disk fails; one that fails of the others stops nothing else: see datanode disk.
 
 Each flag may instead come from the environment (DATANODE_LISTEN for --listen) or from the file that
 --config names: a JSON object of flags, such as {"id": "n1", "dir": "/srv/n1", "join": ["10.0.0.1:7400"]}.
@@ -56,7 +59,8 @@ see datanode cert. Without, it listens on this machine only, unless --insecure a
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&s.id, "id", "", "ID of this node, such as n1")
-	flags.StringVar(&s.dir, "dir", "", "data folder")
+	flags.StringSliceVar(&s.dirs, "dir", nil,
+		"data folder; may be repeated: the first has the log, each further one is on a disk of its own")
 	flags.StringVar(&s.listen, "listen", "", "HOST:PORT for clients, peers and raft")
 	flags.StringVar(&s.advertise, "advertise", "", "HOST:PORT that others dial (default: that of --listen)")
 	flags.StringVar(&s.http, "http", "", "HOST:PORT for health checks and metrics (default: none)")
@@ -77,9 +81,12 @@ see datanode cert. Without, it listens on this machine only, unless --insecure a
 
 // nodeConfig checks the flags and makes a node's configuration of them.
 func (s serving) nodeConfig() (node.Config, error) {
-	cfg := node.Config{ID: s.id, Dir: s.dir, Listen: s.listen, HTTP: s.http, Advertise: s.advertise, Join: s.join,
+	cfg := node.Config{ID: s.id, Listen: s.listen, HTTP: s.http, Advertise: s.advertise, Join: s.join,
 		HTTPHosts: s.httpHosts, HTTPPlain: s.httpPlain, TLS: s.tls, Insecure: s.insecure, Version: cli.BuildInfo().Version}
-	for _, need := range []struct{ flag, value string }{{"--id", s.id}, {"--dir", s.dir}, {"--listen", s.listen}} {
+	if len(s.dirs) > 0 {
+		cfg.Dir, cfg.Disks = s.dirs[0], s.dirs[1:]
+	}
+	for _, need := range []struct{ flag, value string }{{"--id", s.id}, {"--dir", cfg.Dir}, {"--listen", s.listen}} {
 		if need.value == "" {
 			return cfg, exit.Usagef("serve needs %s; see datanode serve --help", need.flag)
 		}

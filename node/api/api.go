@@ -31,13 +31,21 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
+// Store is what this node has on its disks. Its methods may be called from any goroutine.
+type Store interface {
+	// IDs lists the extents with a replica, and Staged those with one that is being copied, ascending.
+	IDs() []extent.ID
+	Staged() []extent.ID
+}
+
 // Options are what an API is made of. All are needed. The functions may be called from any goroutine.
 type Options struct {
 	Node    state.NodeID // this node
 	Version string       // of this build
 
 	Log         *raftlog.Group
-	Store       *extent.Store
+	Store       Store
+	Disks       func() []wire.Disk // of this node
 	Modules     *modules.Registry
 	Replicas    *replica.Replicas
 	Scrub       *scrub.Scrubber

@@ -74,6 +74,14 @@ func (a *API) ServeScrub(ctx context.Context, c *mux.ServerCall, req wire.ScrubR
 	return c.Reply(&reply, nil)
 }
 
+// ServeDisks says how a node's disks are.
+func (a *API) ServeDisks(ctx context.Context, c *mux.ServerCall, req wire.DisksRequest) error {
+	if relayed, err := a.atNode(ctx, c, req.Node); relayed {
+		return err
+	}
+	return c.Reply(&wire.DisksReply{Disks: a.o.Disks()}, nil)
+}
+
 func unixMicros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

@@ -22,7 +22,6 @@ import (
 
 	"github.com/datanode/datanode/node/clock"
 	"github.com/datanode/datanode/node/diskshare"
-	"github.com/datanode/datanode/node/diskspace"
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/quota"
 	"github.com/datanode/datanode/node/replica"
@@ -41,17 +40,35 @@ type Log interface {
 	WaitApplied(context.Context, state.Index) error
 }
 
+// Store is where this node's replicas are: an extent.Store, or several disks that act as one. What each method promises
+// stands there. Its methods may be called from any goroutine.
+type Store interface {
+	Append(id extent.ID, fence extent.Fence, offset uint64, parts ...[]byte) error
+	Stream(id extent.ID, fence extent.Fence, offset uint64) (*extent.Stream, error)
+	Acknowledge(id extent.ID, n uint64)
+	Stat(id extent.ID) (extent.Info, error)
+	CheckBirth(id extent.ID, birth extent.Birth) error
+	// Failed is why nothing at all can be written here.
+	Failed() error
+}
+
+// Space is the room on this node's disks.
+type Space interface {
+	// Take asks for room for so many bytes. Its error says why there is none.
+	Take(op wire.OpType, bytes int) error
+}
+
 // Options is what the data path needs of the rest of a node. All fields must be set. The functions may be called from
 // any goroutine.
 type Options struct {
 	ID       state.NodeID
 	Log      Log
-	Store    *extent.Store
+	Store    Store
 	Replicas *replica.Replicas
 	Reach    *replica.Reachability
 	Quotas   *quota.Quotas
 	Share    *diskshare.Shares
-	Space    *diskspace.Disk
+	Space    Space
 	Clock    clock.Clock
 	Logger   *slog.Logger
 

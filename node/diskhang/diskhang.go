@@ -140,15 +140,19 @@ func (w *Watch) set(why error) bool {
 	return true
 }
 
-// EachReplica is replica.Each, but when this node's disk hangs it waits no longer. f goes on then, so that what it is
+// EachReplica is replica.Each, but when this node's disk hangs, or the further disk that gone is of is given up, it
+// waits no longer. f goes on then, so that what it is
 // given may not change any more.
-func (w *Watch) EachReplica(e *state.Extent, f func(state.NodeID) error) map[state.NodeID]error {
+func (w *Watch) EachReplica(
+	e *state.Extent, gone <-chan struct{}, f func(state.NodeID) error,
+) map[state.NodeID]error {
 	hangs, done := w.begun(), make(chan map[state.NodeID]error, 1)
 	go func() { done <- replica.Each(e, f) }()
 	select {
 	case errs := <-done:
 		return errs
 	case <-hangs:
-		return map[state.NodeID]error{w.o.Node: wire.Errorf(0, wire.CodeUnavailable, "the disk hangs")}
+	case <-gone:
 	}
+	return map[state.NodeID]error{w.o.Node: wire.Errorf(0, wire.CodeUnavailable, "the disk hangs")}
 }

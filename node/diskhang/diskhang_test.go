@@ -49,7 +49,9 @@ func TestHangBeginsAndEnds(t *testing.T) {
 		e := &state.Extent{Replicas: []state.Replica{{Node: "n1", State: state.ReplicaWhole}}}
 		returns := make(chan struct{})
 		got := make(chan map[state.NodeID]error)
-		go func() { got <- w.EachReplica(e, func(state.NodeID) error { <-returns; return errors.New("late") }) }()
+		go func() {
+			got <- w.EachReplica(e, nil, func(state.NodeID) error { <-returns; return errors.New("late") })
+		}()
 		change := w.Changed()
 		longest.Store(int64(After + 1))
 		<-change
@@ -67,7 +69,7 @@ func TestHangBeginsAndEnds(t *testing.T) {
 		if w.Err() != nil {
 			t.Errorf("the disk answers again: %v", w.Err())
 		}
-		if errs := w.EachReplica(e, func(state.NodeID) error { return nil }); errs["n1"] != nil {
+		if errs := w.EachReplica(e, nil, func(state.NodeID) error { return nil }); errs["n1"] != nil {
 			t.Errorf("after the hang: %v", errs)
 		}
 		cancel()

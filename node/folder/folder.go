@@ -30,6 +30,8 @@ type Identity struct {
 const (
 	Log          = "log"
 	IdentityFile = "identity.json"
+	// DiskFile in a folder says that it is a further disk of a node: see package disks.
+	DiskFile = "disk.json"
 
 	maxIdentityBytes = 4 << 10
 )
@@ -76,6 +78,10 @@ func Open(fsys vfs.FS, dir, node string) (*Folder, error) {
 	f := &Folder{fs: fsys, dir: dir}
 	raw, err := vfs.ReadFile(fsys, filepath.Join(dir, IdentityFile), maxIdentityBytes)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := fsys.Stat(filepath.Join(dir, DiskFile)); err == nil {
+			return nil, fmt.Errorf("data folder %s is a further disk of a node, and has no log; name the node's first "+
+				"folder first, as at the starts before", dir)
+		}
 		f.id = Identity{Node: node}
 		return f, f.id.Write(fsys, dir)
 	}

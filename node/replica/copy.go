@@ -43,7 +43,7 @@ import (
 // nor how much of them an earlier attempt has left it. Rejected: leaving the sharing of the disk to the kernel; see
 // "Why do copies rest at the disk" in docs/rationale.md.
 type copier struct {
-	store     *extent.Store
+	store     Store
 	log       Log
 	reach     *Reachability
 	disk      *diskshare.Shares

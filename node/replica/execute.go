@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/node/clock"
-	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -23,7 +22,7 @@ type CarryOut func(context.Context, *state.Op) (*state.Finish, error)
 type ExecutorOptions struct {
 	ID     state.NodeID
 	Log    Log
-	Store  *extent.Store
+	Store  Store
 	Clock  clock.Clock
 	Logger *slog.Logger
 	// Tick is how often it looks even when nothing has changed.

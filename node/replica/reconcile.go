@@ -33,6 +33,17 @@ func (rs *Replicas) Reconcile(ctx context.Context, view *state.View) error {
 	return rs.reconcileReplicas(ctx, view)
 }
 
+// ReportLost reports the replicas on disks that were given up, as Reconcile does, and answers how many it had to
+// report. The last whole replica of an extent is not reported: it is all that there is to read, for as long as that
+// disk answers or should it come back.
+func (rs *Replicas) ReportLost(ctx context.Context, view *state.View) (reported int, err error) {
+	return rs.compare(ctx, view, rs.lost)
+}
+
+func (rs *Replicas) lost(e *state.Extent) bool {
+	return rs.opt.Lost != nil && rs.opt.Lost(extent.ID(e.ID))
+}
+
 // unexplained is why the state does not account for a file that is here; empty when it does.
 func (rs *Replicas) unexplained(view *state.View, id extent.ID) string {
 	e := view.Extent(state.ExtentID(id))
@@ -71,9 +82,17 @@ func (rs *Replicas) expectsCopy(view *state.View, e *state.Extent) bool {
 // nobody takes them for whole. What the cell knows already is not reported again, so that this ends however often it is
 // cut off.
 func (rs *Replicas) reconcileReplicas(ctx context.Context, view *state.View) error {
+	_, err := rs.compare(ctx, view, func(*state.Extent) bool { return true })
+	return err
+}
+
+// compare reports which of this node's replicas are not here as they should be, and answers how many.
+func (rs *Replicas) compare(
+	ctx context.Context, view *state.View, which func(*state.Extent) bool,
+) (reported int, err error) {
 	var reports []state.Command
-	var err error
 	send := func() bool {
+		reported += len(reports)
 		_, err = rs.opt.Propose(ctx, reports)
 		reports = reports[:0]
 		return err == nil
@@ -88,6 +107,9 @@ func (rs *Replicas) reconcileReplicas(ctx context.Context, view *state.View) err
 		if err = ctx.Err(); err != nil {
 			return false
 		}
+		if !which(e) {
+			return true
+		}
 		if cmd := c.replica(e); cmd != nil {
 			reports = append(reports, cmd)
 		}
@@ -96,7 +118,7 @@ func (rs *Replicas) reconcileReplicas(ctx context.Context, view *state.View) err
 	if err == nil && len(reports) > 0 {
 		send()
 	}
-	return err
+	return reported, err
 }
 
 // comparison compares this node's replicas with the state, one after the other.
@@ -141,9 +163,19 @@ func (c *comparison) replica(e *state.Extent) state.Command {
 	if why == "" || r.State == state.ReplicaSuspect || e.Damaged && e.DamagedFrom <= from {
 		return nil
 	}
-	c.rs.logger.Warn("replica is damaged", "extent", uint64(e.ID), "why", why)
+	// On a disk that was given up it is not known to be damaged: the last one stays what can be read.
+	lost := c.rs.lost(e)
+	if lost && e.State == state.ExtentSealed && e.Whole() == 1 {
+		return nil
+	}
+	said := "replica is damaged"
+	if lost {
+		said = "replica is lost with its disk"
+	}
+	c.rs.logger.Warn(said, "extent", uint64(e.ID), "why", why)
 	return &state.Suspect{
-		Extent: e.ID, Node: c.rs.id, Note: wire.Clip(why, report.MaxDetailBytes), Always: c.proves, From: from,
+		Extent: e.ID, Node: c.rs.id, Note: wire.Clip(why, report.MaxDetailBytes), From: from,
+		Always: c.proves && (!lost || e.State == state.ExtentOpen),
 	}
 }
 

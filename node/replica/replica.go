@@ -34,7 +34,7 @@ import (
 type Options struct {
 	ID     state.NodeID
 	Log    Log
-	Store  *extent.Store
+	Store  Store
 	Reach  *Reachability
 	Disk   *diskshare.Shares
 	Clock  clock.Clock
@@ -51,6 +51,8 @@ type Options struct {
 	Reports *report.Queue
 	// TakeSpace asks for room on this node's disk. Its error says why there is none.
 	TakeSpace func(op wire.OpType, bytes int) error
+	// Lost reports whether this node cannot say what it has of an extent, because a disk was given up. nil: never.
+	Lost func(extent.ID) bool
 	// AskSeal asks the cell for the seal of an extent, in the background.
 	AskSeal func(state.ExtentID)
 	// Silent reports whether this node leads, and has had no heartbeat of a node for a while.
@@ -69,7 +71,7 @@ type Options struct {
 type Replicas struct {
 	id      state.NodeID
 	log     Log
-	store   *extent.Store
+	store   Store
 	reach   *Reachability
 	clock   clock.Clock
 	logger  *slog.Logger

@@ -12,7 +12,7 @@ import (
 type sealPart struct {
 	id    state.NodeID
 	log   Log
-	store *extent.Store
+	store Store
 }
 
 // do raises the fence, always first: what is answered then stays true. Asked for its length, the replica says that;

@@ -112,7 +112,7 @@ func (rs *Replicas) ServeRead(ctx context.Context, c *mux.ServerCall, req wire.R
 }
 
 // meant is the extent that a peer speaks of, if it is of the birth that the peer knows.
-func meant(view *state.View, store *extent.Store, op wire.OpType, id uint64, birth uint32) (*state.Extent, error) {
+func meant(view *state.View, store Store, op wire.OpType, id uint64, birth uint32) (*state.Extent, error) {
 	e := view.Extent(state.ExtentID(id))
 	if e == nil {
 		return nil, wire.Errorf(op, wire.CodeNotFound, "extent %d is deleted", id)

@@ -33,10 +33,20 @@ const (
 	saveEvery = 10 * time.Minute // between two writes of the dates in one round
 )
 
+// Store is where the replicas are. Its methods may be called from any goroutine.
+type Store interface {
+	// Scrub reads a whole replica from the disk and answers its sum. It calls pace before each read.
+	Scrub(id extent.ID, birth extent.Birth, length uint64, pace func(bytes int) error) (uint32, error)
+	// ScrubDisk is Scrub that reads nothing from the system's cache.
+	ScrubDisk(id extent.ID, birth extent.Birth, length uint64, pace func(bytes int) error) (uint32, error)
+	// Written is when a replica's file was last written, zero where nobody can tell.
+	Written(id extent.ID) time.Time
+}
+
 // Options is what a Scrubber needs of its node.
 type Options struct {
 	ID     state.NodeID
-	Store  *extent.Store
+	Store  Store
 	FS     vfs.FS
 	File   string // of the dates
 	Clock  clock.Clock

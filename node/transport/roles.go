@@ -104,7 +104,7 @@ func RoleFor(op wire.OpType) pki.Role {
 	switch op {
 	case wire.OpPut, wire.OpRead, wire.OpAppend, wire.OpPunch, wire.OpVerify, wire.OpSession, wire.OpSubmit, // submit: see needsSubmit
 		wire.OpOps, wire.OpShowOp, wire.OpExtents, wire.OpNodes, wire.OpStatus, wire.OpConns, wire.OpWait,
-		wire.OpSettings, wire.OpInventory, wire.OpHealth, wire.OpScrub, wire.OpPolicies,
+		wire.OpSettings, wire.OpInventory, wire.OpHealth, wire.OpScrub, wire.OpDisks, wire.OpPolicies,
 		wire.OpLogList, wire.OpLogVerify, wire.OpLogChain:
 		return pki.RoleClient
 	case wire.OpCancel, wire.OpReorder, wire.OpNodeRemove, wire.OpSetting,

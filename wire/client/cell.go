@@ -87,6 +87,12 @@ func (c *Client) Scrub(ctx context.Context, node string, extent uint64) (wire.Sc
 	return call[wire.ScrubReply](ctx, c, route{}, repeatable, wire.OpScrub, &wire.ScrubRequest{Node: node, Extent: extent})
 }
 
+// Disks says how the disks of a node are, by its own word; empty: the node that answers.
+func (c *Client) Disks(ctx context.Context, node string) ([]wire.Disk, error) {
+	reply, err := call[wire.DisksReply](ctx, c, route{}, repeatable, wire.OpDisks, &wire.DisksRequest{Node: node})
+	return reply.Disks, err
+}
+
 // Health says how a node is, by its own word; empty: the node that answers.
 func (c *Client) Health(ctx context.Context, node string) (wire.HealthReply, error) {
 	return call[wire.HealthReply](ctx, c, route{}, repeatable, wire.OpHealth, &wire.HealthRequest{Node: node})

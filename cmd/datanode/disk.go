@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/datanode/datanode/cmd/datanode/internal/cli"
+	"github.com/datanode/datanode/cmd/datanode/internal/term"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
+	"github.com/spf13/cobra"
+)
+
+func newDiskCommand(a app) *cobra.Command {
+	return cli.Group("disk", "List the disks of nodes", "", newDiskListCommand(a))
+}
+
+// diskPatience is how long disk ls waits for one node.
+const diskPatience = 5 * time.Second
+
+func newDiskListCommand(a app) *cobra.Command {
+	var node string
+	cmd := &cobra.Command{
+		Use: "ls", Short: "List the disks of all nodes, or of one", Args: cli.Takes(0, 0),
+		Long: `List the disks of all nodes, or of one: what extents may still take (FREE), what they have taken (USED), and
+how each disk is:
+
+  ok        it takes extents; REFUSES says why it takes none now
+  failed    a sync of it has failed, it hangs, or it could not be opened: nothing is written to it before the node
+            starts again, and what it has is repaired elsewhere
+  missing   it was a disk of the node before and was not there when the node started
+
+d0 is the one with the operation log. A node that does not answer is named on stderr, and the exit code is 5 then.`,
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
+			all, err := disksOf(ctx, c, node)
+			if err != nil && len(all) == 0 {
+				return ofNode(node, err)
+			}
+			return errors.Join(term.List(a.Terminal, term.Items(all),
+				term.Col("NODE", func(d wire.Disk) string { return d.Node }),
+				term.Col("DISK", func(d wire.Disk) string { return d.Disk }),
+				term.Col("STATE", func(d wire.Disk) string { return d.State }),
+				term.Col("EXTENTS", func(d wire.Disk) string { return term.Count(d.Extents) }),
+				term.Col("USED", func(d wire.Disk) string { return roughly(d.Used) }),
+				term.Col("FREE", func(d wire.Disk) string { return freeText(wire.Node{Free: d.Free, Total: d.Total}) }),
+				term.Col("DIR", func(d wire.Disk) string { return d.Dir }),
+				term.Col("REFUSES", func(d wire.Disk) string { return term.OneLine(d.Refuses) }),
+				term.Col("WHY", func(d wire.Disk) string { return term.OneLine(d.Why) })), err)
+		}),
+	}
+	cmd.Flags().StringVar(&node, "node", "", "of this node only (default: of all)")
+	return cmd
+}
+
+// disksOf asks one node, or each. Its error is that of nodes that do not answer.
+func disksOf(ctx context.Context, c *client.Client, node string) ([]wire.Disk, error) {
+	ids := []string{node}
+	if node == "" {
+		nodes, err := c.Nodes(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ids = nil
+		for _, n := range nodes {
+			ids = append(ids, n.ID)
+		}
+	}
+	type answer struct {
+		disks []wire.Disk
+		err   error
+	}
+	answers := make([]chan answer, len(ids))
+	for i, id := range ids {
+		answers[i] = make(chan answer, 1)
+		go func() {
+			limited, cancel := context.WithTimeout(ctx, diskPatience)
+			defer cancel()
+			disks, err := c.Disks(limited, id)
+			answers[i] <- answer{disks, err}
+		}()
+	}
+	var all []wire.Disk
+	var silent []string
+	var errs error
+	for i, id := range ids {
+		got := <-answers[i]
+		if all = append(all, got.disks...); got.err != nil {
+			silent, errs = append(silent, id), errors.Join(errs, got.err)
+		}
+	}
+	if len(silent) == 0 {
+		return all, nil
+	}
+	return all, wire.Errorf(wire.OpDisks, wire.CodeUnavailable, "no answer from %s: %v", strings.Join(silent, ", "), errs)
+}

@@ -1,0 +1,167 @@
+package disks
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/datanode/datanode/wire"
+)
+
+// Run watches the disks until ctx ends.
+func (d *Disks) Run(ctx context.Context) {
+	if d.alone() != nil {
+		<-ctx.Done()
+		return
+	}
+	ended := map[*disk]chan struct{}{}
+	for _, k := range d.disks()[1:] {
+		if k.space == nil {
+			continue
+		}
+		ended[k] = make(chan struct{})
+		go func() {
+			defer close(ended[k])
+			d.learnCell(ctx, k)
+			k.space.Run(ctx)
+		}()
+	}
+	for ctx.Err() == nil {
+		d.look()
+		select {
+		case <-d.o.Clock.After(d.o.Look):
+		case <-ctx.Done():
+		}
+	}
+	for k, end := range ended {
+		if !k.isHung() { // one that hangs may keep its goroutine to the end of the process
+			<-end
+		}
+	}
+}
+
+// look gives up what has failed since, and says so.
+func (d *Disks) look() {
+	for _, k := range d.disks()[1:] {
+		if k.store == nil || isClosed(k.gone) {
+			continue
+		}
+		if err := k.store.Failed(); err != nil {
+			d.giveUp(k, err)
+		} else if longest := k.watched.Longest(); longest > d.o.HungAfter {
+			why := fmt.Errorf("it hangs: a write has taken %s so far", longest.Round(100*time.Millisecond))
+			k.store.GiveUp(why)
+			k.giveUp(why, true)
+			d.gaveUp(k, why)
+		}
+	}
+	why := d.Status().Refuses
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if why != d.said {
+		d.said = why
+		d.tellLocked()
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (d *Disks) giveUp(k *disk, why error) {
+	if k.giveUp(why, false) {
+		d.gaveUp(k, why)
+	}
+}
+
+func (d *Disks) gaveUp(k *disk, why error) {
+	d.o.Logger.Error("a disk is given up: what it has is repaired elsewhere", "disk", k.id, "dir", k.dir, "error", why)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tellLocked()
+}
+
+func (d *Disks) tellLocked() {
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// Changed is closed when a disk is given up, or the node takes something again or no more.
+func (d *Disks) Changed() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.changed
+}
+
+// learnCell has a disk say whose it is, once a cell has admitted the node.
+func (d *Disks) learnCell(ctx context.Context, k *disk) {
+	for k.cell == "" && d.o.Cell() == "" {
+		select {
+		case <-d.o.Clock.After(d.o.Look):
+		case <-ctx.Done():
+			return
+		}
+	}
+	if k.cell != "" || !k.works() {
+		return
+	}
+	id := identity{Disk: k.id, Node: string(d.o.Node), Cell: d.o.Cell(), Key: k.key}
+	if err := id.write(k.watched, k.dir); err != nil { // the next start tries again
+		d.o.Logger.Warn("a disk does not say yet which cell it belongs to", "disk", k.id, "error", err)
+	}
+}
+
+// States of a disk, as disk ls says them.
+const (
+	StateOK       = "ok"
+	StateDraining = "draining"
+	StateFailed   = "failed"
+	StateMissing  = "missing"
+)
+
+// Describe says how each disk is.
+func (d *Disks) Describe() (all []wire.Disk) {
+	for _, k := range d.disks() {
+		out := wire.Disk{Node: string(d.o.Node), Disk: k.id, Dir: k.dir, State: StateOK}
+		err := k.err()
+		switch {
+		case k.missing:
+			out.State = StateMissing
+		case err != nil:
+			out.State = StateFailed
+		case k.draining.Load():
+			out.State = StateDraining
+		}
+		if err != nil {
+			out.Why = err.Error()
+		}
+		if k.space != nil {
+			s := k.space.Status()
+			out.Free, out.Total, out.Reserve, out.Refuses = s.Free, s.Total, s.Reserve, s.Refuses
+		}
+		if k.store != nil {
+			use := k.store.Usage()
+			out.Extents, out.Used = use.Extents, uint64(use.PhysicalBytes+use.StagingBytes)
+		}
+		all = append(all, out)
+	}
+	return all
+}
+
+// Trouble says which disks are given up, empty for none.
+func (d *Disks) Trouble() (text string) {
+	for _, k := range d.disks()[1:] {
+		if err := k.err(); err != nil {
+			text += fmt.Sprintf("; %s: %v", k, err)
+		}
+	}
+	if text != "" {
+		text = text[2:]
+	}
+	return text
+}
