@@ -106,7 +106,8 @@ func (d *Disks) missing(was remembered, why string) *disk {
 	k := &disk{id: was.Disk, key: was.Key, dir: was.Dir, missing: true, gone: make(chan struct{})}
 	k.draining.Store(was.Draining)
 	k.giveUp(fmt.Errorf("it is missing: %s; mount it and start the node again, "+
-		"or let it go with datanode disk replace %s %s", why, d.o.Node, was.Disk), false)
+		"or stop the node and take %s out of %s if it is gone for good", why, was.Disk,
+		filepath.Join(d.o.Dir, ListFile)), false)
 	d.o.Logger.Error("a disk is missing: what it had is repaired elsewhere", "disk", k.id, "dir", k.dir, "why", why)
 	return k
 }
