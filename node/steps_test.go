@@ -223,7 +223,7 @@ func (c *cell) elsewhere(a askedStep, ids []string) {
 	right := a.to
 	for _, id := range ids {
 		_, holds := e.Replica(state.NodeID(id))
-		if holds && a.kind != wire.OpReplicaRead || id == right {
+		if holds || id == right {
 			continue
 		}
 		a.to = id

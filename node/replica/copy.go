@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 
 	"github.com/datanode/datanode/node/diskshare"
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
-	"github.com/datanode/datanode/wire/mux"
 )
 
 // copier carries out repairs and moves: it makes a whole replica here, from the source that the start names.
@@ -24,8 +23,8 @@ import (
 //     summed as they are written, by the same pass that makes the records' checksums; what an earlier attempt has
 //     staged is read for it.
 //   - A staged file is never read from: until it is committed it has another name, and the log does not list this node.
-//   - The source checks, before it reads, that the operation runs under the caller's fence and names it as the source;
-//     it verifies each record before it sends it.
+//   - A source checks, before it reads, that the operation runs under the caller's fence, and that it is named as the
+//     source or holds a whole replica; it verifies each record before it sends it.
 //   - What fails to compare is discarded, since nothing says which part of it is wrong. All else that is staged is
 //     kept for the next attempt, except with a full disk: another node is to have the extent then.
 //
@@ -33,7 +32,8 @@ import (
 //
 //  1. Space and the fence: the store refuses a stage under a lower fence than this extent has seen.
 //  2. The rest that is missing is read from the source, at the pace that the cell allows, in pieces that leave
-//     clients their share of the disk. While one is written the next are on their way: the window of the stream.
+//     clients their share of the disk. While one is written the next are on their way: the window of the stream. If
+//     the source breaks, rots, is called down or falls silent, another whole replica goes on where it stopped.
 //  3. Once more: the operation still runs under this fence, so the state still wants the file.
 //  4. Commit: compare, fsync, rename, fsync of the folder.
 //  5. The finish is reported, and only with that entry is this node a holder. A node that fails in between has a file
@@ -43,8 +43,10 @@ import (
 // nor how much of them an earlier attempt has left it. Rejected: leaving the sharing of the disk to the kernel; see
 // "Why do copies rest at the disk" in docs/rationale.md.
 type copier struct {
+	id        state.NodeID
 	store     Store
 	log       Log
+	logger    *slog.Logger
 	reach     *Reachability
 	disk      *diskshare.Shares
 	pace      *diskshare.Pace
@@ -76,8 +78,8 @@ func (c *copier) copy(ctx context.Context, o *state.Op) (*state.Finish, error) {
 			return nil, err
 		}
 	}
-	if err := c.fill(ctx, o, e, stage, share); err != nil {
-		c.suspects.source(o, err)
+	read, err := c.fill(ctx, o, e, stage, share)
+	if err != nil {
 		if wire.CodeOf(err) == wire.CodeNoSpace || extent.CodeOf(err) == extent.CodeNoSpace {
 			err = errors.Join(err, stage.Discard()) // another node is to have it, and this one needs the space
 		}
@@ -89,71 +91,22 @@ func (c *copier) copy(ctx context.Context, o *state.Op) (*state.Finish, error) {
 	if err := stage.Commit(e.Length, e.Sum); ctx.Err() != nil {
 		return nil, errors.Join(ctx.Err(), err) // it waited for its share: what is staged may be sound
 	} else if err != nil {
-		return nil, c.differs(ctx, o, e, stage, err)
+		return nil, c.differs(ctx, read, e, stage, err)
 	}
 	c.verified(e.ID)
 	return &state.Finish{Outcome: state.OutcomeDone}, nil
 }
 
 // differs ends an attempt whose bytes are not what the log has, so that nothing of them can be trusted for a resume.
-func (c *copier) differs(ctx context.Context, o *state.Op, e *state.Extent, stage *extent.Stage, err error) error {
-	if extent.CodeOf(err) == extent.CodeCorrupt {
-		c.verify(ctx, e, o.Source) // it may hold other bytes with good checksums; then it is suspect
-	}
-	return errors.Join(fmt.Errorf("copy of extent %d from %s: %w", e.ID, o.Source, err), stage.Discard())
-}
-
-// fill reads the missing rest from the source.
-func (c *copier) fill(
-	ctx context.Context, o *state.Op, e *state.Extent, stage *extent.Stage, share diskshare.Copy,
+func (c *copier) differs(
+	ctx context.Context, read []state.NodeID, e *state.Extent, stage *extent.Stage, err error,
 ) error {
-	if stage.Len() == e.Length {
-		return nil
-	}
-	stream, err := c.open(ctx, o, e, stage.Len())
-	if err != nil {
-		return err
-	}
-	defer stream.Close()
-	for {
-		p, err := c.reach.Recv(stream)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		if stage.Len()+uint64(len(p)) > e.Length {
-			return fmt.Errorf("%s sent more of extent %d than its %d bytes", o.Source, e.ID, e.Length)
-		}
-		if err := c.takeSpace(wire.OpReplicaRead, len(p)); err != nil {
-			return err
-		}
-		if err := c.pace.Take(ctx, len(p)); err != nil {
-			return err
-		}
-		if err := appendShared(ctx, stage, share, p); err != nil {
-			return err
+	if extent.CodeOf(err) == extent.CodeCorrupt {
+		for _, source := range read {
+			c.verify(ctx, e, source) // it may hold other bytes with good checksums; then it is suspect
 		}
 	}
-	if stage.Len() != e.Length {
-		return fmt.Errorf("%s sent extent %d up to byte %d of %d", o.Source, e.ID, stage.Len(), e.Length)
-	}
-	return nil
-}
-
-// open begins to read from the source.
-func (c *copier) open(ctx context.Context, o *state.Op, e *state.Extent, from uint64) (*mux.Stream, error) {
-	conn, err := c.reach.opt.ToNode(ctx, o.Source)
-	if err != nil {
-		return nil, err
-	}
-	return conn.Open(ctx, mux.Request{
-		Op: wire.OpReplicaRead, Session: wire.SessionRepair, Fence: uint64(o.Fence), MinIndex: uint64(o.Fence),
-		Body: &wire.ReplicaRead{
-			Extent: uint64(e.ID), Op: uint64(o.ID), Offset: from, Length: e.Length - from, Birth: e.Birth(),
-		},
-	})
+	return errors.Join(fmt.Errorf("copy of extent %d from %v: %w", e.ID, read, err), stage.Discard())
 }
 
 // appendShared adds p, in the pieces and with the syncs that leave clients their share of the disk.

@@ -149,6 +149,14 @@ func (r *Reachability) Recv(stream *mux.Stream) ([]byte, error) {
 	return p, err
 }
 
+// recv is Recv with another limit.
+func (r *Reachability) recv(stream *mux.Stream, limit time.Duration) ([]byte, error) {
+	stop := r.opt.Clock.AfterFunc(limit, stream.Cancel)
+	defer stop()
+	p, _, err := stream.RecvSum()
+	return p, err
+}
+
 // RecvSum is Recv, and the CRC32C of the chunk.
 func (r *Reachability) RecvSum(stream *mux.Stream) (p []byte, sum uint32, err error) {
 	stop := r.opt.Clock.AfterFunc(r.opt.StepLimit, stream.Cancel)

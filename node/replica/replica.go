@@ -98,7 +98,7 @@ func New(o Options) *Replicas {
 	}
 	rs.suspects = &suspects{id: o.ID, log: o.Log, logger: o.Logger, reports: o.Reports, askSeal: o.AskSeal}
 	rs.copier = &copier{
-		store: o.Store, log: o.Log, reach: o.Reach, disk: o.Disk, suspects: rs.suspects,
+		id: o.ID, store: o.Store, log: o.Log, logger: o.Logger, reach: o.Reach, disk: o.Disk, suspects: rs.suspects,
 		pace:      diskshare.NewPace(o.Clock, o.ID, func() *state.View { return o.Log.View() }),
 		takeSpace: o.TakeSpace, verified: o.Verified,
 		verify: func(ctx context.Context, e *state.Extent, node state.NodeID) { rs.Verify(ctx, o.Self, e, node) },

@@ -55,9 +55,9 @@ func (rs *Replicas) notOf(view *state.View, c *mux.ServerCall, s step) string {
 	case string(o.Executor) != c.Peer().Node:
 		return fmt.Sprintf("operation %s is carried out by %s, not by %q", id, o.Executor, c.Peer().Node)
 	}
-	if o.Copies() {
-		if o.Source != rs.id {
-			return fmt.Sprintf("operation %s copies from %s, not from %s", id, o.Source, rs.id)
+	if o.Copies() { // from another whole replica where the source has failed
+		if r, _ := e.Replica(rs.id); o.Source != rs.id && r.State != state.ReplicaWhole {
+			return fmt.Sprintf("operation %s copies from %s, and %s has no whole replica", id, o.Source, rs.id)
 		}
 		return ""
 	}

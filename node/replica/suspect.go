@@ -32,10 +32,10 @@ func (rs *Replicas) NoteSuspect(id state.ExtentID, node state.NodeID, why string
 	rs.suspects.note(id, node, why, 0)
 }
 
-// source reports the source of a copy that failed because the source is damaged.
-func (s *suspects) source(o *state.Op, err error) {
+// source reports a source of a copy that failed because it is damaged.
+func (s *suspects) source(id state.ExtentID, source state.NodeID, err error) {
 	if code := wire.CodeOf(err); code == wire.CodeCorrupt || code == wire.CodeNotFound {
-		s.note(o.Extent, o.Source, err.Error(), 0)
+		s.note(id, source, err.Error(), 0)
 	}
 }
 
