@@ -25,6 +25,7 @@ import (
 	"github.com/datanode/datanode/node/member"
 	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/node/quota"
+	"github.com/datanode/datanode/node/reclaim"
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/node/scrub"
@@ -67,6 +68,7 @@ type Node struct {
 	lead        *lead.Leader // made when the log is open
 	reach       *replica.Reachability
 	scrub       *scrub.Scrubber
+	reclaim     *reclaim.Reclaimer
 	serving     atomic.Int32 // calls that bring or take bytes of clients, in flight
 	hang        *diskhang.Watch
 	member      *member.Member
@@ -205,7 +207,7 @@ func (n *Node) open() error {
 func (n *Node) run() {
 	n.transport.Run()
 	for _, loop := range []func(context.Context){
-		n.exec.Run, n.lead.Run, n.reports.Run, n.drops.Run, n.scrub.Run, n.hang.Run, n.policies.Run,
+		n.exec.Run, n.lead.Run, n.reports.Run, n.drops.Run, n.scrub.Run, n.reclaim.Run, n.hang.Run, n.policies.Run,
 		n.data.Run, n.member.Run, n.watchLog, n.space.Run, n.disks.Run, n.watchDisks, n.lookIntoStore,
 	} {
 		n.life.run(loop)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -183,4 +184,89 @@ func TestDeleteOfRangesWaitsForTheLastNode(t *testing.T) {
 	c.joins("n9", state.LevelPunched)
 	c.punched(loc)
 	c.deletedEverywhere(loc)
+}
+
+// What is deleted is punched on each node, and that is no rot: replicas verify, also those that are copied from punched
+// ones, and what is kept is read. A log that does not know of the deletes any more gets no zeros.
+func TestDeletedIsPunched(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 4, 0)
+	var locs, gone, kept []wire.Locator
+	for i := range 40 {
+		locs = append(locs, c.put(pattern(uint64(i), 4000)))
+	}
+	for i, loc := range locs {
+		if i%10 == 3 {
+			kept = append(kept, loc)
+		} else {
+			gone = append(gone, loc)
+		}
+	}
+	for _, id := range extentsOf(locs) {
+		c.run(wire.Submission{Kind: "seal", Extent: id})
+	}
+	c.punched(gone...)
+	sweep := func() {
+		for _, n := range c.nodes {
+			if err := n.catchUp(testContext(t)); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the first sees that nothing more is deleted
+				n.reclaim.Sweep(testContext(t))
+			}
+		}
+	}
+	sweep()
+	c.punchedOnDisks("punched", locs, gone, kept)
+	for _, id := range extentsOf(locs) {
+		from := c.nodes["n1"].log.View().Extent(state.ExtentID(id)).Replicas[0].Node
+		if ops := c.run(wire.Submission{Kind: "move", Extent: id, Node: string(from)}); ops[0].State != "done" {
+			t.Fatalf("%+v", ops)
+		}
+	}
+	sweep()
+	c.punchedOnDisks("copied", locs, gone, kept)
+}
+
+// punchedOnDisks makes sure that what is gone is zeros in every store and refused there, that what is kept is read, and
+// that every replica verifies.
+func (c *cell) punchedOnDisks(when string, locs, gone, kept []wire.Locator) {
+	c.t.Helper()
+	zeros := 0
+	for _, loc := range gone {
+		c.deletedEverywhereOf(loc)
+		for id, n := range c.nodes {
+			if _, holds := n.log.View().Extent(state.ExtentID(loc.Extent)).Replica(n.id); !holds {
+				continue
+			}
+			_, _, err := n.store.ReadSum(extent.ID(loc.Extent), make([]byte, 1), loc.Offset)
+			if extent.CodeOf(err) != extent.CodePunched {
+				c.t.Errorf("%s: %s at the store of %s: %v", when, loc, id, err)
+			}
+			p := make([]byte, 4000)
+			if _, err := n.store.ReadAt(extent.ID(loc.Extent), p, loc.Offset); err != nil {
+				c.t.Fatal(err)
+			}
+			zeros += bytes.Count(p, []byte{0})
+		}
+	}
+	if zeros < len(gone)*3*3900 {
+		c.t.Errorf("%s: %d zeros in the place of %d objects", when, zeros, len(gone))
+	}
+	for _, loc := range kept {
+		if got, err := c.get(loc, ""); err != nil || len(got) != 4000 {
+			c.t.Errorf("%s: what is kept: %d bytes, %v", when, len(got), err)
+		}
+	}
+	for _, id := range extentsOf(locs) {
+		verified, err := c.client.Verify(testContext(c.t), id)
+		if err != nil || len(verified) != 3 {
+			c.t.Fatalf("%s: %d replicas verified, %v", when, len(verified), err)
+		}
+		for _, v := range verified {
+			if !v.OK {
+				c.t.Errorf("%s: extent %d: %+v", when, id, v)
+			}
+		}
+	}
 }

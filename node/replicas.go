@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/datanode/datanode/node/fair"
+	"github.com/datanode/datanode/node/reclaim"
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/node/scrub"
@@ -31,6 +32,10 @@ func (n *Node) makeReplicas() {
 		CarryOut: n.replicas.CarryOut, ForgetFences: n.replicas.ForgetFences,
 	})
 	n.scrub = scrub.New(n.scrubOptions())
+	n.reclaim = reclaim.New(reclaim.Options{
+		ID: n.id, Store: n.disks, Clock: n.clock, Logger: n.logger, Ready: n.life.caughtUp, View: n.log.View,
+		Busy: func() bool { return n.serving.Load() > 0 },
+	})
 }
 
 func (n *Node) replicaOptions() replica.Options {

@@ -83,6 +83,11 @@ func (d *Disks) SealSum(id extent.ID, length uint64) (uint32, error) {
 	return change(d, "seal", id, func(s *extent.Store) (uint32, error) { return s.SealSum(id, length) })
 }
 
+// Punch gives back what deleted ranges of a sealed replica take on its disk.
+func (d *Disks) Punch(id extent.ID, birth extent.Birth, deleted []extent.Range) (more bool, err error) {
+	return change(d, "punch", id, func(s *extent.Store) (bool, error) { return s.Punch(id, birth, deleted) })
+}
+
 // Drop removes what the disks that work have of an extent. What one has that was given up is as gone as that disk: were
 // it to come back, the node would find a file that no state explains, and put it into quarantine before it serves.
 func (d *Disks) Drop(id extent.ID) error {

@@ -23,10 +23,12 @@ const (
 	CodeChanged     Code = 11 // the replica was cut, replaced or removed during the call; ask again
 	CodeIO          Code = 12 // the file could not be opened; its bytes may be fine
 	CodeBelowFloor  Code = 13 // acknowledged bytes would be cut: Want is how many there are, Have the caller's
+	CodePunched     Code = 14 // the bytes were deleted, and are not in the file any more
+	CodeUnsupported Code = 15 // the file system cannot do it
 )
 
 var codeNames = [...]string{"", "not-found", "exists", "stale-fence", "wrong-offset", "corrupt", "no-space",
-	"disk-failed", "sealed", "too-short", "closed", "changed", "io", "below-floor"}
+	"disk-failed", "sealed", "too-short", "closed", "changed", "io", "below-floor", "punched", "unsupported"}
 
 func (c Code) String() string {
 	if c == 0 || int(c) >= len(codeNames) {

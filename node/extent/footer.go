@@ -34,7 +34,7 @@ const footerSummed uint32 = 1 // the sum is known
 // odd one.
 const (
 	sectionIndex   uint32 = 1 // the index, see appendIndex
-	sectionPunched uint32 = 3 // set aside for a table of punched ranges
+	sectionPunched uint32 = 3 // what has been punched, see appendRanges; only where something has been
 )
 
 // footer ends the file of a sealed extent, behind the mark: what a scan of the file would find. See
@@ -45,6 +45,8 @@ type footer struct {
 	summed bool
 	sum    uint32 // CRC32C of all bytes; 0 unless summed
 	idx    index  // Invariant: no gaps
+
+	punched []Range // see Store.Punch
 }
 
 // appendFooter appends the encoding of ft, which goes at ft.idx.endPos in the file, to buf.
@@ -66,11 +68,21 @@ func appendFooter(buf []byte, ft footer) []byte {
 	buf = le.AppendUint64(buf, ft.acked)
 	buf = le.AppendUint64(buf, uint64(ft.idx.endPos))
 	buf = le.AppendUint32(buf, ft.sum)
-	buf = le.AppendUint32(buf, 1) // sections
+	sections := uint32(1)
+	if len(ft.punched) > 0 {
+		sections = 2
+	}
+	buf = le.AppendUint32(buf, sections)
 	buf = le.AppendUint32(buf, 0) // reserved
 	buf = le.AppendUint32(buf, sectionIndex)
 	buf = le.AppendUint32(buf, uint32(len(index)))
 	buf = append(buf, index...)
+	if sections > 1 {
+		punched := appendRanges(nil, ft.punched)
+		buf = le.AppendUint32(buf, sectionPunched)
+		buf = le.AppendUint32(buf, uint32(len(punched)))
+		buf = append(buf, punched...)
+	}
 	buf = le.AppendUint32(buf, uint32(len(buf)-start+footerEndBytes))
 	buf = le.AppendUint32(buf, footerVersion)
 	buf = le.AppendUint32(buf, crc32.Checksum(buf[start:], castagnoli))
@@ -145,6 +157,11 @@ func (ft *footer) sections(buf []byte, count uint32) error {
 				return err
 			}
 			indexed = true
+		case kind == sectionPunched && ft.punched == nil:
+			var err error
+			if ft.punched, err = parseRanges(body, ft.idx.end); err != nil {
+				return err
+			}
 		case kind%2 != 0:
 			return fmt.Errorf("the footer has a section of kind %d, which this program cannot do without knowing", kind)
 		}

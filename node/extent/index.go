@@ -123,6 +123,19 @@ func (x *index) cut(off uint64, pos int64) {
 	x.end, x.endPos = off, pos
 }
 
+// replace notes that one record holds [from, to) where several were, and that marks follow it up to posEnd. No other
+// record has moved.
+func (x *index) replace(from, to uint64, pos, posEnd int64) {
+	begin := sort.Search(len(x.entries), func(i int) bool { return x.entries[i].off >= from })
+	end := sort.Search(len(x.entries), func(i int) bool { return x.entries[i].off >= to })
+	put := []indexEntry{{off: from, pos: pos}}
+	if to < x.end && (end == len(x.entries) || x.entries[end].off > to) {
+		last := x.entries[end-1]
+		put = append(put, indexEntry{off: to, pos: posEnd, each: last.each})
+	}
+	x.entries = slices.Replace(x.entries, begin, end, put...)
+}
+
 // addGap notes that what follows the end, up to offset to at posEnd, is damaged.
 func (x *index) addGap(to uint64, posEnd int64) {
 	x.gaps = append(x.gaps, gap{from: x.end, to: to, pos: x.endPos, posEnd: posEnd})

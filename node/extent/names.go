@@ -12,6 +12,7 @@ const (
 	partSuffix   = ".part"
 	cutSuffix    = ".cut"
 	tailSuffix   = ".tail"
+	punchSuffix  = ".punch"
 	whySuffix    = ".why"
 )
 
@@ -32,6 +33,7 @@ func (d folder) fan(id ID) string { return path.Join(d.extents(), fanName(id)) }
 func (d folder) extent(id ID) string { return path.Join(d.fan(id), id.String()+extentSuffix) }
 func (d folder) part(id ID) string   { return path.Join(d.staging(), id.String()+partSuffix) }
 func (d folder) cut(id ID) string    { return path.Join(d.staging(), id.String()+cutSuffix) }
+func (d folder) punch(id ID) string  { return path.Join(d.staging(), id.String()+punchSuffix) }
 func (d folder) tail(id ID) string   { return path.Join(d.staging(), id.String()+tailSuffix) }
 
 func (d folder) quarantined(id ID, n int, suffix string) string {

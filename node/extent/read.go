@@ -9,15 +9,22 @@ import (
 
 // ReadAt fills p with the extent's bytes from off on, all of them verified. Where fewer are durable
 // it returns those with CodeTooShort, whose cause is io.EOF. CodeCorrupt tells in Offset which record
-// is bad; the bytes before it are in p, and n says how many.
+// is bad; the bytes before it are in p, and n says how many. It is for copies: what has been punched is read as it is
+// in the file now, and has the sums that it had.
 func (s *Store) ReadAt(id ID, p []byte, off uint64) (n int, err error) {
-	n, _, err = s.ReadSum(id, p, off)
-	return n, err
+	v, err := s.view("read", id, uint64(len(p)), off, func(op string, r *reader, n, off uint64) (Verified, *Error) {
+		return r.fillSum(op, p[:n], off)
+	})
+	return v.Len, err
 }
 
-// ReadSum is ReadAt, and the CRC32C of the bytes that are in p. The bytes are not summed again for it.
+// ReadSum is ReadAt, and the CRC32C of the bytes that are in p. The bytes are not summed again for it. CodePunched
+// where some of them have been punched.
 func (s *Store) ReadSum(id ID, p []byte, off uint64) (n int, sum uint32, err error) {
 	v, err := s.view("read", id, uint64(len(p)), off, func(op string, r *reader, n, off uint64) (Verified, *Error) {
+		if bad := r.refusePunched(op, n, off); bad != nil {
+			return Verified{}, bad
+		}
 		return r.fillSum(op, p[:n], off)
 	})
 	return v.Len, v.Sum, err
@@ -25,10 +32,13 @@ func (s *Store) ReadSum(id ID, p []byte, off uint64) (n int, sum uint32, err err
 
 // ReadParts reads up to n of the extent's bytes from off on into buf, and says where in buf they are. They are verified,
 // and all that one or a few reads of the file give: fewer than n where buf is too small or the records change, but at
-// least one if err is nil and n is not 0. Errors are those of ReadAt; what was good before is in v. buf must have
+// least one if err is nil and n is not 0. Errors are those of ReadSum; what was good before is in v. buf must have
 // room for a record at least, PartsBufferBytes(n) for all that there is to gain.
 func (s *Store) ReadParts(id ID, buf []byte, n, off uint64) (v Verified, err error) {
 	return s.view("read", id, n, off, func(op string, r *reader, n, off uint64) (Verified, *Error) {
+		if bad := r.refusePunched(op, n, off); bad != nil {
+			return Verified{}, bad
+		}
 		return r.parts(op, buf, n, off)
 	})
 }
@@ -74,7 +84,7 @@ func (s *Store) viewPinned(op string, e *extent, n, off uint64, look look) (v Ve
 			return Verified{}, 0, errOpen(op, e.id, openErr)
 		}
 		defer s.files.release(h)
-		r := reader{s: s, file: h.file, id: e.id, find: e.find}
+		r := reader{s: s, file: h.file, id: e.id, find: e.find, punched: st.punched}
 		var bad *Error
 		if v, bad = look(op, &r, n, off); bad != nil {
 			err = bad
@@ -95,6 +105,8 @@ type reader struct {
 	file vfs.File
 	id   ID
 	find func(off uint64) (span, bool)
+
+	punched []Range // of the extent
 }
 
 // read fills p with what is at off; the index covers it.

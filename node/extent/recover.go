@@ -20,7 +20,7 @@ type Report struct {
 	Torn        []Torn   // tails that were put aside and cut: most likely never acknowledged, see Info.Cut
 	Damaged     []Damage // acknowledged bytes that cannot be read
 	TornCreates []ID     // files without a valid header and without bytes, removed
-	Redone      []ID     // cuts that a crash had interrupted
+	Redone      []ID     // cuts and punches that a crash had interrupted
 	Footers     []ID     // sealed replicas whose footer was damaged: their records were read instead
 	Catalogue   error    // why the catalogue cannot be used; every footer was read instead
 	Staged      []ID     // staging files, to be resumed by Stage or removed by Drop
@@ -262,7 +262,7 @@ func (r *Recovery) leftover(dir, name string) {
 	r.report.Leftovers = append(r.report.Leftovers, path.Join(strings.TrimPrefix(dir, string(r.s.dir)+"/"), name))
 }
 
-// cuts does again what a Seal had only promised.
+// cuts does again what a Seal or a Punch had only promised.
 func (r *Recovery) cuts() error {
 	dir := r.s.dir.staging()
 	names, err := r.s.fs.List(dir)
@@ -270,11 +270,20 @@ func (r *Recovery) cuts() error {
 		return err
 	}
 	for _, name := range names {
-		id, ok := parseName(name, cutSuffix)
-		if !ok {
+		id, cut := parseName(name, cutSuffix)
+		punched := false
+		if !cut {
+			id, punched = parseName(name, punchSuffix)
+		}
+		switch {
+		case cut:
+			err = r.redo(id, path.Join(dir, name), cutAgain)
+		case punched:
+			err = r.redo(id, path.Join(dir, name), punchAgain)
+		default:
 			continue
 		}
-		if err := r.redo(id); err != nil {
+		if err != nil {
 			return err
 		}
 		if err := r.s.fs.Remove(path.Join(dir, name)); err != nil {
@@ -284,18 +293,35 @@ func (r *Recovery) cuts() error {
 	return syncDir(r.s.fs, dir)
 }
 
-func (r *Recovery) redo(id ID) error {
-	intent, err := r.s.fs.OpenRead(r.s.dir.cut(id))
+// again is what an intent asks to be done to the file of an extent that has this header; nil where it is torn, and the
+// file was not touched yet, or where another file has come to its place.
+type again func(intent []byte, id ID, h fileHeader) func(f vfs.File) error
+
+func cutAgain(intent []byte, id ID, _ fileHeader) func(f vfs.File) error {
+	_, c, err := parseCutIntent(intent)
+	if err != nil || c.id != id {
+		return nil
+	}
+	return c.redo
+}
+
+func punchAgain(intent []byte, id ID, h fileHeader) func(f vfs.File) error {
+	in, err := parsePunchIntent(intent)
+	if err != nil || in.id != id || in.header != h {
+		return nil
+	}
+	return in.redo
+}
+
+// redo does what the intent of that name says.
+func (r *Recovery) redo(id ID, name string, again again) error {
+	intent, err := r.s.fs.OpenRead(name)
 	if err != nil {
 		return err
 	}
 	buf, err := readWhole(intent)
 	if err = errors.Join(err, intent.Close()); err != nil {
 		return err
-	}
-	_, c, err := parseCutIntent(buf)
-	if err != nil || c.id != id {
-		return nil // torn: the extent file was not touched yet
 	}
 	f, err := r.s.fs.OpenRW(r.s.dir.extent(id))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -305,11 +331,16 @@ func (r *Recovery) redo(id ID) error {
 		return err
 	}
 	defer f.Close()
-	if _, err := readFileHeader(f, id); err != nil {
+	h, err := readFileHeader(f, id)
+	if err != nil {
 		return nil // found again, and reported, when the replicas are read
 	}
+	do := again(buf, id, h)
+	if do == nil {
+		return nil
+	}
 	r.report.Redone = append(r.report.Redone, id)
-	return c.redo(f)
+	return do(f)
 }
 
 func (r *Recovery) replicas() error {

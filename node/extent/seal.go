@@ -140,6 +140,7 @@ func (st *state) finish(id ID, v *verified) []byte {
 	if v != nil {
 		st.sum = v.sum
 	}
+	st.punched = clip(st.punched, st.idx.end)
 	buf := st.footer(fileHeader{id: id, fence: st.created, birth: st.birth})
 	st.footerBytes = int64(len(buf))
 	st.fileBytes = st.idx.endPos + st.footerBytes
@@ -149,7 +150,7 @@ func (st *state) finish(id ID, v *verified) []byte {
 // finishedLocked takes over what finish has noted.
 func (e *extent) finishedLocked(st *state) {
 	e.idx, e.marked, e.fileBytes = st.idx, st.marked, st.fileBytes
-	e.footerBytes, e.summed, e.sum = st.footerBytes, st.summed, st.sum
+	e.footerBytes, e.summed, e.sum, e.punched = st.footerBytes, st.summed, st.sum, st.punched
 }
 
 // cutFooter takes the footer of a file away, durably, before anything is written in its place: what would be left of it
@@ -264,7 +265,7 @@ func (s *Store) cut(op string, e *extent, length uint64, v *verified) error {
 	c.tail = AppendRecord(c.tail, e.id, Record{Offset: length, Floor: length})
 	next.idx.add(length, 0, next.idx.endPos)
 	c.tail = append(c.tail, next.finish(e.id, v)...)
-	if err := s.carryOut(c, h.file); err != nil {
+	if err := s.promise(s.dir.cut(e.id), appendCutIntent(nil, c), func() error { return c.redo(h.file) }); err != nil {
 		return s.failure(op, e.id, err)
 	}
 	e.mu.Lock()
@@ -275,17 +276,16 @@ func (s *Store) cut(op string, e *extent, length uint64, v *verified) error {
 	return nil
 }
 
-// carryOut makes the intent durable, does it, and takes it away again.
-func (s *Store) carryOut(c cutIntent, f vfs.File) error {
-	name := s.dir.cut(c.id)
-	err := within(s.room, func() error { return createWith(s.fs, name, appendCutIntent(nil, c)) })
+// promise makes an intent durable under a name in staging, does it, and takes it away again.
+func (s *Store) promise(name string, intent []byte, do func() error) error {
+	err := within(s.room, func() error { return createWith(s.fs, name, intent) })
 	if err != nil {
 		return err
 	}
 	if err := syncDir(s.fs, s.dir.staging()); err != nil {
 		return err
 	}
-	if err := c.redo(f); err != nil {
+	if err := do(); err != nil {
 		return err
 	}
 	// Gone for good before anything else can be done to the extent, or Open would do it again later.

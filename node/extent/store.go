@@ -74,9 +74,10 @@ type state struct {
 	idx        index
 	fileBytes  int64
 
-	footerBytes int64  // of the file, behind the records; 0: there is no footer
-	summed      bool   // sum is that of all bytes, which were read when it was taken
-	sum         uint32 // CRC32C
+	footerBytes int64   // of the file, behind the records; 0: there is no footer
+	summed      bool    // sum is that of all bytes, which were read when it was taken
+	sum         uint32  // CRC32C
+	punched     []Range // what Punch has taken: ascending and apart. Never written to, only replaced
 
 	staged    bool // there is a staging file
 	partBytes int64

@@ -219,7 +219,8 @@ func (l *loading) load() (state, error) {
 		return state{}, err
 	}
 	st := state{present: true, marked: true, created: ft.header.fence, birth: ft.header.birth, acked: ft.acked,
-		idx: ft.idx, footerBytes: size - ft.idx.endPos, fileBytes: size, summed: ft.summed, sum: ft.sum}
+		idx: ft.idx, footerBytes: size - ft.idx.endPos, fileBytes: size, summed: ft.summed, sum: ft.sum,
+		punched: ft.punched}
 	return st, l.tail(&st)
 }
 
@@ -289,7 +290,7 @@ func (l *loading) settle(st *state, got scanned, h fileHeader) error {
 		ft, _, err := readFooter(f, l.id)
 		if err == nil && ft.idx.endPos == got.idx.endPos { // VerifyAll alone gets here
 			st.footerBytes, st.fileBytes = got.tornBytes, st.idx.endPos+got.tornBytes
-			st.summed, st.sum, st.acked = ft.summed, ft.sum, max(ft.acked, st.acked)
+			st.summed, st.sum, st.acked, st.punched = ft.summed, ft.sum, max(ft.acked, st.acked), ft.punched
 			return nil
 		}
 		was, err := wasFooter(f, got.idx.endPos, got.idx.endPos+got.tornBytes)
@@ -353,7 +354,8 @@ func (st *state) footer(h fileHeader) []byte {
 	if len(st.idx.gaps) > 0 || len(st.idx.entries)*4 > maxFooterBytes {
 		return nil
 	}
-	buf := appendFooter(nil, footer{header: h, acked: st.acked, summed: st.summed, sum: st.sum, idx: st.idx})
+	buf := appendFooter(nil, footer{header: h, acked: st.acked, summed: st.summed, sum: st.sum, idx: st.idx,
+		punched: st.punched})
 	if len(buf) > maxFooterBytes {
 		return nil
 	}

@@ -20,7 +20,8 @@ var storeCodes = map[extent.Code]wire.Code{
 	extent.CodeDiskFailed: wire.CodeDiskFailed, extent.CodeSealed: wire.CodePrecondition,
 	extent.CodeTooShort: wire.CodeCorrupt, extent.CodeClosed: wire.CodeUnavailable,
 	extent.CodeChanged: wire.CodeUnavailable, extent.CodeIO: wire.CodeInternal,
-	extent.CodeBelowFloor: wire.CodePrecondition,
+	extent.CodeBelowFloor: wire.CodePrecondition, extent.CodePunched: wire.CodePrecondition,
+	extent.CodeUnsupported: wire.CodePrecondition,
 }
 
 // Of makes any error of a node one that crosses the wire: one that is typed already keeps its code, its outcome and

@@ -286,3 +286,16 @@ func (s *State) restoreHoles(all *Holes) error {
 	}
 	return nil
 }
+
+// EachPunched goes through the extents of which something is deleted, in order.
+func (v *View) EachPunched(yield func(*Extent) bool) {
+	for from, more := (hole{}), true; more; {
+		more = false
+		v.holes.Ascend(from, func(h hole) bool {
+			if e := v.Extent(h.extent); e == nil || yield(e) {
+				from, more = hole{extent: h.extent + 1}, true
+			}
+			return false
+		})
+	}
+}

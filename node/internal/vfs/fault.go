@@ -21,6 +21,7 @@ const (
 	OpSync     Op = "sync"
 	OpTruncate Op = "truncate"
 	OpAllocate Op = "allocate"
+	OpPunch    Op = "punch"
 	OpSpace    Op = "space"
 )
 
@@ -225,4 +226,11 @@ func (f *faultFile) Allocate(size int64) error {
 		return err
 	}
 	return f.File.Allocate(size)
+}
+
+func (f *faultFile) Punch(off, n int64) error {
+	if err := f.fault.ask(OpPunch, f.name); err != nil {
+		return err
+	}
+	return f.File.Punch(off, n)
 }

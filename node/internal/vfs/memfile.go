@@ -43,6 +43,13 @@ func (n *memInode) truncate(size int64) {
 	n.data = resized(n.data, size)
 }
 
+func (n *memInode) punch(from, to int64) {
+	if to = min(to, int64(len(n.data))); from < to {
+		n.touch(from, to)
+		clear(n.data[from:to])
+	}
+}
+
 func (n *memInode) sync() {
 	n.durable = resized(n.durable, int64(len(n.data)))
 	for p := range n.dirty {
@@ -198,6 +205,16 @@ func (f *memFile) Allocate(size int64) error {
 	case grows > 0:
 		f.inode.truncate(size)
 	}
+	return nil
+}
+
+func (f *memFile) Punch(off, n int64) error {
+	f.mem.mu.Lock()
+	defer f.mem.mu.Unlock()
+	if err := f.usable("punch", true); err != nil {
+		return err
+	}
+	f.inode.punch(off, off+n)
 	return nil
 }
 

@@ -24,6 +24,8 @@ func (f osFile) Sync() error { return datasync(f.File) }
 
 func (f osFile) Allocate(size int64) error { return allocate(f.File, size) }
 
+func (f osFile) Punch(off, n int64) error { return punch(f, off, n) }
+
 // zeros grows a file to size with bytes that are really written, which takes the room.
 func zeros(f *os.File, size int64) error {
 	info, err := f.Stat()

@@ -58,6 +58,38 @@ func allocate(f *os.File, size int64) error {
 	return nil
 }
 
+// punch is fallocate with FALLOC_FL_PUNCH_HOLE. Not on btrfs: what is punched there of a file that is written in small
+// pieces stays taken by the parts of its blocks that are left, and shows in no count but the disk's.
+func punch(f osFile, off, n int64) error {
+	err := f.control(func(fd int) error {
+		var st unix.Statfs_t
+		if err := again(func() error { return unix.Fstatfs(fd, &st) }); err != nil {
+			return err
+		}
+		if st.Type == unix.BTRFS_SUPER_MAGIC {
+			return errors.ErrUnsupported
+		}
+		const mode = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+		return again(func() error { return unix.Fallocate(fd, mode, off, n) })
+	})
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS), errors.Is(err, errors.ErrUnsupported):
+		return errors.ErrUnsupported
+	case err != nil:
+		return &os.PathError{Op: "punch", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+// again repeats a call that a signal has interrupted.
+func again(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
 // OpenDirect implements FS. Only an alignment that the file system itself reports is believed: some of those that
 // report none take such a file all the same, and write it through the cache.
 func (OS) OpenDirect(name string) (File, int, error) {

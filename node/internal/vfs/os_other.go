@@ -13,6 +13,8 @@ func datasync(f *os.File) error { return f.Sync() }
 
 func allocate(f *os.File, size int64) error { return zeros(f, size) }
 
+func punch(osFile, int64, int64) error { return errors.ErrUnsupported }
+
 // OpenDirect implements FS.
 func (OS) OpenDirect(string) (File, int, error) { return nil, 0, errors.ErrUnsupported }
 

@@ -64,6 +64,10 @@ type File interface {
 	// Allocate grows the file to size and has the disk set room aside for all of it. When it fails the file may have
 	// grown by a part.
 	Allocate(size int64) error
+	// Punch makes n bytes from off on read as zeros, as far as the file has them, and gives the disk back the whole blocks
+	// among them. The size stays. It is durable after Sync. The error is errors.ErrUnsupported, and nothing has changed,
+	// where the file system cannot do that, or takes nothing back from it.
+	Punch(off, n int64) error
 	Size() (int64, error)
 }
 

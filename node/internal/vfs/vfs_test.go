@@ -53,6 +53,7 @@ func TestPromises(t *testing.T) {
 			testBytes(t, fsys, path.Join(root, "bytes"))
 			testLock(t, fsys, path.Join(root, "lock"))
 			testDirect(t, fsys, path.Join(root, "direct"))
+			testPunch(t, fsys, path.Join(root, "punch"))
 		})
 	}
 }

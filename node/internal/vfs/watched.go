@@ -130,3 +130,8 @@ func (f *watchedFile) Allocate(size int64) error {
 	defer leave(f.of.enter())
 	return f.File.Allocate(size)
 }
+
+func (f *watchedFile) Punch(off, n int64) error {
+	defer leave(f.of.enter())
+	return f.File.Punch(off, n)
+}
