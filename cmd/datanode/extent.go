@@ -70,6 +70,14 @@ func extentBytes(e wire.Extent) string {
 	return term.Count(e.Length)
 }
 
+// deletedText says how much of an extent is deleted by locator; nothing of most.
+func deletedText(e wire.Extent) string {
+	if e.Holes == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d bytes in %d ranges", e.Punched, e.Holes)
+}
+
 // only are the items that keep is true for.
 func only[T any](all iter.Seq2[T, error], keep func(T) bool) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
@@ -118,7 +126,7 @@ func newExtentShowCommand(a app) *cobra.Command {
 			}
 			return term.Show(a.Terminal, shownExtent{Extent: e, Verified: dates}, []term.Field{
 				{"extent", term.Number(e.ID)}, {"state", extentState(e)}, {"damaged", ranges(e.Damaged)}, {"class", e.Class},
-				{"bytes", extentBytes(e)}, {"sum", e.Sum},
+				{"bytes", extentBytes(e)}, {"deleted", deletedText(e)}, {"sum", e.Sum},
 				{"live", fmt.Sprintf("%d of %d wanted", e.Live, e.Want)}, {"replicas", replicaList(e)},
 				{"dropping", strings.Join(e.Dropping, ",")}, {"operations", strings.Join(e.Ops, ",")},
 				{"generation", term.Number(e.Gen)}, {"epoch", term.Number(e.Epoch)}, {"created", term.Stamp(e.Created)},

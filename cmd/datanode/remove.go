@@ -24,7 +24,7 @@ func newRemoveCommand(a app) *cobra.Command {
 			"Given locators, delete what they name: no read gives a byte of it any more, and the nodes take it from " +
 			"their disks in their own time. With - they are read from stdin, one in a line.",
 		Example: "  datanode rm 12\n  datanode rm 12 13 14 --yes\n  datanode rm 12:4096+512@3f2a91c0 --yes\n" +
-			"  datanode rm - --yes < locators",
+			"  datanode rm 14:0+1073741824@9b00c4de,15:0+220@0c1d2e3f --yes\n  datanode rm - --yes < locators",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			subs, ranges, err := w.removals(ctx, c, args)
 			switch {
@@ -79,11 +79,11 @@ func (w *work) removals(
 	var ranges []wire.Locator
 	for _, s := range args {
 		if strings.Contains(s, ":") {
-			l, err := wire.ParseLocator(s)
+			parts, err := wire.ParseLocators(s)
 			if err != nil {
 				return nil, nil, exit.Usagef("%w", err)
 			}
-			ranges = append(ranges, l)
+			ranges = append(ranges, parts...)
 			continue
 		}
 		id, err := parseExtent(s)
