@@ -39,8 +39,9 @@ func (n *Node) makeAPI() {
 		Node: n.id, Version: n.cfg.Version, Log: n.log, Store: n.disks, Disks: n.disks.Describe,
 		Modules: n.policies, Replicas: n.replicas,
 		Scrub: n.scrub, Quotas: n.quotas, Lead: n.lead, Divergences: n.divergences, Turns: n.turns, Sharer: n.sharer,
-		Relay: n.relay.pass, CatchUp: n.catchUp, FreshExtent: n.data.FreshExtent, Stored: n.data.Stored, CheckDeletes: n.sessions.checkDeletes,
-		Ready: n.life.isReady, Disk: n.diskStatus, Health: n.health, Conns: n.conns, Voters: (&voterCheck{
+		Relay: n.relay.pass, CatchUp: n.catchUp, FreshExtent: n.data.FreshExtent, Stored: n.data.Stored,
+		CheckDeletes: n.sessions.checkDeletes,
+		Ready:        n.life.isReady, Disk: n.diskStatus, Health: n.health, Conns: n.conns, Voters: (&voterCheck{
 			id: n.id, log: n.log, transport: n.transport, beat: n.member.Beat, logger: n.logger,
 		}).list,
 		Draining: n.life.drains, Stopped: n.life.ctx.Done(), Clock: n.clock, Logger: n.logger,

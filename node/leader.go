@@ -14,7 +14,7 @@ func (n *Node) newLeader(bootstrap []raftlog.Server) *lead.Leader {
 		Log: n.log, Modules: n.policies, Quotas: n.quotas, Divergences: n.divergences,
 		Settings: n.cfg.Settings, Bootstrap: bootstrap, Ready: n.life.isReady,
 		Identity: func(id state.NodeID) state.Identity { return transport.NodeCaller(string(id)).ID() },
-		WhoIsAt:  n.whoIsAt, CatchUpTo: n.relay.reach,
+		WhoIsAt:  n.whoIsAt, CatchUpTo: n.relay.reach, Reached: n.reached,
 		Audit: n.audit, Fail: n.fail,
 		Clock: n.clock, Logger: n.logger,
 		Times: lead.Times{

@@ -16,3 +16,13 @@ func (n *Node) toNode(ctx context.Context, id state.NodeID) (*mux.Conn, error) {
 	}
 	return n.transport.Conn(ctx, string(id), node.Addr)
 }
+
+// reached waits until another node has applied the log up to an index, and says why it has not.
+func (n *Node) reached(ctx context.Context, id state.NodeID, index state.Index) error {
+	conn, err := n.toNode(ctx, id)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Call(ctx, mux.Request{Op: wire.OpReach, Session: wire.SessionControl, MinIndex: uint64(index)})
+	return err
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
 )
 
 // punched deletes locators and fails for any that is refused.
@@ -266,6 +267,28 @@ func (c *cell) punchedOnDisks(when string, locs, gone, kept []wire.Locator) {
 		for _, v := range verified {
 			if !v.OK {
 				c.t.Errorf("%s: extent %d: %+v", when, id, v)
+			}
+		}
+	}
+}
+
+// Who deletes something and is told so can ask any node right afterwards, and knows nothing of the log that the node
+// could go by.
+func TestDeletedMeansAtEveryNode(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 3, 0)
+	strangers := map[string]*client.Client{}
+	for id := range c.nodes {
+		strangers[id] = c.asAt(id, nil)
+	}
+	for i := range 20 {
+		loc := c.put(pattern(uint64(i), 4000))
+		c.punched(loc)
+		for id, one := range strangers {
+			var got bytes.Buffer
+			_, err := one.Read(testContext(t), wire.ReadRequest{Locator: loc, Node: id}, &got)
+			if got.Len() > 0 || wire.CodeOf(err) != wire.CodeNotFound {
+				t.Fatalf("round %d, %s: %d bytes, %v", i, id, got.Len(), err)
 			}
 		}
 	}

@@ -62,6 +62,7 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpReplicaFence:  {serve: method(&n.replicas, (*replica.Replicas).ServeFence)},
 		wire.OpReplicaRead:   {serve: method(&n.replicas, (*replica.Replicas).ServeRead)},
 		wire.OpReplicaSum:    {serve: method(&n.replicas, (*replica.Replicas).ServeSum)},
+		wire.OpReach:         {serve: serveReach},
 		wire.OpInventory:     {serve: n.inTurn(fair.WorkLists, noBody(&n.api, (*api.API).ServeInventory)), early: true},
 		wire.OpHealth:        {serve: method(&n.api, (*api.API).ServeHealth), early: true},
 		wire.OpScrub:         {serve: method(&n.api, (*api.API).ServeScrub), early: true},
@@ -98,6 +99,10 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpLogChain:    {serve: method(&n.api, (*api.API).ServeLogChain), early: true},
 	}
 }
+
+// serveReach answers a node that only wants the log to have been applied here as far as it says, which every call waits
+// for.
+func serveReach(_ context.Context, c *mux.ServerCall) error { return c.Reply(nil, nil) }
 
 // serveCall answers one call, whoever it is from. An error becomes the typed reply.
 func (n *Node) serveCall(ctx context.Context, c *mux.ServerCall, who transport.Caller) {

@@ -283,7 +283,7 @@ func TestRolesOfCalls(t *testing.T) {
 			"settings inventory health policies log-list log-verify log-chain scrub punch disks",
 		pki.RoleAdmin: "cancel setting node-remove reorder policy-load policy-activate policy-rollback",
 		pki.RoleNode: "policy-fetch join heartbeat propose " +
-			"replica-create replica-append replica-fence replica-read replica-sum",
+			"replica-create replica-append replica-fence replica-read replica-sum reach",
 	}
 	routes := new(Node).makeRoutes()
 	got := map[pki.Role][]string{}

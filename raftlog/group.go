@@ -25,6 +25,7 @@ type Group struct {
 	machine *machine
 	moved   *moved
 	raft    *raft.Raft
+	teller  *teller
 	hang    *hang
 	away    away
 	clock   clock
@@ -98,6 +99,7 @@ func Open(cfg Config) (*Group, error) {
 		g.watching.Add(1)
 		go g.keepMark()
 	}
+	g.teller = newTeller(g.net, conf, func() []raft.Server { return g.raft.GetConfiguration().Configuration().Servers })
 	g.started.Store(true)
 	g.calls.Add(1)
 	go g.commit()
@@ -216,6 +218,7 @@ func (g *Group) close() error {
 		g.cfg.Logger.Warn("closing the log under proposals that do not end")
 	}
 	g.net.cut()
+	g.teller.stop()
 	if err := errors.Join(g.Err(), g.Hangs()); errors.Is(err, errHung) || g.Hangs() != nil {
 		return err // the engine would wait for the disk
 	}

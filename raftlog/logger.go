@@ -31,7 +31,7 @@ func (s sink) Accept(name string, level hclog.Level, msg string, args ...any) {
 	case level < hclog.Info:
 		to = slog.LevelDebug - 4
 	}
-	if slices.ContainsFunc(args, closedHere) {
+	if slices.ContainsFunc(args, closedHere) || msg == "failed to get previous log" { // of every node that is behind
 		to = slog.LevelDebug
 	}
 	ctx := context.Background()

@@ -45,7 +45,10 @@ func newMachine(cell string, fail func(error)) *machine {
 }
 
 // applied is the response to an entry that was applied.
-type applied struct{ results []state.Result }
+type applied struct {
+	results []state.Result
+	term    uint64 // of the entry
+}
 
 // Apply is here to satisfy the engine, which uses ApplyBatch.
 func (m *machine) Apply(l *raft.Log) any { return m.ApplyBatch([]*raft.Log{l})[0] }
@@ -85,7 +88,7 @@ func (m *machine) applyLocked(l *raft.Log) (any, error) {
 	if l.Type != raft.LogCommand {
 		m.st.Skip(index)
 		m.chainLocked(next)
-		return applied{}, nil
+		return applied{term: l.Term}, nil
 	}
 	e, commands, skip, err := readEntry(index, l.Data)
 	if err != nil {
@@ -95,9 +98,9 @@ func (m *machine) applyLocked(l *raft.Log) (any, error) {
 	m.chainLocked(next)
 	if skip {
 		m.st.Skip(index)
-		return applied{}, nil
+		return applied{term: l.Term}, nil
 	}
-	return applied{m.st.Apply(index, e.Micros, commands)}, nil
+	return applied{m.st.Apply(index, e.Micros, commands), l.Term}, nil
 }
 
 // passesLocked reports whether the chain comes by what was applied here before the start.

@@ -36,6 +36,7 @@ func (p *proposal) take() bool { return p.taken.CompareAndSwap(false, true) }
 type outcome struct {
 	results []state.Result
 	index   state.Index
+	term    uint64 // of the entry
 	err     error
 }
 
@@ -136,7 +137,8 @@ func (g *Group) giveUp(p *proposal) wire.Outcome {
 //  3. The committer takes the first proposal and all that are there behind it, as far as they fit one entry (gather).
 //  4. The entry gets the time, the highest level of its commands, its checksum, and where this leader's chain stands.
 //  5. raft makes it durable on a majority, and it is applied here (apply). Only then is anybody answered.
-//  6. Each caller gets its part of the results (handOut), and the committer looks for more.
+//  6. Each caller gets its part of the results (handOut), and the committer looks for more. When there is nothing, it
+//     has the other nodes told that the entry is agreed on (teller).
 //
 // Rejected. A second entry on its way meanwhile is the obvious thing to do, and was slower: it makes the entries
 // smaller, and each costs every node a sync. For 512 callers, 21 us a proposal with one, 29 with two, 37 with three. To
@@ -159,7 +161,11 @@ func (g *Group) commit() {
 		}
 		var batch []*proposal
 		batch, next = g.gather(next)
-		handOut(batch, g.apply(g.entryOf(batch)))
+		all := g.apply(g.entryOf(batch))
+		handOut(batch, all)
+		if all.err == nil && next == nil && len(g.proposals) == 0 { // else the next entry says it
+			g.teller.tell(uint64(all.index), all.term)
+		}
 	}
 }
 
@@ -207,7 +213,7 @@ func (g *Group) apply(entry []byte) outcome {
 	}
 	switch r := f.Response().(type) {
 	case applied:
-		return outcome{results: r.results, index: state.Index(f.Index())}
+		return outcome{results: r.results, index: state.Index(f.Index()), term: r.term}
 	case error:
 		return outcome{err: unavailable(wire.Unknown, "%s", r.Error())}
 	default:

@@ -63,6 +63,9 @@ const (
 
 	// OpDisks says how the disks of a node are; for clients.
 	OpDisks OpType = 60
+
+	// OpReach answers once the entry that the call names is applied; between nodes.
+	OpReach OpType = 62
 )
 
 var opNames = map[OpType]string{
@@ -77,7 +80,7 @@ var opNames = map[OpType]string{
 	OpJoin: "join", OpHeartbeat: "heartbeat", OpPropose: "propose",
 	OpReplicaCreate: "replica-create", OpReplicaAppend: "replica-append", OpReplicaFence: "replica-fence",
 	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum", OpScrub: "scrub",
-	OpHealth: "health", OpPunch: "punch", OpDisks: "disks",
+	OpHealth: "health", OpPunch: "punch", OpDisks: "disks", OpReach: "reach",
 }
 
 // Known reports whether o is an operation type of this protocol version.

@@ -55,7 +55,7 @@ var opSessions = map[OpType][]Session{
 	OpPolicies: {SessionControl}, OpPolicyFetch: {SessionControl},
 	OpLogList: {SessionControl}, OpLogVerify: {SessionControl}, OpLogChain: {SessionControl},
 	OpJoin: {SessionControl}, OpHeartbeat: {SessionControl},
-	OpReplicaCreate: {SessionControl}, OpReplicaFence: {SessionControl},
+	OpReplicaCreate: {SessionControl}, OpReplicaFence: {SessionControl}, OpReach: {SessionControl},
 }
 
 // Sessions are those that requests of o may come in, the usual one first; none if o is not known. They are

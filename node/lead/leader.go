@@ -5,12 +5,13 @@
 // Every node has a Leader. While its node does not lead, its goroutines wait for that, and its handlers refuse.
 //
 // Goroutines: five, all of Run. They end with its context: the admission decides batch after batch; the puncher puts
-// deletes of ranges into the log; the starter looks at the queue at each change of the state; the planner submits what the cell needs and looks after votes; the watch
+// deletes of ranges into the log, and has one more for each entry that other nodes have yet to apply; the starter looks
+// at the queue at each change of the state; the planner submits what the cell needs and looks after votes; the watch
 // compares what it has heard with the state at each heartbeat.
 //
-// Locks: the admission's guards its queue, and so does the puncher's, the watch's what it has heard, that of Divergences what they know. None is
-// held while the log is asked for anything but its view, and none while another is taken. Who admits or removes a node
-// holds the one token of members meanwhile, across entries of the log.
+// Locks: the admission's guards its queue, and so does the puncher's, the watch's what it has heard, that of
+// Divergences what they know. None is held while the log is asked for anything but its view, and none while another is
+// taken. Who admits or removes a node holds the one token of members meanwhile, across entries of the log.
 package lead
 
 import (
@@ -56,6 +57,9 @@ type Options struct {
 	// CatchUpTo waits until this node has applied the log up to an index.
 	CatchUpTo func(ctx context.Context, index state.Index) error
 
+	// Reached waits until another node has applied the log up to an index. Its error is why it has not.
+	Reached func(ctx context.Context, node state.NodeID, index state.Index) error
+
 	// Fail stops the node.
 	Fail func(error)
 
@@ -96,7 +100,7 @@ func New(o Options) *Leader {
 	l.watch = newWatch(l.env)
 	l.decider = &decider{log: o.Log, modules: o.Modules, quotaRefused: o.Quotas.CountRefusal}
 	l.admit = newAdmission(l.env, l.decider, &l.misused)
-	l.puncher = newPuncher(l.env, &l.misused)
+	l.puncher = newPuncher(l.env, &l.misused, o.Reached)
 	l.members = newMembers(l.env, l.watch, o.Incarnation, o.WhoIsAt)
 	l.starter = &starter{
 		env: l.env, decider: l.decider, moment: l.moment, unknown: unknownZones{zones: &l.zones},

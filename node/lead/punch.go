@@ -20,9 +20,15 @@ const (
 // puncher puts punches into the log, on the leader. No policy is asked: see state.Punch. All that wait while an entry
 // is under way share the next, whoever they are of, so that many small deletes cost few syncs; and one entry of punches
 // is under way at a time, so that a storm of them leaves the log to others.
+//
+// A punch is answered when every other node that is up has applied its entry as well, so that nobody who knows of it is
+// given a byte by any of them. A node that does not answer is waited for until it would be called down.
 type puncher struct {
 	env
 	misused *misuse
+	reached func(ctx context.Context, node state.NodeID, index state.Index) error // Options.Reached
+
+	answers sync.WaitGroup // the entries that other nodes have yet to apply
 
 	news chan struct{} // holds one token while there may be something in queue
 
@@ -43,9 +49,11 @@ type punched struct {
 	err   error // of the proposal: nothing is known of the result
 }
 
-func newPuncher(e env, m *misuse) *puncher {
+func newPuncher(
+	e env, m *misuse, reached func(context.Context, state.NodeID, state.Index) error,
+) *puncher {
 	return &puncher{
-		env: e, misused: m, news: make(chan struct{}, 1),
+		env: e, misused: m, reached: reached, news: make(chan struct{}, 1),
 		queue: fair.Queue[*punching]{Most: maxPunches, MostEach: maxPunchesEach},
 	}
 }
@@ -107,6 +115,7 @@ func (p *puncher) batch() (batch []*punching) {
 
 // run puts batch after batch into the log.
 func (p *puncher) run(ctx context.Context) {
+	defer p.answers.Wait()
 	for {
 		if batch := p.batch(); len(batch) > 0 {
 			p.round(ctx, batch)
@@ -126,17 +135,39 @@ func (p *puncher) round(ctx context.Context, batch []*punching) {
 		cmds[i], own[i] = one.cmd, one.cmd
 	}
 	results, index, err := p.propose(ctx, cmds)
-	if err == nil {
-		p.audit.Punches(index, own, results)
-	}
-	for i, one := range batch {
-		if err != nil {
+	if err != nil {
+		for _, one := range batch {
 			one.done <- punched{err: err}
-			continue
 		}
-		p.misused.count(results[i])
-		one.done <- punched{res: results[i], index: index}
+		return
 	}
+	p.audit.Punches(index, own, results)
+	p.answers.Go(func() {
+		p.everywhere(ctx, index)
+		for i, one := range batch {
+			p.misused.count(results[i])
+			one.done <- punched{res: results[i], index: index}
+		}
+	})
+}
+
+// everywhere waits until the other nodes that are up have applied an entry, and not for those that cannot be asked:
+// one that is gone gives nobody anything, and one that is not ready does not either before it has caught up.
+func (p *puncher) everywhere(ctx context.Context, index state.Index) {
+	ctx, cancel := context.WithTimeout(ctx, p.times.DownAfter)
+	defer cancel()
+	var asked sync.WaitGroup
+	p.log.View().Nodes(func(n *state.Node) bool {
+		if n.State == state.NodeUp && n.ID != p.id {
+			asked.Go(func() {
+				if err := p.reached(ctx, n.ID, index); err != nil {
+					p.logger.Debug("a node has not said that it knows of deletes", "node", n.ID, "index", index, "err", err)
+				}
+			})
+		}
+		return true
+	})
+	asked.Wait()
 }
 
 func (p *puncher) propose(ctx context.Context, cmds []state.Command) ([]state.Result, state.Index, error) {
