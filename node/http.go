@@ -47,6 +47,10 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 	if why := n.disks.Trouble(); why != "" {
 		further.OK, further.Detail = false, why+"; see datanode disk ls"
 	}
+	suits := health.Check{Name: "file-system", OK: true, Advisory: true}
+	if why := n.space.Status().Caution; why != "" {
+		suits.OK, suits.Detail = false, why
+	}
 	checks := []health.Check{
 		health.Of("leader", leader),
 		health.Of("consistent-read", n.catchUp(ctx)),
@@ -56,6 +60,7 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 		health.Of("log", n.log.Err()),
 		room,
 		further,
+		suits,
 	}
 	if source := n.transport.Source(); source != nil {
 		checks = append(checks, health.Certs(source, n.cfg.TLS.Deny != "", n.clock.Now())...)

@@ -94,7 +94,19 @@ func Open(o Options) (*Disk, error) {
 	for d.space.TotalBytes > 0 && d.space.FreeBytes < startFree && d.giveLocked() {
 		d.lookLocked()
 	}
+	if why := caution(d.space.Kind); why != "" {
+		o.Logger.Warn("the file system of a data folder does not suit a node: "+why, "dir", o.Dir)
+	}
 	return d, nil
+}
+
+// caution is what speaks against a file system; empty: nothing.
+func caution(kind string) string {
+	if kind != "btrfs" {
+		return ""
+	}
+	return "btrfs writes 25 to 35 times the bytes of each small put, and what is deleted of an extent may stay taken; " +
+		"keep the folder on xfs or ext4"
 }
 
 func (d *Disk) file() string { return filepath.Join(d.options.Dir, ReserveFile) }
@@ -283,6 +295,7 @@ type Status struct {
 	Total   uint64          // 0: nobody can tell
 	Reserve uint64          // what is kept of it
 	Refuses string          // why nothing is taken; empty: something is
+	Caution string          // what speaks against the disk's file system; empty: nothing
 	Changed <-chan struct{} // closed when Refuses changes
 }
 
@@ -290,7 +303,8 @@ type Status struct {
 func (d *Disk) Status() Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := Status{Total: d.space.TotalBytes, Reserve: uint64(d.held), Refuses: d.refuses, Changed: d.changed}
+	s := Status{Total: d.space.TotalBytes, Reserve: uint64(d.held), Refuses: d.refuses, Changed: d.changed,
+		Caution: caution(d.space.Kind)}
 	if s.Total > 0 {
 		s.Free = uint64(d.freeLocked())
 	}

@@ -146,3 +146,35 @@ func TestReserveAtStart(t *testing.T) {
 	d.mem.Limit(0)
 	d.takes(true)
 }
+
+// kind is a disk of a file system.
+type kind struct {
+	vfs.FS
+	name string
+}
+
+func (k kind) Space(dir string) (vfs.Space, error) {
+	space, err := k.FS.Space(dir)
+	space.Kind = k.name
+	return space, err
+}
+
+// A folder on a file system that does not suit a node is warned of at the start, and in what the node says of its disk.
+func TestFileSystemIsWarnedOf(t *testing.T) {
+	for name, warned := range map[string]bool{"": false, "ext4": false, "xfs": false, "btrfs": true} {
+		var log strings.Builder
+		mem := vfs.NewMem()
+		mem.Limit(80 * mib)
+		disk, err := Open(Options{
+			FS: kind{mem, name}, Dir: "/data", Node: "n1", Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			AppendBytes: appendBytes, Reserve: func() (uint64, bool) { return 0, true },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		logged := strings.Contains(log.String(), "level=WARN") && strings.Contains(log.String(), "xfs or ext4")
+		if said := disk.Status().Caution != ""; logged != warned || said != warned {
+			t.Errorf("%q: logged %t, said %t, want %t\n%s", name, logged, said, warned, &log)
+		}
+	}
+}

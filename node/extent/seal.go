@@ -126,10 +126,16 @@ func (s *Store) mark(op string, e *extent, st *state, v *verified) error {
 	return nil
 }
 
-// writeEnd writes what ends a file, behind all records. On a full disk it leaves nothing.
+// writeEnd writes what ends a file, behind all records. On a full disk it leaves nothing. Then it cuts the file to the
+// size that it has, which gives back what the file system has set aside behind its end for more: on xfs as much again,
+// or twice, for as long as the file is kept open. The caller has the extent's write lock, so nobody appends meanwhile,
+// and syncs.
 func writeEnd(f vfs.File, end []byte, pos int64) error {
 	if _, err := f.WriteAt(end, pos); err != nil {
 		return undoWrite(f, pos, err)
+	}
+	if err := f.Truncate(pos + int64(len(end))); err != nil {
+		return distrust(err)
 	}
 	return nil
 }

@@ -139,7 +139,16 @@ func (OS) Space(dir string) (Space, error) {
 		}
 	}
 	block := uint64(st.Frsize)
-	return Space{FreeBytes: st.Bavail * block, TotalBytes: st.Blocks * block}, nil
+	s := Space{FreeBytes: st.Bavail * block, TotalBytes: st.Blocks * block}
+	switch int64(st.Type) {
+	case unix.EXT4_SUPER_MAGIC:
+		s.Kind = "ext4" // or one before it, which says the same of itself
+	case unix.XFS_SUPER_MAGIC:
+		s.Kind = "xfs"
+	case unix.BTRFS_SUPER_MAGIC:
+		s.Kind = "btrfs"
+	}
+	return s, nil
 }
 
 // passing reads a file without leaving in the system's cache what was not there: what is read once only shall not
