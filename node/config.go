@@ -30,6 +30,7 @@ import (
 	"github.com/datanode/datanode/node/modules"
 	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/node/transport"
+	"github.com/datanode/datanode/node/transport/connlimit"
 	"github.com/datanode/datanode/pki"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire/mux"
@@ -58,6 +59,9 @@ type Config struct {
 	TLS       pki.Files         // this node's certificate; none: plaintext
 	Insecure  bool              // allow plaintext beyond loopback
 	Settings  map[string]string // of a new cell, where they differ from the default
+	// ClientMemory is how many bytes clients may make this node hold, all together, besides ½ MiB for each connection;
+	// 0: DefaultClientMemory. Whoever finds none is refused, and told when to ask again.
+	ClientMemory int
 
 	Policies      modules.Host // nil: the native default decides everything
 	DefaultModule []byte       // loaded and activated in a new cell; needs Policies
@@ -73,12 +77,19 @@ type Config struct {
 	Fast    bool // shorter timings, for cells in one process
 }
 
+// DefaultClientMemory and LeastClientMemory are values of Config.ClientMemory: one put may need 3 MiB.
+const (
+	DefaultClientMemory = connlimit.ClientPoolBytes
+	LeastClientMemory   = 16 << 20
+)
+
 // timing is how often and how long. All are wall-clock durations.
 type timing struct {
 	heartbeat  time.Duration // node to leader
 	downAfter  time.Duration // silence after which the leader calls a node down
 	tick       time.Duration // how often loops look even when nothing has changed
 	stepLimit  time.Duration // one step of an executor, one append to a replica
+	sender     time.Duration // from one chunk of a client's put to the next
 	silence    time.Duration // on a connection to a node, after which it counts as broken; downAfter is longer
 	lagLimit   time.Duration // how long a step waits for this node to apply the entry that lets it begin
 	dialLimit  time.Duration
@@ -93,7 +104,7 @@ type timing struct {
 func (c Config) timing() timing {
 	t := timing{
 		heartbeat: 500 * time.Millisecond, downAfter: 4 * time.Second, tick: time.Second,
-		stepLimit: 30 * time.Second, silence: 2500 * time.Millisecond, lagLimit: 2 * time.Second,
+		stepLimit: 30 * time.Second, sender: 2 * time.Minute, silence: 2500 * time.Millisecond, lagLimit: 2 * time.Second,
 		dialLimit: 2 * time.Second, firstByte: 5 * time.Second, drainLimit: 10 * time.Second,
 		createPatience: 12 * time.Second,
 		idleLook:       time.Minute,
@@ -126,6 +137,8 @@ func (c Config) valid() error {
 		return fmt.Errorf("a node needs a data folder")
 	case c.Listen == "" && c.Listener == nil:
 		return fmt.Errorf("a node needs an address to listen on")
+	case c.ClientMemory != 0 && c.ClientMemory < LeastClientMemory:
+		return fmt.Errorf("a node needs %d bytes of memory for its clients, not %d", LeastClientMemory, c.ClientMemory)
 	case len(c.Bootstrap) > 0 && len(c.Join) > 0:
 		return fmt.Errorf("a node either bootstraps a cell or joins one, not both")
 	}

@@ -23,7 +23,8 @@ func (n *Node) makeData() {
 	n.data = datapath.New(datapath.Options{
 		ID: n.id, Log: n.log, Store: n.disks, Replicas: n.replicas, Reach: n.reach, Quotas: n.quotas,
 		Share: n.share, Space: n.disks, Clock: n.clock, Logger: n.logger,
-		StepLimit: n.time.stepLimit, CreatePatience: n.time.createPatience, IdleLook: n.time.idleLook, Tick: n.time.tick,
+		StepLimit: n.time.stepLimit, SenderLimit: n.time.sender, CreatePatience: n.time.createPatience,
+		IdleLook: n.time.idleLook, Tick: n.time.tick,
 		CatchUp: n.catchUp, Works: n.hang.Err, InTouch: func() error { return n.member.CutOff() },
 		Each: n.eachReplica, Create: n.submitter.Submit,
 		Submit: func(ctx context.Context, s wire.Submission) error {

@@ -50,6 +50,7 @@ func (n *Node) newTransport(l net.Listener, source *pki.Source) *transport.Trans
 		Members: n.opened.members,
 		Serve:   n.serveCall,
 		IsNode:  n.opened.isNode, Proven: n.opened.provenAt, Refuse: n.divergences.Refuse, Known: known, Calls: calls,
+		ClientMemory: n.cfg.ClientMemory,
 	})
 }
 

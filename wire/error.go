@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Code says what kind of failure an error is. Never reused, only appended.
@@ -71,6 +72,19 @@ type Error struct {
 	Outcome Outcome
 	Node    string // where it happened; empty on the caller's side
 	Detail  string // one line: what was seen, what was expected, what to do
+
+	// RetryAfter is in how long it is worth to ask again; 0: not said. It is in the frame's header, as the deadline, which
+	// older builds neither set nor look at.
+	RetryAfter time.Duration `msgpack:"-"`
+}
+
+// RetryAfter is what err says about when to ask again; 0: nothing.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
 }
 
 func (e *Error) Error() string {

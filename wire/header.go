@@ -59,7 +59,7 @@ type Header struct {
 	ID       uint64 // correlation ID, or a ping's number; never reused on a connection
 	Session  Session
 	Flags    Flags
-	Deadline uint64 // microseconds the caller will still wait; 0: no deadline
+	Deadline uint64 // microseconds: that the caller still waits; of an error, after which to ask again; 0: not said
 	Fence    uint64
 	MinIndex uint64 // answer only once this log index is applied
 	BodyLen  uint32 // set by AppendFrame

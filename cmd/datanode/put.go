@@ -11,7 +11,6 @@ import (
 	"github.com/datanode/datanode/cmd/datanode/internal/cli"
 	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 	"github.com/datanode/datanode/cmd/datanode/internal/term"
-	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire/client"
 	"github.com/spf13/cobra"
 )
@@ -29,7 +28,7 @@ type stored struct {
 func (s stored) few() bool { return s.Disks < s.Want }
 
 func newPutCommand(a app) *cobra.Command {
-	o := putOptions{most: defaultPartBytes}
+	o := putOptions{most: byteFlag{n: defaultPartBytes, least: leastPartBytes, most: mostPartBytes}}
 	cmd := &cobra.Command{
 		Use: "put FILE|- ...", Short: "Store files; prints a locator for each", Args: cli.Takes(1, -1),
 		Long: "Store files. Each is durable on all its replicas when its locator is printed. A single dash reads stdin. " +
@@ -66,29 +65,14 @@ func newPutCommand(a app) *cobra.Command {
 // putOptions are what put is told.
 type putOptions struct {
 	client.PutOptions
-	most partBytes
+	most byteFlag // of a part
 }
-
-// partBytes is how long a part is.
-type partBytes uint64
 
 const (
-	leastPartBytes   partBytes = 2 << 20 // a shorter part would share its extent with other puts
-	mostPartBytes    partBytes = 1 << 40
-	defaultPartBytes partBytes = 1 << 30
+	leastPartBytes   = 2 << 20 // a shorter part would share its extent with other puts
+	mostPartBytes    = 1 << 40
+	defaultPartBytes = 1 << 30
 )
-
-func (e *partBytes) String() string { return state.UnitsText(uint64(*e)) }
-func (e *partBytes) Type() string   { return "bytes" }
-
-func (e *partBytes) Set(text string) error {
-	n, ok := state.ParseUnits(text)
-	if !ok || partBytes(n) < leastPartBytes || partBytes(n) > mostPartBytes {
-		return fmt.Errorf("want a number of bytes from 2Mi to 1024Gi, such as 256Mi")
-	}
-	*e = partBytes(n)
-	return nil
-}
 
 // putsInVain is after how many files that the cell did not take, one after the other, the rest is not tried any more.
 const putsInVain = 3
@@ -201,7 +185,7 @@ func (a app) put(ctx context.Context, c *client.Client, name string, o putOption
 	defer bar.End()
 	o.Length = size
 	counted := &term.CountReader{R: in, Bar: bar, Total: size}
-	ls, err := c.PutParts(ctx, counted, o.PutOptions, int64(o.most))
+	ls, err := c.PutParts(ctx, counted, o.PutOptions, int64(o.most.n))
 	if err != nil && counted.Changed() && len(ls) == 0 {
 		return stored{}, &unreadable{exit.With(exit.Failed,
 			"%s was %d bytes long when it was opened, and is not as it is read, so nothing of it is stored: "+

@@ -83,6 +83,14 @@ func TestPutIsCut(t *testing.T) {
 			}
 		}
 	}
+	if code, out, notes := inProcess(t, nil, "put", "--addr", addr, "--extent-bytes", "16Mi", name); code != exit.Done {
+		t.Errorf("exit code %d: %s", code, notes)
+	} else {
+		stored := strings.TrimSpace(string(out))
+		if code, _, notes := inProcess(t, nil, "rm", "--addr", addr, "--yes", stored); code != exit.Done {
+			t.Errorf("rm %s: exit code %d, %s", stored, code, notes)
+		}
+	}
 	for _, args := range [][]string{{"put", "--extent-bytes", "1Mi", name}, {"put", "--extent-bytes", "much", name},
 		{"get", "12", "--range", "0+1"}, {"get", "1:0+5,12"}} {
 		if code, _, notes := inProcess(t, nil, append(args, "--addr", addr)...); code != exit.Usage {

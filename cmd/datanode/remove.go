@@ -79,11 +79,11 @@ func (w *work) removals(
 	var ranges []wire.Locator
 	for _, s := range args {
 		if strings.Contains(s, ":") {
-			parts, err := wire.ParseLocators(s)
+			ls, err := wire.ParseLocators(s) // of what put has cut there are several
 			if err != nil {
 				return nil, nil, exit.Usagef("%w", err)
 			}
-			ranges = append(ranges, parts...)
+			ranges = append(ranges, ls...)
 			continue
 		}
 		id, err := parseExtent(s)

@@ -73,6 +73,7 @@ type Options struct {
 	Logger   *slog.Logger
 
 	StepLimit      time.Duration // for one append, on all replicas
+	SenderLimit    time.Duration // for a client to send the next chunk of a put
 	CreatePatience time.Duration // of a put, with creates that fail
 	IdleLook       time.Duration // how often it is looked for open extents that nobody puts to; see IdleLooks
 	Tick           time.Duration // for which a look at changes of the log waits for more of them

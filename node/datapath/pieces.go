@@ -5,16 +5,18 @@ import (
 	"io"
 
 	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
 )
 
 // pieces gathers chunks to appends of AppendBytes bytes.
 type pieces struct {
 	recv   func() ([]byte, error)
-	hold   func(int) error // asks for memory
-	expect int64           // how many bytes will come; less than 0: the caller does not know
-	got    int64           // Invariant: got <= expect, unless expect is less than 0.
-	first  []byte          // put back, before rest
-	rest   []byte          // what was received beyond the last piece
+	stalls func() (over func() bool) // begins to wait for a chunk; over ends that, and reports whether it was too long
+	hold   func(int) error           // asks for memory
+	expect int64                     // how many bytes will come; less than 0: the caller does not know
+	got    int64                     // Invariant: got <= expect, unless expect is less than 0.
+	first  []byte                    // put back, before rest
+	rest   []byte                    // what was received beyond the last piece
 	buf    []byte
 	end    bool
 }
@@ -78,10 +80,32 @@ func (r *pieces) fill(p []byte) (n int, last bool, err error) {
 	return n, false, nil
 }
 
+// errStalled is why a put whose sender sends nothing ends.
+var errStalled = errors.New("the sender has stalled")
+
+// piecesOf are those that a call brings. What a node holds of a put it holds for SenderLimit more at most after a chunk
+// and before the next: the call is failed then, and with it the wait for a chunk ends. Nothing is acknowledged of it,
+// though its last chunk should come at this very moment.
+func (dp *Path) piecesOf(c *mux.ServerCall, expect int64) *pieces {
+	stalls := func() func() bool {
+		stop := dp.o.Clock.AfterFunc(dp.o.SenderLimit, func() {
+			// A call that has ended meanwhile cannot be answered, and need not be.
+			_ = c.Fail(wire.Errorf(c.Op(), wire.CodeDeadline, "nothing came for %s, so what had come is not kept: put it again "+
+				"when all of it is there, from a file if the program that makes it pauses for so long", dp.o.SenderLimit))
+		})
+		return func() bool { return !stop() }
+	}
+	return &pieces{recv: c.Recv, stalls: stalls, hold: c.Hold, expect: expect}
+}
+
 // receive is the next chunk, io.EOF after the last. A caller that sends more or less than it announced has
 // made a mistake, or its input has changed meanwhile: what came is not what it meant to store.
 func (r *pieces) receive() ([]byte, error) {
+	over := r.stalls()
 	chunk, err := r.recv()
+	if over() {
+		return nil, errStalled
+	}
 	r.got += int64(len(chunk))
 	switch {
 	case r.expect >= 0 && r.got > r.expect:

@@ -55,7 +55,7 @@ func (dp *Path) store(
 		}
 		return dp.putSmall(ctx, by, p)
 	}
-	r := &pieces{recv: c.Recv, hold: c.Hold, expect: req.Length}
+	r := dp.piecesOf(c, req.Length)
 	first, last, err := r.next()
 	switch {
 	case err != nil:
@@ -144,7 +144,7 @@ func (dp *Path) serveAppend(ctx context.Context, c *mux.ServerCall, req wire.Put
 	}
 	defer dp.appends.release(ap, false)
 	start := ap.offset
-	r := &pieces{recv: c.Recv, hold: c.Hold, expect: req.Length}
+	r := dp.piecesOf(c, req.Length)
 	add := func(p []byte) error {
 		if err := by.Cover(ctx, len(p)); err != nil {
 			return err

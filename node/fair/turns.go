@@ -89,9 +89,11 @@ func (t *Turns) refuse(ctx context.Context, sharer string) error {
 		case <-ctx.Done():
 		}
 	}
-	return wire.Errorf(0, wire.CodeExhausted,
+	e := wire.Errorf(0, wire.CodeExhausted,
 		"%d calls of %s wait for a turn at %s already, or as many as may of all; ask again in a moment, or another node",
 		MaxTurnsWaitingEach, sharer, t.options.Work)
+	e.RetryAfter = refuseAfter
+	return e
 }
 
 func (t *Turns) began() time.Time {

@@ -61,6 +61,8 @@ type Options struct {
 	// Known are addresses of nodes that this one was started with. There is room for connections from them, as from
 	// those of the members.
 	Known []string
+	// ClientMemory is how many bytes clients may make this node hold, see connlimit; 0: connlimit.ClientPoolBytes.
+	ClientMemory int
 	// Calls are those that are served: denials are counted for each.
 	Calls []wire.OpType
 }
@@ -145,7 +147,8 @@ func New(ctx context.Context, o Options) *Transport {
 	if t.secure != nil {
 		mayBeNode = func(string) bool { return true } // a certificate proves it before anything else
 	}
-	t.limits = connlimit.New(connlimit.Options{MayBeNode: mayBeNode, Now: o.Clock.Now, Logger: o.Logger})
+	t.limits = connlimit.New(connlimit.Options{MayBeNode: mayBeNode, Now: o.Clock.Now, Logger: o.Logger,
+		ClientBytes: o.ClientMemory})
 	t.listener = newListener(&o, t.secure, t.limits, t.table, t.denied, where, t.serveConn)
 	t.peers = newPeers(ctx, &o, t.secure, t.table, t.peerConfig)
 	return t

@@ -460,3 +460,36 @@ func TestCloseEndsDial(t *testing.T) {
 		t.Fatalf("%v, want %v", err, ErrClosed)
 	}
 }
+
+// A node that says when to ask again is asked then, and not before; what it says is no reason to wait for ever.
+func TestRetryAfterIsKeptTo(t *testing.T) {
+	for _, c := range []struct{ said, from, to time.Duration }{
+		{0, firstPause, firstPause},
+		{700 * time.Millisecond, 700 * time.Millisecond, 1400 * time.Millisecond},
+		{2 * time.Hour, longestRetryAfter, 2 * longestRetryAfter},
+	} {
+		node := newFakeCell().node(t, "n1")
+		asked := 0
+		node.set(func(context.Context, *mux.ServerCall) error {
+			if asked++; asked > 1 {
+				return nil
+			}
+			e := wire.Errorf(wire.OpStatus, wire.CodeExhausted, "too much")
+			e.RetryAfter = c.said
+			return e
+		}, nil)
+		client := newClient(t, 9, node)
+		var pauses []time.Duration
+		after := client.opts.Clock.AfterFunc
+		client.opts.Clock.AfterFunc = func(d time.Duration, f func()) func() bool {
+			pauses = append(pauses, d)
+			return after(d, f)
+		}
+		if _, err := client.Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(pauses) != 1 || pauses[0] < c.from || pauses[0] > c.to {
+			t.Errorf("told to ask again after %s, it waited %s, want %s to %s", c.said, pauses, c.from, c.to)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -80,10 +81,28 @@ func (c *Client) run(ctx context.Context, op wire.OpType, to route, safe safety,
 		if t.settled() || t.full() || t.tried(c.opts.Clock.Now()) >= t.patience(&c.opts) {
 			return t.unavailable()
 		}
-		if err := c.pause(ctx, pause); err != nil {
+		if err := c.pause(ctx, max(pause, t.retryAfter())); err != nil {
 			return t.ended(ctx)
 		}
 	}
+}
+
+// longestRetryAfter bounds what nodes may have a call wait for at once.
+const longestRetryAfter = 5 * time.Second
+
+// retryAfter is when the first of the nodes that have said so is to be asked again: a little later for some, so that
+// those that were refused at once do not come back at once.
+func (t *trial) retryAfter() time.Duration {
+	var first time.Duration
+	for _, err := range t.said {
+		if after := min(wire.RetryAfter(err), longestRetryAfter); after > 0 && (first == 0 || after < first) {
+			first = after
+		}
+	}
+	if first == 0 {
+		return 0
+	}
+	return first + rand.N(first)
 }
 
 func (c *Client) attempt(ctx context.Context, addr string, attempt func(*mux.Conn) error) error {

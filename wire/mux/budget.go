@@ -3,6 +3,7 @@ package mux
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/datanode/datanode/wire"
 )
@@ -149,8 +150,12 @@ func (a *account) move(from, to *buffer, n int) int {
 	return n
 }
 
+// retryAfter is in how long whoever found no room is to ask again. A MiB that was put is gone from memory in about a
+// tenth of that, so some have ended by then.
+const retryAfter = 250 * time.Millisecond
+
 // exhausted is the error of what finds no room.
 func exhausted(op wire.OpType, outcome wire.Outcome, what string) *wire.Error {
-	return &wire.Error{Op: op, Code: wire.CodeExhausted, Outcome: outcome,
+	return &wire.Error{Op: op, Code: wire.CodeExhausted, Outcome: outcome, RetryAfter: retryAfter,
 		Detail: "this node holds too much for its clients to hold " + what + " too; try again in a moment"}
 }

@@ -265,6 +265,7 @@ func (c *Conn) onFinal(in *incoming) error {
 		if err := wire.Unmarshal(in.Body, e); err != nil {
 			return faultError{fmt.Errorf("%s: %w", in.Header, err)}
 		}
+		e.RetryAfter = duration(in.Deadline)
 		reply, failure = Reply{}, e
 	}
 	c.mu.Lock()

@@ -163,6 +163,14 @@ func wireError(op wire.OpType, err error) wire.Error {
 	return e
 }
 
+// micros is a time as headers have it.
+func micros(d time.Duration) uint64 { return uint64(max(d.Microseconds(), 0)) }
+
+// duration is a time that a header has, an hour at most: a peer may say what it likes.
+func duration(micros uint64) time.Duration {
+	return time.Duration(min(micros, uint64(time.Hour.Microseconds()))) * time.Microsecond
+}
+
 func (sc *ServerCall) answer(kind wire.Kind, body any, raw Bytes) error {
 	c := sc.c
 	select {
@@ -171,6 +179,9 @@ func (sc *ServerCall) answer(kind wire.Kind, body any, raw Bytes) error {
 	default:
 	}
 	f := outFrame{served: sc, hdr: wire.Header{Kind: kind, ID: sc.id, Op: sc.op, Session: sc.session}}
+	if e, ok := body.(*wire.Error); ok {
+		f.hdr.Deadline = micros(e.RetryAfter)
+	}
 	if err := f.fill(&sc.half, body, raw, c.limits.frameBytes); err != nil {
 		return err
 	}
@@ -179,7 +190,7 @@ func (sc *ServerCall) answer(kind wire.Kind, body any, raw Bytes) error {
 		f = outFrame{served: sc, hdr: f.hdr}
 		f.hdr.Kind = wire.KindError
 		e := exhausted(sc.op, wire.Done, "the answer")
-		e.Node = c.cfg.Hello.Node
+		e.Node, f.hdr.Deadline = c.cfg.Hello.Node, micros(e.RetryAfter)
 		if err := f.fill(&sc.half, e, Bytes{}, c.limits.frameBytes); err != nil {
 			return err
 		}
@@ -324,7 +335,8 @@ func (c *Conn) refusalLocked(sc *ServerCall) *wire.Error {
 // reject refuses a request that gets no handler.
 func (c *Conn) reject(sc *ServerCall, refusal *wire.Error) error {
 	refusal.Node = c.cfg.Hello.Node
-	f := outFrame{reject: true, hdr: wire.Header{Kind: wire.KindError, ID: sc.id, Op: sc.op, Session: sc.session}}
+	f := outFrame{reject: true, hdr: wire.Header{Kind: wire.KindError, ID: sc.id, Op: sc.op, Session: sc.session,
+		Deadline: micros(refusal.RetryAfter)}}
 	body, err := wire.Marshal(refusal) // of its own size: a thousand may wait, and nobody has paid for them
 	if err != nil {
 		return err

@@ -1,11 +1,15 @@
 package connlimit
 
-import "github.com/datanode/datanode/wire/mux"
+import (
+	"cmp"
+
+	"github.com/datanode/datanode/wire/mux"
+)
 
 // What the peers of all connections can make this node hold. With the most connections there may be, and the reserve of
 // each, it is little more than a gigabyte.
 const (
-	// ClientPoolBytes is shared by clients and, in plaintext, nodes; NodePoolBytes by nodes with a certificate, whom
+	// ClientPoolBytes is shared by clients and, in plaintext, nodes, unless a node is told another number; NodePoolBytes by nodes with a certificate, whom
 	// clients cannot crowd out.
 	ClientPoolBytes = 256 << 20
 	NodePoolBytes   = 128 << 20
@@ -16,9 +20,9 @@ const (
 // budgets bound the memory behind connections.
 type budgets struct{ clients, nodes *mux.Budget }
 
-func newBudgets() budgets {
+func newBudgets(clientBytes int) budgets {
 	return budgets{
-		clients: mux.NewBudget(ClientPoolBytes, ConnReserveBytes),
+		clients: mux.NewBudget(cmp.Or(clientBytes, ClientPoolBytes), ConnReserveBytes),
 		nodes:   mux.NewBudget(NodePoolBytes, ConnReserveBytes),
 	}
 }

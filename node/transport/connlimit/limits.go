@@ -63,12 +63,14 @@ type Options struct {
 	MayBeNode func(machine string) bool
 	Now       func() time.Time // nil: time.Now
 	Logger    *slog.Logger     // nil: none
+	// ClientBytes is what all clients together may make this node hold; 0: ClientPoolBytes.
+	ClientBytes int
 }
 
 // New makes the limits of a node that has accepted no connection yet.
 func New(o Options) *Limits {
 	return &Limits{
-		budgets: newBudgets(), penalties: newPenalties(o.Now, o.Logger),
+		budgets: newBudgets(o.ClientBytes), penalties: newPenalties(o.Now, o.Logger),
 		conns: map[net.Conn]*acceptance{}, from: map[string]*headcount{}, kept: newReserve(o.MayBeNode),
 	}
 }
