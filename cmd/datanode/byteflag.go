@@ -15,7 +15,8 @@ func (f *byteFlag) Type() string   { return "bytes" }
 func (f *byteFlag) Set(text string) error {
 	n, ok := state.ParseUnits(text)
 	if !ok || n < f.least || n > f.most {
-		return fmt.Errorf("want a number of bytes from %s to %s, such as 256Mi", state.UnitsText(f.least), state.UnitsText(f.most))
+		return fmt.Errorf("want a number of bytes from %s to %s, such as 256Mi",
+			state.UnitsText(f.least), state.UnitsText(f.most))
 	}
 	f.n = n
 	return nil

@@ -29,8 +29,8 @@ func (p *nodeProcess) peak() int64 {
 	return n << 10
 }
 
-// A put from a pipe needs little memory in any process, however long it is; and a node that is brought more at once than
-// it may hold for its clients has them come back, until all is stored.
+// A put from a pipe needs little memory in any process, however long it is; and a node that is brought more at once
+// than it may hold for its clients has them come back, until all is stored.
 func TestMemoryOfPuts(t *testing.T) {
 	const (
 		mib   = 1 << 20

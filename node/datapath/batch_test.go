@@ -177,8 +177,8 @@ func done(puts []chan stored) (n int) {
 	return n
 }
 
-// With extents to spare, puts still wait for the one batch that is under way: each batch costs every replica a sync. They
-// go to another extent when more wait than a batch takes, and when the batch takes long.
+// With extents to spare, puts still wait for the one batch that is under way: each batch costs every replica a sync.
+// They go to another extent when more wait than a batch takes, and when the batch takes long.
 func TestOneBatchUnderWay(t *testing.T) {
 	big := bytes.Repeat([]byte("big."), copiedBytes/4)
 	for name, c := range map[string]struct {

@@ -53,8 +53,8 @@ func TestReadPartsAnyRange(t *testing.T) {
 	}
 }
 
-// A bit that has flipped anywhere in the file of an extent is found by whoever reads what it is a part of, and what comes
-// before it is still given.
+// A bit that has flipped anywhere in the file of an extent is found by whoever reads what it is a part of, and what
+// comes before it is still given.
 func TestReadPartsFlippedBits(t *testing.T) {
 	fs, s, want, starts := rotten(t)
 	file, err := fs.OpenRW(s.dir.extent(1))

@@ -30,10 +30,10 @@ func (s *Store) ReadSum(id ID, p []byte, off uint64) (n int, sum uint32, err err
 	return v.Len, v.Sum, err
 }
 
-// ReadParts reads up to n of the extent's bytes from off on into buf, and says where in buf they are. They are verified,
-// and all that one or a few reads of the file give: fewer than n where buf is too small or the records change, but at
-// least one if err is nil and n is not 0. Errors are those of ReadSum; what was good before is in v. buf must have
-// room for a record at least, PartsBufferBytes(n) for all that there is to gain.
+// ReadParts reads up to n of the extent's bytes from off on into buf, and says where in buf they are. They are
+// verified, and all that one or a few reads of the file give: fewer than n where buf is too small or the records
+// change, but at least one if err is nil and n is not 0. Errors are those of ReadSum; what was good before is in v. buf
+// must have room for a record at least, PartsBufferBytes(n) for all that there is to gain.
 func (s *Store) ReadParts(id ID, buf []byte, n, off uint64) (v Verified, err error) {
 	return s.view("read", id, n, off, func(op string, r *reader, n, off uint64) (Verified, *Error) {
 		if bad := r.refusePunched(op, n, off); bad != nil {

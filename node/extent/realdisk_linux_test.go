@@ -81,8 +81,8 @@ func (d *disk) free(t *testing.T) int64 {
 	return int64(space.FreeBytes)
 }
 
-// What a store does holds on each file system that nodes run on: small appends, a start in between, a large put past the
-// cache, a copy, seals, a full disk and drops. A sealed file has little more of the disk than its bytes.
+// What a store does holds on each file system that nodes run on: small appends, a start in between, a large put past
+// the cache, a copy, seals, a full disk and drops. A sealed file has little more of the disk than its bytes.
 func TestRealDisks(t *testing.T) {
 	for _, d := range realDisks() {
 		t.Run(d.kind, func(t *testing.T) {

@@ -34,5 +34,6 @@ func (s *Store) Trace(id ID) Trace {
 
 // GiveUp makes every later change fail with CodeDiskFailed, as a failed sync does. What is under way goes on.
 func (s *Store) GiveUp(why error) {
-	s.failed.CompareAndSwap(nil, &Error{Op: "write", Code: CodeDiskFailed, Err: why, Detail: "nothing is written any more"})
+	s.failed.CompareAndSwap(nil,
+		&Error{Op: "write", Code: CodeDiskFailed, Err: why, Detail: "nothing is written any more"})
 }

@@ -10,8 +10,8 @@ import (
 // A buffer is no larger than what is asked for it, and large enough for what is read with it.
 func TestReadBuffers(t *testing.T) {
 	var s buffers
-	for _, n := range []uint64{0, 1, 4096, 4097, copyBytes, copyBytes + 1, extent.MaxRecordBytes, extent.MaxRecordBytes + 1,
-		PieceBytes, PieceBytes + 1, 1 << 40} {
+	for _, n := range []uint64{0, 1, 4096, 4097, copyBytes, copyBytes + 1, extent.MaxRecordBytes,
+		extent.MaxRecordBytes + 1, PieceBytes, PieceBytes + 1, 1 << 40} {
 		for range 2 { // a new one, and one that may have been used
 			held := 0
 			buf, err := s.take(n, func(k int) error { held += k; return nil })

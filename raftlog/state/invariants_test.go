@@ -280,7 +280,8 @@ func indexes(v *View) string {
 	return fmt.Sprint("queue", queue, "\nrunning ", v.running.Keys(), "\nended ", v.ended.Items(), "\nreplicas ",
 		v.replicas.Items(),
 		"\nheld ", v.held.Keys(), v.held.Values(), "\ndrops ", v.drops.Items(), "\nlacking ", v.lacking.Keys(),
-		"\nidle ", v.idle.Items(), "\nhollow ", v.hollow.Keys(), "\nowned ", v.owned.Items(), "\nowners ", v.owners.Keys(), v.owners.Values(),
+		"\nidle ", v.idle.Items(), "\nhollow ", v.hollow.Keys(), "\nowned ", v.owned.Items(),
+		"\nowners ", v.owners.Keys(), v.owners.Values(),
 		"\nkinds ", v.kinds, "\nnode loads ", v.nodeLoads.Keys(), v.nodeLoads.Values(),
 		"\nclasses ", v.classes.Keys(), v.classes.Values(),
 		"\nkept of classes ", v.byClass.Keys(), v.byClass.Values(), "\nkept of owners ", v.byOwner.Keys(), v.byOwner.Values())

@@ -10,8 +10,8 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// PutParts is Put of what may be too large for one extent: it is cut after each most bytes, and each part is stored by a
-// put of its own, which fails or is made again alone. The locators name the parts in order; most of 0 or less cuts
+// PutParts is Put of what may be too large for one extent: it is cut after each most bytes, and each part is stored by
+// a put of its own, which fails or is made again alone. The locators name the parts in order; most of 0 or less cuts
 // nothing. After an error those of the parts that are stored are returned with it: nobody else names them.
 //
 // The client cuts, and not the node that takes the put: a part that fails is read again without those before it, each

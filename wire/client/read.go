@@ -15,9 +15,9 @@ import (
 // stopped, at another; when an error is returned, w has been given a whole prefix of the bytes and
 // nothing else. The reply counts all bytes, and names the node that the last of them came from.
 //
-// The bytes are checked against the sum of what their records at the node say, end to end, if the node is not older than
-// that. When they differ the error is CodeCorrupt, and what w was given is not to be believed: of a read of more than
-// wire.MaxInlineBytes it is found out at the end.
+// The bytes are checked against the sum of what their records at the node say, end to end, if the node is not older
+// than that. When they differ the error is CodeCorrupt, and what w was given is not to be believed: of a read of more
+// than wire.MaxInlineBytes it is found out at the end.
 func (c *Client) Read(ctx context.Context, req wire.ReadRequest, w io.Writer) (wire.ReadReply, error) {
 	r := reading{c: c, want: req, w: w}
 	to := route{latest: true}
@@ -137,9 +137,9 @@ func (r *reading) judge(ask wire.ReadRequest, answer mux.Reply, got uint64, sum 
 		return err
 	}
 	if reply.Summed && reply.Sum != sum {
-		return &wire.Error{Op: wire.OpRead, Code: wire.CodeCorrupt, Outcome: wire.NotDone, Node: reply.Node, Detail: fmt.Sprintf(
-			"the bytes of %s came with checksum %08x, the node read them with %08x: do not use them; read again, from another node",
-			ask.Locator, sum, reply.Sum)}
+		return &wire.Error{Op: wire.OpRead, Code: wire.CodeCorrupt, Outcome: wire.NotDone, Node: reply.Node,
+			Detail: fmt.Sprintf("the bytes of %s came with checksum %08x, the node read them with %08x: do not use them; "+
+				"read again, from another node", ask.Locator, sum, reply.Sum)}
 	}
 	return nil
 }

@@ -25,8 +25,8 @@ func inlineNode(t *testing.T, answer func(*mux.ServerCall, wire.ReadRequest) err
 	return n
 }
 
-// A small read is one request and one response where the node can do that, a large one and one of a whole extent come as
-// chunks; a node that is older, or that has to ask another one, is asked for chunks always.
+// A small read is one request and one response where the node can do that, a large one and one of a whole extent come
+// as chunks; a node that is older, or that has to ask another one, is asked for chunks always.
 func TestReadInline(t *testing.T) {
 	data := randomBytes(wire.MaxInlineBytes + 1)
 	node := inlineNode(t, func(c *mux.ServerCall, req wire.ReadRequest) error {

@@ -121,8 +121,8 @@ func (c *Conn) submit(ctx context.Context, cl *call, req *Request, flags wire.Fl
 		return nil, err
 	}
 	written = f.written
-	cl.half = half{written: cl.half.written, c: c, callName: callName{op: req.Op, session: req.Session}, credit: int(c.peer.WindowBytes),
-		sendEnded: flags&wire.FlagEnd != 0, recvEnded: flags&wire.FlagStream == 0}
+	cl.half = half{written: cl.half.written, c: c, callName: callName{op: req.Op, session: req.Session},
+		credit: int(c.peer.WindowBytes), sendEnded: flags&wire.FlagEnd != 0, recvEnded: flags&wire.FlagStream == 0}
 	cl.state, cl.start = callQueued, now
 
 	c.mu.Lock()

@@ -9,8 +9,8 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// Whoever finds no room learns in how long to ask again: for a request that is refused unread, for what a handler needs,
-// and for its chunks. What a peer says is believed up to an hour.
+// Whoever finds no room learns in how long to ask again: for a request that is refused unread, for what a handler
+// needs, and for its chunks. What a peer says is believed up to an hour.
 func TestExhaustedSaysWhenToAskAgain(t *testing.T) {
 	overBoth(t, func(t *testing.T, cnc, snc net.Conn) {
 		b := NewBudget(0, 64<<10)

@@ -171,9 +171,9 @@ func Passing(f File) File {
 	return p
 }
 
-// FromDisk is Passing for reading what the disk has, and not what is left of it in the system's cache: after a sync that
-// failed the cache has bytes that never came to the disk, and drops them when it likes. f must have been synced since it
-// was last written. Where the system has no way to do this it is f.
+// FromDisk is Passing for reading what the disk has, and not what is left of it in the system's cache: after a sync
+// that failed the cache has bytes that never came to the disk, and drops them when it likes. f must have been synced
+// since it was last written. Where the system has no way to do this it is f.
 func FromDisk(f File) File {
 	passing, ok := Passing(f).(passing)
 	if !ok {

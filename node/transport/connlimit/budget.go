@@ -9,8 +9,8 @@ import (
 // What the peers of all connections can make this node hold. With the most connections there may be, and the reserve of
 // each, it is little more than a gigabyte.
 const (
-	// ClientPoolBytes is shared by clients and, in plaintext, nodes, unless a node is told another number; NodePoolBytes by nodes with a certificate, whom
-	// clients cannot crowd out.
+	// ClientPoolBytes is shared by clients and, in plaintext, nodes, unless a node is told another number; NodePoolBytes
+	// by nodes with a certificate, whom clients cannot crowd out.
 	ClientPoolBytes = 256 << 20
 	NodePoolBytes   = 128 << 20
 	// ConnReserveBytes is what each connection has in any case: about a chunk, or thirty small calls.
