@@ -27,7 +27,7 @@ type lifecycle struct {
 	drains   chan struct{} // closed when draining begins
 	done     chan struct{} // closed when the node has stopped
 
-	loops sync.WaitGroup
+	loops sync.WaitGroup // added to with mu held, and not once the node stops: then it is waited for
 
 	mu  sync.Mutex
 	now nodePhase // Guarded by mu. Invariant: never falls
@@ -79,8 +79,15 @@ func (l *lifecycle) drain() { l.reach(draining) }
 // isDraining reports whether draining has begun.
 func (l *lifecycle) isDraining() bool { return isClosed(l.drains) }
 
-// run runs a loop of the node's own, in a goroutine that stop waits for.
-func (l *lifecycle) run(loop func(context.Context)) { l.loops.Go(func() { loop(l.ctx) }) }
+// run runs a loop of the node's own, in a goroutine that stop waits for. One that comes when the node stops, as an
+// earlier one may have it do, does not run.
+func (l *lifecycle) run(loop func(context.Context)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now < stopping {
+		l.loops.Go(func() { loop(l.ctx) })
+	}
+}
 
 // stop ends the node, once, and returns when that is done: the context, then halt, which lets go of whatever loops may
 // wait for, then the loops, then closeAll. The first caller's why is the node's error, or else closeAll's.

@@ -87,3 +87,20 @@ func TestLifecycleStopsOnce(t *testing.T) {
 		}
 	})
 }
+
+// A loop may stop the node while others are being started. Those that come too late do not run, as nobody would wait
+// for them.
+func TestLifecycleStopsWhileItStarts(t *testing.T) {
+	l := newLifecycle()
+	l.run(func(ctx context.Context) { <-ctx.Done() })
+	late := make(chan struct{})
+	l.stop(nil, func() { l.run(func(context.Context) { close(late) }) }, func() error {
+		if isClosed(late) {
+			t.Error("a loop runs that was started when the node had stopped")
+		}
+		return nil
+	})
+	if isClosed(late) {
+		t.Error("a loop runs that was started when the node had stopped")
+	}
+}
