@@ -28,6 +28,7 @@ import (
 	"github.com/datanode/datanode/node/clock"
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/node/modules"
+	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/node/transport"
 	"github.com/datanode/datanode/node/transport/connlimit"
@@ -62,6 +63,9 @@ type Config struct {
 	// ClientMemory is how many bytes clients may make this node hold, all together, besides ½ MiB for each connection;
 	// 0: DefaultClientMemory. Whoever finds none is refused, and told when to ask again.
 	ClientMemory int
+	// RepairMemory is how many bytes all repairs and moves may make this node hold; 0: DefaultRepairMemory. Those that
+	// find none wait.
+	RepairMemory int
 
 	Policies      modules.Host // nil: the native default decides everything
 	DefaultModule []byte       // loaded and activated in a new cell; needs Policies
@@ -81,6 +85,12 @@ type Config struct {
 const (
 	DefaultClientMemory = connlimit.ClientPoolBytes
 	LeastClientMemory   = 16 << 20
+)
+
+// DefaultRepairMemory and LeastRepairMemory are values of Config.RepairMemory.
+const (
+	DefaultRepairMemory = replica.DefaultCopyMemory
+	LeastRepairMemory   = replica.LeastCopyMemory
 )
 
 // timing is how often and how long. All are wall-clock durations.
@@ -139,6 +149,8 @@ func (c Config) valid() error {
 		return fmt.Errorf("a node needs an address to listen on")
 	case c.ClientMemory != 0 && c.ClientMemory < LeastClientMemory:
 		return fmt.Errorf("a node needs %d bytes of memory for its clients, not %d", LeastClientMemory, c.ClientMemory)
+	case c.RepairMemory != 0 && c.RepairMemory < LeastRepairMemory:
+		return fmt.Errorf("a node needs %d bytes of memory for its repairs, not %d", LeastRepairMemory, c.RepairMemory)
 	case len(c.Bootstrap) > 0 && len(c.Join) > 0:
 		return fmt.Errorf("a node either bootstraps a cell or joins one, not both")
 	}

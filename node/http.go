@@ -76,7 +76,7 @@ func (n *Node) numbers() web.Numbers {
 		StoreFailed: n.store.Failed() != nil, DiskHangs: n.hang.Err() != nil, Disk: n.diskStatus(), Scrub: n.scrub.Describe(),
 		DamagedEntries: n.log.DamagedEntries(), StepsRefused: map[wire.OpType]uint64{},
 		SessionsRefused: map[wire.Session]uint64{}, Misuse: n.misuse(), Turns: map[string]web.TurnNumbers{},
-		QuotaRefused: n.quotas.Refused(), Unsealed: n.quotas.UnsealedBytes,
+		QuotaRefused: n.quotas.Refused(), RepairMemory: n.copyMemory.Bytes(), Unsealed: n.quotas.UnsealedBytes,
 	}
 	for _, step := range replica.StepTypes() {
 		now.StepsRefused[step] = n.replicas.Refused(step)

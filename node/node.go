@@ -83,9 +83,10 @@ type Node struct {
 
 	turns fair.Classes // by class of work; the keys never change
 
-	sessions sessionChecks
-	relay    *relay // made when the log is open
-	share    *diskshare.Shares
+	sessions   sessionChecks
+	relay      *relay // made when the log is open
+	share      *diskshare.Shares
+	copyMemory *replica.Memory
 
 	runsBefore []uint64 // the incarnations that ran on this store, the newest first
 
@@ -146,6 +147,7 @@ func newNode(cfg Config, watched *vfs.Watched, f *folder.Folder, l net.Listener,
 		n.addr = l.Addr().String()
 	}
 	n.share = diskshare.New(n.clock)
+	n.copyMemory = replica.NewMemory(cfg.RepairMemory)
 	n.routes, n.turns = n.makeRoutes(), fair.NewClasses(n.clock)
 	n.divergences = lead.NewDivergences()
 	n.transport = n.newTransport(l, source)

@@ -29,7 +29,7 @@ type serving struct {
 	tls                                 pki.Files
 	insecure                            bool
 	logs                                cli.LogFlags
-	clientMemory                        byteFlag
+	clientMemory, repairMemory          byteFlag
 }
 
 func newServeCommand(a app) *cobra.Command {
@@ -78,6 +78,8 @@ see datanode cert. Without, it listens on this machine only, unless --insecure a
 		"listen beyond this machine without TLS: anyone who reaches the port can read and delete")
 	s.clientMemory = byteFlag{n: node.DefaultClientMemory, least: node.LeastClientMemory, most: 1 << 40}
 	flags.Var(&s.clientMemory, "client-memory", "bytes that clients may make this node hold, all together")
+	s.repairMemory = byteFlag{n: node.DefaultRepairMemory, least: node.LeastRepairMemory, most: 1 << 40}
+	flags.Var(&s.repairMemory, "repair-memory", "bytes that repairs and moves may make this node hold, all together")
 	s.logs.Add(cmd, slog.LevelInfo.String())
 	return cmd
 }
@@ -86,7 +88,7 @@ see datanode cert. Without, it listens on this machine only, unless --insecure a
 func (s serving) nodeConfig() (node.Config, error) {
 	cfg := node.Config{ID: s.id, Listen: s.listen, HTTP: s.http, Advertise: s.advertise, Join: s.join,
 		HTTPHosts: s.httpHosts, HTTPPlain: s.httpPlain, TLS: s.tls, Insecure: s.insecure, Version: cli.BuildInfo().Version,
-		ClientMemory: int(s.clientMemory.n)}
+		ClientMemory: int(s.clientMemory.n), RepairMemory: int(s.repairMemory.n)}
 	if len(s.dirs) > 0 {
 		cfg.Dir, cfg.Disks = s.dirs[0], s.dirs[1:]
 	}

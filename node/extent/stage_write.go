@@ -12,6 +12,9 @@ const (
 	// directSyncBytes where the bytes are on the disk already: a sync has only the file's size to write there.
 	stageSyncBytes  = 16 << 20
 	directSyncBytes = 64 << 20
+	// StageBytes is how much memory a stage has: what it puts together to be written. Commit gives that to nobody while
+	// it reads what an earlier stage has left, in windows of readWindowBytes.
+	StageBytes = vfs.TailBytes + readWindowBytes
 )
 
 // summed is what is known of the sum of a stage's first bytes.

@@ -49,6 +49,7 @@ type copier struct {
 	logger    *slog.Logger
 	reach     *Reachability
 	disk      *diskshare.Shares
+	memory    *Memory
 	pace      *diskshare.Pace
 	suspects  *suspects
 	takeSpace func(op wire.OpType, bytes int) error
@@ -66,6 +67,11 @@ func (c *copier) copy(ctx context.Context, o *state.Op) (*state.Finish, error) {
 	if err := c.takeSpace(wire.OpReplicaRead, 0); err != nil {
 		return nil, err
 	}
+	done, err := c.memory.ToWrite(ctx)
+	if err != nil {
+		return nil, err // the operation was ended while this waited
+	}
+	defer done()
 	stage, err := c.store.Stage(extent.ID(e.ID), extent.Fence(o.Fence), extent.Birth(e.Birth()))
 	if err != nil {
 		return nil, err

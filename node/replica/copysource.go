@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/datanode/datanode/node/diskshare"
@@ -43,16 +44,40 @@ func (c *copier) sources(o *state.Op, e *state.Extent) []state.NodeID {
 	return ids
 }
 
-// fill reads the missing rest, from one source after the other, each going on where the one before has stopped. It
-// answers those that may have sent something.
+// fill reads the missing rest. It answers those that may have sent something. While no source has memory for it, it
+// asks again and again: an attempt more would be no better, and an operation has few.
 func (c *copier) fill(
 	ctx context.Context, o *state.Op, e *state.Extent, stage *extent.Stage, share diskshare.Copy,
 ) (read []state.NodeID, err error) {
-	sources := c.sources(o, e)
-	if stage.Len() == e.Length {
-		return sources[:1], nil // an earlier attempt has got all, from this one as likely as from another
+	for {
+		sources := c.sources(o, e)
+		if stage.Len() == e.Length {
+			return append(read, sources[0]), nil // this one as likely as another if an earlier attempt has got all
+		}
+		from, errs := c.fillFrom(ctx, sources, o, e, stage, share)
+		for _, id := range from {
+			if !slices.Contains(read, id) {
+				read = append(read, id)
+			}
+		}
+		if !slices.ContainsFunc(errs, func(err error) bool { return wire.CodeOf(err) != wire.CodeExhausted }) {
+			if len(errs) == 0 {
+				return read, nil
+			}
+			select {
+			case <-c.reach.opt.Clock.After(busyAgain):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		return read, errors.Join(errs...)
 	}
-	var errs []error
+}
+
+// fillFrom reads the missing rest from one source after the other, each going on where the one before has stopped. It
+// answers those that may have sent something, and without errors if nothing is missing any more.
+func (c *copier) fillFrom(ctx context.Context, sources []state.NodeID, o *state.Op, e *state.Extent,
+	stage *extent.Stage, share diskshare.Copy) (read []state.NodeID, errs []error) {
 	for i, id := range sources {
 		if i > 0 {
 			c.logger.Warn("copy goes on from another source", "op", o.ID.String(), "extent", uint64(e.ID),
@@ -69,12 +94,12 @@ func (c *copier) fill(
 		}
 		failed := (*sourceError)(nil)
 		if ctx.Err() != nil || !errors.As(err, &failed) || !c.log.View().Runs(o.Attempt()) {
-			return read, err
+			return read, []error{err}
 		}
 		c.suspects.source(e.ID, id, err)
 		errs = append(errs, fmt.Errorf("%s: %w", id, err))
 	}
-	return read, errors.Join(errs...)
+	return read, errs
 }
 
 // incoming is what one source sends of a copy.

@@ -20,6 +20,11 @@ func (rs *Replicas) sendCopy(ctx context.Context, c *mux.ServerCall, e *state.Ex
 	if err := c.Hold(int(min(length, PieceBytes))); err != nil {
 		return err
 	}
+	done, err := rs.opt.Memory.ToSend(ctx, rs.id, rs.opt.LagLimit)
+	if err != nil {
+		return err
+	}
+	defer done()
 	return rs.eachShared(ctx, rs.opt.Disk.Copy(rs.log.View(), e), uint64(e.ID), offset, length, c.Send)
 }
 

@@ -37,6 +37,7 @@ type Options struct {
 	Store  Store
 	Reach  *Reachability
 	Disk   *diskshare.Shares
+	Memory *Memory // of copies
 	Clock  clock.Clock
 	Logger *slog.Logger
 
@@ -99,6 +100,7 @@ func New(o Options) *Replicas {
 	rs.suspects = &suspects{id: o.ID, log: o.Log, logger: o.Logger, reports: o.Reports, askSeal: o.AskSeal}
 	rs.copier = &copier{
 		id: o.ID, store: o.Store, log: o.Log, logger: o.Logger, reach: o.Reach, disk: o.Disk, suspects: rs.suspects,
+		memory:    o.Memory,
 		pace:      diskshare.NewPace(o.Clock, o.ID, func() *state.View { return o.Log.View() }),
 		takeSpace: o.TakeSpace, verified: o.Verified,
 		verify: func(ctx context.Context, e *state.Extent, node state.NodeID) { rs.Verify(ctx, o.Self, e, node) },

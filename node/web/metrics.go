@@ -38,6 +38,7 @@ type Numbers struct {
 	Misuse          map[string]uint64       // of sessions, by what was wrong
 	Turns           map[string]TurnNumbers  // by class of work
 	Submissions     TurnNumbers             // those that wait to be decided
+	RepairMemory    int64                   // bytes that copies hold
 	QuotaRefused    uint64                  // puts, appends, creates and settings
 	// Unsealed is how many bytes of open extents count against a quota; not nil where there are quotas.
 	Unsealed func(*state.View, *state.Quota) uint64
@@ -132,6 +133,8 @@ func singles() map[string]string {
 			"because its store has failed.",
 		"datanode_disk_hangs": "1 while a write to the log or the store hangs: the node is not ready " +
 			"until it returns.",
+		"datanode_repair_memory_bytes": "Bytes of memory that repairs and moves hold on this node, of those that its " +
+			"flag allows.",
 		"datanode_store_failed":       "1 once a sync has failed: the node does not serve this disk any more.",
 		"datanode_scrub_bytes_total":  "Bytes of extents and of the log that the scrub has read.",
 		"datanode_scrub_damage_total": "Replicas and logs that the scrub has found damaged.",
@@ -197,6 +200,7 @@ func (c *collector) collectSingles(view *state.View, now *Numbers, ch chan<- pro
 	gauge("datanode_disk_free_bytes", float64(now.Disk.Free))
 	gauge("datanode_disk_total_bytes", float64(now.Disk.Total))
 	gauge("datanode_disk_reserve_bytes", float64(now.Disk.Reserve))
+	gauge("datanode_repair_memory_bytes", float64(now.RepairMemory))
 	gauge("datanode_node_refuses", oneIf(now.Disk.Refuses != ""))
 	gauge("datanode_scrub_last_round_seconds", float64(now.Scrub.Full)/1e6)
 	for name, v := range map[string]uint64{

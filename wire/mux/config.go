@@ -8,12 +8,14 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
+// DefaultWindowBytes is what Config.WindowBytes is if it is not said.
+const DefaultWindowBytes = 1 << 20
+
 const (
 	defaultHelloTimeout    = 5 * time.Second
 	defaultPingEvery       = 5 * time.Second
 	defaultPingTimeout     = 15 * time.Second
 	defaultMaxInFlight     = 4096
-	defaultWindowBytes     = 1 << 20
 	defaultSessionWindows  = 8 // session window, in windows of a call
 	defaultMaxRequestBytes = 64 << 20
 )
@@ -89,7 +91,7 @@ func (cfg Config) withDefaults() Config {
 	setDefault(&cfg.PingTimeout, defaultPingTimeout)
 	setDefault(&cfg.MaxInFlight, defaultMaxInFlight)
 	setDefault(&cfg.MaxFrameBytes, wire.DefaultMaxFrameBytes)
-	setDefault(&cfg.WindowBytes, defaultWindowBytes)
+	setDefault(&cfg.WindowBytes, DefaultWindowBytes)
 	setDefault(&cfg.SessionWindowBytes, defaultSessionWindows*cfg.WindowBytes)
 	setDefault(&cfg.MaxRequestBytes, defaultMaxRequestBytes)
 	h := &cfg.Hello

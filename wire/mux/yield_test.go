@@ -59,7 +59,7 @@ func (p *streamPeer) want(id uint64, chunks, bytes int) {
 // TestRepairYields: a stream of repair takes the whole window in whole chunks as long as it is alone, and sends
 // little at once beside others, as all such streams do together.
 func TestRepairYields(t *testing.T) {
-	const piece = defaultWindowBytes / yieldChunkParts
+	const piece = DefaultWindowBytes / yieldChunkParts
 	p := newStreamPeer(t)
 	p.request(1, wire.OpRead, wire.SessionRepair)
 	p.want(1, 3, wire.MaxChunkBytes) // a fourth would cost more than is left

@@ -16,6 +16,8 @@ const (
 	// minAlign is the smallest that is used, whatever a disk would take: the block of most file systems, so that none is
 	// written in parts.
 	minAlign = 4 << 10
+	// TailBytes is how much memory a Tail has.
+	TailBytes = directBytes + 2*maxAlign
 )
 
 // aligned is memory for writes past the cache.
