@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/hashicorp/go-msgpack/v2/codec"
 	"github.com/hashicorp/raft"
 
 	"github.com/datanode/datanode/raftlog/state"
@@ -32,6 +31,8 @@ type found struct {
 	votes       ballot   // its term and vote, which no checksum covers
 	voters      []string // of the last configuration in it
 	votesRead   bool     // votes was reached, and is as far as one can say what was written
+	bytes       int64    // of the file
+	free        int64    // of them on pages that nothing is on
 }
 
 // maxHole is how many indices may be missing in a row: the engine leaves one out when a snapshot is restored by hand.
@@ -51,9 +52,11 @@ func inspect(path string) (found, error) {
 	if err != nil || info.Size() == 0 {
 		return out, err
 	}
+	out.bytes = info.Size()
 	pages, err := openPages(f, info.Size())
 	if err == nil {
 		err = out.read(pages)
+		out.free = out.bytes - pages.used()
 	}
 	if bad := (*CorruptError)(nil); errors.As(err, &bad) {
 		at := *bad
@@ -157,29 +160,6 @@ func (out *found) readEntry(e element) error {
 	}
 	out.state, out.last, out.lastTerm = true, index, l.Term
 	return nil
-}
-
-// parseRecord reads a record as the store has written it. A name in it that is damaged would be skipped, and its field
-// left out, so that the record is written again and has to come to the same bytes.
-func parseRecord(b []byte) (l *raft.Log, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("it cannot be decoded: %v", r)
-		}
-	}()
-	l = new(raft.Log)
-	if err := codec.NewDecoderBytes(b, &codec.MsgpackHandle{}).Decode(l); err != nil {
-		return nil, fmt.Errorf("it cannot be decoded: %w", err)
-	}
-	again := make([]byte, 0, len(b))
-	old := &codec.MsgpackHandle{BasicHandle: codec.BasicHandle{TimeNotBuiltin: true}}
-	if err := codec.NewEncoderBytes(&again, old).Encode(l); err != nil {
-		return nil, fmt.Errorf("it cannot be encoded again: %w", err)
-	}
-	if !bytes.Equal(again, b) {
-		return nil, errors.New("its frame is not as it was written")
-	}
-	return l, nil
 }
 
 func votersOf(c raft.Configuration) []string {

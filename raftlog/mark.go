@@ -65,6 +65,16 @@ func parseMark(b []byte) (count uint64, m mark, ok bool) {
 	return binary.LittleEndian.Uint64(b[len(markMagic):]), m, true
 }
 
+// newestMark is the newer one of those in a file; not sound where none can be read.
+func newestMark(raw []byte) (last mark, count uint64, sound bool) {
+	for at := 0; at < len(raw) && at < markSlots*markSlotBytes; at += markSlotBytes {
+		if n, m, ok := parseMark(raw[at:]); ok && n > count {
+			last, count, sound = m, n, true
+		}
+	}
+	return last, count, sound
+}
+
 // markFile keeps the mark. A nil one keeps nothing: logs in memory have none. All but openMark may be called from any
 // goroutine.
 type markFile struct {
@@ -86,12 +96,9 @@ func openMark(dir string) (f *markFile, last mark, damaged bool, err error) {
 		return nil, last, false, err
 	}
 	f = &markFile{}
-	damaged = !fresh
-	for at := 0; at < len(raw) && at < markSlots*markSlotBytes; at += markSlotBytes {
-		if count, m, ok := parseMark(raw[at:]); ok && count > f.count {
-			f.count, last, damaged = count, m, false
-		}
-	}
+	var sound bool
+	last, f.count, sound = newestMark(raw)
+	damaged = !fresh && !sound
 	if f.f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, filePerm); err != nil {
 		return nil, last, damaged, err
 	}

@@ -2,10 +2,13 @@ package raftlog
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"io"
+	"os"
+	"slices"
 )
 
 // The log's store keeps its file in memory and believes it: where a page is damaged it panics, some of that in a
@@ -86,65 +89,92 @@ func parseMeta(number uint64, b []byte) (m meta, err error) {
 }
 
 // openPages reads both metas and starts from the newer one. Both must be sound: the store falls back to the
-// older one, and with it a transaction is undone that was acknowledged.
+// older one, and with it a transaction is undone that was acknowledged. With one of them damaged, the error comes with
+// what the other says.
 func openPages(from io.ReaderAt, size int64) (*pageFile, error) {
-	var metas [2]meta
-	buf := make([]byte, pageHeadBytes+metaBytes)
-	if _, err := from.ReadAt(buf, 0); err != nil {
-		return nil, pageError(0, "%s", err.Error())
+	zero, zeroErr := readMeta(from, 0, 0)
+	pageSize := zero.pageSize
+	if zeroErr != nil {
+		pageSize = int64(os.Getpagesize())
 	}
-	var err error
-	if metas[0], err = parseMeta(0, buf); err != nil {
-		return nil, err
-	}
-	if _, err = from.ReadAt(buf, metas[0].pageSize); err != nil {
-		return nil, pageError(1, "%s", err.Error())
-	}
-	if metas[1], err = parseMeta(1, buf); err != nil {
-		return nil, err
-	}
-	m := metas[0]
-	if metas[1].transaction > m.transaction {
-		m = metas[1]
+	one, oneErr := readMeta(from, 1, pageSize)
+	m := zero
+	if zeroErr != nil || oneErr == nil && one.transaction > zero.transaction {
+		m = one
 	}
 	switch {
-	case metas[0].pageSize != metas[1].pageSize:
-		return nil, pageError(1, "says that a page has %d bytes, and page 0 says %d", metas[1].pageSize, metas[0].pageSize)
-	case m.high < firstPageOfLeafs || int64(m.high) > size/m.pageSize:
-		return nil, corrupt("it has %d bytes and should have %d pages of %d bytes: it was cut short", size, m.high,
-			m.pageSize)
+	case zeroErr != nil && oneErr != nil:
+		return nil, zeroErr
+	case zeroErr == nil && oneErr == nil && zero.pageSize != one.pageSize:
+		return nil, pageError(1, "says that a page has %d bytes, and page 0 says %d", one.pageSize, zero.pageSize)
+	case m.high < firstPageOfLeafs:
+		return nil, corrupt("it has %d pages, want %d at least", m.high, firstPageOfLeafs)
 	}
-	return &pageFile{from: from, bytes: size, pageSize: m.pageSize, root: m.root, high: m.high,
-		seen: make([]bool, m.high)}, nil
+	f := &pageFile{from: from, bytes: size, pageSize: m.pageSize, root: m.root, high: m.high}
+	damage := cmp.Or(zeroErr, oneErr)
+	if int64(m.high) > size/m.pageSize {
+		f.high = uint64(size / m.pageSize)
+		damage = corrupt("it has %d bytes and should have %d pages of %d bytes: it was cut short", size, m.high, m.pageSize)
+	}
+	f.seen = make([]bool, f.high)
+	return f, damage
+}
+
+// readMeta reads the meta page of a number.
+func readMeta(from io.ReaderAt, number uint64, pageSize int64) (meta, error) {
+	buf := make([]byte, pageHeadBytes+metaBytes)
+	if _, err := from.ReadAt(buf, int64(number)*pageSize); err != nil {
+		return meta{}, pageError(number, "%s", err.Error())
+	}
+	return parseMeta(number, buf)
 }
 
 // page reads a page with all that belongs to it, and notes that it was seen.
 func (f *pageFile) page(id uint64) ([]byte, error) {
-	if id < firstPageOfLeafs || id >= f.high {
-		return nil, pageError(id, "is referred to, and there are those from %d to %d", firstPageOfLeafs, f.high)
+	all, err := f.read(id, nil)
+	if err != nil {
+		return nil, err
 	}
-	head := make([]byte, f.pageSize)
-	if _, err := f.from.ReadAt(head, int64(id)*f.pageSize); err != nil {
-		return nil, pageError(id, "%s", err.Error())
-	}
-	more := uint64(binary.LittleEndian.Uint32(head[12:]))
-	if got := binary.LittleEndian.Uint64(head); got != id {
-		return nil, pageError(id, "says it is page %d", got)
-	}
-	if more >= maxPageRun || id+more >= f.high {
-		return nil, pageError(id, "goes on for %d pages, and the last is %d", more, f.high-1)
-	}
-	for i := id; i <= id+more; i++ {
+	for i := id; i < id+uint64(len(all))/uint64(f.pageSize); i++ {
 		if f.seen[i] {
 			return nil, pageError(i, "is part of two things")
 		}
 		f.seen[i] = true
 	}
-	if more == 0 {
-		return head, nil
+	return all, nil
+}
+
+// used is how many bytes the pages have that were seen, with the two metas.
+func (f *pageFile) used() int64 {
+	n := int64(firstPageOfLeafs)
+	for _, seen := range f.seen {
+		if seen {
+			n++
+		}
 	}
-	all := make([]byte, int64(more+1)*f.pageSize)
-	copy(all, head)
+	return n * f.pageSize
+}
+
+// read reads a page with all that belongs to it, into buf as far as that has room.
+func (f *pageFile) read(id uint64, buf []byte) ([]byte, error) {
+	if id < firstPageOfLeafs || id >= f.high {
+		return nil, pageError(id, "is referred to, and there are those from %d to %d", firstPageOfLeafs, f.high)
+	}
+	all := slices.Grow(buf[:0], int(f.pageSize))[:f.pageSize]
+	if _, err := f.from.ReadAt(all, int64(id)*f.pageSize); err != nil {
+		return nil, pageError(id, "%s", err.Error())
+	}
+	more := uint64(binary.LittleEndian.Uint32(all[12:]))
+	if got := binary.LittleEndian.Uint64(all); got != id {
+		return nil, pageError(id, "says it is page %d", got)
+	}
+	if more >= maxPageRun || id+more >= f.high {
+		return nil, pageError(id, "goes on for %d pages, and the last is %d", more, f.high-1)
+	}
+	if more == 0 {
+		return all, nil
+	}
+	all = slices.Grow(all, int(more)*int(f.pageSize))[:int64(more+1)*f.pageSize]
 	if _, err := f.from.ReadAt(all[f.pageSize:], int64(id)*f.pageSize+f.pageSize); err != nil {
 		return nil, pageError(id, "%s", err.Error())
 	}
@@ -160,6 +190,11 @@ type element struct {
 
 // elements are those of a page, by rising key. id is for messages.
 func elements(id uint64, page []byte) (leaf bool, all []element, err error) {
+	return elementsInto(nil, id, page)
+}
+
+// elementsInto is elements, into all as far as that has room.
+func elementsInto(all []element, id uint64, page []byte) (leaf bool, _ []element, err error) {
 	le := binary.LittleEndian
 	flags, count := le.Uint16(page[8:]), int(le.Uint16(page[10:]))
 	if flags != pageBranch && flags != pageLeaf {
@@ -170,7 +205,7 @@ func elements(id uint64, page []byte) (leaf bool, all []element, err error) {
 	if next > len(page) || !leaf && count == 0 {
 		return false, nil, pageError(id, "counts %d elements", count)
 	}
-	all = make([]element, count)
+	all = slices.Grow(all[:0], count)[:count]
 	for i := range all {
 		at := pageHeadBytes + i*elementBytes
 		raw := page[at : at+elementBytes]

@@ -75,13 +75,8 @@ func (a *API) ServeLogVerify(ctx context.Context, c *mux.ServerCall, req wire.Lo
 	if err != nil {
 		return err
 	}
-	out := wire.LogVerifyReply{
-		Node: string(a.o.Node), OK: report.Bad == nil, First: uint64(report.First), Last: uint64(report.Last),
-		Entries: int(report.Entries), Chain: fmt.Sprintf("%x", report.Chain.Hash),
-	}
-	if report.Bad != nil {
-		out.Detail = fmt.Sprintf("entries %d to %d: %s", report.Bad.From, report.Bad.To, report.Bad.Detail)
-	}
+	out := describe.Verified(report)
+	out.Node = string(a.o.Node)
 	return c.Reply(&out, nil)
 }
 

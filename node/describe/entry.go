@@ -33,6 +33,25 @@ func Entry(e raftlog.EntryInfo) wire.LogEntry {
 	return out
 }
 
+// Verified is what reading a log again came to.
+func Verified(r raftlog.VerifyReport) wire.LogVerifyReply {
+	out := wire.LogVerifyReply{
+		OK: r.Bad == nil, First: uint64(r.First), Last: uint64(r.Last), Entries: int(r.Entries),
+		Chain: fmt.Sprintf("%x", r.Chain.Hash),
+	}
+	switch bad := r.Bad; {
+	case bad == nil:
+	case bad.From == 0:
+		out.Detail = bad.Detail
+	default:
+		out.Detail = fmt.Sprintf("entries %d to %d: %s", bad.From, bad.To, bad.Detail)
+	}
+	return out
+}
+
+// Outcome is how an attempt ended, in a word.
+func Outcome(o state.Outcome) string { return outcomeNames[o] }
+
 var outcomeNames = map[state.Outcome]string{
 	state.OutcomeDone: "done", state.OutcomeRetry: "retry", state.OutcomeFail: "failed",
 }
@@ -48,7 +67,10 @@ func Command(id state.OpID, cmd state.Command) string {
 		if c.Source != "" {
 			return fmt.Sprintf("op=%s from=%s to=%s", c.Op, c.Source, c.Target)
 		}
-		return fmt.Sprintf("op=%s on=%s", c.Op, c.Executor)
+		if c.Executor != "" {
+			return fmt.Sprintf("op=%s on=%s", c.Op, c.Executor)
+		}
+		return fmt.Sprintf("op=%s", c.Op)
 	case *state.Finish:
 		return fmt.Sprintf("op=%s fence=%d %s %s", c.Op, c.Fence, outcomeNames[c.Outcome], c.Detail)
 	case *state.Cancel:

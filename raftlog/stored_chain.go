@@ -1,0 +1,176 @@
+package raftlog
+
+import (
+	"iter"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+)
+
+// ChainAt is the chain at an index, computed from the entries, and the first index for which that can be done.
+func (s *Stored) ChainAt(index state.Index) (at ChainPoint, first state.Index, err error) {
+	base, first, err := s.base()
+	if err != nil {
+		return at, first, err
+	}
+	if index < first {
+		return at, first, &CompactedError{Asked: index, First: first}
+	}
+	at = base
+	for _, p := range s.points { // those that an earlier call came by
+		if p.Index <= index && p.Index > at.Index {
+			at = p
+		}
+	}
+	for l, err := range s.parsed(at.Index+1, index) {
+		if err != nil {
+			return at, first, err
+		}
+		at = chainAfter(at, l)
+		s.notePoint(at)
+	}
+	if at.Index != index {
+		return at, first, wire.Errorf(wire.OpLogChain, wire.CodeNotFound, "%s has no entry %d; it has %d to %d", s.dir, index,
+			s.First, s.Last)
+	}
+	return at, first, nil
+}
+
+// storedPointEvery is how far apart the points lie that are kept while the chain is computed.
+const storedPointEvery = 1024
+
+func (s *Stored) notePoint(p ChainPoint) {
+	if p.Index%storedPointEvery != 0 {
+		return
+	}
+	if n := len(s.points); n == 0 || s.points[n-1].Index < p.Index {
+		s.points = append(s.points, p)
+	}
+}
+
+// base is a point that the entries go on from, and the index of it, or of the first entry.
+func (s *Stored) base() (ChainPoint, state.Index, error) {
+	if s.First <= 1 {
+		return ChainPoint{}, s.First, nil
+	}
+	for i := range s.Snapshots {
+		snap := &s.Snapshots[i]
+		if snap.Err != nil {
+			continue
+		}
+		if points := snap.points.from(s.First); len(points) > 0 {
+			return points[0], points[0].Index, nil
+		}
+	}
+	return ChainPoint{}, 0, &CompactedError{Asked: s.First, First: s.Last + 1}
+}
+
+// Change is what one entry did.
+type Change struct {
+	Results       []state.Result // of its commands
+	Before, After *state.View
+}
+
+// Change applies the entries up to index to the newest snapshot before it, or to nothing. The error is a
+// *CompactedError where neither is there any more.
+func (s *Stored) Change(index state.Index) (Change, error) {
+	var out Change
+	st, err := s.before(index)
+	if err != nil {
+		return out, err
+	}
+	for l, err := range s.parsed(st.Applied+1, index) {
+		if err != nil {
+			return out, err
+		}
+		if state.Index(l.Index) == index {
+			out.Before = st.Snapshot()
+		}
+		if out.Results, err = applyStored(st, l); err != nil {
+			return out, withFile(err, s.f.Name())
+		}
+	}
+	if out.Before == nil {
+		return out, wire.Errorf(wire.OpLogList, wire.CodeNotFound, "%s has no entry %d; it has %d to %d", s.dir, index,
+			s.First, s.Last)
+	}
+	out.After = st.Snapshot()
+	return out, nil
+}
+
+// Replay applies all entries, from the oldest snapshot that they go on from or from nothing, and hands each one's
+// results to visit. It answers the state that they come to.
+func (s *Stored) Replay(visit func(state.Index, []state.Result)) (*state.View, error) {
+	st, err := s.before(s.firstReplayed())
+	if err != nil {
+		return nil, err
+	}
+	for l, err := range s.parsed(st.Applied+1, 0) {
+		var results []state.Result
+		if err == nil {
+			results, err = applyStored(st, l)
+		}
+		if err != nil {
+			return nil, withFile(err, s.f.Name())
+		}
+		visit(state.Index(l.Index), results)
+	}
+	return st.Snapshot(), nil
+}
+
+// before is a state that the entries up to the one before index lead to, and that some of them may be applied to.
+func (s *Stored) before(index state.Index) (*state.State, error) {
+	if snap := s.snapshotBefore(index - 1); snap != nil && snap.Applied.Index+1 >= s.First {
+		r, err := snap.state()
+		return r.st, err
+	}
+	if s.First > 1 {
+		return nil, &CompactedError{Asked: index, First: s.firstReplayed()}
+	}
+	return state.New(), nil
+}
+
+// parsed are the records from from to to, as the engine stored them; nothing follows an error.
+func (s *Stored) parsed(from, to state.Index) iter.Seq2[*raft.Log, error] {
+	return func(yield func(*raft.Log, error) bool) {
+		for r := range s.records(from, to, false) {
+			l, err := r.parse()
+			if !yield(l, withFile(err, s.f.Name())) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// firstReplayed is the first entry whose state before it is known.
+func (s *Stored) firstReplayed() state.Index {
+	if s.First <= 1 {
+		return 1
+	}
+	for _, snap := range s.Snapshots {
+		if snap.Err == nil && snap.Applied.Index+1 >= s.First {
+			return snap.Applied.Index + 1
+		}
+	}
+	return s.Last + 1
+}
+
+// applyStored applies one entry.
+func applyStored(st *state.State, l *raft.Log) ([]state.Result, error) {
+	index := state.Index(l.Index)
+	if l.Type != raft.LogCommand {
+		st.Skip(index)
+		return nil, nil
+	}
+	e, commands, skip, err := readEntry(index, l.Data)
+	switch {
+	case err != nil:
+		return nil, err
+	case skip:
+		st.Skip(index)
+		return nil, nil
+	}
+	return st.Apply(index, e.Micros, commands), nil
+}
