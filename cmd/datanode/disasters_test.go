@@ -21,33 +21,46 @@ func TestDisasters(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts some forty processes; -short leaves that to the full run")
 	}
-	pages := disasterPages(t)
+	pages := playedPages(t, "../../docs/disasters.md")
 	if len(pages) < 9 {
 		t.Fatalf("docs/disasters.md has %d pages with commands", len(pages))
 	}
 	cell := pages[0]
 	for _, p := range pages[1:] {
-		t.Run(strings.ReplaceAll(p.title, " ", "-"), func(t *testing.T) { playDisaster(t, cell, p) })
+		t.Run(strings.ReplaceAll(p.title, " ", "-"), func(t *testing.T) { play(t, cell, p) })
 	}
 }
 
-type disasterPage struct {
+// TestInspection plays the questions of docs/inspection.md on one cell, one after the other.
+func TestInspection(t *testing.T) {
+	pages := playedPages(t, "../../docs/inspection.md")
+	if len(pages) < 11 {
+		t.Fatalf("docs/inspection.md has %d pages with commands", len(pages))
+	}
+	all := playedPage{title: "questions"}
+	for _, p := range pages[1:] {
+		all.commands = append(all.commands, p.commands...)
+	}
+	play(t, pages[0], all)
+}
+
+type playedPage struct {
 	title    string
 	commands []string
 }
 
-// disasterPages are the headings of the document with commands under them; the first makes the cell.
-func disasterPages(t *testing.T) []disasterPage {
+// playedPages are the headings of a document with commands under them; the first makes the cell.
+func playedPages(t *testing.T, path string) []playedPage {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/disasters.md")
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var pages []disasterPage
+	var pages []playedPage
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimRight(line, "\n")
 		if title, ok := strings.CutPrefix(line, "## "); ok {
-			pages = append(pages, disasterPage{title: title})
+			pages = append(pages, playedPage{title: title})
 		}
 		if command, ok := strings.CutPrefix(line, "$ "); ok {
 			pages[len(pages)-1].commands = append(pages[len(pages)-1].commands, command)
@@ -61,7 +74,7 @@ func disasterPages(t *testing.T) []disasterPage {
 	return pages
 }
 
-func playDisaster(t *testing.T, cell, page disasterPage) {
+func play(t *testing.T, cell, page playedPage) {
 	dir := t.TempDir()
 	bin := filepath.Join(dir, "bin")
 	if err := os.Mkdir(bin, 0o755); err != nil {

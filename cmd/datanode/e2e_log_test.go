@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
+	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+)
+
+// fileSums is a hash of every file under dir.
+func fileSums(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	clitest.Must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		fmt.Fprintf(&b, "%s %x\n", path, sha256.Sum256(raw))
+		return err
+	}))
+	return b.String()
+}
+
+// folderCommand runs a command line that asks no node.
+func folderCommand(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	cmd := datanode(args...)
+	var out, notes bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &notes
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), notes.String()
+}
+
+// What a stopped node's folder says of the log is what the node said while it ran, whatever the filter; a folder in use
+// is refused, a damaged one is read around, and none is changed.
+func TestLogOfAStoppedNode(t *testing.T) {
+	p := newProcesses(t, 1, 1)[0]
+	p.start()
+	r := newE2E(t, []*nodeProcess{p})
+	r.nodesUp(t, 1)
+	for _, args := range [][]string{
+		{"settings", "set", "replicas", "1"}, {"put", "cell_test.go"}, {"op", "submit", "seal", "--extent", "1"},
+		{"put", "layers_test.go"}, {"rm", "1", "--yes"}, {"settings", "set", "replicas", "3"},
+	} {
+		if code, _ := command(t, p.addr, args...); code != exit.Done {
+			t.Fatalf("%s: exit code %d", args, code)
+		}
+	}
+	code, _, stderr := folderCommand(t, "log", "ls", "--dir", p.dir)
+	if want := fmt.Sprintf("in use by process %d (", p.cmd.Process.Pid); code != exit.Refused ||
+		!strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("the folder of a running node: exit code %d, %q; want %q", code, stderr, want)
+	}
+	questions := [][]string{
+		{"log", "ls", "--from", "1"}, {"log", "ls", "--reverse", "--to", "30", "--from", "2"}, {"log", "ls", "--extent", "1"},
+		{"log", "ls", "--kind", "create,delete"}, {"log", "ls", "--type", "start"}, {"log", "ls", "--about", "n1"},
+		{"log", "ls", "--state", "done"}, {"log", "ls", "--limit", "3", "--type", "admit"}, {"log", "stats", "--from", "1"},
+	}
+	told := make([]string, len(questions))
+	for i, q := range questions {
+		if code, told[i] = command(t, p.addr, append(q, "-o", "jsonl")...); code != exit.Done || told[i] == "" {
+			t.Fatalf("%s: exit code %d, %q", q, code, told[i])
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	p.wait()
+	before := fileSums(t, p.dir)
+	for i, q := range questions {
+		code, read, stderr := folderCommand(t, append(q, "-o", "jsonl", "--dir", p.dir)...)
+		if code != exit.Done || read != told[i] {
+			t.Errorf("%s --dir: exit code %d, %s\nthe folder says\n%s\nthe node said\n%s", q, code, stderr, read, told[i])
+		}
+	}
+	for _, q := range [][]string{{"log", "status"}, {"log", "verify"}} {
+		if code, out, stderr := folderCommand(t, append(q, "--dir", p.dir)...); code != exit.Done {
+			t.Errorf("%s --dir: exit code %d\n%s%s", q, code, out, stderr)
+		}
+	}
+	if after := fileSums(t, p.dir); after != before {
+		t.Errorf("reading has changed the folder from\n%s\nto\n%s", before, after)
+	}
+	damagedLog(t, p.dir, told[0])
+}
+
+// damagedLog reads a log one byte of which is not what it was.
+func damagedLog(t *testing.T, dir, whole string) {
+	t.Helper()
+	path := filepath.Join(dir, "log", "log.db")
+	raw, err := os.ReadFile(path)
+	clitest.Must(t, err)
+	flipped := 0
+	for i := range raw { // in old copies of the page too
+		if bytes.HasPrefix(raw[i:], []byte("seal: writing")) {
+			raw[i] ^= 1
+			flipped++
+		}
+	}
+	if flipped == 0 {
+		t.Fatal("the reason of a seal is not in the log")
+	}
+	clitest.Must(t, os.WriteFile(path, raw, 0o600))
+	if code, out, _ := folderCommand(t, "log", "verify", "--dir", dir); code != exit.Corrupt {
+		t.Errorf("verify of a damaged log: exit code %d, want %d\n%s", code, exit.Corrupt, out)
+	}
+	if code, out, stderr := folderCommand(t, "log", "status", "--dir", dir); code != exit.Corrupt ||
+		!strings.Contains(stderr, "damaged") {
+		t.Errorf("status of a damaged log: exit code %d, want %d\n%s%s", code, exit.Corrupt, out, stderr)
+	}
+	code, out, stderr := folderCommand(t, "log", "ls", "--from", "1", "-o", "jsonl", "--dir", dir)
+	if code != exit.Done {
+		t.Fatalf("ls of a damaged log: exit code %d, %s", code, stderr)
+	}
+	same, bad := 0, 0
+	known := strings.Split(whole, "\n")
+	for line := range strings.Lines(out) {
+		switch line = strings.TrimSuffix(line, "\n"); {
+		case strings.Contains(line, `"type":"unreadable: `):
+			bad++
+		case strings.Contains(whole, line+"\n"):
+			same++
+		default:
+			t.Errorf("an entry that never was: %s", line)
+		}
+	}
+	if bad == 0 || same+bad != len(known)-1 {
+		t.Errorf("%d entries as they were and %d unreadable, of %d", same, bad, len(known)-1)
+	}
+}

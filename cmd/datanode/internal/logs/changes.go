@@ -1,0 +1,105 @@
+package logs
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+)
+
+// Changed is what an entry did to one thing of the state, or that it refused a command.
+type Changed struct {
+	What   string `json:"what"`             // "extent", "node", "operation", "settings", "refused"
+	Before string `json:"before,omitempty"` // empty: it did not exist
+	After  string `json:"after,omitempty"`  // empty: it is gone
+}
+
+func (c Changed) String() string {
+	switch {
+	case c.Before == "":
+		return "new: " + c.After
+	case c.After == "":
+		return "gone: " + c.Before
+	}
+	return c.Before + " -> " + c.After
+}
+
+// Changes are what an entry of the folder's log changed.
+func (f *Folder) Changes(index uint64) ([]Changed, error) {
+	change, err := f.Change(state.Index(index))
+	if err != nil {
+		return nil, err
+	}
+	var out []Changed
+	for i, r := range change.Results {
+		if r.Err != nil {
+			out = append(out, Changed{What: "refused", After: fmt.Sprintf("command %d: %s", i, r.Err.Error())})
+		}
+	}
+	return append(out, diffViews(change.Before, change.After)...), nil
+}
+
+// diffViews are the differences of two states. What is the same value in both was not changed: values are immutable.
+func diffViews(before, after *state.View) []Changed {
+	var out []Changed
+	_ = after.Dump(state.Records{ // these functions never fail
+		Extent: func(e *state.Extent) error { return add(&out, "extent", before.Extent(e.ID), e) },
+		Node:   func(n *state.Node) error { return add(&out, "node", before.Node(n.ID), n) },
+		Op:     func(o *state.Op) error { return add(&out, "operation", before.Op(o.ID), o) },
+		Policy: func(p *state.LoadPolicy) error {
+			if before.Policy(p.Digest) == nil {
+				out = append(out, Changed{What: "policy", After: p.Name + " " + p.Digest})
+			}
+			return nil
+		},
+		Session: func(*state.Session) error { return nil },
+		Holes:   func(*state.Holes) error { return nil },
+	})
+	_ = before.Dump(state.Records{
+		Extent:  func(e *state.Extent) error { return gone(&out, "extent", e, after.Extent(e.ID) == nil) },
+		Node:    func(n *state.Node) error { return gone(&out, "node", n, after.Node(n.ID) == nil) },
+		Op:      func(o *state.Op) error { return gone(&out, "operation", o, after.Op(o.ID) == nil) },
+		Policy:  func(*state.LoadPolicy) error { return nil },
+		Session: func(*state.Session) error { return nil },
+		Holes:   func(*state.Holes) error { return nil },
+	})
+	if before.Active != after.Active {
+		out = append(out, Changed{What: "active policy", Before: before.Active, After: after.Active})
+	}
+	return out
+}
+
+func add[T any, P interface {
+	*T
+	fmt.Stringer
+}](out *[]Changed, what string, before, after P) error {
+	switch {
+	case before == after:
+	case before == nil:
+		*out = append(*out, Changed{What: what, After: after.String()})
+	default:
+		*out = append(*out, Changed{What: what, Before: before.String(), After: after.String()})
+	}
+	return nil
+}
+
+func gone(out *[]Changed, what string, v fmt.Stringer, isGone bool) error {
+	if isGone {
+		*out = append(*out, Changed{What: what, Before: v.String()})
+	}
+	return nil
+}
+
+// Bounds are a log's name and its first and last entry.
+func Bounds(ctx context.Context, s Source) (name string, first, last uint64, err error) {
+	switch s := s.(type) {
+	case *Folder:
+		return s.Name, uint64(s.First), uint64(s.Last), nil
+	case Node:
+		var reply wire.LogReply
+		reply, err = s.Client.LogEntries(ctx, wire.LogRequest{Node: s.ID, Limit: 1})
+		return reply.Node, reply.First, reply.Last, err
+	}
+	return "", 0, 0, fmt.Errorf("a log of type %T", s)
+}
