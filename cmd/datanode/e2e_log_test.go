@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -90,6 +91,7 @@ func TestLogOfAStoppedNode(t *testing.T) {
 	if after := fileSums(t, p.dir); after != before {
 		t.Errorf("reading has changed the folder from\n%s\nto\n%s", before, after)
 	}
+	exportedLog(t, p.dir)
 	damagedLog(t, p.dir, told[0])
 }
 
@@ -135,5 +137,62 @@ func damagedLog(t *testing.T, dir, whole string) {
 	}
 	if bad == 0 || same+bad != len(known)-1 {
 		t.Errorf("%d entries as they were and %d unreadable, of %d", same, bad, len(known)-1)
+	}
+}
+
+// exportedLog holds an export of a log against what was listed, and reads it as the document's program does.
+func exportedLog(t *testing.T, dir string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "log.jsonl")
+	code, out, stderr := folderCommand(t, "log", "export", "--dir", dir)
+	if code != exit.Done {
+		t.Fatalf("export: exit code %d, %s", code, stderr)
+	}
+	clitest.Must(t, os.WriteFile(path, []byte(out), 0o600))
+	for _, q := range [][]string{
+		{"log", "ls", "--from", "1"}, {"log", "ls", "--reverse", "--to", "9"}, {"log", "ls", "--kind", "delete"},
+		{"log", "stats"}, {"log", "show", "5"},
+	} {
+		_, fromFile, _ := folderCommand(t, append(q, "-o", "jsonl", "--file", path)...)
+		_, fromFolder, _ := folderCommand(t, append(q, "-o", "jsonl", "--dir", dir)...)
+		fromFolder, _, _ = strings.Cut(fromFolder, `,"changes":`)
+		if fromFile == "" || !strings.HasPrefix(fromFile, strings.TrimSuffix(fromFolder, "\n")) {
+			t.Errorf("%s: the file says\n%s\nthe folder\n%s", q, fromFile, fromFolder)
+		}
+	}
+	cut := filepath.Join(t.TempDir(), "cut.jsonl")
+	clitest.Must(t, os.WriteFile(cut, []byte(out[:len(out)*2/3]), 0o600))
+	for _, c := range []struct {
+		file string
+		code int
+		says string
+	}{
+		{cut, exit.Corrupt, "line"}, {"layers_test.go", exit.Corrupt, "first line"},
+		{path + "x", exit.NotFound, "no such file"},
+	} {
+		code, _, stderr := folderCommand(t, "log", "ls", "--from", "1", "--file", c.file)
+		if code != c.code || !strings.Contains(stderr, c.says) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("ls --file %s: exit code %d, %q; want %d and a line with %q", c.file, code, stderr, c.code, c.says)
+		}
+	}
+	for file, want := range map[string]int{path: exit.Done, cut: exit.Corrupt} {
+		if code, out, _ := folderCommand(t, "log", "verify", "--file", file); code != want {
+			t.Errorf("verify --file %s: exit code %d, want %d\n%s", file, code, want, out)
+		}
+	}
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Logf("the reader of docs/log-export.md was not run: %v", err) // .ci/run sees to it that it is
+		return
+	}
+	document, err := os.ReadFile("../../docs/log-export.md")
+	clitest.Must(t, err)
+	_, program, _ := strings.Cut(string(document), "```python\n")
+	program, _, _ = strings.Cut(program, "```")
+	got, err := exec.Command("python3", "-c", program, path).CombinedOutput()
+	if err != nil || !strings.Contains(string(got), "admit") {
+		t.Errorf("the reader of docs/log-export.md: %v\n%s", err, got)
+	}
+	if got, err := exec.Command("python3", "-c", program, cut).CombinedOutput(); err == nil {
+		t.Errorf("the reader took a file that was cut:\n%s", got)
 	}
 }

@@ -15,16 +15,17 @@ import (
 func newLogCommand(a app) *cobra.Command {
 	return cli.Group("log", "Read, verify and compare the operation log", "",
 		newLogStatusCommand(a), newLogListCommand(a), newLogShowCommand(a), newLogStatsCommand(a), newLogVerifyCommand(a),
-		newLogDiffCommand(a))
+		newLogDiffCommand(a), newLogExportCommand(a))
 }
 
 // logSource are the flags that say which log to read.
-type logSource struct{ node, dir string }
+type logSource struct{ node, dir, file string }
 
 func (l *logSource) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&l.node, "node", "", "this node's log (default: that of the node that answers)")
 	cmd.Flags().StringVar(&l.dir, "dir", "", "the log in the data folder of a stopped node, without asking any")
-	cmd.MarkFlagsMutuallyExclusive("node", "dir")
+	cmd.Flags().StringVar(&l.file, "file", "", "a file that log export has made, without asking any node")
+	cmd.MarkFlagsMutuallyExclusive("node", "dir", "file")
 }
 
 // logCommand is a command that reads a log.
@@ -36,11 +37,19 @@ func (l *logSource) with(a app, f logCommand) func(*cobra.Command, []string) err
 		return f(ctx, logs.Node{Client: c, ID: l.node}, args)
 	})
 	return func(cmd *cobra.Command, args []string) error {
-		if l.dir == "" {
+		switch {
+		case l.dir == "" && l.file == "":
 			return asked(cmd, args)
-		}
-		if a.Addr != "" {
-			return exit.Usagef("--dir reads a folder, --addr asks a node: want one of them")
+		case a.Addr != "":
+			return exit.Usagef("--addr asks a node, --dir and --file read without one: want one of them")
+		case l.file != "":
+			file, err := logs.OpenFile(l.file)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := a.Bounded(cmd.Context())
+			defer cancel()
+			return a.TimedOut(ctx, f(ctx, file, args))
 		}
 		folder, err := logs.OpenFolder(l.dir)
 		if err != nil {

@@ -25,6 +25,7 @@ type logListing struct {
 	filter       logs.Filter
 	entries      logs.Range
 	since, until string
+	everything   bool // without a limit by default
 }
 
 func newLogListCommand(a app) *cobra.Command {
@@ -47,13 +48,18 @@ up to which the node had applied them. What is damaged is shown as an entry of i
 			return term.List(a.Terminal, l.selected(ctx, s), logColumns()...)
 		}),
 	}
+	l.flags(cmd)
+	return cmd
+}
+
+func (l *logListing) flags(cmd *cobra.Command) {
 	l.source.flags(cmd)
 	flags := cmd.Flags()
 	flags.Uint64Var(&l.entries.From, "from", 0, "first index")
 	flags.Uint64Var(&l.entries.To, "to", 0, "last index")
 	flags.BoolVar(&l.entries.Reverse, "reverse", false, "the last entry first")
 	flags.IntVar(&l.filter.Limit, "limit", 0,
-		fmt.Sprintf("at most this many (default: the newest %d, or all with --from or a filter)", newestEntries))
+		fmt.Sprintf("at most this many (log ls: the newest %d, or all with --from or a filter)", newestEntries))
 	flags.StringVar(&l.since, "since", "", "from this time on: 2h ago, or 2026-11-30T04:05:06Z")
 	flags.StringVar(&l.until, "until", "", "up to this time")
 	flags.StringSliceVar(&l.filter.Types, "type", nil,
@@ -66,7 +72,6 @@ up to which the node had applied them. What is damaged is shown as an entry of i
 	flags.StringSliceVar(&l.filter.By, "by", nil, "who asked: a role, a name, or both as admin/me")
 	flags.BoolVar(&l.filter.Refused, "refused", false, "commands that the state refused (with --dir)")
 	flags.StringSliceVar(&l.filter.States, "state", nil, "states that they give: queued, running, done, failed, down, …")
-	return cmd
 }
 
 func (l *logListing) check(now time.Time) (err error) {
@@ -82,7 +87,7 @@ func (l *logListing) check(now time.Time) (err error) {
 	if l.filter.Until, err = logs.ParseTime(l.until, now); err != nil {
 		return exit.Usagef("--until: %w", err)
 	}
-	if l.filter.Limit == 0 && l.entries.From == 0 && l.entries.To == 0 && l.filter.Everything() {
+	if l.filter.Limit == 0 && l.entries.From == 0 && l.entries.To == 0 && !l.everything && l.filter.Everything() {
 		l.filter.Limit = newestEntries
 	}
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/datanode/datanode/cmd/datanode/internal/cli"
 	"github.com/datanode/datanode/cmd/datanode/internal/exit"
@@ -14,19 +15,20 @@ import (
 )
 
 func newLogVerifyCommand(a app) *cobra.Command {
-	var nodes, dirs []string
+	var nodes, dirs, files []string
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Read stored logs again and check every entry", Args: cli.Takes(0, 0),
 		Long: `Have nodes read their stored log again: checksums and chain. With --dir, read the logs of stopped nodes: every
-page of the file, that entries follow each other, sums and chain, the snapshots, and that the state in each snapshot is what
-the entries before it come to. Exit code 6 says that one is damaged.`,
+page of the file, that entries follow each other, sums and chain, the snapshots, and that the state in each snapshot
+is what the entries before it come to. With --file, look whether an export is whole and in order. Exit code 6 says that
+one is damaged.`,
 		Example: "  datanode log verify --node n1,n2\n  datanode log verify --dir /srv/n1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(dirs) > 0 {
+			if len(dirs)+len(files) > 0 {
 				ctx, cancel := a.Bounded(cmd.Context())
 				defer cancel()
 				return a.TimedOut(ctx, reportVerified(a, func(bad *int) iter.Seq2[wire.LogVerifyReply, error] {
-					return verifyFolders(ctx, dirs, bad)
+					return verifyStored(ctx, dirs, files, bad)
 				}))
 			}
 			return a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
@@ -42,7 +44,9 @@ the entries before it come to. Exit code 6 says that one is damaged.`,
 	}
 	cmd.Flags().StringSliceVar(&nodes, "node", nil, "these nodes (default: all that are up)")
 	cmd.Flags().StringSliceVar(&dirs, "dir", nil, "the logs in the data folders of stopped nodes, without asking any")
+	cmd.Flags().StringSliceVar(&files, "file", nil, "files that log export has made, without asking any node")
 	cmd.MarkFlagsMutuallyExclusive("node", "dir")
+	cmd.MarkFlagsMutuallyExclusive("node", "file")
 	return cmd
 }
 
@@ -76,10 +80,15 @@ func verifyLogs(ctx context.Context, c *client.Client, ids []string, bad *int) i
 	}
 }
 
-func verifyFolders(ctx context.Context, dirs []string, bad *int) iter.Seq2[wire.LogVerifyReply, error] {
+// verifyStored verifies logs without asking a node: those in folders, and those in files.
+func verifyStored(ctx context.Context, dirs, files []string, bad *int) iter.Seq2[wire.LogVerifyReply, error] {
 	return func(yield func(wire.LogVerifyReply, error) bool) {
-		for _, dir := range dirs {
-			v, err := verifyFolder(ctx, dir)
+		for i, path := range slices.Concat(dirs, files) {
+			verify := verifyFolder
+			if i >= len(dirs) {
+				verify = verifyFile
+			}
+			v, err := verify(ctx, path)
 			if err == nil && !v.OK {
 				*bad++
 			}
@@ -88,6 +97,14 @@ func verifyFolders(ctx context.Context, dirs []string, bad *int) iter.Seq2[wire.
 			}
 		}
 	}
+}
+
+func verifyFile(ctx context.Context, path string) (wire.LogVerifyReply, error) {
+	f, err := logs.OpenFile(path)
+	if err != nil {
+		return wire.LogVerifyReply{}, err
+	}
+	return f.Verify(ctx)
 }
 
 func verifyFolder(ctx context.Context, dir string) (wire.LogVerifyReply, error) {

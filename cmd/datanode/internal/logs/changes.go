@@ -96,6 +96,10 @@ func Bounds(ctx context.Context, s Source) (name string, first, last uint64, err
 	switch s := s.(type) {
 	case *Folder:
 		return s.Name, uint64(s.First), uint64(s.Last), nil
+	case *File:
+		var v wire.LogVerifyReply
+		v, err = s.Verify(ctx)
+		return s.Path, v.First, v.Last, err
 	case Node:
 		var reply wire.LogReply
 		reply, err = s.Client.LogEntries(ctx, wire.LogRequest{Node: s.ID, Limit: 1})

@@ -55,7 +55,8 @@ func readStories(ctx context.Context, s Source, f *Filter, to uint64) (stories, 
 	return out, out.findExtents(ctx, s, f)
 }
 
-// findExtents fills in which extents operations are about from what the state says.
+// findExtents fills in which extents operations are about from what the state says. An export has none: of a create it
+// does not say which extent it made.
 func (all stories) findExtents(ctx context.Context, s Source, f *Filter) error {
 	note := func(id state.OpID, kind string, extent uint64) {
 		st := all[id]
