@@ -22,6 +22,7 @@ func twoDisks(t *testing.T) (*cell, map[string]*vfs.Fault) {
 	c := newCellWith(t, 3, 0, func(cfg *Config) {
 		faults[cfg.ID] = vfs.NewFault(vfs.OS{})
 		cfg.FS, cfg.Disks = faults[cfg.ID], []string{filepath.Join(t.TempDir(), "more")}
+		cfg.HTTP = "127.0.0.1:0"
 	})
 	return c, faults
 }
@@ -96,6 +97,15 @@ func TestOneDiskOfTwoFails(t *testing.T) {
 		return nil
 	})
 	c.untilTrue("the disk is given up", func() bool { d, _ := c.onDisk("n2", "d1"); return d.State == "failed" })
+	_, metrics := httpGet(t, c.nodes["n2"], "/metrics")
+	for _, want := range []string{
+		`datanode_data_disk_state{disk="d0",state="ok"} 1`, `datanode_data_disk_state{disk="d1",state="failed"} 1`,
+		`datanode_data_disk_refuses{disk="d1"} 1`,
+	} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("the metrics do not have %s", want)
+		}
+	}
 	c.lostReads("n2", acked)
 	w.drain()
 	w.wait(t, 50) // puts go on

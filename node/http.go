@@ -74,6 +74,7 @@ func (n *Node) numbers() web.Numbers {
 		Applied: n.log.AppliedIndex(), Commit: n.log.CommitIndex(), Abstains: n.log.Abstains() != nil,
 		Leads: n.log.IsLeader(), Ready: n.life.isReady(), Diverged: len(n.divergences.Among(n.log.View())),
 		StoreFailed: n.store.Failed() != nil, DiskHangs: n.hang.Err() != nil, Disk: n.diskStatus(), Scrub: n.scrub.Describe(),
+		Disks:          n.disks.States(),
 		DamagedEntries: n.log.DamagedEntries(), StepsRefused: map[wire.OpType]uint64{},
 		SessionsRefused: map[wire.Session]uint64{}, Misuse: n.misuse(), Turns: map[string]web.TurnNumbers{},
 		QuotaRefused: n.quotas.Refused(), RepairMemory: n.copyMemory.Bytes(), Unsealed: n.quotas.UnsealedBytes,

@@ -30,3 +30,14 @@ type Disk struct {
 	Used    uint64 `json:"used_bytes"` // by extents
 	Extents int    `json:"extents"`
 }
+
+// States of a disk.
+const (
+	DiskOK       = "ok"
+	DiskDraining = "draining"
+	DiskFailed   = "failed"
+	DiskMissing  = "missing"
+)
+
+// DiskStates are all states of a disk.
+func DiskStates() []string { return []string{DiskOK, DiskDraining, DiskFailed, DiskMissing} }

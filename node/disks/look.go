@@ -116,34 +116,10 @@ func (d *Disks) learnCell(ctx context.Context, k *disk) {
 	}
 }
 
-// States of a disk, as disk ls says them.
-const (
-	StateOK       = "ok"
-	StateDraining = "draining"
-	StateFailed   = "failed"
-	StateMissing  = "missing"
-)
-
-// Describe says how each disk is.
+// Describe says how each disk is, and what extents take there, for which it looks at each of them.
 func (d *Disks) Describe() (all []wire.Disk) {
 	for _, k := range d.disks() {
-		out := wire.Disk{Node: string(d.o.Node), Disk: k.id, Dir: k.dir, State: StateOK}
-		err := k.err()
-		switch {
-		case k.missing:
-			out.State = StateMissing
-		case err != nil:
-			out.State = StateFailed
-		case k.draining.Load():
-			out.State = StateDraining
-		}
-		if err != nil {
-			out.Why = err.Error()
-		}
-		if k.space != nil {
-			s := k.space.Status()
-			out.Free, out.Total, out.Reserve, out.Refuses = s.Free, s.Total, s.Reserve, s.Refuses
-		}
+		out := d.stateOf(k)
 		if k.store != nil {
 			use := k.store.Usage()
 			out.Extents, out.Used = use.Extents, uint64(use.PhysicalBytes+use.StagingBytes)
@@ -151,6 +127,35 @@ func (d *Disks) Describe() (all []wire.Disk) {
 		all = append(all, out)
 	}
 	return all
+}
+
+// States says how each disk is, as soon with many extents as with none.
+func (d *Disks) States() (all []wire.Disk) {
+	for _, k := range d.disks() {
+		all = append(all, d.stateOf(k))
+	}
+	return all
+}
+
+func (d *Disks) stateOf(k *disk) wire.Disk {
+	out := wire.Disk{Node: string(d.o.Node), Disk: k.id, Dir: k.dir, State: wire.DiskOK}
+	err := k.err()
+	switch {
+	case k.missing:
+		out.State = wire.DiskMissing
+	case err != nil:
+		out.State = wire.DiskFailed
+	case k.draining.Load():
+		out.State = wire.DiskDraining
+	}
+	if err != nil {
+		out.Why = err.Error()
+	}
+	if k.space != nil {
+		s := k.space.Status()
+		out.Free, out.Total, out.Reserve, out.Refuses = s.Free, s.Total, s.Reserve, s.Refuses
+	}
+	return out
 }
 
 // Trouble says which disks are given up, empty for none.

@@ -29,7 +29,8 @@ type Numbers struct {
 
 	StoreFailed bool
 	DiskHangs   bool
-	Disk        diskspace.Status
+	Disk        diskspace.Status // of all disks together
+	Disks       []wire.Disk      // each, without what extents take there
 	Scrub       wire.ScrubReply
 
 	DamagedEntries  uint64                  // messages of raft with one
@@ -70,12 +71,13 @@ type collector struct {
 	http     httpMetrics
 	quotas   quotaMetrics
 	counts   countMetrics
+	disks    diskMetrics
 }
 
 func newCollector(o MetricsOptions, identity *pki.Source, d *door) *collector {
 	c := &collector{
 		options: o, identity: identity, door: d, descs: map[string]*prometheus.Desc{},
-		quotas: newQuotaMetrics(), counts: newCountMetrics(),
+		quotas: newQuotaMetrics(), counts: newCountMetrics(), disks: newDiskMetrics(),
 		wire: newWireMetrics(), turns: newTurnMetrics(), certs: newCertMetrics(), http: newHTTPMetrics(),
 	}
 	c.describeRefusals()
@@ -124,9 +126,9 @@ func singles() map[string]string {
 		"datanode_log_parted": "Nodes whose history of the cell is not the leader's, as far as this " +
 			"node knows.",
 		"datanode_policy_epoch": "Rises with every change of the active policy.",
-		"datanode_disk_free_bytes": "Bytes that extents may still take on this node's disk, its reserve left " +
-			"out; 0 where nobody can tell.",
-		"datanode_disk_total_bytes": "Bytes of this node's disk; 0 where nobody can tell.",
+		"datanode_disk_free_bytes": "Bytes that extents may still take on this node's disks, their reserves " +
+			"left out; 0 where nobody can tell.",
+		"datanode_disk_total_bytes": "Bytes of this node's disks; 0 where nobody can tell.",
 		"datanode_disk_reserve_bytes": "Bytes of it that are kept for the log and for deletes, as far as they " +
 			"are not in use.",
 		"datanode_node_refuses": "1 while this node takes no replicas and no appends, for want of room or " +
@@ -156,6 +158,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	c.wire.describe(ch)
 	c.turns.describe(ch)
 	c.counts.describe(ch)
+	c.disks.describe(ch)
 	c.certs.describe(ch)
 	ch <- c.misuse
 	c.http.describe(ch)
@@ -167,6 +170,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	view, now, t := c.options.View(), c.options.Numbers(), c.options.Transport
 	c.collectSingles(view, &now, ch)
 	c.counts.collect(view, ch)
+	c.disks.collect(now.Disks, ch)
 	c.collectRefusals(&now, ch)
 	c.turns.collect(&now, ch)
 	c.wire.collect(t.Table(), ch)

@@ -23,6 +23,11 @@ func TestMetrics(t *testing.T) {
 	now := Numbers{
 		Applied: 41, Commit: 42, Leads: true, Ready: true, Diverged: 2, DiskHangs: true,
 		Disk: diskspace.Status{Free: 5, Total: 9, Reserve: 1, Refuses: "full"}, Scrub: wire.ScrubReply{Bytes: 11, Full: 3e6},
+		Disks: []wire.Disk{
+			{Disk: "d0", State: wire.DiskOK, Free: 3, Total: 6, Reserve: 1},
+			{Disk: "d1", State: wire.DiskOK, Free: 2, Total: 3, Refuses: "full"},
+			{Disk: "d2", State: wire.DiskMissing, Why: "it is missing"},
+		},
 		DamagedEntries: 6, StepsRefused: map[wire.OpType]uint64{wire.OpReplicaRead: 8},
 		SessionsRefused: map[wire.Session]uint64{wire.SessionRepair: 9}, Misuse: map[string]uint64{"owner": 10},
 		Turns:        map[string]TurnNumbers{"lists": {Running: 1, Waiting: 2, Refused: 3}},
@@ -51,10 +56,18 @@ func TestMetrics(t *testing.T) {
 		`datanode_quota_bytes{by="class",name="gold"} +Inf`, `datanode_quota_extents{by="class",name="gold"} 7`,
 		`datanode_accepted_connections{of="all"} 0`, `datanode_http_refused_total{reason="host"} 0`,
 		`datanode_operations{kind="create",state="queued"} 0`,
+		`datanode_data_disk_free_bytes{disk="d0"} 3`, `datanode_data_disk_total_bytes{disk="d1"} 3`,
+		`datanode_data_disk_reserve_bytes{disk="d0"} 1`, `datanode_data_disk_state{disk="d0",state="ok"} 1`,
+		`datanode_data_disk_state{disk="d2",state="ok"} 0`, `datanode_data_disk_state{disk="d2",state="missing"} 1`,
+		`datanode_data_disk_refuses{disk="d0"} 0`, `datanode_data_disk_refuses{disk="d1"} 1`,
+		`datanode_data_disk_refuses{disk="d2"} 1`,
 	} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("the metrics do not have %s", want)
 		}
+	}
+	if strings.Contains(body, `bytes{disk="d2"}`) {
+		t.Error("the metrics have sizes of a disk that is not there")
 	}
 	if got := limitOf(state.Unbounded); !math.IsInf(got, 1) {
 		t.Errorf("no limit is %v", got)
