@@ -21,15 +21,18 @@ type PutOptions struct {
 	Extent uint64
 }
 
-// keptBytes is how much of a reader that cannot be read twice is kept, so that a small put can be repeated.
-const keptBytes = 1 << 20
+// keptBytes is how much of a reader that cannot be read twice is kept, so that a put can be repeated which is small, or
+// for which no node has found an extent yet: by then a node has taken 1 MiB and a chunk, a window may be under way, and
+// a chunk is read and not sent.
+const keptBytes = 3 << 20
 
 // Put stores what r has, and returns when it is durable on all replicas.
 //
 // A put that failed is made again at another node if r can be read again: when it is an io.Seeker, or not more
-// than 1 MiB of it was read. That is done also when it is not known whether the bytes were stored before the node
-// was lost: at worst they are in the cell twice, and only the locator that is returned names any of them. An append
-// to a named extent is made again only when nothing was appended.
+// than 3 MiB of it was read, which is so as long as no node has an extent for it. That is done also when it is not
+// known whether the bytes were stored before the node was lost: at worst they are in the cell twice, and only the
+// locator that is returned names any of them. An append to a named extent is made again only when nothing was
+// appended.
 func (c *Client) Put(ctx context.Context, r io.Reader, o PutOptions) (wire.Locator, error) {
 	p := putting{r: r, req: wire.PutRequest{Class: o.Class, Length: o.Length, Extent: o.Extent}}
 	if p.req.Length <= 0 {

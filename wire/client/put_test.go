@@ -78,6 +78,24 @@ func TestPutIsRepeatedOnlyWhenSafe(t *testing.T) {
 			t.Errorf("%v, want unavailable: what was read cannot be read again", err)
 		}
 	})
+	// A node has had its first 1 MiB by the time it finds that it has nowhere to put it, and more has been sent.
+	t.Run("stream refused", func(t *testing.T) {
+		refuse := func(_ context.Context, c *mux.ServerCall) error {
+			for got := 0; got <= 1<<20; {
+				chunk, err := c.Recv()
+				if err != nil {
+					return err
+				}
+				got += len(chunk)
+			}
+			return wire.Errorf(wire.OpPut, wire.CodeUnavailable, "no extent to write to")
+		}
+		long := randomBytes(8 << 20)
+		r := onlyReader{bytes.NewReader(long)}
+		if _, err := putVia(t, long, func(n *fakeNode) { n.set(refuse, nil) }, r); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("stream unread", func(t *testing.T) {
 		if err := put(t, (*fakeNode).kill, onlyReader{bytes.NewReader(data)}); err != nil {
 			t.Error(err)
