@@ -100,6 +100,32 @@ func (s *Stored) Change(index state.Index) (Change, error) {
 	return out, nil
 }
 
+// StateAt is the state after an entry; 0 is the last one. Errors are those of Change.
+func (s *Stored) StateAt(index state.Index) (*state.View, error) {
+	if index == 0 {
+		if index = s.Last; len(s.Snapshots) > 0 {
+			index = max(index, s.Snapshots[len(s.Snapshots)-1].Applied.Index)
+		}
+	}
+	st, err := s.before(index + 1)
+	if err != nil {
+		return nil, err
+	}
+	for l, err := range s.parsed(st.Applied+1, index) {
+		if err == nil {
+			_, err = applyStored(st, l)
+		}
+		if err != nil {
+			return nil, withFile(err, s.f.Name())
+		}
+	}
+	if st.Applied < index && index > s.Last {
+		return nil, wire.Errorf(wire.OpLogList, wire.CodeNotFound, "%s has no entry %d; it has %d to %d", s.dir, index,
+			s.First, s.Last)
+	}
+	return st.Snapshot(), nil
+}
+
 // Replay applies all entries, from the oldest snapshot that they go on from or from nothing, and hands each one's
 // results to visit. It answers the state that they come to.
 func (s *Stored) Replay(visit func(state.Index, []state.Result)) (*state.View, error) {
@@ -122,7 +148,7 @@ func (s *Stored) Replay(visit func(state.Index, []state.Result)) (*state.View, e
 
 // before is a state that the entries up to the one before index lead to, and that some of them may be applied to.
 func (s *Stored) before(index state.Index) (*state.State, error) {
-	if snap := s.snapshotBefore(index - 1); snap != nil && snap.Applied.Index+1 >= s.First {
+	if snap := s.snapshotBefore(index - 1); snap != nil && snap.Index+1 >= s.First {
 		r, err := snap.state()
 		return r.st, err
 	}
@@ -150,7 +176,7 @@ func (s *Stored) firstReplayed() state.Index {
 		return 1
 	}
 	for _, snap := range s.Snapshots {
-		if snap.Err == nil && snap.Applied.Index+1 >= s.First {
+		if snap.Err == nil && snap.Index+1 >= s.First {
 			return snap.Applied.Index + 1
 		}
 	}

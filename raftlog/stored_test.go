@@ -19,6 +19,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
 )
 
 // stoppedLog is the folder of the log of a node that has stopped, and what it had.
@@ -26,6 +27,7 @@ type stoppedLog struct {
 	dir     string
 	entries []EntryInfo // from the first that it had, without chains
 	chain   ChainPoint
+	last    *state.View
 	cell    *testCell
 }
 
@@ -44,7 +46,7 @@ func newStoppedLog(t *testing.T, entries int, trailing uint64) *stoppedLog {
 		}
 	}
 	fill(t, g, "b", entries/2)
-	out := &stoppedLog{dir: g.cfg.Dir, chain: g.Chain(), cell: c}
+	out := &stoppedLog{dir: g.cfg.Dir, chain: g.Chain(), last: g.View(), cell: c}
 	err := g.Entries(0, g.AppliedIndex(), func(e EntryInfo) bool {
 		e.Chain = nil
 		out.entries = append(out.entries, e)
@@ -114,6 +116,7 @@ func TestStoredReadsWhatTheNodeRead(t *testing.T) {
 		if err != nil || rep.Bad != nil || rep.Chain != l.chain || rep.Entries != uint64(len(l.entries)) {
 			t.Errorf("verify: %+v, bad %+v, %v; want chain %s of %d entries", rep, rep.Bad, err, l.chain, len(l.entries))
 		}
+		checkStates(t, s, l)
 		vote, err := s.Vote()
 		if err != nil || vote.VotedFor == "" || vote.Term == 0 || !slices.Equal(vote.Voters, []string{"n1"}) {
 			t.Errorf("vote %+v, %v", vote, err)
@@ -124,6 +127,37 @@ func TestStoredReadsWhatTheNodeRead(t *testing.T) {
 		if wantSnapshots := min(trailing, 1); uint64(len(s.Snapshots)) != wantSnapshots {
 			t.Errorf("%d snapshots, want %d", len(s.Snapshots), wantSnapshots)
 		}
+	}
+}
+
+// checkStates holds the state after some entries against what they say.
+func checkStates(t *testing.T, s *Stored, l *stoppedLog) {
+	t.Helper()
+	want, err := stateBytes(l.last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, index := range []state.Index{0, s.Last} {
+		view, err := s.StateAt(index)
+		if err != nil {
+			t.Fatalf("the state after entry %d: %v", index, err)
+		}
+		if got, err := stateBytes(view); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("the state after entry %d is not the node's, %v", index, err)
+		}
+	}
+	joined := l.entries[len(l.entries)-1] // of the last node
+	change, err := s.Change(joined.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := joined.Commands[0].(*state.Join).Node
+	before, err := s.StateAt(joined.Index - 1)
+	if err != nil || before.Node(id) != nil || change.Before.Node(id) != nil || change.After.Node(id) == nil {
+		t.Errorf("node %s is there before entry %d, or not after it; %v", id, joined.Index, err)
+	}
+	if _, err := s.StateAt(s.Last + 1); wire.CodeOf(err) != wire.CodeNotFound {
+		t.Errorf("the state after an entry that there is not: %v", err)
 	}
 }
 

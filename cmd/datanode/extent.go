@@ -31,18 +31,24 @@ func newExtentListCommand(a app) *cobra.Command {
 			all := c.Extents(ctx, wire.ExtentsRequest{From: 1, Node: node})
 			keep := func(e wire.Extent) bool { return !lacking || e.State == "sealed" && e.Live < e.Want }
 			return term.List(a.Terminal, only(all, keep),
-				term.Col("EXTENT", func(e wire.Extent) string { return term.Number(e.ID) }),
-				term.Col("STATE", extentState),
-				term.Col("BYTES", extentBytes),
-				term.Col("LIVE", func(e wire.Extent) string { return fmt.Sprintf("%d/%d", e.Live, e.Want) }),
-				term.Col("REPLICAS", replicaList),
-				term.Col("CLASS", func(e wire.Extent) string { return e.Class }),
-				term.Col("OPS", func(e wire.Extent) string { return strings.Join(e.Ops, ",") }))
+				extentColumns()...)
 		}),
 	}
 	cmd.Flags().StringVar(&node, "node", "", "only those with a replica on this node")
 	cmd.Flags().BoolVar(&lacking, "lacking", false, "only sealed ones with fewer live replicas than they should have")
 	return cmd
+}
+
+func extentColumns() []term.Column[wire.Extent] {
+	return []term.Column[wire.Extent]{
+		term.Col("EXTENT", func(e wire.Extent) string { return term.Number(e.ID) }),
+		term.Col("STATE", extentState),
+		term.Col("BYTES", extentBytes),
+		term.Col("LIVE", func(e wire.Extent) string { return fmt.Sprintf("%d/%d", e.Live, e.Want) }),
+		term.Col("REPLICAS", replicaList),
+		term.Col("CLASS", func(e wire.Extent) string { return e.Class }),
+		term.Col("OPS", func(e wire.Extent) string { return strings.Join(e.Ops, ",") }),
+	}
 }
 
 // extentState is "damaged" for a sealed extent that no replica has all of.

@@ -116,7 +116,7 @@ func commandLayers() map[string][]string {
 		in + "exit":         {"wire", "wire/client", "plugins", "raftlog"},
 		in + "term":         {in + "exit", "wire"},
 		in + "logdiff":      {in + "exit", "wire"},
-		in + "logs": {in + "exit", "node/describe", "node/folder", "raftlog", "raftlog/state", "wire",
+		in + "logs": {in + "exit", "node/describe", "node/folder", "node/schedule", "raftlog", "raftlog/state", "wire",
 			"wire/client"},
 		in + "cli":        {in + "exit", in + "term", "pki", "wire", "wire/client"},
 		in + "policyhost": {in + "cli", in + "exit", "node/modules", "plugins", "policies", "raftlog/state", "wire"},

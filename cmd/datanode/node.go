@@ -32,20 +32,7 @@ func newNodeListCommand(a app) *cobra.Command {
 				a.Note("datanode: no leader is known; these are the states that the cell agreed on last")
 			}
 			return term.List(a.Terminal, term.Items(nodes),
-				term.Col("NODE", func(n wire.Node) string { return n.ID }),
-				term.Col("STATE", func(n wire.Node) string { return n.State }),
-				term.Col("MODE", func(n wire.Node) string { return n.Mode }),
-				term.Col("ROLE", nodeRole),
-				term.Col("REPLICAS", func(n wire.Node) string { return term.Count(n.Replicas) }),
-				term.Col("DROPPING", func(n wire.Node) string { return term.Count(n.Dropping) }),
-				term.Col("ADDR", func(n wire.Node) string { return n.Addr }),
-				term.Col("SINCE", func(n wire.Node) string { return term.Stamp(n.Since) }),
-				term.Col("FREE", freeText),
-				term.Col("SOURCE", func(n wire.Node) string { return loadCell(n.SourceQueued, n.SourceRunning) }),
-				term.Col("TARGET", func(n wire.Node) string { return loadCell(n.TargetQueued, n.TargetRunning) }),
-				term.Col("REFUSES", func(n wire.Node) string { return n.Refuses }),
-				term.Col("OPERATION", func(n wire.Node) string { return n.Operation }),
-				term.Col("BLOCKED", func(n wire.Node) string { return term.OneLine(n.Blocked) }))
+				nodeColumns()...)
 		}),
 	}
 }
@@ -74,6 +61,25 @@ func freeText(n wire.Node) string {
 		return ""
 	}
 	return fmt.Sprintf("%s/%s", roughly(n.Free), roughly(n.Total))
+}
+
+func nodeColumns() []term.Column[wire.Node] {
+	return []term.Column[wire.Node]{
+		term.Col("NODE", func(n wire.Node) string { return n.ID }),
+		term.Col("STATE", func(n wire.Node) string { return n.State }),
+		term.Col("MODE", func(n wire.Node) string { return n.Mode }),
+		term.Col("ROLE", nodeRole),
+		term.Col("REPLICAS", func(n wire.Node) string { return term.Count(n.Replicas) }),
+		term.Col("DROPPING", func(n wire.Node) string { return term.Count(n.Dropping) }),
+		term.Col("ADDR", func(n wire.Node) string { return n.Addr }),
+		term.Col("SINCE", func(n wire.Node) string { return term.Stamp(n.Since) }),
+		term.Col("FREE", freeText),
+		term.Col("SOURCE", func(n wire.Node) string { return loadCell(n.SourceQueued, n.SourceRunning) }),
+		term.Col("TARGET", func(n wire.Node) string { return loadCell(n.TargetQueued, n.TargetRunning) }),
+		term.Col("REFUSES", func(n wire.Node) string { return n.Refuses }),
+		term.Col("OPERATION", func(n wire.Node) string { return n.Operation }),
+		term.Col("BLOCKED", func(n wire.Node) string { return term.OneLine(n.Blocked) }),
+	}
 }
 
 // roughly is a size to two digits or three, in the units of settings.
