@@ -40,7 +40,8 @@ func (n *Node) makeReplicas() {
 
 func (n *Node) replicaOptions() replica.Options {
 	return replica.Options{
-		ID: n.id, Log: n.log, Store: n.disks, Reach: n.reach, Disk: n.share, Memory: n.copyMemory, Clock: n.clock, Logger: n.logger,
+		ID: n.id, Log: n.log, Store: n.disks, Reach: n.reach, Disk: n.share, Memory: n.copyMemory,
+		Clock: n.clock, Logger: n.logger,
 		LagLimit: n.time.lagLimit, DownAfter: n.time.downAfter,
 		Propose: n.proposer.Propose, Reports: n.reports, TakeSpace: n.disks.Take, Lost: n.disks.Lost,
 		AskSeal:  func(id state.ExtentID) { n.data.AskSeal(id) },

@@ -162,8 +162,8 @@ func (s *Stored) records(from, to state.Index, reverse bool) iter.Seq[storedReco
 func indexKey(i state.Index) []byte { return binary.BigEndian.AppendUint64(nil, uint64(i)) }
 
 // Entries are the entries from from to to, both included, from the last to the first with reverse; to 0 is the last
-// one. What cannot be read is an entry with an error, which names all of its kind that lie together: Index is the first of
-// them. Its commands may be kept, and must not be changed.
+// one. What cannot be read is an entry with an error, which names all of its kind that lie together: Index is the first
+// of them. Its commands may be kept, and must not be changed.
 func (s *Stored) Entries(from, to state.Index, reverse bool) iter.Seq[EntryInfo] {
 	return func(yield func(EntryInfo) bool) {
 		for r := range s.records(from, to, reverse) {

@@ -29,7 +29,7 @@ func TestCopiesKeepToTheirMemory(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // of the bubble
 				sent()
 			})
 		}
