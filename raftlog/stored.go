@@ -2,6 +2,7 @@ package raftlog
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,7 +30,8 @@ type Stored struct {
 	First, Last state.Index
 	// Applied is the last entry that the node is known to have applied, with the chain there; zero where it is not noted.
 	Applied ChainPoint
-	// Damage is what is wrong with the file as a whole, nil for nothing. Damaged entries are not among it.
+	// Damage is what is wrong with the file as a whole, or with what is noted of it, nil for nothing. Damaged entries are
+	// not among it.
 	Damage error
 	// Snapshots are those in the folder, oldest first, the damaged ones too.
 	Snapshots []StoredSnapshot
@@ -74,6 +76,10 @@ func (s *Stored) open() error {
 		return err
 	}
 	s.Applied, err = readMark(s.dir)
+	if errors.As(err, new(*CorruptError)) {
+		s.Damage = cmp.Or(s.Damage, err)
+		return nil
+	}
 	return err
 }
 
@@ -235,12 +241,15 @@ func (s *Stored) Room() (bytes, free int64, err error) {
 	return has.bytes, has.free, err
 }
 
-// readMark is the mark of the log in dir, zero where there is none or none that can be read.
+// readMark is the mark of the log in dir, zero where none was written yet. A *CorruptError where none can be read.
 func readMark(dir string) (last mark, err error) {
 	raw, err := os.ReadFile(markPath(dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return last, nil
 	}
-	last, _, _ = newestMark(raw)
+	last, _, sound := newestMark(raw)
+	if err == nil && !sound && len(bytes.Trim(raw, "\x00")) > 0 {
+		err = &CorruptError{File: markPath(dir), Detail: "neither of its two marks is as it was written"}
+	}
 	return last, err
 }

@@ -265,6 +265,32 @@ func TestStoredCutShort(t *testing.T) {
 	}
 }
 
+// What was noted as applied is held against the log; where the note cannot be read, that is said and not passed over.
+func TestStoredMarkIsDamaged(t *testing.T) {
+	l := newStoppedLog(t, 40, 0)
+	path := markPath(l.dir)
+	sound := readFile(t, path)
+	damaged := slices.Clone(sound)
+	for at := 0; at < len(damaged); at += markSlotBytes {
+		damaged[at+len(markMagic)+9] ^= 1
+	}
+	for name, c := range map[string]struct {
+		mark []byte
+		bad  bool
+	}{"as it was": {sound, false}, "damaged": {damaged, true}, "never written": {make([]byte, len(sound)), false}} {
+		writeFile(t, path, c.mark)
+		s, err := OpenStored(l.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep, err := s.Verify(testContext(t))
+		if err != nil || (rep.Bad != nil) != c.bad || c.bad && !strings.Contains(rep.Bad.Detail, path) {
+			t.Errorf("%s: bad is %+v, %v; want bad: %t", name, rep.Bad, err, c.bad)
+		}
+		_ = s.Close()
+	}
+}
+
 func TestStoredOfAnotherProgram(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := OpenStored(dir); !errors.Is(err, fs.ErrNotExist) {

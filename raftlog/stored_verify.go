@@ -2,7 +2,6 @@ package raftlog
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -183,7 +182,7 @@ func (v *storedVerify) end() {
 			newest = snap.Applied
 		}
 	}
-	last := cmp.Or(max(s.Last, newest.Index), newest.Index)
+	last := max(s.Last, newest.Index)
 	switch {
 	case s.Applied.Index > last:
 		v.bad(last+1, s.Applied.Index, fmt.Sprintf(
