@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,13 +31,14 @@ type benchCell struct {
 	addrs []string
 }
 
-// startBenchCell starts nodes of this program, the first of which vote, and waits until all are up. Stop has to be
-// called also when there is an error.
-func startBenchCell(ctx context.Context, dir string, count int) (*benchCell, error) {
-	c := &benchCell{dir: dir}
-	self, err := os.Executable()
-	if err != nil {
-		return c, err
+// startBenchCell starts nodes of a program ("": this one), the first of which vote, and waits until all are up. Stop has
+// to be called also when there is an error.
+func startBenchCell(ctx context.Context, program, dir string, count int) (c *benchCell, err error) {
+	c = &benchCell{dir: dir}
+	if program == "" {
+		if program, err = os.Executable(); err != nil {
+			return c, err
+		}
 	}
 	if c.addrs, err = freeAddrs(count); err != nil {
 		return c, err
@@ -50,7 +52,7 @@ func startBenchCell(ctx context.Context, dir string, count int) (*benchCell, err
 		if i >= benchVoters {
 			enter = []string{"--join", c.addrs[0]}
 		}
-		if err := c.startNode(ctx, self, local.ID(i), addr, enter); err != nil {
+		if err := c.startNode(ctx, program, local.ID(i), addr, enter); err != nil {
 			return c, err
 		}
 	}
@@ -70,13 +72,13 @@ func freeAddrs(count int) ([]string, error) {
 	return all, nil
 }
 
-func (c *benchCell) startNode(ctx context.Context, self, id, addr string, enter []string) error {
+func (c *benchCell) startNode(ctx context.Context, program, id, addr string, enter []string) error {
 	log, err := os.Create(filepath.Join(c.dir, id+".log"))
 	if err != nil {
 		return exit.File(err)
 	}
 	defer log.Close() // the process has its own
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, append([]string{"serve", "--id", id, "--dir",
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, append([]string{"serve", "--id", id, "--dir",
 		filepath.Join(c.dir, id), "--listen", addr, "--log-level", "WARN"}, enter...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -88,6 +90,12 @@ func (c *benchCell) startNode(ctx context.Context, self, id, addr string, enter 
 
 // client asks the nodes that vote, which are not lost.
 func (c *benchCell) client() *client.Client { return clientOf(c.addrs[:benchVoters]) }
+
+// clientAt is a client of its own that begins at one of the nodes that vote, and goes on at the others.
+func (c *benchCell) clientAt(i int) *client.Client {
+	first := i % benchVoters
+	return clientOf(slices.Concat(c.addrs[first:benchVoters], c.addrs[:first]))
+}
 
 func clientOf(addrs []string) *client.Client {
 	return client.New(client.Options{Addrs: addrs, Name: "datanode bench", ConnectFor: time.Minute, RetryFor: time.Minute})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,6 +47,32 @@ func TestBenchRepair(t *testing.T) {
 	noFiles(t, dir)
 }
 
+// bench log measures the bare engine and a cell of its own beside it, and leaves nothing behind.
+func TestBenchLog(t *testing.T) {
+	dir := t.TempDir()
+	var all []figure
+	told(t, &all, "bench", "log", "--dir", dir, "--callers", "1,3", "--calls", "6", "--warmup", "0s", "--each", "1m",
+		"--extents", "5")
+	var said []string
+	for _, f := range all {
+		said = append(said, f.What)
+		if f.PerSecond <= 0 || f.Detail != "" || (f.Of == "") != (f.Ratio == 0) {
+			t.Errorf("%+v", f)
+		}
+	}
+	want := []string{"deletes of 5 extents at once, 1 caller"}
+	for _, n := range []string{"3", "1"} {
+		want = slices.Concat([]string{
+			"bare engine, an entry a call, " + n + " callers", "bare engine, batching committer, " + n + " callers",
+			"creates, " + n + " callers", "deletes of extents, " + n + " callers", "deletes by locator, " + n + " callers",
+		}, want)
+	}
+	if !slices.Equal(said, want) {
+		t.Errorf("measured %q, want %q", said, want)
+	}
+	noFiles(t, dir)
+}
+
 func noFiles(t *testing.T, dir string) {
 	t.Helper()
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
@@ -56,6 +83,8 @@ func noFiles(t *testing.T, dir string) {
 func TestBenchFigureUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"disk", "--mib=0"}, {"disk", "--each=0s"}, {"repair", "--mib=0"}, {"repair", "--each=0s"},
+		{"log", "--callers=0"}, {"log", "--callers="}, {"log", "--extents=-1"}, {"log", "--calls=-1"}, {"log", "--each=0s"},
+		{"log", "--warmup=-1s"},
 	} {
 		if code, _, _ := tell(t, append([]string{"bench"}, args...)...); code != exit.Usage {
 			t.Errorf("%v: exit code %d, want %d", args, code, exit.Usage)

@@ -81,7 +81,7 @@ func (b repairBench) run(ctx context.Context) (all []figure, err error) {
 		return nil, exit.File(err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	cell, err := startBenchCell(ctx, dir, repairNodes)
+	cell, err := startBenchCell(ctx, "", dir, repairNodes)
 	defer cell.stop()
 	if err != nil {
 		return nil, err

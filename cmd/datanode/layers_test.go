@@ -34,6 +34,7 @@ func layers() map[string][]string {
 		"plugins/guest":         {},
 		"raftlog/state":         {"policies", "wire"},
 		"raftlog":               {"raftlog/state", "wire"},
+		"raftlog/bare":          {},
 	}
 	maps.Copy(all, nodeLayers())
 	maps.Copy(all, commandLayers())
@@ -129,7 +130,7 @@ func commandLayers() map[string][]string {
 		"cmd/datanode": {in + "author", in + "cli", in + "demo", in + "exit", in + "local", in + "logdiff",
 			in + "logs", in + "policyhost", in + "term", "crc32c", "load", "pki", "wire", "wire/client", "wire/rpcbench",
 			"policies",
-			"plugins", "raftlog", "raftlog/state", "node", "node/modules"},
+			"plugins", "raftlog", "raftlog/bare", "raftlog/state", "node", "node/modules"},
 	}
 }
 
@@ -137,8 +138,8 @@ func commandLayers() map[string][]string {
 // without: the engine of the log, the engine of the policies, the codec.
 func fenced() map[string][]string {
 	return map[string][]string{
-		"github.com/hashicorp/raft":     {"raftlog"},
-		"go.etcd.io/bbolt":              {"raftlog"},
+		"github.com/hashicorp/raft":     {"raftlog", "raftlog/bare"},
+		"go.etcd.io/bbolt":              {"raftlog", "raftlog/bare"},
 		"github.com/tetratelabs/wazero": {"plugins"},
 		"github.com/vmihailenco/":       {"wire", "raftlog"},
 	}
