@@ -108,6 +108,7 @@ type timing struct {
 	// createPatience is how long a put is kept waiting for an extent: a leader that was lost is replaced in two to
 	// six seconds, and a node that was lost is given replicas until it is called down.
 	createPatience time.Duration
+	probe          time.Duration // how often a further disk is tried, whether anything is written to it or not
 	idleLook       time.Duration // how often it is looked for open extents that nobody puts to; see datapath.IdleLooks
 }
 
@@ -117,10 +118,12 @@ func (c Config) timing() timing {
 		stepLimit: 30 * time.Second, sender: 2 * time.Minute, silence: 2500 * time.Millisecond, lagLimit: 2 * time.Second,
 		dialLimit: 2 * time.Second, firstByte: 5 * time.Second, drainLimit: 10 * time.Second,
 		createPatience: 12 * time.Second,
+		probe:          10 * time.Second,
 		idleLook:       time.Minute,
 	}
 	if c.Fast {
 		t.heartbeat, t.downAfter, t.tick = 200*time.Millisecond, 3*time.Second, 100*time.Millisecond
+		t.probe = time.Second
 	}
 	return t
 }

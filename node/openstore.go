@@ -31,8 +31,8 @@ func (n *Node) openStores() error {
 	n.store = store
 	n.disks, err = disks.Open(disks.Options{
 		Node: n.id, Incarnation: n.incarnation, Cell: n.folder.AdmittedBy, FS: n.plainFS, Clock: n.clock, Logger: n.logger,
-		Look: n.time.tick, HungAfter: diskhang.After, Dir: n.cfg.Dir, Store: store, Recovery: recovery, Space: n.space,
-		More: n.cfg.Disks, OpenSpace: n.openSpace,
+		Look: n.time.tick, Probe: n.time.probe, HungAfter: diskhang.After,
+		Dir: n.cfg.Dir, Store: store, Recovery: recovery, Space: n.space, More: n.cfg.Disks, OpenSpace: n.openSpace,
 	})
 	return err
 }

@@ -63,6 +63,7 @@ type Options struct {
 	Clock       clock.Clock
 	Logger      *slog.Logger
 	Look        time.Duration // how often Run looks at the disks
+	Probe       time.Duration // how often a further disk is synced, so that an idle one that fails or hangs is noticed
 	HungAfter   time.Duration // for how long a write may run before its disk is given up
 
 	// The first disk, which is open.

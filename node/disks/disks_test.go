@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/datanode/datanode/node/clock"
@@ -24,7 +25,7 @@ import (
 func opened(fsys vfs.FS, more ...string) (*Disks, error) {
 	o := Options{
 		Node: "n1", Incarnation: 1, Cell: func() string { return "" }, FS: fsys, Clock: clock.Of(mux.Clock{}),
-		Logger: slog.New(slog.DiscardHandler), Look: time.Hour, HungAfter: time.Hour, Dir: "/a", More: more,
+		Logger: slog.New(slog.DiscardHandler), Look: time.Hour, Probe: time.Hour, HungAfter: time.Hour, Dir: "/a", More: more,
 	}
 	o.OpenSpace = func(fsys vfs.FS, dir string) (*diskspace.Disk, error) {
 		return diskspace.Open(diskspace.Options{FS: fsys, Dir: dir, Node: "n1", Logger: o.Logger, Clock: o.Clock,
@@ -209,6 +210,69 @@ func TestFailedDisk(t *testing.T) {
 	if names, err := faults.List("/b/store/quarantine"); err != nil || len(names) != 2 {
 		t.Errorf("in quarantine: %v, %v", names, err)
 	}
+}
+
+// A disk to which nothing is written is given up as well when it fails or hangs.
+func TestIdleDiskIsTried(t *testing.T) {
+	for name, hangs := range map[string]bool{"fails": false, "hangs": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				faults, answers := vfs.NewFault(vfs.NewMem()), make(chan struct{})
+				d := must(t, &slowSyncs{FS: faults, under: "/b", answers: answers}, "/b")
+				if !hangs {
+					close(answers)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() { d.Run(ctx); close(ended) }()
+				k := d.disks()[1]
+				time.Sleep(3 * d.o.Probe)
+				if !hangs && !k.works() {
+					t.Errorf("given up before it fails: %v", k.err())
+				}
+				faults.Set(func(call vfs.Call) error {
+					if call.Op == vfs.OpSync && call.Name == "/b/"+IdentityFile {
+						return errors.New("sync failed")
+					}
+					return nil
+				})
+				<-k.gone
+				if k.isHung() != hangs {
+					t.Errorf("it is given up with: %v", k.err())
+				}
+				cancel()
+				<-ended
+				if hangs {
+					close(answers)
+				}
+			})
+		})
+	}
+}
+
+// slowSyncs is a file system on which syncs of the identity of a folder wait for a channel.
+type slowSyncs struct {
+	vfs.FS
+	under   string
+	answers chan struct{}
+}
+
+func (s *slowSyncs) OpenRW(name string) (vfs.File, error) {
+	f, err := s.FS.OpenRW(name)
+	if err == nil && name == filepath.Join(s.under, IdentityFile) {
+		f = slowFile{f, s.answers}
+	}
+	return f, err
+}
+
+type slowFile struct {
+	vfs.File
+	answers chan struct{}
+}
+
+func (f slowFile) Sync() error {
+	<-f.answers
+	return f.File.Sync()
 }
 
 func restage(t *testing.T, d *Disks, id extent.ID) {

@@ -2,7 +2,10 @@ package disks
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/datanode/datanode/wire"
@@ -14,17 +17,17 @@ func (d *Disks) Run(ctx context.Context) {
 		<-ctx.Done()
 		return
 	}
-	ended := map[*disk]chan struct{}{}
+	ended := map[*disk]*sync.WaitGroup{}
 	for _, k := range d.disks()[1:] {
 		if k.space == nil {
 			continue
 		}
-		ended[k] = make(chan struct{})
-		go func() {
-			defer close(ended[k])
+		ended[k] = &sync.WaitGroup{}
+		ended[k].Go(func() {
 			d.learnCell(ctx, k)
 			k.space.Run(ctx)
-		}()
+		})
+		ended[k].Go(func() { d.probe(ctx, k) })
 	}
 	for ctx.Err() == nil {
 		d.look()
@@ -35,7 +38,29 @@ func (d *Disks) Run(ctx context.Context) {
 	}
 	for k, end := range ended {
 		if !k.isHung() { // one that hangs may keep its goroutine to the end of the process
-			<-end
+			end.Wait()
+		}
+	}
+}
+
+// probe syncs a file of a disk again and again, so that a disk to which nothing is written is given up as well when it
+// fails or hangs: its extents would be called safe until then, and reads of them would wait.
+func (d *Disks) probe(ctx context.Context, k *disk) {
+	for k.works() {
+		select {
+		case <-d.o.Clock.After(d.o.Probe):
+		case <-k.gone:
+			return
+		case <-ctx.Done():
+			return
+		}
+		f, err := k.watched.OpenRW(filepath.Join(k.dir, IdentityFile))
+		if err != nil {
+			continue // the process may have too many files open: nothing is said of the disk
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			k.store.GiveUp(err)
+			d.giveUp(k, fmt.Errorf("it failed: %w", err))
 		}
 	}
 }
