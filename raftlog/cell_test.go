@@ -214,9 +214,13 @@ func (c *testCell) close() {
 	}
 }
 
+// patience bounds every wait of these tests. It is long because the machine may be busy, and elections that fail take
+// ten seconds each; nothing waits for it to pass.
+const patience = 2 * time.Minute
+
 func testContext(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -25,7 +27,7 @@ func TestHungLogIsLedByAnother(t *testing.T) {
 	if _, _, err := old.Propose(testContext(t), join("before")); err != nil {
 		t.Fatal(err)
 	}
-	awaitHeirs(t, old)
+	old, _ = c.heirs()
 	hang := make(chan struct{})
 	stores[old.cfg.ID].set(func(s *faultyStore) { s.hang = hang })
 	var wg sync.WaitGroup
@@ -52,8 +54,8 @@ func TestHungLogIsLedByAnother(t *testing.T) {
 	}
 	stores[old.cfg.ID].set(func(s *faultyStore) { s.hang = nil })
 	close(hang)
-	for old.Hangs() != nil {
-		<-old.HangChanged()
+	for changed := old.HangChanged(); old.Hangs() != nil; changed = old.HangChanged() {
+		<-changed
 	}
 	c.groups[old.cfg.ID] = old
 	c.settle()
@@ -65,19 +67,20 @@ func TestHungLogIsLedByAnother(t *testing.T) {
 	}
 }
 
-// awaitHeirs waits until all other voters have answered the leader.
-func awaitHeirs(t *testing.T, g *Group) {
-	t.Helper()
-	ctx := testContext(t)
+// heirs waits until all other voters have answered the leader, whichever that is by then.
+func (c *testCell) heirs() (leader *Group, heirs []raft.Server) {
+	c.t.Helper()
+	ctx := testContext(c.t)
 	for {
-		heirs, err := g.heirs()
-		if err == nil && len(heirs) == 2 {
-			return
+		leader = c.leader()
+		heirs, err := leader.heirs()
+		if err == nil && len(heirs) == len(c.groups)-1 {
+			return leader, heirs
 		}
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
-			t.Fatalf("%d heirs, %v", len(heirs), err)
+			c.t.Fatalf("%d heirs, %v", len(heirs), err)
 		}
 	}
 }
@@ -127,12 +130,7 @@ func TestLeadIsNotHandedToTheFrozen(t *testing.T) {
 		}}
 	})
 	defer thawn() // or the cell could not be closed after a failure
-	old := c.leader()
-	awaitHeirs(t, old)
-	heirs, err := old.heirs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	old, heirs := c.heirs()
 	mu.Lock()
 	frozen[state.NodeID(heirs[0].ID)] = true
 	mu.Unlock()

@@ -43,7 +43,11 @@ func (m *moved) target(id raft.ServerID, recorded raft.ServerAddress) raft.Serve
 }
 
 func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	return t.NetworkTransport.AppendEntriesPipeline(id, t.moved.target(id, target))
+	p, err := t.NetworkTransport.AppendEntriesPipeline(id, t.moved.target(id, target))
+	if err != nil {
+		return nil, err
+	}
+	return newPipeline(p), nil
 }
 
 func (t *transport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest,
