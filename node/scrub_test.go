@@ -55,7 +55,7 @@ func TestScrubRepairsRot(t *testing.T) {
 	rotten := locs[3]
 	flip(t, c.file("n2", rotten.Extent), 700_000)
 	c.scrubbed("n2")
-	c.until("repaired", func(n *Node) bool { return repairs(n.log.View(), rotten.Extent) == 1 })
+	c.until("repaired", func(n *Node) bool { return repairs(n.log.View(), rotten.Extent) >= 1 })
 	c.whole()
 	c.verified(rotten.Extent, 3)
 	if got, err := c.get(rotten, "n2"); err != nil || !bytes.Equal(got, pattern(3, appendPiece+3000)) {
@@ -90,7 +90,7 @@ func TestScrubFindsWhatNoChecksumTells(t *testing.T) {
 	forge(t, c.nodes["n3"].store, e, pattern(4, 2*appendPiece))
 	c.scrubbed("n3")
 	for _, loc := range []wire.Locator{gone, reborn, other} {
-		c.until("repaired", func(n *Node) bool { return repairs(n.log.View(), loc.Extent) == 1 })
+		c.until("repaired", func(n *Node) bool { return repairs(n.log.View(), loc.Extent) >= 1 })
 	}
 	c.whole()
 	for _, loc := range []wire.Locator{gone, reborn, other} {

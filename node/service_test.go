@@ -81,9 +81,9 @@ func TestHTTP(t *testing.T) {
 	if status, _ := httpGet(t, n, "/livez"); status != http.StatusOK {
 		t.Errorf("livez without a quorum: %d", status)
 	}
-	for n.log.IsLeader() { // until it notices
+	for changed := n.log.LeaderChanged(); n.log.IsLeader(); changed = n.log.LeaderChanged() { // until it notices
 		select {
-		case <-n.log.LeaderChanged():
+		case <-changed:
 		case <-testContext(t).Done():
 			t.Fatal("n3 leads without a quorum")
 		}
