@@ -20,7 +20,7 @@ import (
 )
 
 // hoursPatience bounds each wait. Nothing waits for it to pass.
-const hoursPatience = time.Minute
+const hoursPatience = 3 * time.Minute
 
 // hoursCell is a cell of one node whose clock is set by hand. A move waits in it for ever: there is no other
 // node to move to.

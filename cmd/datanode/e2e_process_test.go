@@ -55,7 +55,7 @@ func commandNotes(t *testing.T, addr string, args ...string) (code int, stdout, 
 }
 
 // processLimit bounds every wait for a process. Nothing waits for it to pass.
-const processLimit = time.Minute
+const processLimit = 3 * time.Minute
 
 // nodeProcess is one node in a process of its own, which may be started again.
 type nodeProcess struct {

@@ -17,7 +17,7 @@ import (
 const (
 	jsClientDir = "../../clients/js"
 	// jsLimit bounds npm ci and the JavaScript tests. Nothing waits for it to pass.
-	jsLimit = 3 * time.Minute
+	jsLimit = 10 * time.Minute
 )
 
 // TestJavaScriptClient runs the tests of clients/js: the golden frames, a peer that breaks the rules, and
