@@ -36,7 +36,7 @@ func (n *Node) fetchModule(ctx context.Context, from state.NodeID, digest string
 // makeAPI makes what serves the calls that look and submit. All that it looks at is made.
 func (n *Node) makeAPI() {
 	n.api = api.New(api.Options{
-		Node: n.id, Version: n.cfg.Version, Log: n.log, Store: n.disks, Disks: n.disks.Describe,
+		Node: n.id, Version: n.cfg.Version, Log: n.log, Store: n.disks, Disks: n.disks.Describe, ChangeDisk: n.changeDisk,
 		Modules: n.policies, Replicas: n.replicas,
 		Scrub: n.scrub, Quotas: n.quotas, Lead: n.lead, Divergences: n.divergences, Turns: n.turns, Sharer: n.sharer,
 		Relay: n.relay.pass, CatchUp: n.catchUp, FreshExtent: n.data.FreshExtent, Stored: n.data.Stored,

@@ -293,3 +293,78 @@ func TestWrongDisks(t *testing.T) {
 	c.ready("n1")
 	c.diskState("n1", "d1", "ok")
 }
+
+// drained waits until a disk of a node has nothing any more that counts.
+func (c *cell) drained(node, disk string) {
+	c.t.Helper()
+	c.untilTrue("the disk is drained", func() bool {
+		d, _ := c.onDisk(node, disk)
+		return d.State == wire.DiskDrained && d.Extents == 0
+	})
+}
+
+// A disk is drained under puts, gets and deletes, across a kill of its node: all that was acknowledged is on the node's
+// other disk in the end, what was deleted stays deleted, and then the disk can be taken out.
+func TestDrainDisk(t *testing.T) {
+	t.Parallel()
+	c, _ := twoDisks(t)
+	acked := map[wire.Locator][]byte{}
+	c.spread("n2", acked)
+	kept := c.sealed(pattern(99, 90_000))
+	acked[wire.Locator{Extent: kept.Extent, Offset: kept.Offset + 80_000, Length: 10_000, Birth: kept.Birth}] =
+		pattern(99, 90_000)[80_000:]
+	deleted := kept
+	deleted.Length = 70_000
+	w := c.write(4)
+	w.wait(t, 20)
+	ctx := testContext(t)
+	if now, err := c.client.ChangeDisk(ctx, "n2", "d1", wire.DiskDrain); err != nil ||
+		now.State != wire.DiskDraining && now.State != wire.DiskDrained {
+		t.Fatalf("%+v, %v", now, err)
+	}
+	c.punched(deleted)
+	c.kill("n2")
+	c.start("n2")
+	c.ready("n2")
+	w.drain()
+	w.wait(t, 50) // puts go on
+	c.drained("n2", "d1")
+	maps.Copy(acked, w.end())
+	c.whole()
+	c.drained("n2", "d1")
+	c.everyReplica(acked)
+	c.deletedEverywhere(deleted)
+	if n := c.lostReads("n2", acked); n > 0 {
+		t.Errorf("%d replicas cannot be read on n2", n)
+	}
+	c.untilTrue("the scrub has read all", func() bool { c.scrubbed("n2"); return true })
+	more := c.configs["n2"].Disks[0]
+	if files, err := filepath.Glob(filepath.Join(more, "store", "extents", "*", "*.ext")); err != nil || len(files) > 0 {
+		t.Errorf("on the disk that is drained: %v, %v", files, err)
+	}
+	if now, err := c.client.ChangeDisk(ctx, "n2", "d1", wire.DiskKeep); err != nil || now.State != wire.DiskOK {
+		t.Errorf("%+v, %v", now, err)
+	}
+	c.sameChain()
+}
+
+// What is wrong with a drain is refused by name.
+func TestDrainRefusals(t *testing.T) {
+	t.Parallel()
+	c := newCell(t, 1, 0)
+	for _, bad := range []struct {
+		node, disk, change string
+		code               wire.Code
+	}{
+		{"n1", "d0", wire.DiskDrain, wire.CodeInvalid},
+		{"n1", "d1", wire.DiskDrain, wire.CodeNotFound},
+		{"n1", "", wire.DiskKeep, wire.CodeNotFound},
+		{"n1", "d0", "", wire.CodeInvalid},
+		{"n9", "d1", wire.DiskDrain, wire.CodeNotFound},
+	} {
+		_, err := c.client.ChangeDisk(testContext(t), bad.node, bad.disk, bad.change)
+		if wire.CodeOf(err) != bad.code {
+			t.Errorf("%q %s of %s: %v, want code %s", bad.change, bad.disk, bad.node, err, bad.code)
+		}
+	}
+}

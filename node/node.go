@@ -69,6 +69,7 @@ type Node struct {
 	reach       *replica.Reachability
 	scrub       *scrub.Scrubber
 	reclaim     *reclaim.Reclaimer
+	drainer     *disks.Drainer
 	serving     atomic.Int32 // calls that bring or take bytes of clients, in flight
 	hang        *diskhang.Watch
 	member      *member.Member
@@ -209,8 +210,9 @@ func (n *Node) open() error {
 func (n *Node) run() {
 	n.transport.Run()
 	for _, loop := range []func(context.Context){
-		n.exec.Run, n.lead.Run, n.reports.Run, n.drops.Run, n.scrub.Run, n.reclaim.Run, n.hang.Run, n.policies.Run,
-		n.data.Run, n.member.Run, n.watchLog, n.space.Run, n.disks.Run, n.watchDisks, n.lookIntoStore,
+		n.exec.Run, n.lead.Run, n.reports.Run, n.drops.Run, n.scrub.Run, n.reclaim.Run, n.drainer.Run,
+		n.hang.Run, n.policies.Run, n.data.Run, n.member.Run, n.watchLog, n.space.Run, n.disks.Run, n.watchDisks,
+		n.lookIntoStore,
 	} {
 		n.life.run(loop)
 	}

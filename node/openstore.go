@@ -15,6 +15,8 @@ import (
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/mux"
 )
 
 // openStores opens the first disk, and the further ones.
@@ -68,6 +70,26 @@ func (n *Node) watchDisks(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// changeDisk carries out what somebody wants done with a disk, and writes down who.
+func (n *Node) changeDisk(c *mux.ServerCall, disk, change string) (wire.Disk, error) {
+	now, err := n.disks.Change(disk, change)
+	if err == nil {
+		n.logger.Info("asked for", "asked_by", string(n.asker(c)), "command", c.Op().String(), "disk", disk, "change", change)
+	}
+	return now, err
+}
+
+// makeDrainer makes what empties disks. The replicas and the scrub are made.
+func (n *Node) makeDrainer() {
+	n.drainer = disks.NewDrainer(disks.DrainOptions{
+		Disks: n.disks, Ready: n.life.caughtUp, View: n.log.View, Clock: n.clock, Logger: n.logger, Share: n.share,
+		Pace: n.replicas.Pace, Memory: n.copyMemory.ToWrite, AskSeal: func(id state.ExtentID) { n.data.AskSeal(id) },
+		Damaged:  func(id state.ExtentID, why string) { n.replicas.NoteSuspect(id, n.id, why) },
+		Unread:   func(e *state.Extent, err error) { n.replicas.NoteUnread(e, n.id, err) },
+		Verified: n.scrub.Note,
+	})
 }
 
 // eachReplica is replica.Each that waits for no disk of this node which hangs.

@@ -36,6 +36,7 @@ func (n *Node) makeReplicas() {
 		ID: n.id, Store: n.disks, Clock: n.clock, Logger: n.logger, Ready: n.life.caughtUp, View: n.log.View,
 		Busy: func() bool { return n.serving.Load() > 0 },
 	})
+	n.makeDrainer()
 }
 
 func (n *Node) replicaOptions() replica.Options {

@@ -67,6 +67,7 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpHealth:        {serve: method(&n.api, (*api.API).ServeHealth), early: true},
 		wire.OpScrub:         {serve: method(&n.api, (*api.API).ServeScrub), early: true},
 		wire.OpDisks:         {serve: method(&n.api, (*api.API).ServeDisks), early: true},
+		wire.OpDiskChange:    {serve: method(&n.api, (*api.API).ServeDiskChange), early: true},
 
 		// What changes something through the log.
 		wire.OpSession:        {serve: n.inTurn(fair.WorkSessions, method(&n.api, (*api.API).ServeSession)), leader: true},

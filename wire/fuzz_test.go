@@ -56,7 +56,7 @@ func goldenBodies(tb testing.TB) [][]byte {
 // bodies makes one of each type that is a body of its own.
 var bodies = []func() any{
 	made[Error], made[Hello], made[Locator], made[ScrubRequest], made[ScrubReply],
-	made[DisksRequest], made[DisksReply], made[Disk],
+	made[DisksRequest], made[DisksReply], made[Disk], made[DiskChangeRequest], made[DiskChangeReply],
 	made[HealthRequest], made[HealthReply],
 	made[PutRequest], made[ReadRequest], made[ReadReply],
 	made[SessionRequest], made[SessionReply], made[SubmitRequest], made[SubmitReply],

@@ -64,6 +64,9 @@ const (
 	// OpDisks says how the disks of a node are; for clients.
 	OpDisks OpType = 60
 
+	// OpDiskChange has a disk of a node drained, or no longer; for clients.
+	OpDiskChange OpType = 61
+
 	// OpReach answers once the entry that the call names is applied; between nodes.
 	OpReach OpType = 62
 )
@@ -80,7 +83,7 @@ var opNames = map[OpType]string{
 	OpJoin: "join", OpHeartbeat: "heartbeat", OpPropose: "propose",
 	OpReplicaCreate: "replica-create", OpReplicaAppend: "replica-append", OpReplicaFence: "replica-fence",
 	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum", OpScrub: "scrub",
-	OpHealth: "health", OpPunch: "punch", OpDisks: "disks", OpReach: "reach",
+	OpHealth: "health", OpPunch: "punch", OpDisks: "disks", OpDiskChange: "disk-change", OpReach: "reach",
 }
 
 // Known reports whether o is an operation type of this protocol version.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -14,7 +15,7 @@ import (
 )
 
 func newDiskCommand(a app) *cobra.Command {
-	return cli.Group("disk", "List the disks of nodes", "", newDiskListCommand(a))
+	return cli.Group("disk", "List and drain the disks of nodes", "", newDiskListCommand(a), newDiskDrainCommand(a))
 }
 
 // diskPatience is how long disk ls waits for one node.
@@ -28,6 +29,9 @@ func newDiskListCommand(a app) *cobra.Command {
 how each disk is:
 
   ok        it takes extents; REFUSES says why it takes none now
+  draining  what it has is moved to the other disks of its node, and nothing new goes there: EXTENTS and USED are
+            what is left, RATE is the bytes a second, and WHY says what cannot be moved now
+  drained   all of that is done: it is safe to remove
   failed    a sync of it has failed, it hangs, or it could not be opened: nothing is written to it before the node
             starts again, and what it has is repaired elsewhere
   missing   it was a disk of the node before and was not there when the node started
@@ -45,13 +49,65 @@ d0 is the one with the operation log. A node that does not answer is named on st
 				term.Col("EXTENTS", func(d wire.Disk) string { return term.Count(d.Extents) }),
 				term.Col("USED", func(d wire.Disk) string { return roughly(d.Used) }),
 				term.Col("FREE", func(d wire.Disk) string { return freeText(wire.Node{Free: d.Free, Total: d.Total}) }),
+				term.Col("RATE", rateCell),
 				term.Col("DIR", func(d wire.Disk) string { return d.Dir }),
 				term.Col("REFUSES", func(d wire.Disk) string { return term.OneLine(d.Refuses) }),
-				term.Col("WHY", func(d wire.Disk) string { return term.OneLine(d.Why) })), err)
+				term.Col("WHY", diskWhy)), err)
 		}),
 	}
 	cmd.Flags().StringVar(&node, "node", "", "of this node only (default: of all)")
 	return cmd
+}
+
+func rateCell(d wire.Disk) string {
+	if d.Rate == 0 {
+		return ""
+	}
+	return roughly(d.Rate) + "/s"
+}
+
+func diskWhy(d wire.Disk) string { return term.OneLine(cmp.Or(d.Why, d.Blocked)) }
+
+func newDiskDrainCommand(a app) *cobra.Command {
+	cancel := false
+	cmd := &cobra.Command{
+		Use: "drain NODE DISK", Short: "Move all that a disk has to the other disks of its node", Args: cli.Takes(2, 2),
+		Long: `Move all that a disk has to the other disks of its node, so that it can be taken out. It is remembered until
+--cancel: a restart goes on with it. Nothing new goes to the disk from now on. Open extents on it are sealed
+first. Moves are as slow as other copies (the setting copy-pace), and clients come before them.
+
+Nothing is removed from the disk before another one has it, whole and compared with the operation log. "datanode disk ls
+--node NODE" shows how far it is, what holds it up, and when the disk is drained: safe to remove. d0 has the
+operation log and cannot be drained; to empty a whole node, use "datanode node decommission".`,
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
+			change := wire.DiskDrain
+			if cancel {
+				change = wire.DiskKeep
+			}
+			disk, err := c.ChangeDisk(ctx, args[0], args[1], change)
+			if err != nil {
+				return ofNode(args[0], err)
+			}
+			return term.Show(a.Terminal, disk, diskFields(disk))
+		}),
+	}
+	cmd.Flags().BoolVar(&cancel, "cancel", false, "do not drain it any more: what was moved stays where it is")
+	return cmd
+}
+
+// diskFields say how a disk is after a change.
+func diskFields(d wire.Disk) []term.Field {
+	state := d.State
+	switch state {
+	case wire.DiskDraining:
+		state += "; datanode disk ls --node " + d.Node + " shows how far it is"
+	case wire.DiskDrained:
+		state += ": safe to remove"
+	}
+	return []term.Field{
+		{"node", d.Node}, {"disk", d.Disk}, {"dir", d.Dir}, {"state", state}, {"why", diskWhy(d)},
+		{"extents", term.Count(d.Extents)}, {"used", roughly(d.Used)},
+	}
 }
 
 // disksOf asks one node, or each. Its error is that of nodes that do not answer.

@@ -73,7 +73,7 @@ func nodeLayers() map[string][]string {
 			"policies", "raftlog/state", "wire", "wire/mux"},
 		"node/replica": {"crc32c", "node/clock", "node/diskshare", "node/extent", "node/failure", "node/internal/vfs",
 			"node/report", "policies", "raftlog/state", "wire", "wire/mux"},
-		"node/disks": {"node/clock", "node/diskspace", "node/extent", "node/folder", "node/internal/vfs", "node/replica",
+		"node/disks": {"node/clock", "node/diskshare", "node/diskspace", "node/extent", "node/folder", "node/internal/vfs", "node/replica",
 			"raftlog/state", "wire"},
 		"node/datapath": {"crc32c", "node/clock", "node/describe", "node/diskshare", "node/extent",
 			"node/failure", "node/quota",

@@ -46,6 +46,7 @@ type Options struct {
 	Log         *raftlog.Group
 	Store       Store
 	Disks       func() []wire.Disk // of this node
+	ChangeDisk  func(c *mux.ServerCall, disk, change string) (wire.Disk, error)
 	Modules     *modules.Registry
 	Replicas    *replica.Replicas
 	Scrub       *scrub.Scrubber

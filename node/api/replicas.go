@@ -82,6 +82,18 @@ func (a *API) ServeDisks(ctx context.Context, c *mux.ServerCall, req wire.DisksR
 	return c.Reply(&wire.DisksReply{Disks: a.o.Disks()}, nil)
 }
 
+// ServeDiskChange has something done with a disk of a node.
+func (a *API) ServeDiskChange(ctx context.Context, c *mux.ServerCall, req wire.DiskChangeRequest) error {
+	if relayed, err := a.atNode(ctx, c, req.Node); relayed {
+		return err
+	}
+	disk, err := a.o.ChangeDisk(c, req.Disk, req.Change)
+	if err != nil {
+		return err
+	}
+	return c.Reply(&wire.DiskChangeReply{Disk: disk}, nil)
+}
+
 func unixMicros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

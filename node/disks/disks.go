@@ -84,8 +84,10 @@ type Disks struct {
 	order [256]sync.Mutex // by extent: see the package comment
 	all   atomic.Pointer[[]*disk]
 
+	listMu sync.Mutex // held over I/O, before mu
+	list   list       // guarded by listMu; as on disk
+
 	mu      sync.Mutex
-	list    list          // guarded by mu; as on disk
 	said    string        // guarded by mu; what the node said last of why it takes nothing
 	changed chan struct{} // guarded by mu; closed and replaced whenever that changes, or a disk is given up
 }
@@ -101,7 +103,9 @@ type disk struct {
 	space    *diskspace.Disk
 	watched  *vfs.Watched // nil for the first, which is watched with the log
 	missing  bool         // it was not there at the start: it has no store
-	draining atomic.Bool
+	draining atomic.Bool  // nothing new goes there, and what is there to the other disks: see Drainer
+	drained  atomic.Bool  // Invariant: only while draining; nothing is there any more that counts
+	progress progress
 	gone     chan struct{} // closed once it is given up
 
 	mu   sync.Mutex

@@ -100,6 +100,8 @@ func (l *list) write(fsys vfs.FS, dir string) error {
 	return vfs.ReplaceFile(fsys, filepath.Join(dir, ListFile), append(raw, '\n'))
 }
 
+func (l *list) clone() list { return list{Next: l.Next, Disks: slices.Clone(l.Disks)} }
+
 func (l *list) at(dir string) *remembered {
 	return l.find(func(r remembered) bool { return r.Dir == dir })
 }

@@ -144,14 +144,18 @@ func (d *Disks) learnCell(ctx context.Context, k *disk) {
 // Describe says how each disk is, and what extents take there, for which it looks at each of them.
 func (d *Disks) Describe() (all []wire.Disk) {
 	for _, k := range d.disks() {
-		out := d.stateOf(k)
-		if k.store != nil {
-			use := k.store.Usage()
-			out.Extents, out.Used = use.Extents, uint64(use.PhysicalBytes+use.StagingBytes)
-		}
-		all = append(all, out)
+		all = append(all, d.describe(k))
 	}
 	return all
+}
+
+func (d *Disks) describe(k *disk) wire.Disk {
+	out := d.stateOf(k)
+	if k.store != nil {
+		use := k.store.Usage()
+		out.Extents, out.Used = use.Extents, uint64(use.PhysicalBytes+use.StagingBytes)
+	}
+	return out
 }
 
 // States says how each disk is, as soon with many extents as with none.
@@ -170,8 +174,13 @@ func (d *Disks) stateOf(k *disk) wire.Disk {
 		out.State = wire.DiskMissing
 	case err != nil:
 		out.State = wire.DiskFailed
+	case k.drained.Load():
+		out.State = wire.DiskDrained
 	case k.draining.Load():
 		out.State = wire.DiskDraining
+	}
+	if k.draining.Load() {
+		k.progress.describe(&out, d.o.Clock.Now())
 	}
 	if err != nil {
 		out.Why = err.Error()

@@ -272,7 +272,7 @@ func newer(id extent.ID, a, b *disk) (keep, put *disk) {
 		if x.Created < y.Created {
 			return b, a
 		}
-	case x.Length < y.Length:
+	case x.Length < y.Length, x.Length == y.Length && a.draining.Load() && !b.draining.Load():
 		return b, a
 	}
 	return a, b

@@ -65,6 +65,35 @@ func lostError(op string, id extent.ID, k *disk) error {
 	return &extent.Error{Op: op, Code: extent.CodeDiskFailed, ID: id, Detail: detail, Err: k.err()}
 }
 
+// moved is the disk to ask after one has answered with an error: the extent was moved away from it meanwhile. It is nil
+// if it was not.
+func (d *Disks) moved(id extent.ID, from *disk) *disk {
+	if d.alone() != nil || !from.works() || from.store.Trace(id) == extent.TraceHeld {
+		return nil
+	}
+	if k, trace := d.best(id); trace == extent.TraceHeld && k != from {
+		return k
+	}
+	return nil
+}
+
+// asked asks the disk of an extent that should be here; once more where it was moved to if that was done meanwhile.
+func asked[T any](d *Disks, op string, id extent.ID, ask func(*disk) (T, error)) (T, error) {
+	k, err := d.holding(op, id)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	v, err := ask(k)
+	for err != nil {
+		if k = d.moved(id, k); k == nil {
+			break
+		}
+		v, err = ask(k)
+	}
+	return v, err
+}
+
 // holding is the disk to ask about an extent that should be here.
 func (d *Disks) holding(op string, id extent.ID) (*disk, error) {
 	if k := d.alone(); k != nil {
@@ -95,7 +124,9 @@ type placing struct {
 	op    string
 	id    extent.ID
 	fence extent.Fence
-	small bool // it must fit whatever the disks say: a fence
+	small bool   // it must fit whatever the disks say: a fence
+	anew  bool   // it is to take the place of what is there: elsewhere, if the disk of that is drained
+	bytes uint64 // that it will take, as far as anybody knows
 }
 
 // place does something on the disk of an extent, or on the one that it gets. One at a time for an extent.
@@ -112,15 +143,26 @@ func place[T any](d *Disks, p placing, do func(*extent.Store) (T, error)) (T, er
 			Have: uint64(p.fence), Detail: fmt.Sprintf("fence %d is below %d", p.fence, highest)}
 	}
 	k, trace := d.best(p.id)
-	if trace == extent.TraceNone || trace < extent.TraceHeld && k.draining.Load() {
-		picked, err := d.pick(p)
-		if err != nil && !p.small {
+	if trace == extent.TraceNone || k.draining.Load() && (trace < extent.TraceHeld || p.anew) {
+		var err error
+		if k, err = d.elsewhere(p); err != nil && p.small {
+			k = d.first // never one that is drained
+		} else if err != nil {
 			return none, err
-		} else if err == nil {
-			k = picked
 		}
 	}
 	return guarded(k, func() (T, error) { return do(k.store) })
+}
+
+// elsewhere is the disk for something new of an extent: one that takes any, and that with something of it staged
+// before all others, so that there is one copy at a time.
+func (d *Disks) elsewhere(p placing) (*disk, error) {
+	for _, k := range d.disks() {
+		if k.works() && !k.draining.Load() && k.store.Trace(p.id) >= extent.TraceStaged {
+			return k, nil
+		}
+	}
+	return d.pick(p)
 }
 
 // pick is the disk for a new extent: one of those that take any, as likely as it has room.
@@ -135,6 +177,10 @@ func (d *Disks) pick(p placing) (*disk, error) {
 		}
 		if err := k.space.Take(wire.OpReplicaCreate, 0); err != nil {
 			errs = append(errs, err)
+			continue
+		}
+		if s := k.space.Status(); s.Total > 0 && s.Free < p.bytes {
+			errs = append(errs, fmt.Errorf("%s has room for %d bytes, not %d", k.id, s.Free, p.bytes))
 			continue
 		}
 		takers, total = append(takers, k), total+room(k)
@@ -192,10 +238,5 @@ func guarded[T any](k *disk, f func() (T, error)) (T, error) {
 
 // change does something that changes an extent, on the disk that has it.
 func change[T any](d *Disks, op string, id extent.ID, do func(*extent.Store) (T, error)) (T, error) {
-	k, err := d.holding(op, id)
-	if err != nil {
-		var none T
-		return none, err
-	}
-	return guarded(k, func() (T, error) { return do(k.store) })
+	return asked(d, op, id, func(k *disk) (T, error) { return guarded(k, func() (T, error) { return do(k.store) }) })
 }

@@ -35,7 +35,7 @@ func (d *Disks) RaiseFence(id extent.ID, fence extent.Fence) error {
 
 // Stage begins to copy a replica, or goes on with it: in the place of one that is here, or on a disk with room.
 func (d *Disks) Stage(id extent.ID, fence extent.Fence, birth extent.Birth) (*extent.Stage, error) {
-	return place(d, placing{op: "stage", id: id, fence: fence}, func(s *extent.Store) (*extent.Stage, error) {
+	return place(d, placing{op: "stage", id: id, fence: fence, anew: true}, func(s *extent.Store) (*extent.Stage, error) {
 		return s.Stage(id, fence, birth)
 	})
 }
@@ -135,11 +135,7 @@ func (d *Disks) CheckBirth(id extent.ID, birth extent.Birth) error {
 
 // Stat says what is known of a replica here.
 func (d *Disks) Stat(id extent.ID) (extent.Info, error) {
-	k, err := d.holding("stat", id)
-	if err != nil {
-		return extent.Info{}, err
-	}
-	return k.store.Stat(id)
+	return asked(d, "stat", id, func(k *disk) (extent.Info, error) { return k.store.Stat(id) })
 }
 
 // Hint says what a catalogue says of a replica that nobody has used yet.
@@ -197,9 +193,10 @@ func (d *Disks) Written(id extent.ID) time.Time {
 // read reads a replica: on a disk that was given up too while that answers, for it may be the last. What it answers is
 // true, since all is verified; what it does not says nothing of the replica.
 func (d *Disks) read(op string, id extent.ID, do func(*extent.Store) error) error {
-	k, err := d.holding(op, id)
+	_, err := d.holding(op, id)
 	if err == nil {
-		return do(k.store)
+		_, err = asked(d, op, id, func(k *disk) (nothing, error) { return nothing{}, do(k.store) })
+		return err
 	}
 	lost := d.loser(id)
 	if lost == nil || lost.store == nil || lost.isHung() {

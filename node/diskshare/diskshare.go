@@ -72,6 +72,9 @@ type Copy struct {
 // Copy is the share of a copy of an extent. While it has a single replica left, nothing comes before its repair.
 func (s *Shares) Copy(view *state.View, e *state.Extent) Copy { return Copy{s, lastReplica(view, e)} }
 
+// Behind is the share of a copy that clients always come before.
+func (s *Shares) Behind() Copy { return Copy{shares: s} }
+
 // Yields reports whether clients go first now.
 func (c Copy) Yields() bool { return c.shares != nil && !c.urgent && c.shares.Shared() }
 

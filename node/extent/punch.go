@@ -88,6 +88,25 @@ func (s *Store) Punch(id ID, birth Birth, deleted []Range) (more bool, err error
 	return p.left <= 0, s.punch(op, e, &p, h.file)
 }
 
+// Punched is what has been punched of an extent, or is hidden as if it were: see Stage.Hide.
+func (s *Store) Punched(id ID) ([]Range, error) {
+	const op = "punched"
+	if err := s.enter(op, id); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	e, err := s.use(op, id)
+	if err != nil {
+		return nil, err
+	}
+	defer s.unpin(e)
+	st := e.snapshot()
+	if !st.present {
+		return nil, errNotFound(op, id)
+	}
+	return union(st.hidden, st.punched), nil
+}
+
 // punch carries out what was planned. The caller holds extent.write.
 func (s *Store) punch(op string, e *extent, p *puncher, f vfs.File) error {
 	was := e.snapshot()
@@ -121,6 +140,7 @@ func (s *Store) punch(op string, e *extent, p *puncher, f vfs.File) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.finishedLocked(&p.next)
+	e.hidden = minus(e.hidden, e.punched)
 	e.generation++
 	return nil
 }

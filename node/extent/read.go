@@ -85,6 +85,9 @@ func (s *Store) viewPinned(op string, e *extent, n, off uint64, look look) (v Ve
 		}
 		defer s.files.release(h)
 		r := reader{s: s, file: h.file, id: e.id, find: e.find, punched: st.punched}
+		if len(st.hidden) > 0 {
+			r.punched = union(st.hidden, st.punched)
+		}
 		var bad *Error
 		if v, bad = look(op, &r, n, off); bad != nil {
 			err = bad

@@ -31,6 +31,7 @@ type Stage struct {
 	idx     index                          // of what was appended. Invariant: idx.endPos is where tail ends
 	sum     summed                         // of the first bytes
 	durable durable                        // Invariant: durable.end <= idx.end
+	hide    []Range                        // see Hide
 	changes uint64                         // counts Append and Truncate
 	pace    func(piece func() error) error // nil: none
 }
@@ -244,6 +245,14 @@ func (t *Stage) Pace(do func(piece func() error) error) {
 	t.pace = do
 }
 
+// Hide has ranges, ascending and apart, read as deleted once the stage is committed: its source had punched them, and
+// what was copied of them are zeros. That lasts until the store is closed; whoever commits punches them as well.
+func (t *Stage) Hide(deleted []Range) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hide = deleted
+}
+
 func (t *Stage) pacedLocked(piece func() error) error {
 	if t.pace == nil {
 		return piece()
@@ -285,7 +294,7 @@ func (t *Stage) publishLocked(length uint64, sum uint32) error {
 	if err := t.tail.Flush(); err != nil {
 		return t.backLocked(err)
 	}
-	next := state{present: true, sealed: true, created: t.header.fence, birth: t.header.birth, idx: t.idx}
+	next := state{present: true, sealed: true, created: t.header.fence, birth: t.header.birth, idx: t.idx, hidden: t.hide}
 	end := AppendRecord(nil, e.id, Record{Offset: length, Floor: length})
 	next.idx.add(length, 0, t.idx.endPos)
 	end = append(end, next.finish(e.id, &verified{sum: sum})...)

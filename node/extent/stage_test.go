@@ -305,3 +305,31 @@ func readUntil(t *testing.T, s *Store, want []byte, stop chan struct{}) {
 		}
 	}
 }
+
+// What is hidden of a copy is not read from its commit on, but by copies; punched, it stays deleted after a start.
+func TestStageHides(t *testing.T) {
+	p := pattern(1, 6*MaxRecordBytes)
+	fs := vfs.NewMem()
+	s, _ := open(t, fs)
+	st, err := s.Stage(1, 3, 7)
+	must(t, err)
+	must(t, st.Append(p))
+	gone := []Range{{MaxRecordBytes, 3 * MaxRecordBytes}}
+	st.Hide(gone)
+	must(t, st.Commit(uint64(len(p)), sumBytes(p)))
+	buf := make([]byte, 100)
+	_, _, err = s.ReadSum(1, buf, MaxRecordBytes+5)
+	wantCode(t, err, CodePunched)
+	_, err = s.ReadAt(1, buf, MaxRecordBytes+5)
+	must(t, err)
+	_, _, err = s.ReadSum(1, buf, 4*MaxRecordBytes)
+	must(t, err)
+	more, err := s.Punch(1, 7, gone)
+	if must(t, err); more {
+		t.Error("there is more to punch")
+	}
+	fs.Crash(nil)
+	s, _ = open(t, fs)
+	_, _, err = s.ReadSum(1, buf, MaxRecordBytes+5)
+	wantCode(t, err, CodePunched)
+}

@@ -78,6 +78,7 @@ type state struct {
 	summed      bool    // sum is that of all bytes, which were read when it was taken
 	sum         uint32  // CRC32C
 	punched     []Range // what Punch has taken: ascending and apart. Never written to, only replaced
+	hidden      []Range // is not read either: of a copy of what was punched, before it is punched too. Likewise
 
 	staged    bool // there is a staging file
 	partBytes int64

@@ -124,7 +124,7 @@ func (s *Store) unpin(e *extent) {
 func (s *Store) sleepLocked() {
 	tries := 8
 	for id, e := range s.extents {
-		if st := e.snapshot(); e.pins == 0 && e.waking.awake.Load() && st.tells() {
+		if st := e.snapshot(); e.pins == 0 && e.waking.awake.Load() && st.tells() && len(st.hidden) == 0 {
 			s.asleep.put(id, st.nap())
 			delete(s.extents, id)
 		}

@@ -111,6 +111,11 @@ func New(o Options) *Replicas {
 	return rs
 }
 
+// Pace waits until this node's copies may write so many bytes more.
+func (rs *Replicas) Pace(ctx context.Context, bytes int) error {
+	return rs.copier.pace.Take(ctx, bytes)
+}
+
 // Refused is how many steps of a type were refused since the start, because they are none of what runs.
 func (rs *Replicas) Refused(step wire.OpType) uint64 { return rs.refused[step].Load() }
 

@@ -93,6 +93,13 @@ func (c *Client) Disks(ctx context.Context, node string) ([]wire.Disk, error) {
 	return reply.Disks, err
 }
 
+// ChangeDisk has something done with a disk of a node: see wire.DiskChanges. It answers how the disk is then.
+func (c *Client) ChangeDisk(ctx context.Context, node, disk, change string) (wire.Disk, error) {
+	req := wire.DiskChangeRequest{Node: node, Disk: disk, Change: change}
+	reply, err := call[wire.DiskChangeReply](ctx, c, route{}, repeatable, wire.OpDiskChange, &req)
+	return reply.Disk, err
+}
+
 // Health says how a node is, by its own word; empty: the node that answers.
 func (c *Client) Health(ctx context.Context, node string) (wire.HealthReply, error) {
 	return call[wire.HealthReply](ctx, c, route{}, repeatable, wire.OpHealth, &wire.HealthRequest{Node: node})
