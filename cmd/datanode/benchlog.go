@@ -29,8 +29,8 @@ const (
 	logClass       = "bench"
 )
 
-const benchLogHelp = `Measure the operation log: a cell of three processes of its own is started in --dir, and callers, each
-over a connection of its own, create extents, delete extents, and delete objects by their locators, one after the other:
+const benchLogHelp = `Measure the operation log: a cell of three processes of its own is started in --dir, and
+callers, each over a connection of its own, create extents, delete extents, and delete objects by their locators, one after the other:
 each is asked for, decided, agreed on, carried out on all disks and answered. In the same run, on the same disk, callers
 have as many entries agreed on by the bare engine (hashicorp/raft, three nodes in one process, with sockets between
 them): an entry a call, and with a committer that puts what waits into one entry. Last, one caller deletes --extents
@@ -181,7 +181,9 @@ func (b *logBench) measure(ctx context.Context, engine *bare.Cell, cell *benchCe
 
 // logFigure is a row as a figure, with its ratio to another.
 func logFigure(what string, row, to load.Row) figure {
-	f := figure{What: fmt.Sprintf("%s, %d callers", what, row.Callers), PerSecond: row.PerSecond, P50: row.P50, P99: row.P99}
+	f := figure{
+		What: fmt.Sprintf("%s, %d callers", what, row.Callers), PerSecond: row.PerSecond, P50: row.P50, P99: row.P99,
+	}
 	if to.PerSecond > 0 {
 		f.Ratio, f.Of = row.PerSecond/to.PerSecond, bareAlone
 	}
@@ -202,7 +204,9 @@ type logCallers struct {
 
 // creates measures creates of extents.
 func (o *logCallers) creates(ctx context.Context) (load.Row, error) {
-	return o.load(ctx, len(o.callers), false, func(ctx context.Context, i int) error { return o.create(ctx, o.callers[i], 1) })
+	return o.load(ctx, len(o.callers), false, func(ctx context.Context, i int) error {
+		return o.create(ctx, o.callers[i], 1)
+	})
 }
 
 // create creates extents in one request.

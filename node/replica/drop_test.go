@@ -33,11 +33,16 @@ func TestDropIsConfirmedOnce(t *testing.T) {
 	}, clock.Of(mux.Clock{}))
 	go drops.Run(t.Context())
 	x := NewExecutor(ExecutorOptions{ID: "n1", Store: store, Logger: slog.New(slog.DiscardHandler), Drops: drops})
-	done := confirmations{}
+	d := newDropping()
+	drop := func(view *state.View) (begun int) {
+		begun = x.beginDrops(t.Context(), view, d)
+		d.wg.Wait()
+		return begun
+	}
 	view := s.State.Snapshot()
 	for round := range 100 {
-		if more := x.dropBatch(t.Context(), view, done); more != (round == 0) {
-			t.Fatalf("round %d: more to do: %t", round, more)
+		if begun := drop(view); (begun > 0) != (round == 0) {
+			t.Fatalf("round %d: %d drops begun", round, begun)
 		}
 	}
 	if count := count.Load(); count != 1 {
@@ -46,14 +51,46 @@ func TestDropIsConfirmedOnce(t *testing.T) {
 	// The entry is applied, and did not do what it should.
 	s.RunAll("session\nsession\nsession")
 	entry.Add(1)
-	x.dropBatch(t.Context(), s.State.Snapshot(), done)
+	drop(s.State.Snapshot())
 	if count := count.Load(); count != 2 {
 		t.Errorf("confirmed %d times, want again once the entry is applied in vain", count)
 	}
 	s.RunAll("gone 1 n1")
-	x.dropBatch(t.Context(), s.State.Snapshot(), done)
-	if count := count.Load(); count != 2 || len(done) != 0 {
-		t.Errorf("confirmed %d times, %d remembered, after it was done", count, len(done))
+	drop(s.State.Snapshot())
+	if count := count.Load(); count != 2 || len(d.reported) != 0 || !d.none() {
+		t.Errorf("confirmed %d times, %d remembered, after it was done", count, len(d.reported))
+	}
+}
+
+// A drop that does not end, here because its confirmation does not, holds up no other.
+func TestDropsDoNotWaitForEachOther(t *testing.T) {
+	s := statetest.New()
+	s.RunAll("join n1\ncreate on=n1\nstart create\nfinish create done\ndelete 1\nstart delete")
+	first := s.State.Snapshot()
+	store, _, err := extent.Open(vfs.NewMem(), "/store", extent.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	answer := make(chan struct{})
+	drops := report.NewQueue(func(_ context.Context, cmds []state.Command) (wire.ProposeReply, error) {
+		<-answer
+		return wire.ProposeReply{Index: 1000, Results: make([]wire.ProposeResult, len(cmds))}, nil
+	}, clock.Of(mux.Clock{}))
+	go drops.Run(t.Context())
+	x := NewExecutor(ExecutorOptions{ID: "n1", Store: store, Logger: slog.New(slog.DiscardHandler), Drops: drops})
+	d := newDropping()
+	if begun := x.beginDrops(t.Context(), first, d); begun != 1 {
+		t.Fatalf("%d drops begun, want 1", begun)
+	}
+	s.RunAll("create on=n1\nstart create\nfinish create done\ndelete 2\nstart delete")
+	if begun := x.beginDrops(t.Context(), s.State.Snapshot(), d); begun != 1 {
+		t.Errorf("%d drops begun while another waits, want 1", begun)
+	}
+	close(answer)
+	d.wg.Wait()
+	if len(d.reported) != 2 {
+		t.Errorf("%d drops reported, want 2", len(d.reported))
 	}
 }
 
