@@ -124,6 +124,20 @@ type source struct {
 
 func (s *source) nextIsNil() bool { return len(s.b) > 0 && s.b[0] == codeNil }
 
+// nextIsNegative reports whether the next value is an integer below 0.
+func (s *source) nextIsNegative() bool {
+	if len(s.b) == 0 {
+		return false
+	}
+	code := s.b[0]
+	return code >= minNegativeFixint || code >= codeInt8 && code <= codeInt64 && len(s.b) > 1 && s.b[1]&0x80 != 0
+}
+
+// nextIsAboveInt64 reports whether the next value is an integer that no signed one can be.
+func (s *source) nextIsAboveInt64() bool {
+	return len(s.b) > 1 && s.b[0] == codeUint64 && s.b[1]&0x80 != 0
+}
+
 func (s *source) Read(p []byte) (int, error) {
 	if len(s.b) == 0 && len(p) > 0 {
 		return 0, io.EOF

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 
@@ -13,9 +14,9 @@ import (
 func (d *decoder) decode(v reflect.Value) error {
 	switch v.Kind() {
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return decodeUint(&d.dec, v)
+		return d.decodeUint(v)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return decodeInt(&d.dec, v)
+		return d.decodeInt(v)
 	case reflect.String:
 		return decodeString(&d.dec, v)
 	}
@@ -41,8 +42,12 @@ func (d *decoder) decode(v reflect.Value) error {
 	return d.dec.DecodeValue(v)
 }
 
-func decodeUint(d *msgpack.Decoder, v reflect.Value) error {
-	n, err := d.DecodeUint64()
+func (d *decoder) decodeUint(v reflect.Value) error {
+	if d.source.nextIsNegative() { // the library would make a large number of it
+		n, err := d.dec.DecodeInt64()
+		return cmp.Or(err, fmt.Errorf("%d does not fit %s", n, typeName(v.Type())))
+	}
+	n, err := d.dec.DecodeUint64()
 	if err != nil {
 		return err
 	}
@@ -53,8 +58,12 @@ func decodeUint(d *msgpack.Decoder, v reflect.Value) error {
 	return nil
 }
 
-func decodeInt(d *msgpack.Decoder, v reflect.Value) error {
-	n, err := d.DecodeInt64()
+func (d *decoder) decodeInt(v reflect.Value) error {
+	if d.source.nextIsAboveInt64() { // the library would make a negative number of it
+		n, err := d.dec.DecodeUint64()
+		return cmp.Or(err, fmt.Errorf("%d does not fit %s", n, typeName(v.Type())))
+	}
+	n, err := d.dec.DecodeInt64()
 	if err != nil {
 		return err
 	}

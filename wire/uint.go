@@ -10,6 +10,10 @@ const (
 	codeUint16   = 0xcd
 	codeUint32   = 0xce
 	codeUint64   = 0xcf
+	codeInt8     = 0xd0
+	codeInt64    = 0xd3
+
+	minNegativeFixint = 0xe0
 
 	maxPositiveFixint = 0x7f
 )
