@@ -146,6 +146,10 @@ func (s *Stored) Replay(visit func(state.Index, []state.Result)) (*state.View, e
 	return st.Snapshot(), nil
 }
 
+// StateBefore is a state that the entries up to Applied have led to, to which those from there on may be applied: that
+// of the newest snapshot before index, or the empty one. Errors are those of Change.
+func (s *Stored) StateBefore(index state.Index) (*state.State, error) { return s.before(max(index, 1)) }
+
 // before is a state that the entries up to the one before index lead to, and that some of them may be applied to.
 func (s *Stored) before(index state.Index) (*state.State, error) {
 	if snap := s.snapshotBefore(index - 1); snap != nil && snap.Index+1 >= s.First {

@@ -15,7 +15,7 @@ import (
 func newLogCommand(a app) *cobra.Command {
 	return cli.Group("log", "Read, verify and compare the operation log", "",
 		newLogStatusCommand(a), newLogListCommand(a), newLogShowCommand(a), newLogStatsCommand(a), newLogVerifyCommand(a),
-		newLogDiffCommand(a), newLogExportCommand(a), newLogReplayCommand(a))
+		newLogDiffCommand(a), newLogExplainCommand(a), newLogExportCommand(a), newLogReplayCommand(a))
 }
 
 // logSource are the flags that say which log to read.

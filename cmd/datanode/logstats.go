@@ -64,7 +64,7 @@ func printStats(a app, s logs.Stats) error {
 	t := term.Table{Out: a.Stdout}
 	t.Row([]string{"BY", "NAME", "COUNT", "BYTES"})
 	for _, g := range s.Groups {
-		t.Row([]string{g.By, shortDigest(g.Name), term.Count(g.Count), term.Number(g.Bytes)})
+		t.Row([]string{g.By, logs.ShortDigest(g.Name), term.Count(g.Count), term.Number(g.Bytes)})
 	}
 	t.Flush()
 	if len(s.CommandsEach) > 0 {
@@ -116,13 +116,4 @@ func printBuckets(a app, all []logs.Bucket) error {
 		}
 	}
 	return nil
-}
-
-// shortDigest is enough of a digest to know a policy by; other names stay as they are.
-func shortDigest(name string) string {
-	const enough = 12
-	if algorithm, hex, ok := strings.Cut(name, ":"); ok && len(hex) > enough {
-		return algorithm + ":" + hex[:enough]
-	}
-	return name
 }

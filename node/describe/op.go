@@ -34,7 +34,7 @@ func Op(view *state.View, o *state.Op, alone bool) wire.Op {
 	out := wire.Op{
 		ID: o.ID.String(), Kind: o.Kind.String(), State: o.State.String(), Extent: uint64(o.Extent), Node: string(o.Node),
 		Origin: originNames[o.Origin], Fence: uint64(o.Fence), Source: string(o.Source), Target: string(o.Target),
-		Attempts: int(o.Attempts), Detail: o.Detail, Ended: int64(o.EndedMicros), Decision: decision(view, o, alone),
+		Attempts: int(o.Attempts), Detail: o.Detail, Ended: int64(o.EndedMicros), Decision: Decision(view, &o.Decision, alone),
 		AskedBy: string(o.AskedBy), Urgent: o.Urgent,
 	}
 	if o.Parent != 0 {
@@ -61,8 +61,8 @@ func Op(view *state.View, o *state.Op, alone bool) wire.Op {
 	return out
 }
 
-func decision(view *state.View, o *state.Op, alone bool) wire.Decision {
-	d := o.Decision
+// Decision says everything about a decision; the facts and the policy's configuration only with alone.
+func Decision(view *state.View, d *state.Decision, alone bool) wire.Decision {
 	out := wire.Decision{
 		Policy: PolicyName(view, d.Policy), Digest: d.Policy, Epoch: d.Epoch, Priority: d.Priority, Reason: d.Reason,
 		Cost: d.Cost, Budget: d.Budget, Fallback: d.Fallback,
@@ -81,6 +81,9 @@ func decision(view *state.View, o *state.Op, alone bool) wire.Decision {
 	}
 	return out
 }
+
+// Origin is who has brought an operation about, in a word.
+func Origin(o policies.Origin) string { return originNames[o] }
 
 // PolicyName is a policy as people call it: its name and version.
 func PolicyName(view *state.View, digest string) string {

@@ -31,6 +31,7 @@ import (
 type Cell struct {
 	State *state.State
 	Now   state.Micros
+	Log   func(state.Index, state.Micros, []state.Command) // gets every entry; nil: nobody
 
 	last map[string]state.OpID // newest operation of each kind, and "session"
 }
@@ -40,6 +41,9 @@ func New() *Cell { return &Cell{State: state.New(), last: map[string]state.OpID{
 
 // Apply applies the commands as the next entry.
 func (c *Cell) Apply(cmds ...state.Command) []state.Result {
+	if c.Log != nil {
+		c.Log(c.State.Applied+1, c.Now, cmds)
+	}
 	return c.State.Apply(c.State.Applied+1, c.Now, cmds)
 }
 

@@ -1,0 +1,113 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+
+	"github.com/datanode/datanode/raftlog"
+	"github.com/datanode/datanode/raftlog/state"
+)
+
+// step is one entry on the way through a log, with the state before it where that is known.
+type step struct {
+	Entry
+	st       *state.State // nil where the entries that lead to it are not there
+	commands []state.Command
+	results  []state.Result
+	applied  bool
+}
+
+// apply carries the entry out, once, and answers what its commands came to; nil where the state is not known.
+func (s *step) apply() []state.Result {
+	if s.st == nil || s.applied {
+		return s.results
+	}
+	s.applied = true
+	index := state.Index(s.Index())
+	if s.commands == nil || s.kind() != "commands" {
+		s.st.Skip(index)
+		return nil
+	}
+	s.results = s.st.Apply(index, state.Micros(s.micros()), s.commands)
+	return s.results
+}
+
+// mostTold is up to which entry a log is applied again that a node tells or an export has: they have no snapshots to
+// begin from.
+const mostTold = 300_000
+
+// follow goes through the entries from from on, with the state where it can be made: from a snapshot in a folder, from
+// the first entry elsewhere. With an entry that is missing or that cannot be read the state is lost.
+func follow(ctx context.Context, s Source, from uint64) iter.Seq2[*step, error] {
+	return func(yield func(*step, error) bool) {
+		st, err := startOf(ctx, s, from)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		r := Range{From: from}
+		if st != nil {
+			r.From = uint64(st.Applied) + 1
+		}
+		for e, err := range s.Entries(ctx, r) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			one := &step{Entry: e, commands: e.commands()}
+			if st != nil && whole(st, one) {
+				one.st = st
+			} else {
+				st = nil
+			}
+			if e.Index() >= from && !yield(one, nil) {
+				return
+			}
+			one.apply()
+		}
+	}
+}
+
+// startOf is a state that entries before from may be applied to, nil where there is none.
+func startOf(ctx context.Context, s Source, from uint64) (*state.State, error) {
+	folder, ok := s.(*Folder)
+	if ok {
+		st, err := folder.StateBefore(state.Index(from))
+		if errors.As(err, new(*raftlog.CompactedError)) || errors.As(err, new(*raftlog.CorruptError)) {
+			return nil, nil
+		}
+		return st, err
+	}
+	first, err := firstOf(ctx, s)
+	if err != nil || first != 1 || from > mostTold {
+		return nil, err
+	}
+	return state.New(), nil
+}
+
+// firstOf is the first entry of a log, 0 for none.
+func firstOf(ctx context.Context, s Source) (uint64, error) {
+	if _, ok := s.(Node); ok {
+		_, first, _, err := Bounds(ctx, s)
+		return first, err
+	}
+	for e, err := range s.Entries(ctx, Range{}) {
+		return e.Index(), err
+	}
+	return 0, nil
+}
+
+// whole reports whether the entry follows the one that st has, and all of its commands are known.
+func whole(st *state.State, one *step) bool {
+	if one.Index() != uint64(st.Applied)+1 && one.read == nil || one.read != nil && one.read.Err != nil {
+		return false
+	}
+	for _, c := range one.commands {
+		if c == nil {
+			return false
+		}
+	}
+	return !strings.HasPrefix(one.kind(), "unreadable")
+}
