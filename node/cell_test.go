@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"testing"
 	"time"
@@ -51,10 +52,7 @@ func newCellWith(t *testing.T, voters, further int, change func(*Config)) *cell 
 	var peers []Peer
 	listeners := map[string]net.Listener{}
 	for i := 1; i <= voters+further; i++ {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := lasting(t)
 		id := fmt.Sprintf("n%d", i)
 		listeners[id] = l
 		if i <= voters {
@@ -95,6 +93,18 @@ func newCellWith(t *testing.T, voters, further int, change func(*Config)) *cell 
 	}
 	c.up(len(c.nodes))
 	return c
+}
+
+// lasting listens on a port that stays a node's own while it is stopped: the system gives none of these to others.
+func lasting(t *testing.T) net.Listener {
+	t.Helper()
+	for range 1000 {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(10_000))); err == nil {
+			return l
+		}
+	}
+	t.Fatal("no port from 10000 to 19999 is free")
+	return nil
 }
 
 type testWriter struct{ t *testing.T }

@@ -67,6 +67,7 @@ func TestConns(t *testing.T) {
 		done <- err
 	}()
 	<-r.reached
+	c.untilTrue("the node has the put in hand", func() bool { return len(c.connsOf("bob")) > 0 })
 
 	admin := c.as(o.Source(pki.RoleAdmin, "root"))
 	defer admin.Close()

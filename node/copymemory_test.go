@@ -7,6 +7,7 @@ import (
 
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
+	"github.com/datanode/datanode/wire/client"
 )
 
 // without is a node that has no replica of an extent.
@@ -40,8 +41,15 @@ func TestManyCopiesKeepToTheirMemory(t *testing.T) {
 		moves = append(moves, wire.Submission{Kind: "move", Extent: loc.Extent, Target: c.without(e),
 			Node: string(e.Replicas[i%len(e.Replicas)].Node)})
 	}
-	for _, move := range moves {
-		c.submitted(move)
+	// At once, or the first would be done before the last has begun.
+	res, err := c.client.Submit(testContext(t), moves, client.SubmitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range res {
+		if r.Code != 0 {
+			t.Fatalf("%+v", r)
+		}
 	}
 	c.until("many run at once", func(n *Node) bool { return n.log.View().Counts().Running > extents/2 })
 	c.set("copy-pace", "0")

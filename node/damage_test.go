@@ -267,7 +267,11 @@ func TestRotInOpenExtent(t *testing.T) {
 	c := newCell(t, 3, 0)
 	want := pattern(1, 500_000)
 	loc := c.put(want)
-	c.put(pattern(2, 1000)) // so that the rot is not in the last append, which could be a torn one
+	// More behind it, so that the rot is not in the last append, which could be a torn one.
+	if _, err := c.client.Put(testContext(t), bytes.NewReader(pattern(2, 1000)),
+		client.PutOptions{Extent: loc.Extent, Length: 1000}); err != nil {
+		t.Fatal(err)
+	}
 	flip(t, c.file("n3", loc.Extent), 250_000)
 	if _, err := c.get(loc, "n3"); wire.CodeOf(err) != wire.CodeCorrupt {
 		t.Fatalf("read of the rotten replica itself: %v", err)

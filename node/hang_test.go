@@ -35,6 +35,8 @@ func TestHungStore(t *testing.T) {
 			acked[loc] = p
 		}
 		answers := make(chan struct{})
+		answer := sync.OnceFunc(func() { close(answers) })
+		t.Cleanup(answer) // before the nodes are closed, which would wait for the disk
 		faults[victim].Set(func(call vfs.Call) error {
 			if call.Op == vfs.OpSync {
 				<-answers
@@ -71,7 +73,7 @@ func TestHungStore(t *testing.T) {
 		if c.nodes[victim].log.IsLeader() {
 			t.Errorf("%s still leads", victim)
 		}
-		close(answers) // first: the hook waits with the lock that Set takes
+		answer() // first: the hook waits with the lock that Set takes
 		faults[victim].Set(nil)
 		c.up(3)
 	}

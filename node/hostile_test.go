@@ -125,6 +125,16 @@ func liveHeap() int {
 	return int(m.HeapAlloc) + int(m.StackInuse)
 }
 
+// leastGrown is by how much the live heap has grown. What others allocate and drop while it is counted looks as if it
+// were live: it is counted again while it is too much, and what is held is there each time.
+func leastGrown(from, bound int) int {
+	least := max(liveHeap()-from, 0)
+	for tries := 0; least > bound && tries < 20; tries++ {
+		least = min(least, max(liveHeap()-from, 0))
+	}
+	return least
+}
+
 // outcome is a line of the table.
 type outcome struct {
 	name            string
@@ -159,7 +169,8 @@ func (s *siege) under(t *testing.T, n int, b *bomb) outcome {
 	if b.ends && (!testing.Short() || !b.keep) { // there are too few then to be too many
 		s.c.untilTrue("the node hangs up", a.ended.Load)
 	}
-	o.heap = max(liveHeap()-heap, 0)
+	o.heapBound = connlimit.ClientPoolBytes + b.conns*(connlimit.ConnReserveBytes+connOverheadBytes)
+	o.heap = leastGrown(heap, o.heapBound)
 	o.held = s.node.transport.Limits().Memory().Taken()
 	all, half := s.node.transport.Limits().Count()
 	o.opened, o.ended = a.stop()
@@ -167,7 +178,6 @@ func (s *siege) under(t *testing.T, n int, b *bomb) outcome {
 	o.goroutines = most()
 	o.refused = int(s.node.transport.Limits().Memory().Refused() - refused)
 
-	o.heapBound = connlimit.ClientPoolBytes + b.conns*(connlimit.ConnReserveBytes+connOverheadBytes)
 	if o.heap > o.heapBound {
 		t.Errorf("the heap has grown by %d bytes, want %d at most", o.heap, o.heapBound)
 	}

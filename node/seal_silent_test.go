@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"sync"
 	"testing"
 
 	"github.com/datanode/datanode/node/internal/vfs"
@@ -76,6 +77,8 @@ func sealSilent(t *testing.T, role string) {
 	} else {
 		ice.freeze(victim)
 	}
+	thaw = sync.OnceFunc(thaw)
+	t.Cleanup(thaw) // before the nodes are closed, which a disk that hangs would hold up
 	one := client.New(client.Options{Addrs: []string{c.configs[leader].Listen}, Name: t.Name()})
 	defer one.Close()
 	res, err := one.Submit(testContext(t), []wire.Submission{{Kind: "seal", Extent: loc.Extent}}, client.SubmitOptions{})
@@ -114,6 +117,7 @@ func TestSealMovesFromSilentExecutor(t *testing.T) {
 		t.Fatal(err)
 	}
 	ice.freeze(holders[0])
+	defer ice.end()
 	one := client.New(client.Options{Addrs: []string{c.configs[leader].Listen}, Name: t.Name()})
 	defer one.Close()
 	seal := []wire.Submission{{Kind: "seal", Extent: id}}

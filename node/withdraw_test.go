@@ -177,7 +177,7 @@ func TestExpiredOnAnOpenConnection(t *testing.T) {
 	o := newOffice(t, "cell")
 	c := newSecureCell(t, o, 1, 0, func(*Config) {})
 	files := o.Files(pki.RoleClient, "bob")
-	o.Write(files, o.Pair(pki.RoleClient, "bob", time.Now().Add(4*time.Second)))
+	o.Write(files, o.Pair(pki.RoleClient, "bob", time.Now().Add(12*time.Second))) // to begin a put, also slowly
 	bob := c.as(openSource(t, files))
 	defer bob.Close()
 	put := c.putHalf(bob, "bob")

@@ -19,7 +19,7 @@ func TestBenchPutAndGet(t *testing.T) {
 		t.Run(args[0], func(t *testing.T) {
 			var rows []load.Row
 			told(t, &rows, append(append([]string{"bench"}, args...), "--addr", addr, "--callers", "2", "--size", "100",
-				"--warmup", "0s", "--each", "500ms")...)
+				"--warmup", "0s", "--each", "3s")...)
 			if len(rows) != 1 {
 				t.Fatalf("%d rows, want 1: %+v", len(rows), rows)
 			}

@@ -33,7 +33,7 @@ func TestBenchDisk(t *testing.T) {
 func TestBenchRepair(t *testing.T) {
 	dir := t.TempDir()
 	var all []figure
-	told(t, &all, "bench", "repair", "--dir", dir, "--mib", "12", "--each", "50ms")
+	told(t, &all, "bench", "repair", "--dir", dir, "--mib", "12", "--each", "3s")
 	if len(all) != 5 {
 		t.Fatalf("%d figures, want 5: %+v", len(all), all)
 	}

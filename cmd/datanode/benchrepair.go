@@ -169,7 +169,7 @@ func (r *repairing) readUntil(ctx context.Context, repaired func() error) (load.
 	return row, cmp.Or(<-failed, err)
 }
 
-// read lets callers read small objects, until over if that is not nil.
+// read lets callers read small objects, until over if that is not nil. What is over at once is read beside all the same.
 func (r *repairing) read(ctx context.Context, length time.Duration, over *atomic.Bool) (load.Row, error) {
 	callers := make([]*client.Client, repairCallers)
 	for i := range callers {
@@ -178,10 +178,12 @@ func (r *repairing) read(ctx context.Context, length time.Duration, over *atomic
 	}
 	l := r.gets.load()
 	l.Length = length
+	asked := make([]bool, len(callers)) // each is its caller's
 	return l.Run(ctx, func(ctx context.Context, i int) error {
-		if over != nil && over.Load() {
+		if over != nil && over.Load() && asked[i] {
 			return load.ErrSpent
 		}
+		asked[i] = true
 		_, err := callers[i].Read(ctx, wire.ReadRequest{Locator: r.small[rand.IntN(len(r.small))]}, io.Discard)
 		return err
 	})

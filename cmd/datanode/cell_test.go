@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -63,12 +64,7 @@ func TestDevAddressInUse(t *testing.T) {
 // from its folder alone.
 func TestServeAndAgain(t *testing.T) {
 	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1))
 	config := filepath.Join(dir, "n1.json")
 	if err := os.WriteFile(config,
 		[]byte(`{"id":"n1","listen":"`+addr+`","log-level":"OFF","bootstrap":["n1=`+addr+`"],"dir":"`+

@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"flag"
-	"net"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,15 +71,11 @@ type nodeProcess struct {
 func newProcesses(t *testing.T, count, voters int) []*nodeProcess {
 	t.Helper()
 	all := make([]*nodeProcess, count)
+	port := freePorts(t, count)
 	var founders []string
 	for i := range all {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // only when all have theirs, so that no two have the same
-		p := &nodeProcess{t: t, id: local.ID(i), addr: l.Addr().String(), dir: filepath.Join(t.TempDir(), local.ID(i)),
-			log: &clitest.Watcher{}}
+		p := &nodeProcess{t: t, id: local.ID(i), addr: fmt.Sprintf("127.0.0.1:%d", port+i),
+			dir: filepath.Join(t.TempDir(), local.ID(i)), log: &clitest.Watcher{}}
 		all[i] = p
 		if i < voters {
 			founders = append(founders, p.id+"="+p.addr)

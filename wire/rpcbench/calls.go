@@ -82,7 +82,7 @@ func measure(ctx context.Context, s *Server, calls []Caller, limit Limit) (Calls
 	}, nil
 }
 
-// run makes the calls, shared out among the callers, and answers how long each took.
+// run makes the calls, one at least, shared out among the callers, and answers how long each took.
 func run(ctx context.Context, calls []Caller, limit Limit) (took []time.Duration, elapsed time.Duration, err error) {
 	each := make([][]time.Duration, len(calls))
 	errs := make([]error, len(calls))
@@ -92,20 +92,15 @@ func run(ctx context.Context, calls []Caller, limit Limit) (took []time.Duration
 	for i, call := range calls {
 		wg.Go(func() {
 			each[i], errs[i] = repeat(ctx, call, func() bool {
-				return (limit.Calls == 0 || next.Add(1) <= int64(limit.Calls)) && (limit.For == 0 || time.Since(begin) < limit.For)
+				n := next.Add(1)
+				return n == 1 || (limit.Calls == 0 || n <= int64(limit.Calls)) && (limit.For == 0 || time.Since(begin) < limit.For)
 			})
 		})
 	}
 	wg.Wait()
 	elapsed = time.Since(begin)
 	took = slices.Concat(each...)
-	if err := errors.Join(errs...); err != nil {
-		return nil, 0, err
-	}
-	if len(took) == 0 {
-		return nil, 0, errors.New("no call was made: the limit is too low")
-	}
-	return took, elapsed, nil
+	return took, elapsed, errors.Join(errs...)
 }
 
 func repeat(ctx context.Context, call Caller, more func() bool) ([]time.Duration, error) {
@@ -135,7 +130,7 @@ func MeasureStream(ctx context.Context, p Peer, s *Server, length time.Duration)
 		return 0, err
 	}
 	begin := time.Now()
-	n, err := readUntil(read, func(int64) bool { return time.Since(begin) >= length })
+	n, err := readUntil(read, func(n int64) bool { return n > 0 && time.Since(begin) >= length })
 	return float64(n) / time.Since(begin).Seconds(), err
 }
 
