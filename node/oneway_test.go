@@ -85,13 +85,13 @@ func (c *oneWayConn) Read(p []byte) (int, error) {
 	}
 }
 
-// putAt puts at one node, within half the time that a single step may take: that long, a step to a node that is
+// putAt puts at one node, within less than the time that a single step may take: that long, a step to a node that is
 // not there would hold it up.
 func (c *cell) putAt(id string, p []byte) (wire.Locator, error) {
 	c.t.Helper()
 	one := client.New(client.Options{Addrs: []string{c.configs[id].Listen}, Name: c.t.Name()})
 	defer one.Close()
-	ctx, cancel := context.WithTimeout(c.t.Context(), c.nodes[id].time.stepLimit/2)
+	ctx, cancel := context.WithTimeout(c.t.Context(), c.nodes[id].time.stepLimit*4/5)
 	defer cancel()
 	return one.Put(ctx, bytes.NewReader(p), client.PutOptions{Length: int64(len(p))})
 }

@@ -189,38 +189,29 @@ func appendIndex(buf []byte, entries []indexEntry) []byte {
 // parseIndex reads entries that lie in an extent of end bytes, whose records end at endPos in the file. What find
 // relies on is checked.
 func parseIndex(buf []byte, end uint64, endPos int64) ([]indexEntry, error) {
-	short := false
-	next := func() uint64 {
-		v, n := binary.Uvarint(buf)
-		if n <= 0 {
-			short = true
-			return 0
-		}
-		buf = buf[n:]
-		return v
-	}
-	count := next()
-	if count > uint64(len(buf)/3) || (count == 0) != (end == 0) {
-		return nil, fmt.Errorf("%d index entries in %d bytes, for a length of %d", count, len(buf), end)
+	in := uvarints{buf: buf}
+	count := in.next()
+	if count > uint64(len(in.buf)/3) || (count == 0) != (end == 0) {
+		return nil, fmt.Errorf("%d index entries in %d bytes, for a length of %d", count, len(in.buf), end)
 	}
 	entries := make([]indexEntry, 0, count)
 	var last indexEntry
 	for i := range count {
-		off, pos, each := last.off+next(), last.pos+int64(next()), next()
+		off, pos, each := last.off+in.next(), last.pos+int64(in.next()), in.next()
 		ok := off >= last.off && pos > last.pos && off < end && pos <= endPos-recordHeaderBytes && each <= MaxRecordBytes
 		if i == 0 {
 			ok = ok && off == 0 && pos >= fileHeaderBytes
 		} else {
 			ok = ok && off > last.off
 		}
-		if short || !ok {
+		if in.short || !ok {
 			return nil, fmt.Errorf("index entry %d cannot be: offset %d, position %d, each %d", i, off, pos, each)
 		}
 		last = indexEntry{off: off, pos: pos, each: uint32(each)}
 		entries = append(entries, last)
 	}
-	if len(buf) > 0 {
-		return nil, fmt.Errorf("%d bytes after the index", len(buf))
+	if len(in.buf) > 0 {
+		return nil, fmt.Errorf("%d bytes after the index", len(in.buf))
 	}
 	return entries, nil
 }

@@ -76,33 +76,40 @@ func appendRanges(buf []byte, rs []Range) []byte {
 	return buf
 }
 
+// uvarints reads numbers one after the other.
+type uvarints struct {
+	buf   []byte // what is left
+	short bool   // a number was asked for that was not there, and is 0
+}
+
+func (u *uvarints) next() uint64 {
+	v, n := binary.Uvarint(u.buf)
+	if n <= 0 {
+		u.short = true
+		return 0
+	}
+	u.buf = u.buf[n:]
+	return v
+}
+
 // parseRanges reads ranges of an extent of end bytes.
 func parseRanges(buf []byte, end uint64) ([]Range, error) {
-	short := false
-	next := func() uint64 {
-		v, n := binary.Uvarint(buf)
-		if n <= 0 {
-			short = true
-			return 0
-		}
-		buf = buf[n:]
-		return v
-	}
-	count := next()
-	if count > uint64(len(buf)/2) {
-		return nil, fmt.Errorf("%d ranges in %d bytes", count, len(buf))
+	in := uvarints{buf: buf}
+	count := in.next()
+	if count > uint64(len(in.buf)/2) {
+		return nil, fmt.Errorf("%d ranges in %d bytes", count, len(in.buf))
 	}
 	out, last := make([]Range, 0, count), uint64(0)
 	for i := range count {
-		gap, n := next(), next()
-		if short || n == 0 || gap > end-last || n > end-last-gap || i > 0 && gap == 0 {
+		gap, n := in.next(), in.next()
+		if in.short || n == 0 || gap > end-last || n > end-last-gap || i > 0 && gap == 0 {
 			return nil, fmt.Errorf("range %d cannot be: %d bytes, %d behind %d of %d", i, n, gap, last, end)
 		}
 		out = append(out, Range{last + gap, last + gap + n})
 		last += gap + n
 	}
-	if len(buf) > 0 {
-		return nil, fmt.Errorf("%d bytes after the ranges", len(buf))
+	if len(in.buf) > 0 {
+		return nil, fmt.Errorf("%d bytes after the ranges", len(in.buf))
 	}
 	return out, nil
 }
