@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # hashicorp/raft v1.7.3: a follower that could not append for a moment may never get an entry again from this leader.
 #
-# Expected: a follower whose log refuses entries, as on a disk that is full for a moment, is sent them again until it has
-# them.
-# Seen: under load, after a few such moments, it gets heartbeats and no entries. The leader sends the next entries before
-# those before are answered (pipeline). It stops to take answers at the first that says "not appended", but may choose
-# to send once more before it notices that it has stopped; that message waits for an answer to be taken, for ever. The
-# follower never stands for election, as it hears heartbeats, and Shutdown of the leader does not return. Reported as
-# hashicorp/raft #612.
-# Why it matters: one more lost follower and the cluster has no majority, though two of three say that they are well. Take
-# the answers for the engine in a Transport of your own, or switch pipelines off (MaxRPCsInFlight: 1).
+# Expected: a follower whose log refuses entries, as on a disk that is full for a moment, is sent them again until
+# it has them.
+# Seen: under load, after a few such moments, it gets heartbeats and no entries. The leader sends the next entries
+# before those before are answered (pipeline). It stops to take answers at the first that says "not appended", but
+# may choose to send once more before it notices that it has stopped; that message waits for an answer to be taken,
+# for ever. The follower never stands for election, as it hears heartbeats, and Shutdown of the leader does not
+# return. Reported as hashicorp/raft #612.
+# Why it matters: one more lost follower and the cluster has no majority, though two of three say that they are
+# well. Take the answers for the engine in a Transport of your own, or switch pipelines off (MaxRPCsInFlight: 1).
 #
 # Needs Go and a module proxy. Prints what happens; exit 1 when the behaviour is another.
 set -euo pipefail

@@ -169,7 +169,7 @@ func (r *repairing) readUntil(ctx context.Context, repaired func() error) (load.
 	return row, cmp.Or(<-failed, err)
 }
 
-// read lets callers read small objects, until over if that is not nil. What is over at once is read beside all the same.
+// read lets callers read small objects, until over if that is not nil, and one at least.
 func (r *repairing) read(ctx context.Context, length time.Duration, over *atomic.Bool) (load.Row, error) {
 	callers := make([]*client.Client, repairCallers)
 	for i := range callers {

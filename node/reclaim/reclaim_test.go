@@ -158,7 +158,8 @@ func TestWhatIsNotPunched(t *testing.T) {
 	}
 }
 
-// A punch that fails is tried at the next sweep; on a file system that gives nothing back it is not, which is said once.
+// A punch that fails is tried at the next sweep. On a file system that gives nothing back it is not, which is said
+// once.
 func TestPunchFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReclaimed()
