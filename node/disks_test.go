@@ -368,3 +368,51 @@ func TestDrainRefusals(t *testing.T) {
 		}
 	}
 }
+
+// A disk that is missing for good is taken out once what it had is repaired, another takes its place at the next start,
+// and the old one is refused by name.
+func TestReplaceDisk(t *testing.T) {
+	t.Parallel()
+	c, _ := twoDisks(t)
+	acked := map[wire.Locator][]byte{}
+	c.spread("n2", acked)
+	c.kill("n2")
+	old := c.configs["n2"].Disks[0]
+	start := func(dirs ...string) {
+		t.Helper()
+		cfg := c.configs["n2"]
+		cfg.Disks = dirs
+		c.configs["n2"] = cfg
+		c.start("n2")
+		c.ready("n2")
+	}
+	start()
+	c.diskState("n2", "d1", "missing")
+	c.untilTrue("the disk is taken out", func() bool {
+		now, err := c.client.ChangeDisk(testContext(t), "n2", "d1", wire.DiskReplace)
+		if err != nil && wire.CodeOf(err) != wire.CodeConflict {
+			t.Fatal(err)
+		}
+		return err == nil && now.State == wire.DiskGone
+	})
+	c.whole()
+	c.everyReplica(acked)
+	if n := c.lostReads("n2", acked); n > 0 {
+		t.Errorf("%d replicas cannot be read on n2", n)
+	}
+	if d, ok := c.onDisk("n2", "d1"); ok {
+		t.Errorf("it is there: %+v", d)
+	}
+	c.kill("n2")
+	cfg := c.configs["n2"]
+	cfg.Disks = []string{old}
+	if n, err := Start(t.Context(), cfg); err == nil {
+		n.Close()
+		t.Error("the old disk is taken again")
+	} else {
+		oneLine(t, err, "taken out of n2")
+	}
+	start(filepath.Join(t.TempDir(), "new"))
+	c.diskState("n2", "d2", "ok")
+	c.everyReplica(acked)
+}

@@ -35,6 +35,7 @@ func (n *Node) openStores() error {
 		Node: n.id, Incarnation: n.incarnation, Cell: n.folder.AdmittedBy, FS: n.plainFS, Clock: n.clock, Logger: n.logger,
 		Look: n.time.tick, Probe: n.time.probe, HungAfter: diskhang.After,
 		Dir: n.cfg.Dir, Store: store, Recovery: recovery, Space: n.space, More: n.cfg.Disks, OpenSpace: n.openSpace,
+		Counted: n.countedOnLost,
 	})
 	return err
 }
@@ -79,6 +80,18 @@ func (n *Node) changeDisk(c *mux.ServerCall, disk, change string) (wire.Disk, er
 		n.logger.Info("asked for", "asked_by", string(n.asker(c)), "command", c.Op().String(), "disk", disk, "change", change)
 	}
 	return now, err
+}
+
+// countedOnLost are the extents that would be less than they are now if no disk that was given up came back.
+func (n *Node) countedOnLost() (ids []state.ExtentID) {
+	n.log.View().ReplicasOn(n.id, func(e *state.Extent) bool {
+		r, _ := e.Replica(n.id)
+		if (r.State == state.ReplicaWhole || e.Whole() == 0) && n.disks.Lost(extent.ID(e.ID)) {
+			ids = append(ids, e.ID)
+		}
+		return true
+	})
+	return ids
 }
 
 // makeDrainer makes what empties disks. The replicas and the scrub are made.

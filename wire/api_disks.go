@@ -56,10 +56,12 @@ type DiskChangeReply struct {
 const (
 	DiskDrain = "drain" // moves all that it has to the other disks of the node
 	DiskKeep  = "keep"  // ends that
+	// DiskReplace takes out one that is drained, failed or missing, for good.
+	DiskReplace = "replace"
 )
 
 // DiskChanges are all of them.
-func DiskChanges() []string { return []string{DiskDrain, DiskKeep} }
+func DiskChanges() []string { return []string{DiskDrain, DiskKeep, DiskReplace} }
 
 // States of a disk.
 const (
@@ -68,9 +70,10 @@ const (
 	DiskDrained  = "drained" // of all that counts: it may be taken out
 	DiskFailed   = "failed"
 	DiskMissing  = "missing"
+	DiskGone     = "gone" // in the answer to a replace: it is none of the node's any more
 )
 
-// DiskStates are all states of a disk.
+// DiskStates are all states of a disk of a node.
 func DiskStates() []string {
 	return []string{DiskOK, DiskDraining, DiskDrained, DiskFailed, DiskMissing}
 }

@@ -15,7 +15,8 @@ import (
 )
 
 func newDiskCommand(a app) *cobra.Command {
-	return cli.Group("disk", "List and drain the disks of nodes", "", newDiskListCommand(a), newDiskDrainCommand(a))
+	return cli.Group("disk", "List, drain and replace the disks of nodes", "", newDiskListCommand(a),
+		newDiskDrainCommand(a), newDiskReplaceCommand(a))
 }
 
 // diskPatience is how long disk ls waits for one node.
@@ -95,6 +96,25 @@ operation log and cannot be drained; to empty a whole node, use "datanode node d
 	return cmd
 }
 
+func newDiskReplaceCommand(a app) *cobra.Command {
+	return &cobra.Command{
+		Use: "replace NODE DISK", Short: "Take a drained, failed or missing disk out for good", Args: cli.Takes(2, 2),
+		Long: `Take a disk out of its node for good: one that is drained, or one that failed or is missing and will not come
+back. It is no longer counted as missing, and its folder is refused by name should it turn up again. To put another disk
+in its place, start the node the next time with an empty folder as --dir instead of the old one.
+
+It is refused while the cell counts on what only that disk may have: until that is repaired elsewhere, or for as long as
+an extent has its last replica there.`,
+		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
+			disk, err := c.ChangeDisk(ctx, args[0], args[1], wire.DiskReplace)
+			if err != nil {
+				return ofNode(args[0], err)
+			}
+			return term.Show(a.Terminal, disk, diskFields(disk))
+		}),
+	}
+}
+
 // diskFields say how a disk is after a change.
 func diskFields(d wire.Disk) []term.Field {
 	state := d.State
@@ -103,6 +123,8 @@ func diskFields(d wire.Disk) []term.Field {
 		state += "; datanode disk ls --node " + d.Node + " shows how far it is"
 	case wire.DiskDrained:
 		state += ": safe to remove"
+	case wire.DiskGone:
+		state += "; give " + d.Node + " an empty folder as --dir in its place when you start it next"
 	}
 	return []term.Field{
 		{"node", d.Node}, {"disk", d.Disk}, {"dir", d.Dir}, {"state", state}, {"why", diskWhy(d)},

@@ -37,6 +37,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,6 +73,10 @@ type Options struct {
 	Recovery *extent.Recovery
 	Space    *diskspace.Disk
 
+	// Counted are the extents of which the cell counts on a replica that only a disk which was given up may have,
+	// ascending. nil: none ever.
+	Counted func() []state.ExtentID
+
 	More []string // the folders of further disks
 	// OpenSpace makes what watches the room of a further disk.
 	OpenSpace func(fsys vfs.FS, dir string) (*diskspace.Disk, error)
@@ -86,6 +91,7 @@ type Disks struct {
 
 	listMu sync.Mutex // held over I/O, before mu
 	list   list       // guarded by listMu; as on disk
+	out    []*disk    // guarded by listMu; taken out since the start: their stores are closed with the others
 
 	mu      sync.Mutex
 	said    string        // guarded by mu; what the node said last of why it takes nothing
@@ -181,7 +187,9 @@ func (d *Disks) GivenUp(id extent.ID) <-chan struct{} {
 // Close closes all stores. One whose disk hangs is left to the end of the process.
 func (d *Disks) Close() error {
 	var errs []error
-	for _, k := range d.disks() {
+	d.listMu.Lock()
+	defer d.listMu.Unlock()
+	for _, k := range slices.Concat(d.disks(), d.out) {
 		if k.store != nil && !k.isHung() {
 			errs = append(errs, k.store.Close())
 		}

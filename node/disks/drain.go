@@ -34,13 +34,15 @@ func (d *Disks) Change(id, change string) (wire.Disk, error) {
 	k := d.byID(id)
 	drain := change == wire.DiskDrain
 	switch {
-	case !drain && change != wire.DiskKeep:
+	case !slices.Contains(wire.DiskChanges(), change):
 		return refuse(wire.CodeInvalid, "this build of %s cannot %q a disk", d.o.Node, change)
 	case k == nil:
 		return refuse(wire.CodeNotFound, "%s has no disk %s; see datanode disk ls --node %s", d.o.Node, id, d.o.Node)
 	case k == d.first:
-		return refuse(wire.CodeInvalid, "%s of %s has the operation log and cannot be drained; "+
+		return refuse(wire.CodeInvalid, "%s of %s has the operation log and can be neither drained nor replaced; "+
 			"to empty the whole node, use datanode node decommission %s", id, d.o.Node, d.o.Node)
+	case change == wire.DiskReplace:
+		return d.replace(k)
 	case drain && !k.works():
 		return refuse(wire.CodeInvalid, "%s of %s was given up (%v): what it had is repaired already", id, d.o.Node, k.err())
 	}
@@ -51,6 +53,48 @@ func (d *Disks) Change(id, change string) (wire.Disk, error) {
 	d.tellLocked()
 	d.mu.Unlock()
 	return d.describe(k), nil
+}
+
+// replace takes a disk out that is drained, or was given up and has nothing any more that the cell counts on.
+func (d *Disks) replace(k *disk) (wire.Disk, error) {
+	now := d.describe(k)
+	if k.works() && !k.drained.Load() {
+		return now, wire.Errorf(wire.OpDiskChange, wire.CodeConflict,
+			"%s of %s works and is not drained: use datanode disk drain %s %s first", k.id, d.o.Node, d.o.Node, k.id)
+	}
+	if !k.works() {
+		var held []state.ExtentID
+		if d.o.Counted != nil {
+			held = d.o.Counted()
+		}
+		if len(held) > 0 {
+			return now, wire.Errorf(wire.OpDiskChange, wire.CodeConflict, "%d extents of %s are not repaired elsewhere yet, "+
+				"or have their last replica on %s, extent %d first; wait for the repairs, bring the disk back, or delete them",
+				len(held), d.o.Node, k.id, held[0])
+		}
+	}
+	d.listMu.Lock()
+	defer d.listMu.Unlock()
+	next := d.list.clone()
+	at := slices.IndexFunc(next.Disks, func(r remembered) bool { return r.Key == k.key })
+	if at < 0 {
+		return now, wire.Errorf(wire.OpDiskChange, wire.CodeNotFound, "%s was taken out already", k.id)
+	}
+	next.Gone = append(next.Gone, next.Disks[at])
+	next.Disks = slices.Delete(next.Disks, at, at+1)
+	if err := next.write(d.o.FS, d.o.Dir); err != nil {
+		return now, wire.Errorf(wire.OpDiskChange, wire.CodeUnavailable, "nothing was done: %v", err)
+	}
+	d.list = next
+	left := slices.DeleteFunc(slices.Clone(d.disks()), func(x *disk) bool { return x == k })
+	d.all.Store(&left)
+	d.out = append(d.out, k)
+	d.mu.Lock()
+	d.tellLocked()
+	d.mu.Unlock()
+	now.State, now.Why, now.Blocked = wire.DiskGone, "", ""
+	d.o.Logger.Warn("a disk is taken out for good: its folder is not taken any more", "disk", k.id, "dir", k.dir)
+	return now, nil
 }
 
 func (d *Disks) byID(id string) *disk {

@@ -397,3 +397,61 @@ func TestDrainedCopyYields(t *testing.T) {
 	d = must(t, fsys, "/b", "/c")
 	wholeOn(t, d, 1, "d2")
 }
+
+// A disk that is drained or missing is taken out for good, and is refused by name when it comes back; one on which
+// something counts is not.
+func TestReplace(t *testing.T) {
+	const n = 10
+	fsys := vfs.NewMem()
+	d := must(t, fsys, "/b", "/c")
+	cell := sealedCell(t, d, n)
+	refused := func(d *Disks, disk, want string) {
+		t.Helper()
+		if _, err := d.Change(disk, wire.DiskReplace); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is taken out: %v, want %q", disk, err, want)
+		}
+	}
+	gone := func(d *Disks, disk string) {
+		t.Helper()
+		if now, err := d.Change(disk, wire.DiskReplace); err != nil || now.State != wire.DiskGone || d.byID(disk) != nil {
+			t.Errorf("%s is taken out: %+v, %v", disk, now, err)
+		}
+	}
+	refused(d, "d0", "operation log")
+	refused(d, "d1", "not drained")
+	m := drainerOf(t, d, cell.State.Snapshot)
+	drain(t, m, "d1")
+	gone(d, "d1")
+	refused(d, "d1", "no disk d1")
+	wholeOn(t, d, n, "d0", "d2")
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := opened(fsys, "/b", "/c"); err == nil || !strings.Contains(err.Error(), "was taken out of n1") {
+		t.Fatalf("the old disk is taken again: %v", err)
+	}
+	d = must(t, fsys) // without /c
+	lost := extent.ID(0)
+	for id := extent.ID(1); id <= n; id++ {
+		if d.Lost(id) {
+			lost = id
+		}
+	}
+	if lost == 0 || !d.AnyLost() {
+		t.Fatal("nothing is lost with /c")
+	}
+	d.o.Counted = func() []state.ExtentID { return []state.ExtentID{state.ExtentID(lost)} }
+	refused(d, "d2", "not repaired elsewhere yet")
+	d.o.Counted = nil
+	gone(d, "d2")
+	if d.AnyLost() || d.Trouble() != "" || d.Lost(lost) {
+		t.Errorf("a disk that was taken out is still missed: %q", d.Trouble())
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d = must(t, fsys, "/e")
+	if now := d.describe(d.disks()[1]); now.Disk != "d3" || now.State != wire.DiskOK {
+		t.Errorf("the new disk: %+v", now)
+	}
+}

@@ -67,6 +67,8 @@ func (id identity) write(fsys vfs.FS, dir string) error {
 type list struct {
 	Next  int          `json:"next"` // the number of the next disk. Invariant: above all that were ever given
 	Disks []remembered `json:"disks"`
+	// Gone are those that were taken out. They are refused should they come back: what they have is of the past.
+	Gone []remembered `json:"gone,omitempty"`
 }
 
 type remembered struct {
@@ -100,7 +102,9 @@ func (l *list) write(fsys vfs.FS, dir string) error {
 	return vfs.ReplaceFile(fsys, filepath.Join(dir, ListFile), append(raw, '\n'))
 }
 
-func (l *list) clone() list { return list{Next: l.Next, Disks: slices.Clone(l.Disks)} }
+func (l *list) clone() list {
+	return list{Next: l.Next, Disks: slices.Clone(l.Disks), Gone: slices.Clone(l.Gone)}
+}
 
 func (l *list) at(dir string) *remembered {
 	return l.find(func(r remembered) bool { return r.Dir == dir })

@@ -106,8 +106,7 @@ func (d *Disks) missing(was remembered, why string) *disk {
 	k := &disk{id: was.Disk, key: was.Key, dir: was.Dir, missing: true, gone: make(chan struct{})}
 	k.draining.Store(was.Draining)
 	k.giveUp(fmt.Errorf("it is missing: %s; mount it and start the node again, "+
-		"or stop the node and take %s out of %s if it is gone for good", why, was.Disk,
-		filepath.Join(d.o.Dir, ListFile)), false)
+		"or, if it is gone for good, use datanode disk replace %s %s", why, d.o.Node, was.Disk), false)
 	d.o.Logger.Error("a disk is missing: what it had is repaired elsewhere", "disk", k.id, "dir", k.dir, "why", why)
 	return k
 }
@@ -148,6 +147,12 @@ func (d *Disks) makeDisk(fsys vfs.FS, dir string) (id identity, err error) {
 // checkOwner refuses the folder of another node or cell, and one that is here already.
 func (d *Disks) checkOwner(id identity, dir string, open []*disk) error {
 	cell := d.o.Cell()
+	for _, was := range d.list.Gone {
+		if was.Key == id.Key {
+			return fmt.Errorf("it is %s, which was taken out of %s; what it has is of the past: "+
+				"empty the folder to use it as a new disk, or leave this --dir out", id.Disk, d.o.Node)
+		}
+	}
 	switch {
 	case id.Node != string(d.o.Node):
 		return fmt.Errorf("it belongs to node %s, not %s; give this node its own --dir", id.Node, d.o.Node)
