@@ -22,7 +22,7 @@ func TestDisasters(t *testing.T) {
 		t.Skip("starts some forty processes; -short leaves that to the full run")
 	}
 	pages := playedPages(t, "../../docs/disasters.md")
-	if len(pages) < 9 {
+	if len(pages) < 10 {
 		t.Fatalf("docs/disasters.md has %d pages with commands", len(pages))
 	}
 	cell := pages[0]
