@@ -34,7 +34,7 @@ func TestDisasters(t *testing.T) {
 // TestInspection plays the questions of docs/inspection.md on one cell, one after the other.
 func TestInspection(t *testing.T) {
 	pages := playedPages(t, "../../docs/inspection.md")
-	if len(pages) < 11 {
+	if len(pages) < 16 {
 		t.Fatalf("docs/inspection.md has %d pages with commands", len(pages))
 	}
 	all := playedPage{title: "questions"}

@@ -14,6 +14,7 @@ import (
 	"github.com/datanode/datanode/cmd/datanode/internal/term"
 	"github.com/datanode/datanode/wire"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // newestEntries is how many entries log ls shows unless a flag says otherwise.
@@ -62,16 +63,21 @@ func (l *logListing) flags(cmd *cobra.Command) {
 		fmt.Sprintf("at most this many (log ls: the newest %d, or all with --from or a filter)", newestEntries))
 	flags.StringVar(&l.since, "since", "", "from this time on: 2h ago, or 2026-11-30T04:05:06Z")
 	flags.StringVar(&l.until, "until", "", "up to this time")
-	flags.StringSliceVar(&l.filter.Types, "type", nil,
-		"types of commands, or of the group's own entries: admit, raft-noop")
-	flags.StringSliceVar(&l.filter.Ops, "op", nil, "operations, by ID")
-	flags.StringSliceVar(&l.filter.Kinds, "kind", nil, "kinds of operations: repair, delete, …")
-	flags.UintSliceVar(&l.filter.Extents, "extent", nil, "extents, by number")
-	flags.StringSliceVar(&l.filter.Nodes, "about", nil, "nodes that the commands are about, or that take part")
-	flags.StringSliceVar(&l.filter.Policies, "policy", nil, "policies that decided, by the start of the digest")
-	flags.StringSliceVar(&l.filter.By, "by", nil, "who asked: a role, a name, or both as admin/me")
 	flags.BoolVar(&l.filter.Refused, "refused", false, "commands that the state refused (with --dir)")
-	flags.StringSliceVar(&l.filter.States, "state", nil, "states that they give: queued, running, done, failed, down, …")
+	filterFlags(flags, &l.filter)
+}
+
+// filterFlags are those that say which entries are wanted.
+func filterFlags(flags *pflag.FlagSet, f *logs.Filter) {
+	flags.StringSliceVar(&f.Types, "type", nil,
+		"types of commands, or of the group's own entries: admit, raft-noop")
+	flags.StringSliceVar(&f.Ops, "op", nil, "operations, by ID")
+	flags.StringSliceVar(&f.Kinds, "kind", nil, "kinds of operations: repair, delete, …")
+	flags.UintSliceVar(&f.Extents, "extent", nil, "extents, by number")
+	flags.StringSliceVar(&f.Nodes, "about", nil, "nodes that the commands are about, or that take part")
+	flags.StringSliceVar(&f.Policies, "policy", nil, "policies that decided, by the start of the digest")
+	flags.StringSliceVar(&f.By, "by", nil, "who asked: a role, a name, or both as admin/me")
+	flags.StringSliceVar(&f.States, "state", nil, "states that they give: queued, running, done, failed, down, …")
 }
 
 func (l *logListing) check(now time.Time) (err error) {

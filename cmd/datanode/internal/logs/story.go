@@ -3,6 +3,7 @@ package logs
 import (
 	"context"
 
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -35,24 +36,31 @@ func readStories(ctx context.Context, s Source, f *Filter, to uint64) (stories, 
 		if err != nil {
 			return nil, err
 		}
-		for place, c := range e.commands() {
-			id := state.NewOpID(state.Index(e.Index()), place)
-			switch c := c.(type) {
-			case *state.Admit:
-				out[id] = story{kind: c.Kind.String(), extent: uint64(c.Extent),
-					nodes: names(append([]state.NodeID{c.Node, c.Target}, c.Replicas...)...)}
-			case *state.Start:
-				if st, ok := out[c.Op]; ok {
-					st.nodes = append(st.nodes, names(c.Source, c.Target, c.Executor, c.Replaces)...)
-					out[c.Op] = st
-				}
-			}
-		}
+		out.note(e)
 	}
 	if len(f.Extents) == 0 {
 		return out, nil
 	}
 	return out, out.findExtents(ctx, s, f)
+}
+
+// note notes what an entry admits and starts, and reports whether it admits something that names no extent: a create.
+func (all stories) note(e Entry) (creates bool) {
+	for place, c := range e.commands() {
+		id := state.NewOpID(state.Index(e.Index()), place)
+		switch c := c.(type) {
+		case *state.Admit:
+			all[id] = story{kind: c.Kind.String(), extent: uint64(c.Extent),
+				nodes: names(append([]state.NodeID{c.Node, c.Target}, c.Replicas...)...)}
+			creates = creates || c.Kind == policies.KindCreate
+		case *state.Start:
+			if st, ok := all[c.Op]; ok {
+				st.nodes = append(st.nodes, names(c.Source, c.Target, c.Executor, c.Replaces)...)
+				all[c.Op] = st
+			}
+		}
+	}
+	return creates
 }
 
 // findExtents fills in which extents operations are about from what the state says. An export has none: of a create it

@@ -2,6 +2,7 @@ package term
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"iter"
@@ -39,10 +40,51 @@ func List[T any](t *Terminal, items iter.Seq2[T, error], columns ...Column[T]) e
 	default:
 		err = listTable(out, items, columns)
 	}
-	if ferr := out.Flush(); err == nil && ferr != nil {
-		err = fmt.Errorf("write the output: %w", ferr)
+	return cmp.Or(err, wrote(out.Flush()))
+}
+
+// Follow prints items as they come: as lines of JSON or as rows of a table, whose columns grow as they have to.
+func Follow[T any](t *Terminal, items iter.Seq2[T, error], columns ...Column[T]) error {
+	out := bufio.NewWriter(t.Stdout)
+	if t.Output == FormatLines {
+		err := listLines(out, items)
+		return cmp.Or(err, wrote(out.Flush()))
 	}
-	return err
+	table := Table{Out: out, widths: make([]int, len(columns))}
+	cells := func(cell func(Column[T]) string) []string {
+		row := make([]string, len(columns))
+		for i, c := range columns {
+			row[i] = cell(c)
+		}
+		table.grow(row)
+		return row
+	}
+	head := cells(func(c Column[T]) string { return c.Head })
+	for item, err := range items {
+		if err != nil {
+			return err
+		}
+		row := cells(func(c Column[T]) string { return c.Cell(item) })
+		if head != nil {
+			table.Row(head)
+			head = nil
+		}
+		table.Row(row)
+		if err := wrote(out.Flush()); err != nil {
+			return err
+		}
+	}
+	if head != nil {
+		table.Row(head)
+	}
+	return wrote(out.Flush())
+}
+
+func wrote(err error) error {
+	if err != nil {
+		return fmt.Errorf("write the output: %w", err)
+	}
+	return nil
 }
 
 func listJSON[T any](out *bufio.Writer, items iter.Seq2[T, error]) error {
@@ -135,13 +177,18 @@ func (t *Table) Row(cells []string) {
 	}
 }
 
+// grow makes the columns as wide as cells are.
+func (t *Table) grow(cells []string) {
+	for i, c := range cells {
+		t.widths[i] = max(t.widths[i], uniseg.StringWidth(c))
+	}
+}
+
 func (t *Table) Flush() {
 	if t.widths == nil && len(t.rows) > 0 {
 		t.widths = make([]int, len(t.rows[0]))
 		for _, row := range t.rows {
-			for i, c := range row {
-				t.widths[i] = max(t.widths[i], uniseg.StringWidth(c))
-			}
+			t.grow(row)
 		}
 	}
 	for _, row := range t.rows {
