@@ -102,11 +102,15 @@ func Open(o Options) (*Disk, error) {
 
 // caution is what speaks against a file system; empty: nothing.
 func caution(kind string) string {
-	if kind != "btrfs" {
-		return ""
+	switch kind {
+	case "btrfs":
+		return "btrfs writes 25 to 35 times the bytes of each small put, and what is deleted of an extent may stay taken; " +
+			"keep the folder on xfs or ext4"
+	case "fuse":
+		return "it is served by a program (FUSE), and where that has no fsync every sync is called a success: " +
+			"what is acknowledged may be in that program's memory; keep the folder on xfs or ext4"
 	}
-	return "btrfs writes 25 to 35 times the bytes of each small put, and what is deleted of an extent may stay taken; " +
-		"keep the folder on xfs or ext4"
+	return ""
 }
 
 func (d *Disk) file() string { return filepath.Join(d.options.Dir, ReserveFile) }

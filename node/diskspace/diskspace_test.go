@@ -161,7 +161,7 @@ func (k kind) Space(dir string) (vfs.Space, error) {
 
 // A folder on a file system that does not suit a node is warned of at the start, and in what the node says of its disk.
 func TestFileSystemIsWarnedOf(t *testing.T) {
-	for name, warned := range map[string]bool{"": false, "ext4": false, "xfs": false, "btrfs": true} {
+	for name, warned := range map[string]bool{"": false, "ext4": false, "xfs": false, "btrfs": true, "fuse": true} {
 		var log strings.Builder
 		mem := vfs.NewMem()
 		mem.Limit(80 * mib)

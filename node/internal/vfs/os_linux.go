@@ -147,6 +147,8 @@ func (OS) Space(dir string) (Space, error) {
 		s.Kind = "xfs"
 	case unix.BTRFS_SUPER_MAGIC:
 		s.Kind = "btrfs"
+	case unix.FUSE_SUPER_MAGIC:
+		s.Kind = "fuse"
 	}
 	return s, nil
 }

@@ -75,7 +75,7 @@ type File interface {
 type Space struct {
 	FreeBytes  uint64 // that this process may still take
 	TotalBytes uint64
-	Kind       string // of file system: ext4, xfs or btrfs; empty: another, or not known
+	Kind       string // of file system: ext4, xfs, btrfs or fuse; empty: another, or not known
 }
 
 // Info is what Stat returns.
