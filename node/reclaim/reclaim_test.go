@@ -222,12 +222,14 @@ func TestRunWaitsForTheLog(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { defer close(ended); r.Run(ctx) }()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if got := r.store.took(); len(got) > 0 {
 			t.Errorf("punched %q before the node has caught up", got)
 		}
 		close(r.ready)
 		began := time.Now()
 		time.Sleep(10 * Look)
+		synctest.Wait()
 		if len(r.store.at) != 1 || r.store.at[0].Sub(began) != Look {
 			t.Errorf("punched at %v, want once, %s after %v", r.store.at, Look, began)
 		}

@@ -6,6 +6,7 @@ package submitter
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,7 @@ func (s *Submitter) CountWrongAnswer() { s.wrong.Add(1) }
 // it has to be asked for while the leader changes.
 func (s *Submitter) Submit(ctx context.Context, want wire.Submission) (wire.Submitted, error) {
 	var session uint64 // that want has its number in
+	var said error     // why it was not done so far
 	for doubt, moved := false, false; ; {
 		res, err := s.inSession(ctx, &session, &want)
 		code := wire.CodeOf(err)
@@ -70,7 +72,7 @@ func (s *Submitter) Submit(ctx context.Context, want wire.Submission) (wire.Subm
 		}
 		switch code {
 		case wire.CodeUnavailable, wire.CodeConnection, wire.CodeExhausted:
-			doubt = doubt || wire.OutcomeOf(err) == wire.Unknown
+			doubt, said = doubt || wire.OutcomeOf(err) == wire.Unknown, err
 		case wire.CodeSession:
 			if doubt {
 				return res, err
@@ -82,6 +84,9 @@ func (s *Submitter) Submit(ctx context.Context, want wire.Submission) (wire.Subm
 			moved = true
 			continue
 		default:
+			if said != nil && ctx.Err() != nil { // it may have ended while the leader was asked once more
+				err = fmt.Errorf("%w; before that: %v", err, said)
+			}
 			return res, err
 		}
 		if s.o.CutOff() != nil {

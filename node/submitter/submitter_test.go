@@ -3,6 +3,7 @@ package submitter
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -90,6 +91,20 @@ func TestSubmit(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Time that is up while the leader is asked once more does not hide why it was not done before.
+func TestTimeIsUpWhileAsking(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s, _ := leads(t, fails(wire.CodeUnavailable, wire.NotDone), func(*lead.Submission) (wire.Submitted, error) {
+		cancel()
+		return wire.Submitted{}, &wire.Error{Op: wire.OpSubmit, Code: wire.CodeDeadline, Outcome: wire.Unknown, Detail: "time is up"}
+	})
+	_, err := s.Submit(ctx, wire.Submission{Kind: "create"})
+	if wire.CodeOf(err) != wire.CodeDeadline || wire.OutcomeOf(err) != wire.Unknown ||
+		!strings.Contains(err.Error(), "not now") {
+		t.Errorf("got %v", err)
 	}
 }
 

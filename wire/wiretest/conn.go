@@ -32,33 +32,40 @@ func putLength(b []byte, n int) { binary.LittleEndian.PutUint32(b, uint32(n)) }
 type wrapped struct {
 	net.Conn
 	proxy *Proxy
-	begun bool     // one goroutine writes first, and starts those that read
-	inner net.Conn // the pipe to the proxy's goroutines; nil: passed on untouched
+
+	mu     sync.Mutex
+	begun  bool     // guarded by mu
+	closed bool     // guarded by mu
+	inner  net.Conn // guarded by mu; the pipe to the proxy's goroutines; nil: passed on untouched
 }
 
-func (w *wrapped) Write(b []byte) (int, error) {
-	if !w.begun && len(b) > 0 {
+// through is what bytes go through, which the first of those that are written say.
+func (w *wrapped) through(first []byte) net.Conn {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.begun && len(first) > 0 {
 		w.begun = true
-		if b[0] == wire.PreambleFrames {
+		if first[0] == wire.PreambleFrames && !w.closed {
 			w.inner = w.proxy.connect(w.Conn)
 		}
 	}
 	if w.inner != nil {
-		return w.inner.Write(b)
+		return w.inner
 	}
-	return w.Conn.Write(b)
+	return w.Conn
 }
 
-func (w *wrapped) Read(b []byte) (int, error) {
-	if w.inner != nil {
-		return w.inner.Read(b)
-	}
-	return w.Conn.Read(b)
-}
+func (w *wrapped) Write(b []byte) (int, error) { return w.through(b).Write(b) }
+
+func (w *wrapped) Read(b []byte) (int, error) { return w.through(nil).Read(b) }
 
 func (w *wrapped) Close() error {
-	if w.inner != nil {
-		_ = w.inner.Close() // a pipe's only ever says nil
+	w.mu.Lock()
+	w.closed = true
+	inner := w.inner
+	w.mu.Unlock()
+	if inner != nil {
+		_ = inner.Close() // a pipe's only ever says nil
 	}
 	return w.Conn.Close()
 }
