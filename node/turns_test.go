@@ -80,23 +80,25 @@ func fillTurns(t *testing.T, tn *fair.Turns, sharer string) (release func()) {
 	ctx, cancel := context.WithCancel(testContext(t))
 	ended := make(chan struct{})
 	most := max(1, tn.AtOnce()-1) + fair.MaxTurnsWaitingEach
+	until := func(want int) {
+		for running, waiting, _ := tn.Tally(); running+waiting != want; running, waiting, _ = tn.Tally() {
+			runtime.Gosched()
+			if ctx.Err() != nil {
+				t.Fatalf("%d run and %d wait, want %d", running, waiting, want)
+			}
+		}
+	}
+	until(0) // a call that was answered a moment ago may still have its place
 	for range most {
 		go func() {
-			for ctx.Err() == nil { // a call that was answered a moment ago may still have its place
-				if done, err := tn.Take(ctx, sharer); err == nil {
-					<-ctx.Done()
-					done()
-				}
+			if done, err := tn.Take(ctx, sharer); err == nil {
+				<-ctx.Done()
+				done()
 			}
 			ended <- struct{}{}
 		}()
 	}
-	for running, waiting, _ := tn.Tally(); running+waiting < most; running, waiting, _ = tn.Tally() {
-		runtime.Gosched()
-		if ctx.Err() != nil {
-			t.Fatalf("%d run and %d wait, want %d", running, waiting, most)
-		}
-	}
+	until(most)
 	return func() {
 		cancel()
 		for range most {
