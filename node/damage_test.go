@@ -63,7 +63,8 @@ func (c *cell) verified(id uint64, replicas int) {
 	}
 }
 
-// repairs counts the done repairs of an extent. Who met the damage before the first and says so after it causes another.
+// repairs counts the done repairs of an extent. Who met the damage before the first and says so after it causes
+// another.
 func repairs(view *state.View, id uint64) int {
 	done := 0
 	view.Ops(0, func(o *state.Op) bool {

@@ -17,7 +17,8 @@ func newLogTailCommand(a app) *cobra.Command {
 	var since string
 	cmd := &cobra.Command{
 		Use: "tail", Short: "Show the newest entries of the log, and follow it with -f", Args: cli.Takes(0, 0),
-		Long: `Show the newest entries of the log, and with -f those that come, until it is interrupted or --timeout has passed.
+		Long: `Show the newest entries of the log, and with -f those that come, until it is interrupted or --timeout has
+passed.
 
 Entries are shown once a node has applied them, each once and in order. While no node answers it is asked again, and the
 next entry follows the last one that was shown, from whichever node answers then. Entries that a snapshot has replaced

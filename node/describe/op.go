@@ -34,8 +34,8 @@ func Op(view *state.View, o *state.Op, alone bool) wire.Op {
 	out := wire.Op{
 		ID: o.ID.String(), Kind: o.Kind.String(), State: o.State.String(), Extent: uint64(o.Extent), Node: string(o.Node),
 		Origin: originNames[o.Origin], Fence: uint64(o.Fence), Source: string(o.Source), Target: string(o.Target),
-		Attempts: int(o.Attempts), Detail: o.Detail, Ended: int64(o.EndedMicros), Decision: Decision(view, &o.Decision, alone),
-		AskedBy: string(o.AskedBy), Urgent: o.Urgent,
+		Attempts: int(o.Attempts), Detail: o.Detail, Ended: int64(o.EndedMicros),
+		Decision: Decision(view, &o.Decision, alone), AskedBy: string(o.AskedBy), Urgent: o.Urgent,
 	}
 	if o.Parent != 0 {
 		out.Parent = o.Parent.String()

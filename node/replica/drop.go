@@ -116,7 +116,8 @@ func (x *Executor) beginDrops(ctx context.Context, view *state.View, d *dropping
 	return len(chosen)
 }
 
-// dropOne waits for work on the extent to end, drops the file and confirms it. It answers the entry that does, 0 when there is none.
+// dropOne waits for work on the extent to end, drops the file and confirms it. It answers the entry that does, 0 when
+// there is none.
 func (x *Executor) dropOne(ctx context.Context, g *state.Gone, disk chan struct{}) state.Index {
 	err := x.idle(ctx, g.Extent)
 	if err == nil {

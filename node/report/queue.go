@@ -73,9 +73,9 @@ func (q *Queue) Note(cmd state.Command) {
 	}
 }
 
-// Run sends what has gathered while the last batch was under way. Several batches under way at once are the obvious thing
-// to do, since the leader puts them into its next entry: that made entries smaller, and creates and deletes 3 to 15 %
-// slower, in each of three comparisons.
+// Run sends what has gathered while the last batch was under way. Several batches under way at once are the obvious
+// thing to do, since the leader puts them into its next entry: that made entries smaller, and creates and deletes 3 to
+// 15 % slower, in each of three comparisons.
 func (q *Queue) Run(ctx context.Context) {
 	for {
 		var batch []queued

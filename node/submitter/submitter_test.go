@@ -99,11 +99,11 @@ func TestTimeIsUpWhileAsking(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s, _ := leads(t, fails(wire.CodeUnavailable, wire.NotDone), func(*lead.Submission) (wire.Submitted, error) {
 		cancel()
-		return wire.Submitted{}, &wire.Error{Op: wire.OpSubmit, Code: wire.CodeDeadline, Outcome: wire.Unknown, Detail: "time is up"}
+		return fails(wire.CodeDeadline, wire.Unknown)(nil)
 	})
 	_, err := s.Submit(ctx, wire.Submission{Kind: "create"})
 	if wire.CodeOf(err) != wire.CodeDeadline || wire.OutcomeOf(err) != wire.Unknown ||
-		!strings.Contains(err.Error(), "not now") {
+		!strings.Contains(err.Error(), "before that: ") {
 		t.Errorf("got %v", err)
 	}
 }
