@@ -15,7 +15,8 @@ import (
 type EntryInfo struct {
 	Index    state.Index
 	Term     uint64
-	Micros   state.Micros // the leader's time
+	Micros   state.Micros // the cell's time; of the engine's own entries the leader's clock
+	Appended state.Micros // the leader's clock when it took the entry into its log; 0 where that is not known
 	Kind     string       // "commands"; for the engine's own "raft-noop", "raft-configuration", ...
 	Types    []string     // the distinct types of the commands, in the order they first occur
 	Commands []state.Command
@@ -129,6 +130,9 @@ func (g *Group) Entries(from, to state.Index, yield func(EntryInfo) bool) error 
 
 func describe(l *raft.Log, chain ChainPoint, known bool) EntryInfo {
 	info := EntryInfo{Index: state.Index(l.Index), Term: l.Term, Bytes: len(l.Data), Kind: kindCommands}
+	if !l.AppendedAt.IsZero() {
+		info.Appended = state.Micros(l.AppendedAt.UnixMicro())
+	}
 	if known {
 		info.Chain = &chain
 	}

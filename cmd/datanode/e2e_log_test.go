@@ -83,7 +83,7 @@ func TestLogOfAStoppedNode(t *testing.T) {
 			t.Errorf("%s --dir: exit code %d, %s\nthe folder says\n%s\nthe node said\n%s", q, code, stderr, read, told[i])
 		}
 	}
-	for _, q := range [][]string{{"log", "status"}, {"log", "verify"}} {
+	for _, q := range [][]string{{"log", "status"}, {"log", "verify"}, {"log", "doctor"}} {
 		if code, out, stderr := folderCommand(t, append(q, "--dir", p.dir)...); code != exit.Done {
 			t.Errorf("%s --dir: exit code %d\n%s%s", q, code, out, stderr)
 		}
@@ -118,6 +118,10 @@ func damagedLog(t *testing.T, dir, whole string) {
 	if code, out, stderr := folderCommand(t, "log", "status", "--dir", dir); code != exit.Corrupt ||
 		!strings.Contains(stderr, "damaged") {
 		t.Errorf("status of a damaged log: exit code %d, want %d\n%s%s", code, exit.Corrupt, out, stderr)
+	}
+	if code, out, stderr := folderCommand(t, "log", "doctor", "--dir", dir); code != exit.Corrupt ||
+		!strings.Contains(out, "\n1. damaged") || !strings.Contains(out, ": entries cannot be read; ") {
+		t.Errorf("doctor of a damaged log: exit code %d, want %d\n%s%s", code, exit.Corrupt, out, stderr)
 	}
 	code, out, stderr := folderCommand(t, "log", "ls", "--from", "1", "-o", "jsonl", "--dir", dir)
 	if code != exit.Done {
@@ -176,6 +180,9 @@ func exportedLog(t *testing.T, dir string) {
 		}
 	}
 	for file, want := range map[string]int{path: exit.Done, cut: exit.Corrupt} {
+		if code, out, _ := folderCommand(t, "log", "doctor", "--file", file); code != want {
+			t.Errorf("doctor --file %s: exit code %d, want %d\n%s", file, code, want, out)
+		}
 		if code, out, _ := folderCommand(t, "log", "verify", "--file", file); code != want {
 			t.Errorf("verify --file %s: exit code %d, want %d\n%s", file, code, want, out)
 		}

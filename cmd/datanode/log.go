@@ -15,7 +15,8 @@ import (
 func newLogCommand(a app) *cobra.Command {
 	return cli.Group("log", "Read, verify and compare the operation log", "",
 		newLogStatusCommand(a), newLogListCommand(a), newLogTailCommand(a), newLogShowCommand(a), newLogStatsCommand(a), newLogVerifyCommand(a),
-		newLogDiffCommand(a), newLogExplainCommand(a), newLogExportCommand(a), newLogReplayCommand(a))
+		newLogDiffCommand(a), newLogExplainCommand(a), newLogExportCommand(a), newLogReplayCommand(a),
+		newLogDoctorCommand(a))
 }
 
 // logSource are the flags that say which log to read.

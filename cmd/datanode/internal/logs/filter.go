@@ -3,12 +3,14 @@ package logs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
@@ -133,6 +135,34 @@ func (e Entry) micros() int64 {
 		return e.told.Micros
 	}
 	return int64(e.read.Micros)
+}
+
+func (e Entry) term() uint64 {
+	if e.read == nil {
+		return e.told.Term
+	}
+	return e.read.Term
+}
+
+// appended is the leader's clock when it took the entry, in microseconds since 1970; 0 where only a folder tells.
+func (e Entry) appended() int64 {
+	if e.read == nil {
+		return 0
+	}
+	return int64(e.read.Appended)
+}
+
+// unreadable reports whether the entry cannot be read.
+func (e Entry) unreadable() bool {
+	return e.read != nil && e.read.Err != nil || strings.HasPrefix(e.kind(), "unreadable")
+}
+
+// isNewer reports whether an unreadable entry is so because a newer build has written it.
+func (e Entry) isNewer() bool {
+	if e.read != nil {
+		return errors.As(e.read.Err, new(*raftlog.UnknownError))
+	}
+	return strings.HasSuffix(e.kind(), (&raftlog.UnknownError{}).Error()[len("log entry 0 holds "):])
 }
 
 func (e Entry) kind() string {
