@@ -172,8 +172,11 @@ func (c *cell) deletedEverywhereOf(loc wire.Locator) {
 func TestDeleteOfRangesWaitsForTheLastNode(t *testing.T) {
 	t.Parallel()
 	c := newCell(t, 1, 0)
-	loc := c.put(pattern(1, 4000))
 	c.joins("n9", state.LevelPunched-1)
+	if err := c.nodes["n1"].lead.Propose(testContext(t), &state.SetNodeState{Node: "n9", State: state.NodeDown}); err != nil {
+		t.Fatal(err)
+	}
+	loc := c.put(pattern(1, 4000)) // the cell knows n9 already, so that this makes it take nothing newer
 	_, err := c.client.Delete(testContext(t), []wire.Locator{loc})
 	if wire.CodeOf(err) != wire.CodePrecondition || !strings.Contains(err.Error(), "n9") ||
 		!strings.Contains(err.Error(), "newer build") {

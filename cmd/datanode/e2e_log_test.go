@@ -65,7 +65,7 @@ func TestLogOfAStoppedNode(t *testing.T) {
 	}
 	questions := [][]string{
 		{"log", "ls", "--from", "1"}, {"log", "ls", "--reverse", "--to", "30", "--from", "2"}, {"log", "ls", "--extent", "1"},
-		{"log", "ls", "--kind", "create,delete"}, {"log", "ls", "--type", "start"}, {"log", "ls", "--about", "n1"},
+		{"log", "ls", "--kind", "create,delete"}, {"log", "ls", "--type", "finish"}, {"log", "ls", "--about", "n1"},
 		{"log", "ls", "--state", "done"}, {"log", "ls", "--limit", "3", "--type", "admit"}, {"log", "stats", "--from", "1"},
 	}
 	told := make([]string, len(questions))

@@ -122,6 +122,9 @@ func Admit(id state.OpID, c *state.Admit) string {
 	if c.Urgent {
 		s += " urgent"
 	}
+	if c.Start {
+		s += " start"
+	}
 	s += fmt.Sprintf(" priority=%d cost=%d reason=%q", c.Decision.Priority, c.Decision.Cost, c.Decision.Reason)
 	for _, k := range c.Decision.Conflicts {
 		s += fmt.Sprintf(" %s=%s", k.Final, k.With)

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/datanode/datanode/node/fair"
+	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -28,6 +29,7 @@ type admission struct {
 	env
 	decider *decider
 	misused *misuse
+	moment  func() schedule.Moment
 
 	news chan struct{} // holds one token while there may be something in queue
 
@@ -41,9 +43,9 @@ type admitted struct {
 	err error // of the proposal: nothing is known of the result
 }
 
-func newAdmission(e env, d *decider, m *misuse) *admission {
+func newAdmission(e env, d *decider, m *misuse, moment func() schedule.Moment) *admission {
 	return &admission{
-		env: e, decider: d, misused: m, news: make(chan struct{}, 1),
+		env: e, decider: d, misused: m, moment: moment, news: make(chan struct{}, 1),
 		queue: fair.Queue[*Submission]{Most: maxWaiting, MostEach: maxWaitingEach},
 	}
 }
@@ -120,17 +122,19 @@ func (a *admission) round(ctx context.Context, batch []*Submission) (again []*Su
 	drafts := a.decider.draft(view, a.answerRepeated(view, batch))
 	a.decider.decide(ctx, view, drafts)
 	var cmds []state.Command
+	var admits []*state.Admit
 	var asked []*Submission
 	for _, d := range drafts {
 		if d.refusal != nil {
 			d.sub.done <- admitted{res: refusal(d.sub, d.refusal)}
 			continue
 		}
-		cmds, asked = append(cmds, d.admit), append(asked, d.sub)
+		cmds, admits, asked = append(cmds, d.admit), append(admits, d.admit), append(asked, d.sub)
 	}
 	if len(cmds) == 0 {
 		return nil
 	}
+	schedule.AtOnce(view, a.moment(), admits)
 	results, index, err := a.log.Propose(ctx, cmds...)
 	if err != nil {
 		a.failAll(asked, err)

@@ -11,7 +11,7 @@ import (
 // Submissions of one identity wait behind their own, those of the cell never behind them; what is given up is not
 // carried out.
 func TestAdmissionInTurn(t *testing.T) {
-	a := newAdmission(env{}, nil, nil)
+	a := newAdmission(env{}, nil, nil, nil)
 	some := func(sharer string, n int) (subs []*Submission) {
 		for i := range n {
 			subs = append(subs, &Submission{Sharer: sharer, Submission: wire.Submission{Class: fmt.Sprint(sharer, i)}})

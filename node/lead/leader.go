@@ -99,7 +99,7 @@ func New(o Options) *Leader {
 	}}
 	l.watch = newWatch(l.env)
 	l.decider = &decider{log: o.Log, modules: o.Modules, quotaRefused: o.Quotas.CountRefusal}
-	l.admit = newAdmission(l.env, l.decider, &l.misused)
+	l.admit = newAdmission(l.env, l.decider, &l.misused, l.moment)
 	l.puncher = newPuncher(l.env, &l.misused, o.Reached)
 	l.members = newMembers(l.env, l.watch, o.Incarnation, o.WhoIsAt)
 	l.starter = &starter{

@@ -256,7 +256,7 @@ func (s *State) yieldAndQueue(at moment, c *Admit, o *Op) Result {
 		s.nodes.Set(n.ID, n)
 	}
 	s.putOp(o)
-	return Result{Op: o.ID, Extent: o.Extent}
+	return Result{Op: o.ID, Extent: o.Extent, Started: c.Start && s.startAtOnce(at, o)}
 }
 
 func (s *State) rejectOp(at moment, o *Op, k Conflict) Result {

@@ -15,6 +15,7 @@ type Result struct {
 	Extent  ExtentID  // of an admit
 	Session SessionID // of OpenSession
 	Merged  bool      // the operation became one with Op
+	Started bool      // of an admit: the operation runs already, under the entry's index as its fence
 	// Kind is that of the operation that an admit asked for; 0 for an answer from memory that does not have it.
 	Kind policies.Kind
 	// Misused says that Err is about the request's session: it is somebody else's, or its number is another request's.

@@ -141,6 +141,8 @@ type Admit struct {
 	Named   bool     // of a move: somebody has named Target, and no other will do
 	// Owner is for whom the cell asks for a create. What others ask for is their own.
 	Owner Identity
+	// Start has a create or a delete start in this very entry, if nothing is in its way: see State.startAtOnce.
+	Start bool
 }
 
 // Start lets a queued operation run. Its fence is the index of the entry.

@@ -28,14 +28,19 @@ const (
 	LevelPaced Level = 5
 	// LevelPunched has ranges of extents that are deleted.
 	LevelPunched Level = 6
+	// LevelBegun has operations that start in the entry that admits them.
+	LevelBegun Level = 7
 	// LevelNow is this build's.
-	LevelNow = LevelPunched
+	LevelNow = LevelBegun
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.
 func levelOf(c Command) Level {
 	if _, ok := c.(*Punch); ok {
 		return LevelPunched
+	}
+	if a, ok := c.(*Admit); ok && a.Start {
+		return LevelBegun
 	}
 	if AskedBy(c) != "" {
 		return LevelNamed

@@ -397,7 +397,8 @@ func (m *model) alone(c state.Command, before state.Level) {
 
 func (m *model) admit() state.Command {
 	kind := rapid.SampledFrom([]policies.Kind{1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7, 7, 8}).Draw(m.T, "kind")
-	a := &state.Admit{Kind: kind, Origin: policies.OriginCell, Urgent: rapid.IntRange(0, 9).Draw(m.T, "urgent") == 0}
+	a := &state.Admit{Kind: kind, Origin: policies.OriginCell, Urgent: rapid.IntRange(0, 9).Draw(m.T, "urgent") == 0,
+		Start: rapid.Bool().Draw(m.T, "start")}
 	switch kind {
 	case policies.KindCreate:
 		a.Replicas = rapid.SliceOfNDistinct(rapid.SampledFrom(nodes), 1, 3, rapid.ID).Draw(m.T, "on")

@@ -41,6 +41,37 @@ func (s *State) start(at moment, c *Start) Result {
 	return Result{Op: o.ID, Extent: o.Extent}
 }
 
+// startAtOnce starts an operation in the entry that has just admitted it, and reports whether it did. Where it cannot it
+// stays queued, as if it had not been tried: the leader starts it when it may.
+//
+// The leader asks for it where no other operation could come before this one, so that the policy's order is the same as
+// with an entry of its own for the start. What may have changed since it looked is checked here: what the operation
+// waits for, and how many run. Only of creates and deletes can nothing else be in the way: neither where they are
+// carried out is chosen when they start, nor do quiet windows and settings hold them back.
+func (s *State) startAtOnce(at moment, o *Op) bool {
+	c := &Start{Op: o.ID}
+	switch o.Kind {
+	case policies.KindCreate:
+		if s.busy() >= int(s.Settings.MaxRunning) {
+			return false
+		}
+		c.Executor = s.Extent(o.Extent).Primary()
+	case policies.KindDelete:
+	default:
+		return false
+	}
+	return s.start(at, c).Err == nil
+}
+
+// busy is how many running operations max-running counts.
+func (s *State) busy() int {
+	n := 0
+	for _, k := range []policies.Kind{policies.KindCreate, policies.KindSeal, policies.KindRepair, policies.KindMove} {
+		n += s.kinds[k].Running
+	}
+	return n
+}
+
 func startNote(c *Start) string {
 	switch {
 	case c.Source != "":

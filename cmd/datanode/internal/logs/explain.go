@@ -78,8 +78,10 @@ type Account struct {
 	id    state.OpID
 	admit *state.Admit // nil where the entry is gone
 	known bool         // what the entry came to is known
-	load  *state.LoadPolicy
-	pairs []pair // the facts of the conflicts, as they were; nil where they cannot be told
+	// presumed says that its one attempt is one that its admit asked for, and may not have come to.
+	presumed bool
+	load     *state.LoadPolicy
+	pairs    []pair // the facts of the conflicts, as they were; nil where they cannot be told
 }
 
 // Rescored is a later decision about the priority.

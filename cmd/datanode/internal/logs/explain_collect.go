@@ -133,7 +133,21 @@ func (c *collector) admit(t taken, cmd *state.Admit, pairs []pair) {
 	c.settle(a, t)
 	if a.Ended == 0 {
 		c.open = append(c.open, a)
+		c.startsAtOnce(a, t)
 	}
+}
+
+// startsAtOnce starts what the entry that admits it starts; where it is not known what that came to, it is assumed.
+func (c *collector) startsAtOnce(a *Account, t taken) {
+	if !a.admit.Start || t.known && !t.result.Started {
+		return
+	}
+	s := &state.Start{Op: a.id}
+	if len(a.admit.Replicas) > 0 {
+		s.Executor = a.admit.Replicas[0]
+	}
+	c.start(t, s)
+	a.presumed = !t.known
 }
 
 // settle ends what an admit itself has ended: it was refused, or became part of another.
@@ -202,6 +216,9 @@ func (c *collector) start(t taken, cmd *state.Start) {
 		Target: string(cmd.Target), Replaces: string(cmd.Replaces)}
 	if cmd.Source != "" {
 		at.Bytes = c.lengthOf(t, a)
+	}
+	if a.presumed && len(a.Attempts) == 1 { // it was not to be after all
+		a.Attempts, a.presumed = nil, false
 	}
 	a.Attempts, a.State = append(a.Attempts, at), state.OpRunning.String()
 	a.stopsWaiting(t.micros())

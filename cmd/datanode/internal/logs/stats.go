@@ -78,6 +78,7 @@ type counting struct {
 type opened struct {
 	kind            string
 	admitted, start int64
+	presumed        bool // start is that of the admit, which may not have come to it
 }
 
 // Count reads a range of a log.
@@ -142,12 +143,15 @@ func (c *counting) command(cmd state.Command, id state.OpID, micros int64) {
 			c.costs = append(c.costs, int64(cmd.Decision.Cost))
 		}
 		c.open[id] = opened{kind: cmd.Kind.String(), admitted: micros}
+		if cmd.Start { // unless a start of its own follows
+			c.open[id] = opened{kind: cmd.Kind.String(), admitted: micros, start: micros, presumed: true}
+		}
 	case *state.Start:
 		if o, ok := c.open[cmd.Op]; ok {
-			if o.start == 0 {
+			if o.start == 0 || o.presumed {
 				c.took(o.kind, "admit to start", micros-o.admitted)
 			}
-			o.start = micros
+			o.start, o.presumed = micros, false
 			c.open[cmd.Op] = o
 		}
 	case *state.Finish:

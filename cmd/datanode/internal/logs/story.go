@@ -117,6 +117,9 @@ func about(c state.Command, id state.OpID, known stories) subject {
 	switch c := c.(type) {
 	case *state.Admit:
 		s := of(id, "queued")
+		if c.Start {
+			s.state = "running"
+		}
 		s.kind, s.extents = c.Kind.String(), append(s.extents, uint64(c.Extent))
 		s.nodes = append(s.nodes, names(append([]state.NodeID{c.Node, c.Target}, c.Replicas...)...)...)
 		s.policies = []string{c.Decision.Policy}
