@@ -62,7 +62,8 @@ func newLogDoctorCommand(a app) *cobra.Command {
 	flags.Uint64Var(&v.entries.From, "from", 0, "first index")
 	flags.Uint64Var(&v.entries.To, "to", 0, "last index")
 	flags.StringVar(&v.since, "since", "", "of what repeats, from this time on: 2h ago, or 2026-11-30T04:05:06Z")
-	flags.DurationVar(&v.complaints.StuckAfter, "stuck-after", 10*time.Minute, "operations are stuck that are open for so long")
+	flags.DurationVar(&v.complaints.StuckAfter, "stuck-after", 10*time.Minute,
+		"operations are stuck that are open for so long")
 	flags.IntVar(&v.complaints.Repeats, "repeats", 3, "what is refused or fails so often in the same way is suspicious")
 	return cmd
 }
@@ -91,8 +92,8 @@ func printDiagnosis(a app, d *logs.Diagnosis) error {
 	if n := len(d.Findings); n > 0 {
 		found = fmt.Sprintf("%d suspicious, the most suspicious first", n)
 	}
-	lines := []string{fmt.Sprintf("%s: entries %d to %d, %d looked at, as of %s; %s", term.OneLine(d.Log), d.First, d.Last, d.Entries,
-		term.Stamp(d.Now), found)}
+	lines := []string{fmt.Sprintf("%s: entries %d to %d, %d looked at, as of %s; %s", term.OneLine(d.Log), d.First,
+		d.Last, d.Entries, term.Stamp(d.Now), found)}
 	if d.Partial != "" {
 		lines = append(lines, "  "+term.OneLine(d.Partial))
 	}

@@ -110,7 +110,8 @@ func TestLeadersThatChange(t *testing.T) {
 	}
 }
 
-// Commands that grow are found by type, and huge entries; what is as large as ever, and what there is little of, is not.
+// Commands that grow are found by type, and huge entries; what is as large as ever, and what there is little of, is
+// not.
 func TestEntriesThatGrow(t *testing.T) {
 	const n = 800
 	for _, c := range []struct {

@@ -280,7 +280,8 @@ func (g *growth) findings() []Finding {
 		}
 	}
 	if g.huge.count > 0 {
-		out = append(out, g.huge.finding(FoundGrowth, "entries have a megabyte or more; the last has "+g.huge.sample, "see with log show what they hold, and who asked for it"))
+		out = append(out, g.huge.finding(FoundGrowth, "entries have a megabyte or more; the last has "+g.huge.sample,
+			"see with log show what they hold, and who asked for it"))
 	}
 	return out
 }
@@ -288,7 +289,8 @@ func (g *growth) findings() []Finding {
 // repeated tells what happened again and again.
 func (d *diagnosing) repeated() {
 	if d.newer.count > 0 {
-		d.add(d.newer.finding(FoundNewer, "entries are of a newer build; the last: "+d.newer.sample, "read this log with the newest build that runs in the cell"))
+		d.add(d.newer.finding(FoundNewer, "entries are of a newer build; the last: "+d.newer.sample,
+			"read this log with the newest build that runs in the cell"))
 	}
 	for _, r := range d.overruled.often(1) {
 		d.add(r.finding(FoundOverruled, r.sample, "log explain of an operation that these entries admit; the policy should "+
