@@ -139,15 +139,22 @@ func (c *collector) admit(t taken, cmd *state.Admit, pairs []pair) {
 
 // startsAtOnce starts what the entry that admits it starts; where it is not known what that came to, it is assumed.
 func (c *collector) startsAtOnce(a *Account, t taken) {
-	if !a.admit.Start || t.known && !t.result.Started {
-		return
+	if s := atOnce(t, a.admit); s != nil {
+		c.start(t, s)
+		a.presumed = !t.known
 	}
-	s := &state.Start{Op: a.id}
-	if len(a.admit.Replicas) > 0 {
-		s.Executor = a.admit.Replicas[0]
+}
+
+// atOnce is the start of an operation that the entry which admits it starts too; nil where it does not.
+func atOnce(t taken, cmd *state.Admit) *state.Start {
+	if !cmd.Start || t.known && !t.result.Started {
+		return nil
 	}
-	c.start(t, s)
-	a.presumed = !t.known
+	s := &state.Start{Op: t.id}
+	if len(cmd.Replicas) > 0 {
+		s.Executor = cmd.Replicas[0]
+	}
+	return s
 }
 
 // settle ends what an admit itself has ended: it was refused, or became part of another.

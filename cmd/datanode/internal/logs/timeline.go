@@ -237,6 +237,9 @@ func (c *timing) admit(t taken, cmd *state.Admit) {
 		return
 	}
 	c.open[t.id] = op
+	if s := atOnce(t, cmd); s != nil {
+		c.start(t, s)
+	}
 }
 
 func (c *timing) start(t taken, cmd *state.Start) {
