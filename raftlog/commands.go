@@ -4,11 +4,18 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
+)
+
+// The msgpack heads that a body is written with.
+const (
+	arrayOfTwo = 0x92
+	array32    = 0xdd
 )
 
 // unknownCommandError names a command type that state does not have.
@@ -26,7 +33,6 @@ type rawCommand struct {
 
 // appendCommand appends one element of a body.
 func appendCommand(buf []byte, c state.Command) ([]byte, error) {
-	const arrayOfTwo = 0x92
 	buf = append(buf, arrayOfTwo)
 	buf = wire.AppendUint(buf, uint64(c.CommandType()))
 	return wire.AppendMarshal(buf, c)
@@ -34,7 +40,6 @@ func appendCommand(buf []byte, c state.Command) ([]byte, error) {
 
 // appendBodyHead appends the array head that n elements follow.
 func appendBodyHead(buf []byte, n int) []byte {
-	const array32 = 0xdd
 	return binary.BigEndian.AppendUint32(append(buf, array32), uint32(n))
 }
 
@@ -52,9 +57,12 @@ func AppendCommands(buf []byte, commands []state.Command) ([]byte, error) {
 
 // ParseCommands reads a whole body.
 func ParseCommands(body []byte) ([]state.Command, error) {
-	var raw []rawCommand
-	if err := wire.Unmarshal(body, &raw); err != nil {
-		return nil, corrupt("%s", err.Error())
+	var few [8]rawCommand
+	raw, ok := splitBody(few[:0], body)
+	if !ok {
+		if err := wire.Unmarshal(body, &raw); err != nil {
+			return nil, corrupt("%s", err.Error())
+		}
 	}
 	commands := make([]state.Command, len(raw))
 	for i, r := range raw {
@@ -68,6 +76,28 @@ func ParseCommands(body []byte) ([]state.Command, error) {
 		commands[i] = c
 	}
 	return commands, nil
+}
+
+// splitBody appends the elements of a body that is as AppendCommands makes them; false for any other, which the codec
+// judges. They alias body.
+func splitBody(all []rawCommand, body []byte) (_ []rawCommand, ok bool) {
+	if len(body) < 5 || body[0] != array32 {
+		return nil, false
+	}
+	n, body := binary.BigEndian.Uint32(body[1:]), body[5:]
+	for range n {
+		if len(body) == 0 || body[0] != arrayOfTwo {
+			return nil, false
+		}
+		rest, t, ok := wire.ParseUint(body[1:])
+		after, err := wire.ScanOne(rest)
+		if !ok || t > math.MaxUint8 || err != nil {
+			return nil, false
+		}
+		all = append(all, rawCommand{Type: uint8(t), Body: rest[:len(rest)-len(after)]})
+		body = after
+	}
+	return all, len(body) == 0
 }
 
 // readEntry is what a log record of this group holds. skip is true for one that is unknown and

@@ -33,6 +33,9 @@ type found struct {
 	votesRead   bool     // votes was reached, and is as far as one can say what was written
 	bytes       int64    // of the file
 	free        int64    // of them on pages that nothing is on
+
+	// skim has entries counted and not looked at: who sets it hands each to follow.
+	skim bool
 }
 
 // maxHole is how many indices may be missing in a row: the engine leaves one out when a snapshot is restored by hand.
@@ -41,8 +44,10 @@ const maxHole = 1
 // inspect walks through the log in a file that no process has open, every page and entry of it. The error is an
 // *CorruptError where something is not as it was written, and fs.ErrNotExist or an error of the disk. What was found
 // before an error is answered with it.
-func inspect(path string) (found, error) {
-	var out found
+func inspect(path string) (found, error) { return inspectAs(path, found{}) }
+
+// inspectAs is inspect, and fills in out.
+func inspectAs(path string, out found) (found, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return out, err
@@ -97,6 +102,11 @@ func (out *found) read(pages *pageFile) error {
 	if err := pages.walkBucket(buckets[bucketLog], out.readEntry); err != nil {
 		return err
 	}
+	return out.checkTerm()
+}
+
+// checkTerm holds the terms of the entries against that of the votes.
+func (out *found) checkTerm() error {
 	if out.lastTerm > out.votes.Term {
 		return corrupt("it says that term %d is the last, and has entries of term %d", out.votes.Term, out.lastTerm)
 	}
@@ -131,22 +141,33 @@ func (out *found) readEntry(e element) error {
 		return corrupt("there is a key of %d bytes where the entries are, want 8", len(e.key))
 	}
 	index := state.Index(binary.BigEndian.Uint64(e.key))
+	if out.skim {
+		out.state = true
+		return nil
+	}
 	l, err := parseRecord(e.value)
 	if err != nil {
 		return &CorruptError{Index: index, Detail: err.Error()}
 	}
-	switch {
-	case l.Index != uint64(index):
+	if l.Index != uint64(index) {
 		return &CorruptError{Index: index, Detail: fmt.Sprintf("it says it is entry %d", l.Index)}
+	}
+	if err := checkRecord(l); err != nil {
+		return err
+	}
+	return out.follow(l)
+}
+
+// follow notes an entry that is sound, if it may come after those before it.
+func (out *found) follow(l *raft.Log) error {
+	index := state.Index(l.Index)
+	switch {
 	case out.last != 0 && index > out.last+1+maxHole:
 		return &CorruptError{Index: out.last + 1, Detail: fmt.Sprintf("it is missing; after entry %d follows %d", out.last,
 			index)}
 	case l.Term < out.lastTerm:
 		return &CorruptError{Index: index, Detail: fmt.Sprintf("its term is %d, that of the one before %d", l.Term,
 			out.lastTerm)}
-	}
-	if err := checkRecord(l); err != nil {
-		return err
 	}
 	if l.Type == raft.LogConfiguration {
 		c, err := parseConfiguration(l.Data)

@@ -11,11 +11,12 @@ import (
 )
 
 // parseRecord reads a record as the store has written it. A name in it that is damaged would be skipped, and its field
-// left out, so that the record is written again and has to come to the same bytes.
+// left out, so that the record is written again and has to come to the same bytes. The answer may alias b.
 func parseRecord(b []byte) (l *raft.Log, err error) {
 	if l := parsePlain(b); l != nil {
 		return l, nil
 	}
+	b = bytes.Clone(b) // the codec aliases it or not, as it likes
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("it cannot be decoded: %v", r)
@@ -37,9 +38,9 @@ func parseRecord(b []byte) (l *raft.Log, err error) {
 }
 
 // parsePlain reads a record that is byte for byte as the store writes them today, in a fraction of the time that the
-// codec takes; nil for any other. What it answers does not alias b.
+// codec takes; nil for any other. What it answers aliases b.
 func parsePlain(b []byte) *raft.Log {
-	p := plain{b: bytes.Clone(b), ok: true}
+	p := plain{b: b, ok: true}
 	l := new(raft.Log)
 	p.literal("\x86\xaaAppendedAt")
 	at := p.raw()

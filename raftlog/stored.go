@@ -172,8 +172,8 @@ func indexKey(i state.Index) []byte { return binary.BigEndian.AppendUint64(nil, 
 // of them. Its commands may be kept, and must not be changed.
 func (s *Stored) Entries(from, to state.Index, reverse bool) iter.Seq[EntryInfo] {
 	return func(yield func(EntryInfo) bool) {
-		for r := range s.records(from, to, reverse) {
-			if !yield(s.describe(r)) {
+		for e := range inOrder(s.records(from, to, reverse), s.describe) {
+			if !yield(e) {
 				return
 			}
 		}

@@ -81,14 +81,11 @@ func (s *Stored) Change(index state.Index) (Change, error) {
 	if err != nil {
 		return out, err
 	}
-	for l, err := range s.parsed(st.Applied+1, index) {
-		if err != nil {
-			return out, err
-		}
-		if state.Index(l.Index) == index {
+	for r := range s.decoded(st.Applied+1, index) {
+		if r.index == index && r.err == nil {
 			out.Before = st.Snapshot()
 		}
-		if out.Results, err = applyStored(st, l); err != nil {
+		if out.Results, err = r.apply(st); err != nil {
 			return out, withFile(err, s.f.Name())
 		}
 	}
@@ -111,11 +108,8 @@ func (s *Stored) StateAt(index state.Index) (*state.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	for l, err := range s.parsed(st.Applied+1, index) {
-		if err == nil {
-			_, err = applyStored(st, l)
-		}
-		if err != nil {
+	for r := range s.decoded(st.Applied+1, index) {
+		if _, err = r.apply(st); err != nil {
 			return nil, withFile(err, s.f.Name())
 		}
 	}
@@ -133,15 +127,12 @@ func (s *Stored) Replay(visit func(state.Index, []state.Result)) (*state.View, e
 	if err != nil {
 		return nil, err
 	}
-	for l, err := range s.parsed(st.Applied+1, 0) {
-		var results []state.Result
-		if err == nil {
-			results, err = applyStored(st, l)
-		}
+	for r := range s.decoded(st.Applied+1, 0) {
+		results, err := r.apply(st)
 		if err != nil {
 			return nil, withFile(err, s.f.Name())
 		}
-		visit(state.Index(l.Index), results)
+		visit(r.index, results)
 	}
 	return st.Snapshot(), nil
 }
@@ -162,16 +153,44 @@ func (s *Stored) before(index state.Index) (*state.State, error) {
 	return state.New(), nil
 }
 
-// parsed are the records from from to to, as the engine stored them; nothing follows an error.
+// parsed are the records from from to to, as the engine stored them; nothing follows an error. Each is good until the
+// next one.
 func (s *Stored) parsed(from, to state.Index) iter.Seq2[*raft.Log, error] {
 	return func(yield func(*raft.Log, error) bool) {
-		for r := range s.records(from, to, false) {
-			l, err := r.parse()
-			if !yield(l, withFile(err, s.f.Name())) || err != nil {
+		for r := range inOrder(s.records(from, to, false), storedRecord.parsed) {
+			if !yield(r.log, withFile(r.err, s.f.Name())) || r.err != nil {
 				return
 			}
 		}
 	}
+}
+
+// decoded are the records from from to to with what is in them. Each is good until the next one, its commands for ever.
+func (s *Stored) decoded(from, to state.Index) iter.Seq[decodedRecord] {
+	return inOrder(s.records(from, to, false), storedRecord.decoded)
+}
+
+// decodedRecord is a record, and what is in it.
+type decodedRecord struct {
+	index, to state.Index
+	log       *raft.Log // nil where it cannot be read
+	entry     Entry     // of one with commands
+	commands  []state.Command
+	skip      bool  // it is unknown and may be ignored
+	err       error // log cannot be read, or its commands cannot
+}
+
+func (r storedRecord) parsed() decodedRecord {
+	l, err := r.parse()
+	return decodedRecord{index: r.index, to: r.to, log: l, err: err}
+}
+
+func (r storedRecord) decoded() decodedRecord {
+	out := r.parsed()
+	if out.err == nil && out.log.Type == raft.LogCommand {
+		out.entry, out.commands, out.skip, out.err = readEntry(r.index, out.log.Data)
+	}
+	return out
 }
 
 // firstReplayed is the first entry whose state before it is known.
@@ -187,20 +206,14 @@ func (s *Stored) firstReplayed() state.Index {
 	return s.Last + 1
 }
 
-// applyStored applies one entry.
-func applyStored(st *state.State, l *raft.Log) ([]state.Result, error) {
-	index := state.Index(l.Index)
-	if l.Type != raft.LogCommand {
-		st.Skip(index)
+// apply applies the entry.
+func (r *decodedRecord) apply(st *state.State) ([]state.Result, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	if r.log.Type != raft.LogCommand || r.skip {
+		st.Skip(r.index)
 		return nil, nil
 	}
-	e, commands, skip, err := readEntry(index, l.Data)
-	switch {
-	case err != nil:
-		return nil, err
-	case skip:
-		st.Skip(index)
-		return nil, nil
-	}
-	return st.Apply(index, e.Micros, commands), nil
+	return st.Apply(r.index, r.entry.Micros, r.commands), nil
 }

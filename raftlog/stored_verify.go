@@ -2,6 +2,7 @@ package raftlog
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,12 +18,10 @@ import (
 // the context.
 func (s *Stored) Verify(ctx context.Context) (VerifyReport, error) {
 	rep := VerifyReport{First: s.First, Last: s.Last, Live: s.Applied}
-	if bad := s.verifyFile(); bad != nil {
-		rep.Bad = bad
-	}
 	v := storedVerify{of: s, rep: &rep}
+	rep.Bad = v.verifyFile()
 	v.begin()
-	for r := range s.records(0, 0, false) {
+	for r := range s.decoded(0, 0) {
 		if ctx.Err() != nil {
 			return rep, fromContext(ctx, wire.NotDone)
 		}
@@ -38,7 +37,8 @@ func (s *Stored) Verify(ctx context.Context) (VerifyReport, error) {
 }
 
 // verifyFile looks at what is about the file, not about an entry.
-func (s *Stored) verifyFile() *BadEntry {
+func (v *storedVerify) verifyFile() *BadEntry {
+	s := v.of
 	if s.Damage != nil {
 		return &BadEntry{Detail: s.Damage.Error()}
 	}
@@ -50,11 +50,8 @@ func (s *Stored) verifyFile() *BadEntry {
 	if s.pages == nil {
 		return nil
 	}
-	if _, err := inspect(s.f.Name()); err != nil {
-		bad := (*CorruptError)(nil)
-		if errors.As(err, &bad) && bad.Index != 0 {
-			return &BadEntry{From: bad.Index, To: bad.Index, Detail: bad.Detail}
-		}
+	var err error
+	if v.seen, err = inspectAs(s.f.Name(), found{skim: true}); err != nil {
 		return &BadEntry{Detail: err.Error()}
 	}
 	return nil
@@ -64,6 +61,7 @@ func (s *Stored) verifyFile() *BadEntry {
 type storedVerify struct {
 	of          *Stored
 	rep         *VerifyReport
+	seen        found // in the file, and of the entries so far
 	base, chain ChainPoint
 	known       bool // the chain is
 	st          *state.State
@@ -90,15 +88,18 @@ func (v *storedVerify) begin() {
 }
 
 // record looks at one record, and reports whether to go on.
-func (v *storedVerify) record(r storedRecord) bool {
-	l, err := r.parse()
-	var e Entry
-	var commands []state.Command
-	if err == nil && l.Type == raft.LogCommand {
-		e, commands, _, err = readEntry(r.index, l.Data)
+func (v *storedVerify) record(r decodedRecord) bool {
+	l, err := r.log, r.err
+	unknown := errors.As(err, new(*UnknownError))
+	if err == nil || unknown {
+		err = cmp.Or(v.seen.follow(l), err)
 	}
 	if err != nil && !errors.As(err, new(*UnknownError)) {
-		v.bad(r.index, max(r.index, r.to), err.Error())
+		from, detail := r.index, err.Error()
+		if bad := (*CorruptError)(nil); errors.As(err, &bad) && bad.Index != 0 {
+			from, detail = bad.Index, bad.Detail
+		}
+		v.bad(from, max(from, r.to), detail)
 		return false
 	}
 	v.rep.Entries++
@@ -108,8 +109,8 @@ func (v *storedVerify) record(r storedRecord) bool {
 		return true
 	}
 	v.chain = chainAfter(v.chain, l)
-	if l.Type == raft.LogCommand && err == nil {
-		v.st.Apply(index, e.Micros, commands)
+	if l.Type == raft.LogCommand && err == nil && !r.skip {
+		v.st.Apply(index, r.entry.Micros, r.commands)
 	} else {
 		v.st.Skip(index)
 	}
@@ -183,6 +184,9 @@ func (v *storedVerify) end() {
 		}
 	}
 	last := max(s.Last, newest.Index)
+	if err := v.seen.checkTerm(); err != nil {
+		v.bad(0, 0, err.Error())
+	}
 	switch {
 	case s.Applied.Index > last:
 		v.bad(last+1, s.Applied.Index, fmt.Sprintf(

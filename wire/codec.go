@@ -2,7 +2,6 @@ package wire
 
 import (
 	"fmt"
-	"io"
 	"reflect"
 	"sync"
 
@@ -114,52 +113,5 @@ type decoder struct {
 	dec    msgpack.Decoder
 	source source
 	budget int // bytes that the message may still make
-}
-
-// source is what a decoder reads.
-type source struct {
-	b    []byte
-	last []byte // b before the last ReadByte, for UnreadByte
-}
-
-func (s *source) nextIsNil() bool { return len(s.b) > 0 && s.b[0] == codeNil }
-
-// nextIsNegative reports whether the next value is an integer below 0.
-func (s *source) nextIsNegative() bool {
-	if len(s.b) == 0 {
-		return false
-	}
-	code := s.b[0]
-	return code >= minNegativeFixint || code >= codeInt8 && code <= codeInt64 && len(s.b) > 1 && s.b[1]&0x80 != 0
-}
-
-// nextIsAboveInt64 reports whether the next value is an integer that no signed one can be.
-func (s *source) nextIsAboveInt64() bool {
-	return len(s.b) > 1 && s.b[0] == codeUint64 && s.b[1]&0x80 != 0
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	if len(s.b) == 0 && len(p) > 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, s.b)
-	s.b, s.last = s.b[n:], nil
-	return n, nil
-}
-
-func (s *source) ReadByte() (byte, error) {
-	if len(s.b) == 0 {
-		return 0, io.EOF
-	}
-	c := s.b[0]
-	s.last, s.b = s.b, s.b[1:]
-	return c, nil
-}
-
-func (s *source) UnreadByte() error {
-	if s.last == nil {
-		return fmt.Errorf("unread without a read")
-	}
-	s.b, s.last = s.last, nil
-	return nil
+	known  knownStrings
 }

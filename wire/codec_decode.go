@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
-
-	"github.com/vmihailenco/msgpack/v5"
 )
 
 // decode takes one value from d into v. The library's own way through structs and slices is not
@@ -18,14 +16,20 @@ func (d *decoder) decode(v reflect.Value) error {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		return d.decodeInt(v)
 	case reflect.String:
-		return decodeString(&d.dec, v)
+		return d.decodeString(v)
+	case reflect.Bool:
+		if value, ok := d.source.takeBool(); ok {
+			v.SetBool(value)
+			return nil
+		}
 	}
-	if codesItself(v.Type()) {
+	t := layoutOf(v.Type())
+	if t.codesItself {
 		return d.dec.DecodeValue(v)
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		return d.decodeStruct(v)
+		return d.decodeStruct(v, t.fields)
 	case reflect.Slice:
 		if v.Type().Elem().Kind() != reflect.Uint8 {
 			return d.decodeSlice(v)
@@ -33,6 +37,10 @@ func (d *decoder) decode(v reflect.Value) error {
 	case reflect.Array:
 		if v.Type().Elem().Kind() != reflect.Uint8 {
 			return d.decodeArray(v)
+		}
+		if b, ok := d.source.takeBytes(v.Len()); ok {
+			copy(v.Slice(0, v.Len()).Bytes(), b)
+			return nil
 		}
 	case reflect.Map:
 		return d.decodeMap(v)
@@ -47,9 +55,14 @@ func (d *decoder) decodeUint(v reflect.Value) error {
 		n, err := d.dec.DecodeInt64()
 		return cmp.Or(err, fmt.Errorf("%d does not fit %s", n, typeName(v.Type())))
 	}
-	n, err := d.dec.DecodeUint64()
-	if err != nil {
-		return err
+	rest, n, ok := ParseUint(d.source.b)
+	if ok {
+		d.source.to(rest)
+	} else {
+		var err error
+		if n, err = d.dec.DecodeUint64(); err != nil {
+			return err
+		}
 	}
 	if v.OverflowUint(n) {
 		return fmt.Errorf("%d does not fit %s", n, typeName(v.Type()))
@@ -74,8 +87,12 @@ func (d *decoder) decodeInt(v reflect.Value) error {
 	return nil
 }
 
-func decodeString(d *msgpack.Decoder, v reflect.Value) error {
-	s, err := d.DecodeString()
+func (d *decoder) decodeString(v reflect.Value) error {
+	if b, ok := d.source.takeString(); ok {
+		v.SetString(d.known.string(b))
+		return nil
+	}
+	s, err := d.dec.DecodeString()
 	if err != nil {
 		return err
 	}
@@ -83,14 +100,21 @@ func decodeString(d *msgpack.Decoder, v reflect.Value) error {
 	return nil
 }
 
+// arrayLen is how many elements of an array follow, -1 for nil.
+func (d *decoder) arrayLen() (int, error) {
+	if n, ok := d.source.takeShortArray(); ok {
+		return n, nil
+	}
+	return d.dec.DecodeArrayLen()
+}
+
 // decodeStruct takes the fields of v from an array that may be shorter or longer. Nil stands for an
 // empty array.
-func (d *decoder) decodeStruct(v reflect.Value) error {
-	n, err := d.dec.DecodeArrayLen()
+func (d *decoder) decodeStruct(v reflect.Value, fields []int) error {
+	n, err := d.arrayLen()
 	if err != nil {
 		return err
 	}
-	fields := fieldsOf(v.Type())
 	for i := range n {
 		if i >= len(fields) {
 			err = d.dec.Skip()
@@ -106,7 +130,7 @@ func (d *decoder) decodeStruct(v reflect.Value) error {
 
 // decodeSlice makes a slice only within the budget of the message. Nil stands for a nil slice.
 func (d *decoder) decodeSlice(v reflect.Value) error {
-	n, err := d.dec.DecodeArrayLen()
+	n, err := d.arrayLen()
 	if err != nil {
 		return err
 	}
@@ -127,7 +151,7 @@ func (d *decoder) decodeSlice(v reflect.Value) error {
 }
 
 func (d *decoder) decodeArray(v reflect.Value) error {
-	n, err := d.dec.DecodeArrayLen()
+	n, err := d.arrayLen()
 	if err != nil {
 		return err
 	}

@@ -92,19 +92,27 @@ func codesItself(t reflect.Type) bool {
 	return p.Implements(customDecoder) || p.Implements(binaryDecoder) || p.Implements(textDecoder)
 }
 
-// structFields remembers which fields of a struct are on the wire (reflect.Type to []int of indices).
-var structFields sync.Map
+// layout is what decoding has to know of a type.
+type layout struct {
+	codesItself bool
+	fields      []int // of a struct: those on the wire
+}
 
-func fieldsOf(t reflect.Type) []int {
-	if v, ok := structFields.Load(t); ok {
-		return v.([]int)
+// layouts remembers the layout of each type met (reflect.Type to *layout).
+var layouts sync.Map
+
+func layoutOf(t reflect.Type) *layout {
+	if v, ok := layouts.Load(t); ok {
+		return v.(*layout)
 	}
-	var fields []int
-	for i := range t.NumField() {
-		if onWire(t.Field(i)) {
-			fields = append(fields, i)
+	l := &layout{codesItself: codesItself(t)}
+	if t.Kind() == reflect.Struct {
+		for i := range t.NumField() {
+			if onWire(t.Field(i)) {
+				l.fields = append(l.fields, i)
+			}
 		}
 	}
-	structFields.Store(t, fields)
-	return fields
+	layouts.Store(t, l)
+	return l
 }

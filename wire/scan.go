@@ -21,41 +21,43 @@ var (
 // refused, since the codec would look inside them for more values. It does not allocate, and its
 // work is linear in len(b).
 func Scan(b []byte) error {
+	rest, err := ScanOne(b)
+	if err == nil && len(rest) != 0 {
+		err = errScanTail
+	}
+	return err
+}
+
+// ScanOne is Scan of the first value in b. It answers what follows it.
+func ScanOne(b []byte) (rest []byte, err error) {
 	var pending [MaxDepth + 1]uint64 // values still to come at each depth
 	depth := 0
 	pending[0] = 1
 	for {
 		for pending[depth] == 0 {
 			if depth == 0 {
-				return scanEnd(b)
+				return b, nil
 			}
 			depth--
 		}
 		pending[depth]--
 		rest, children, err := scanOne(b)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		b = rest
 		if children == 0 {
 			continue
 		}
 		if children > uint64(len(b)) {
-			return errScanCount
+			return nil, errScanCount
 		}
 		if depth == MaxDepth {
-			return errScanDepth
+			return nil, errScanDepth
 		}
 		depth++
 		pending[depth] = children
 	}
-}
-
-func scanEnd(b []byte) error {
-	if len(b) != 0 {
-		return errScanTail
-	}
-	return nil
 }
 
 // scanOne steps over one value, or over the head of an array or map that children values follow.

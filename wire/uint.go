@@ -4,14 +4,19 @@ import "encoding/binary"
 
 // The msgpack codes written and read by hand. All others are the codec's business, or refused.
 const (
-	codeFixArray = 0x90
-	codeNil      = 0xc0
-	codeUint8    = 0xcc
-	codeUint16   = 0xcd
-	codeUint32   = 0xce
-	codeUint64   = 0xcf
-	codeInt8     = 0xd0
-	codeInt64    = 0xd3
+	codeFixArray  = 0x90
+	codeFixString = 0xa0
+	codeNil       = 0xc0
+	codeFalse     = 0xc2
+	codeTrue      = 0xc3
+	codeBytes8    = 0xc4
+	codeUint8     = 0xcc
+	codeUint16    = 0xcd
+	codeUint32    = 0xce
+	codeUint64    = 0xcf
+	codeInt8      = 0xd0
+	codeInt64     = 0xd3
+	codeString8   = 0xd9
 
 	minNegativeFixint = 0xe0
 
