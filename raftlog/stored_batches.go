@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// A log is read by several goroutines: one goes through the pages, as many as there are processors decode what it finds,
-// a batch each, and the caller gets the results in order. Batches are used again once the caller is done with them, so
-// that memory does not grow with the log, and a reader that is slow holds the others up.
+// A log is read by several goroutines: one goes through the pages, as many as there are processors decode what it
+// finds, a batch each, and the caller gets the results in order. Batches are used again once the caller is done with
+// them, so that memory does not grow with the log, and a reader that is slow holds the others up.
 
 const (
 	batchRecords = 512

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 
 	"github.com/datanode/datanode/policies"
@@ -19,45 +17,27 @@ var storedEntries = flag.Int("stored-entries", 20_000, "entries of the log that 
 // writeLog makes a log of n entries as a busy cell would: creates that are admitted, started and finished.
 func writeLog(b *testing.B, dir string, n int) {
 	b.Helper()
-	db, err := raftboltdb.New(raftboltdb.Options{Path: filepath.Join(dir, logFile), NoSync: true,
-		BoltOptions: &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	const batch = 512
-	var logs []*raft.Log
-	for i := 1; i <= n; i++ {
-		op := state.NewOpID(state.Index((i-1)/3*3+1), 0)
-		var c state.Command
-		switch i % 3 {
-		case 1:
-			c = &state.Admit{Kind: policies.KindCreate, Origin: policies.OriginUser, Want: 3, AskedBy: "client/app",
-				Replicas: []state.NodeID{"n1", "n2", "n3"}, Decision: state.Decision{Priority: 10000,
-					Reason: "create: a client waits", Policy: "sha256:8977c22ce8eeeb356eb049ad94961746d9a18f82d8bf8dc9a356419c"}}
-		case 2:
-			c = &state.Start{Op: op, Executor: "n1"}
-		default:
-			c = &state.Finish{Op: op, Fence: state.Fence(i - 1), Outcome: state.OutcomeDone}
-		}
-		body, err := AppendCommands(nil, []state.Command{c})
-		if err != nil {
-			b.Fatal(err)
-		}
-		l := &raft.Log{Index: uint64(i), Term: 2, Type: raft.LogCommand, Data: AppendEntry(nil, Entry{Type: EntryCommands,
-			Group: cellGroup, Micros: state.Micros(1.7e15 + i), Body: body})}
-		seal(l)
-		if logs = append(logs, l); len(logs) == batch || i == n {
-			if err := db.StoreLogs(logs); err != nil {
-				b.Fatal(err)
+	made, err := MakeStored(dir, func(yield func(state.Micros, []state.Command) bool) {
+		for i := 1; i <= n; i++ {
+			op := state.NewOpID(state.Index((i-1)/3*3+1), 0)
+			var c state.Command
+			switch i % 3 {
+			case 1:
+				c = &state.Admit{Kind: policies.KindCreate, Origin: policies.OriginUser, Want: 3, AskedBy: "client/app",
+					Replicas: []state.NodeID{"n1", "n2", "n3"}, Decision: state.Decision{Priority: 10000,
+						Reason: "create: a client waits", Policy: "sha256:8977c22ce8eeeb356eb049ad94961746d9a18f82d8bf8dc9a356419c"}}
+			case 2:
+				c = &state.Start{Op: op, Executor: "n1"}
+			default:
+				c = &state.Finish{Op: op, Fence: state.Fence(i - 1), Outcome: state.OutcomeDone}
 			}
-			logs = logs[:0]
+			if !yield(state.Micros(1.7e15+i), []state.Command{c}) {
+				return
+			}
 		}
-	}
-	if err := db.SetUint64([]byte(keyTerm), 2); err != nil {
-		b.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		b.Fatal(err)
+	})
+	if err != nil || made != n {
+		b.Fatal(made, err)
 	}
 }
 

@@ -30,7 +30,8 @@ comparison with gRPC, DRPC and yamux is in the source tree: cd wire/bench && go 
 func newBenchCommand(a app) *cobra.Command {
 	return cli.Group("bench", "Measure how fast this machine is at what nodes do", "", newBenchRPCCommand(a),
 		newBenchGetCommand(a), newBenchPutCommand(a), newBenchDeleteCommand(a),
-		newBenchRepairCommand(a), newBenchLogCommand(a), newBenchDiskCommand(a), author.BenchCommand(a.App), newBenchServerCommand(a))
+		newBenchRepairCommand(a), newBenchLogCommand(a), newBenchLogReadCommand(a), newBenchDiskCommand(a),
+		author.BenchCommand(a.App), newBenchServerCommand(a))
 }
 
 func newBenchRPCCommand(a app) *cobra.Command {

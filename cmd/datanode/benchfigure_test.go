@@ -91,3 +91,25 @@ func TestBenchFigureUsage(t *testing.T) {
 		}
 	}
 }
+
+// bench log-read reads a log of its own in every way there is, all of it, and leaves nothing behind.
+func TestBenchLogRead(t *testing.T) {
+	dir := t.TempDir()
+	var all []figure
+	told(t, &all, "bench", "log-read", "--dir", dir, "--entries", "9000", "--rounds", "1")
+	if len(all) != len(logReaders()) {
+		t.Fatalf("%d figures, want %d: %+v", len(all), len(logReaders()), all)
+	}
+	for i, f := range all {
+		if f.PerSecond <= 0 || (i == 0) != (f.Ratio == 0) || !strings.Contains(f.Detail, "MiB of heap") ||
+			!strings.Contains(f.What, logReaders()[i].what) {
+			t.Errorf("figure %d: %+v", i, f)
+		}
+	}
+	noFiles(t, dir)
+	for _, bad := range []string{"--entries=0", "--rounds=0"} {
+		if code, _, _ := tell(t, "bench", "log-read", "--dir", dir, bad); code != exit.Usage {
+			t.Errorf("%s: exit code %d, want %d", bad, code, exit.Usage)
+		}
+	}
+}

@@ -30,6 +30,6 @@ func newLogExportCommand(a app) *cobra.Command {
 		}),
 	}
 	l.flags(cmd)
-	l.everything = true
+	l.everything, l.filter.Whole = true, true
 	return cmd
 }

@@ -13,22 +13,31 @@ import (
 
 // Entry says what is in an entry of the log, also of one that cannot be read.
 func Entry(e raftlog.EntryInfo) wire.LogEntry {
-	out := wire.LogEntry{
-		Index: uint64(e.Index), Term: e.Term, Micros: int64(e.Micros), Type: e.Kind, Bytes: e.Bytes,
-		Commands: []wire.LogCommand{},
-	}
-	if e.Err != nil {
-		out.Type = "unreadable: " + e.Err.Error()
-	}
+	out := Listed(e)
 	for i, cmd := range e.Commands {
 		raw, err := json.Marshal(cmd)
 		if err != nil {
 			raw = []byte(`"` + err.Error() + `"`)
 		}
-		out.Commands = append(out.Commands, wire.LogCommand{
-			Type: cmd.CommandType().String(), Text: Command(state.NewOpID(e.Index, i), cmd), JSON: raw,
+		out.Commands[i].JSON = raw
+	}
+	return out
+}
+
+// Listed is Entry without the whole of each command.
+func Listed(e raftlog.EntryInfo) wire.LogEntry {
+	out := wire.LogEntry{
+		Index: uint64(e.Index), Term: e.Term, Micros: int64(e.Micros), Type: e.Kind, Bytes: e.Bytes,
+		Commands: make([]wire.LogCommand, len(e.Commands)),
+	}
+	if e.Err != nil {
+		out.Type = "unreadable: " + e.Err.Error()
+	}
+	for i, cmd := range e.Commands {
+		out.Commands[i] = wire.LogCommand{
+			Type: cmd.CommandType().String(), Text: Command(state.NewOpID(e.Index, i), cmd),
 			AskedBy: string(state.AskedBy(cmd)),
-		})
+		}
 	}
 	return out
 }

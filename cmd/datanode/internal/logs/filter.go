@@ -28,6 +28,7 @@ type Filter struct {
 	States       []string // that a command gives: of an operation, a node, …
 	Refused      bool     // commands that the state refused; only a folder tells
 	Limit        int      // 0: none
+	Whole        bool     // Select gives each command whole, not just what is listed of it
 
 	refused map[state.OpID]bool // by where the command is
 }
@@ -57,7 +58,11 @@ func (f *Filter) Select(ctx context.Context, s Source, r Range) iter.Seq2[wire.L
 	return func(yield func(wire.LogEntry, error) bool) {
 		var known stories
 		var err error
-		if f.needsStory() {
+		learns := f.learns(r)
+		switch {
+		case learns:
+			known = make(stories)
+		case f.needsStory():
 			known, err = readStories(ctx, s, f, r.To)
 		}
 		if err == nil && f.Refused {
@@ -69,15 +74,31 @@ func (f *Filter) Select(ctx context.Context, s Source, r Range) iter.Seq2[wire.L
 		}
 		n := 0
 		for e, err := range s.Entries(ctx, r) {
+			if err == nil && learns {
+				known.note(e, f)
+			}
 			if err == nil && !f.takes(e, known) {
 				continue
 			}
 			n++
-			if !yield(e.Wire(), err) || err != nil || n == f.Limit {
+			if !yield(f.told(e), err) || err != nil || n == f.Limit {
 				return
 			}
 		}
 	}
+}
+
+// learns reports whether what commands are about is known by the time they come: all of the log is read in order, and
+// the entries say it themselves. Which nodes take part, a later entry may say, and of an extent, the state.
+func (f *Filter) learns(r Range) bool {
+	return f.needsStory() && len(f.Extents)+len(f.Nodes) == 0 && r.From == 0 && !r.Reverse
+}
+
+func (f *Filter) told(e Entry) wire.LogEntry {
+	if f.Whole {
+		return e.Wire()
+	}
+	return e.listed()
 }
 
 func (f *Filter) takes(e Entry, known stories) bool {

@@ -50,6 +50,14 @@ func (e Entry) Wire() wire.LogEntry {
 	return describe.Entry(*e.read)
 }
 
+// listed is Wire, where of a stored log the whole of each command is left out.
+func (e Entry) listed() wire.LogEntry {
+	if e.read == nil {
+		return e.told
+	}
+	return describe.Listed(*e.read)
+}
+
 // Index is the entry's index.
 func (e Entry) Index() uint64 {
 	if e.read == nil {

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"slices"
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
@@ -36,7 +37,7 @@ func readStories(ctx context.Context, s Source, f *Filter, to uint64) (stories, 
 		if err != nil {
 			return nil, err
 		}
-		out.note(e)
+		out.note(e, f)
 	}
 	if len(f.Extents) == 0 {
 		return out, nil
@@ -44,12 +45,16 @@ func readStories(ctx context.Context, s Source, f *Filter, to uint64) (stories, 
 	return out, out.findExtents(ctx, s, f)
 }
 
-// note notes what an entry admits and starts, and reports whether it admits something that names no extent: a create.
-func (all stories) note(e Entry) (creates bool) {
+// note notes what an entry admits and starts as far as a filter has to know it, and reports whether it admits something
+// that names no extent: a create.
+func (all stories) note(e Entry, f *Filter) (creates bool) {
 	for place, c := range e.commands() {
 		id := state.NewOpID(state.Index(e.Index()), place)
 		switch c := c.(type) {
 		case *state.Admit:
+			if len(f.Kinds) > 0 && !slices.Contains(f.Kinds, c.Kind.String()) {
+				continue // none of its commands is wanted: what is not known is of no kind
+			}
 			all[id] = story{kind: c.Kind.String(), extent: uint64(c.Extent),
 				nodes: names(append([]state.NodeID{c.Node, c.Target}, c.Replicas...)...)}
 			creates = creates || c.Kind == policies.KindCreate

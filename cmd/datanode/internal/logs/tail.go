@@ -152,7 +152,7 @@ func (t *Tail) heard(err error) (goesOn bool, _ error) {
 
 // learn notes what later entries name by its operation alone.
 func (t *Tail) learn(ctx context.Context, e Entry) error {
-	if t.Filter.needsStory() && t.known.note(e) && len(t.Filter.Extents) > 0 {
+	if t.Filter.needsStory() && t.known.note(e, &t.Filter) && len(t.Filter.Extents) > 0 {
 		return t.known.findExtents(ctx, t.Source, &t.Filter)
 	}
 	return nil
