@@ -19,7 +19,7 @@ import (
 func newOpCommand(a app) *cobra.Command {
 	return cli.Group("op", "Ask for operations, list, explain, reorder and cancel them", "",
 		newOpListCommand(a), newOpShowCommand(a), newOpExplainCommand(a), newOpCancelCommand(a), newOpReorderCommand(a),
-		newOpSubmitCommand(a))
+		newOpSubmitCommand(a), newOpEnvelopeCommand(a))
 }
 
 func newOpListCommand(a app) *cobra.Command {

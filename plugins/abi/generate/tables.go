@@ -134,6 +134,7 @@ func envelopeTable(s abi.Schema) string {
 		for _, v := range s.Kinds() {
 			have, comes := policies.Kind(existing.Number), policies.Kind(v.Number)
 			apart, same := policies.Envelope(have, comes, false), policies.Envelope(have, comes, true)
+			apart.Reason, same.Reason = "", "" // they are for people who run a cell: docs/operations.md
 			if apart == same {
 				add(apart, v.Name)
 				continue
