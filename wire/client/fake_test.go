@@ -53,6 +53,7 @@ type fakeNode struct {
 
 	mu     sync.Mutex
 	conns  []*mux.Conn
+	dead   bool                                               // killed: what connects meanwhile is closed
 	before func(ctx context.Context, c *mux.ServerCall) error // runs first; its error is the answer
 	after  func(c *mux.ServerCall) (cut bool)                 // runs once the work is done; true cuts the connection
 	calls  []wire.OpType
@@ -106,8 +107,11 @@ func (n *fakeNode) serve(nc net.Conn) {
 	}
 	n.mu.Lock()
 	n.conns = append(n.conns, conn)
+	dead := n.dead
 	n.mu.Unlock()
-	<-conn.Done()
+	if !dead { // kill has seen it, or will
+		<-conn.Done()
+	}
 	conn.Close()
 }
 
@@ -115,6 +119,7 @@ func (n *fakeNode) serve(nc net.Conn) {
 func (n *fakeNode) kill() {
 	n.l.Close()
 	n.mu.Lock()
+	n.dead = true
 	conns := n.conns
 	n.mu.Unlock()
 	for _, c := range conns {
