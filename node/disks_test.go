@@ -106,6 +106,14 @@ func TestOneDiskOfTwoFails(t *testing.T) {
 			t.Errorf("the metrics do not have %s", want)
 		}
 	}
+	c.untilTrue("the cell says so", func() bool {
+		all, err := c.client.Nodes(testContext(t))
+		if err != nil || len(all[1].Disks) != 1 {
+			return false
+		}
+		d := all[1].Disks[0]
+		return d.Node == "n2" && d.Disk == "d1" && d.State == wire.DiskFailed && d.Since > 0 && d.Why != ""
+	})
 	c.lostReads("n2", acked)
 	w.drain()
 	w.wait(t, 50) // puts go on

@@ -43,10 +43,6 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 	if why := n.disks.Status().Refuses; why != "" {
 		room.OK, room.Detail = false, "takes no replicas and no appends: "+why
 	}
-	further := health.Check{Name: "disks", OK: true, Advisory: true}
-	if why := n.disks.Trouble(); why != "" {
-		further.OK, further.Detail = false, why+"; see datanode disk ls"
-	}
 	suits := health.Check{Name: "file-system", OK: true, Advisory: true}
 	if why := n.space.Status().Caution; why != "" {
 		suits.OK, suits.Detail = false, why
@@ -59,7 +55,7 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 		health.Of("disk-answers", n.hang.Err()),
 		health.Of("log", n.log.Err()),
 		room,
-		further,
+		health.Disks(n.disks.NotOK(), n.diskSince),
 		suits,
 	}
 	if source := n.transport.Source(); source != nil {

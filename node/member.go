@@ -32,6 +32,7 @@ func (n *Node) describeTo(beat *wire.Heartbeat) {
 	disk := n.diskStatus()
 	beat.Ready = beat.Ready && n.store.Failed() == nil
 	beat.Free, beat.Total, beat.Refuses = disk.Free, disk.Total, disk.Refuses
+	beat.Largest, beat.Disks = disk.Largest, n.disks.NotOK()
 	beat.Running, beat.Compiled, beat.Serving = n.exec.Leases(), n.policies.Digests(), n.share.Serves()
 	beat.Unsealed, beat.Number = n.quotas.Report()
 }

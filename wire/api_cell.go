@@ -28,6 +28,39 @@ type Node struct {
 	SourceRunning int `json:"source_running"`
 	TargetQueued  int `json:"target_queued"`
 	TargetRunning int `json:"target_running"`
+
+	// Largest is what an extent may take on the one of its disks that has most left. 0: it has one, or has not said.
+	Largest uint64 `json:"largest_free_bytes,omitempty"`
+	// Disks are those that are not ok, by ID, as it last said.
+	Disks []NodeDisk `json:"disks,omitempty"`
+}
+
+// NodeDisk is a disk of a node that is not ok.
+type NodeDisk struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node  string `json:"node"`
+	Disk  string `json:"disk"`
+	State string `json:"state"`                  // one of DiskStates
+	Why   string `json:"why,omitempty"`          // of a disk that was given up
+	Since int64  `json:"since_micros,omitempty"` // of the state, by the cell's time
+}
+
+// Todo says what a person is to do about it.
+func (d NodeDisk) Todo() string {
+	switch d.State {
+	case DiskDraining:
+		return "datanode disk ls --node " + d.Node + " shows how far it is"
+	case DiskDrained:
+		return "safe to remove: datanode disk replace " + d.Node + " " + d.Disk
+	case DiskFailed:
+		return "what it has is repaired elsewhere; restart " + d.Node + " to try it again, or give it up with " +
+			"datanode disk replace " + d.Node + " " + d.Disk
+	case DiskMissing:
+		return "what it had is repaired elsewhere; bring it back and restart " + d.Node + ", or give it up with " +
+			"datanode disk replace " + d.Node + " " + d.Disk
+	}
+	return "see datanode disk ls --node " + d.Node
 }
 
 // NodesReply lists the nodes by ID.
@@ -78,6 +111,9 @@ type Status struct {
 	ByKind  []OpCount     `json:"operations_by_kind"`
 	ByClass []OpCount     `json:"operations_by_class"`
 	ByNode  []NodeOpCount `json:"operations_by_node"`
+
+	// Disks are those of all nodes that are not ok, as the asked node knows.
+	Disks []NodeDisk `json:"disks,omitempty"`
 }
 
 // OpCount counts the open operations of one sort.

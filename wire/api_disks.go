@@ -63,6 +63,14 @@ const (
 // DiskChanges are all of them.
 func DiskChanges() []string { return []string{DiskDrain, DiskKeep, DiskReplace} }
 
+const (
+	// MaxDisks bounds the disks of a node.
+	MaxDisks = 64
+	// MaxDiskWhyBytes bounds what the cell is told of why a disk is given up, MaxDiskWordBytes its ID and state.
+	MaxDiskWhyBytes  = 256
+	MaxDiskWordBytes = 16
+)
+
 // States of a disk.
 const (
 	DiskOK       = "ok"

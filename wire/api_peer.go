@@ -48,7 +48,9 @@ type Heartbeat struct {
 	Parted      bool     // it stops: its history, which has Chain at Applied, is not that of who leads
 	Serving     bool     // it is serving clients their bytes at this moment
 	Unsealed    []Unsealed
-	Number      uint64 // rises with each heartbeat of this run: what an older one says of Unsealed is no news
+	Number      uint64     // rises with each heartbeat of this run: what an older one says of Unsealed is no news
+	Largest     uint64     // bytes that an extent may take on the one disk that has most left; 0: Free, or it has not said
+	Disks       []NodeDisk // its disks that are not ok, by ID; Since is 0
 }
 
 // Lease is one attempt that is being worked on.

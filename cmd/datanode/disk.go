@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -68,6 +69,38 @@ func rateCell(d wire.Disk) string {
 }
 
 func diskWhy(d wire.Disk) string { return term.OneLine(cmp.Or(d.Why, d.Blocked)) }
+
+// disksText names disks that are not ok: d1 failed, d2 draining.
+func disksText(disks []wire.NodeDisk) string {
+	var all []string
+	for _, d := range disks {
+		all = append(all, d.Disk+" "+d.State)
+	}
+	return strings.Join(all, ", ")
+}
+
+// largestText is what one extent may take on a node at most, if that is less than what is free there.
+func largestText(n wire.Node) string {
+	if n.Largest == 0 {
+		return ""
+	}
+	return roughly(n.Largest) + " on one disk"
+}
+
+// notOKFields say which disks are not ok, since when, and what to do.
+func notOKFields(disks []wire.NodeDisk) (fields []term.Field) {
+	for _, d := range disks {
+		text := fmt.Sprintf("%s of %s is %s", d.Disk, d.Node, d.State)
+		if d.Since != 0 {
+			text += " since " + term.Stamp(d.Since)
+		}
+		if d.Why != "" {
+			text += ": " + term.OneLine(d.Why)
+		}
+		fields = append(fields, term.Field{"disk", text + " (" + d.Todo() + ")"})
+	}
+	return fields
+}
 
 func newDiskDrainCommand(a app) *cobra.Command {
 	cancel := false

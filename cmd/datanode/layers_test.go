@@ -64,7 +64,7 @@ func nodeLayers() map[string][]string {
 		"node/transport/connlimit": {"wire/mux"},
 		"node/transport": {"node/transport/connlimit", "node/transport/summed", "pki", "raftlog", "raftlog/state",
 			"wire", "wire/mux"},
-		"node/health":   {"pki"},
+		"node/health":   {"pki", "raftlog/state", "wire"},
 		"node/diskhang": {"node/clock", "node/replica", "raftlog/state", "wire"},
 		"node/member": {"node/clock", "node/diskhang", "node/folder", "node/lead", "raftlog", "raftlog/state",
 			"wire", "wire/mux"},

@@ -77,6 +77,7 @@ func nodeColumns() []term.Column[wire.Node] {
 		term.Col("SOURCE", func(n wire.Node) string { return loadCell(n.SourceQueued, n.SourceRunning) }),
 		term.Col("TARGET", func(n wire.Node) string { return loadCell(n.TargetQueued, n.TargetRunning) }),
 		term.Col("REFUSES", func(n wire.Node) string { return n.Refuses }),
+		term.Col("DISKS", func(n wire.Node) string { return disksText(n.Disks) }),
 		term.Col("OPERATION", func(n wire.Node) string { return n.Operation }),
 		term.Col("BLOCKED", func(n wire.Node) string { return term.OneLine(n.Blocked) }),
 	}
@@ -112,8 +113,8 @@ func newNodeShowCommand(a app) *cobra.Command {
 				{"dropping", term.Count(n.Dropping)}, {"operation", n.Operation}, {"remaining", term.Number(n.Remaining)},
 				{"blocked", n.Blocked}, {"safe to remove", term.YesNo(n.SafeRemove)},
 				{"source of", loadText(n.SourceQueued, n.SourceRunning)}, {"target of", loadText(n.TargetQueued, n.TargetRunning)},
-				{"free", freeText(n)}, {"refuses", n.Refuses},
-			}, scrubFields(scrub)))
+				{"free", freeText(n)}, {"largest free", largestText(n)}, {"refuses", n.Refuses},
+			}, notOKFields(n.Disks), scrubFields(scrub)))
 		}),
 	}
 }

@@ -84,6 +84,6 @@ func (a *API) ServeStatus(ctx context.Context, c *mux.ServerCall) error {
 	out.Parted = a.o.Divergences.Among(view)
 	out.Quotas = describe.Usage(view, a.o.Quotas.UnsealedBytes, listLimit)
 	out.ByKind, out.ByClass = describe.CountKinds(view), describe.CountClasses(view)
-	out.ByNode = describe.CountNodes(view)
+	out.ByNode, out.Disks = describe.CountNodes(view), describe.Disks(view)
 	return c.Reply(&out, nil)
 }

@@ -18,6 +18,7 @@ func Node(view *state.View, look *schedule.Look, node *state.Node, leader state.
 		Incarnation: node.Incarnation, Since: int64(node.SinceMicros),
 		SafeRemove: node.Mode == state.ModeDecommissioned, Free: node.Free, Total: node.Total, Refuses: node.Refuses,
 	}
+	out.Largest, out.Disks = node.Largest, nodeDisks(node)
 	load := view.NodeLoad(node.ID)
 	out.SourceQueued, out.SourceRunning = load.Source.Queued, load.Source.Running
 	out.TargetQueued, out.TargetRunning = load.Target.Queued, load.Target.Running
@@ -30,6 +31,20 @@ func Node(view *state.View, look *schedule.Look, node *state.Node, leader state.
 		out.Blocked = look.Blocked(o)
 	}
 	return out
+}
+
+// Disks are those of all nodes that are not ok, as the nodes last said.
+func Disks(view *state.View) (all []wire.NodeDisk) {
+	view.Nodes(func(node *state.Node) bool { all = append(all, nodeDisks(node)...); return true })
+	return all
+}
+
+func nodeDisks(node *state.Node) (all []wire.NodeDisk) {
+	for _, d := range node.Disks {
+		all = append(all, wire.NodeDisk{Node: string(node.ID), Disk: d.Disk, State: d.State, Why: d.Why,
+			Since: int64(d.Since)})
+	}
+	return all
 }
 
 // queuedDecommission is one of a node that has not begun yet, nil when there is none: until it does the node takes

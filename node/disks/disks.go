@@ -47,10 +47,11 @@ import (
 	"github.com/datanode/datanode/node/extent"
 	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
 )
 
 // MaxDisks bounds the disks of a node.
-const MaxDisks = 64
+const MaxDisks = wire.MaxDisks
 
 // FirstDisk is the ID of the disk with the log.
 const FirstDisk = "d0"

@@ -91,7 +91,7 @@ func TestOneFolderIsAsBefore(t *testing.T) {
 	if err != nil || !slices.Equal(names, []string{"store"}) {
 		t.Errorf("/a has %v, %v", names, err)
 	}
-	if d.AnyLost() || d.Trouble() != "" || len(d.Describe()) != 1 {
+	if d.AnyLost() || d.NotOK() != nil || len(d.Describe()) != 1 {
 		t.Errorf("%+v", d.Describe())
 	}
 }
@@ -301,8 +301,8 @@ func TestMissingDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	d = must(t, fsys) // --dir /a alone
-	if !d.AnyLost() || !strings.Contains(d.Trouble(), "mount it") {
-		t.Errorf("%q", d.Trouble())
+	if !d.AnyLost() || !strings.Contains(fmt.Sprint(d.NotOK()), "mount it") {
+		t.Errorf("%+v", d.NotOK())
 	}
 	for id, lost := range had {
 		if d.Lost(id) != lost {
@@ -345,7 +345,7 @@ func TestCrashAtOpen(t *testing.T) {
 			t.Fatalf("after a crash at call %d: %v", n, err)
 		}
 		if d.AnyLost() {
-			t.Fatalf("after a crash at call %d: %s", n, d.Trouble())
+			t.Fatalf("after a crash at call %d: %+v", n, d.NotOK())
 		}
 		filled(t, d, 4)
 		if err := d.Close(); err != nil {

@@ -444,8 +444,8 @@ func TestReplace(t *testing.T) {
 	refused(d, "d2", "not repaired elsewhere yet")
 	d.o.Counted = nil
 	gone(d, "d2")
-	if d.AnyLost() || d.Trouble() != "" || d.Lost(lost) {
-		t.Errorf("a disk that was taken out is still missed: %q", d.Trouble())
+	if d.AnyLost() || d.NotOK() != nil || d.Lost(lost) {
+		t.Errorf("a disk that was taken out is still missed: %+v", d.NotOK())
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)

@@ -166,6 +166,17 @@ func (d *Disks) States() (all []wire.Disk) {
 	return all
 }
 
+// NotOK are the disks that are not ok, nil for none.
+func (d *Disks) NotOK() (all []wire.NodeDisk) {
+	for _, k := range d.disks() {
+		if s := d.stateOf(k); s.State != wire.DiskOK {
+			all = append(all, wire.NodeDisk{Node: s.Node, Disk: s.Disk, State: s.State,
+				Why: wire.Clip(s.Why, wire.MaxDiskWhyBytes)})
+		}
+	}
+	return all
+}
+
 func (d *Disks) stateOf(k *disk) wire.Disk {
 	out := wire.Disk{Node: string(d.o.Node), Disk: k.id, Dir: k.dir, State: wire.DiskOK}
 	err := k.err()
@@ -190,17 +201,4 @@ func (d *Disks) stateOf(k *disk) wire.Disk {
 		out.Free, out.Total, out.Reserve, out.Refuses = s.Free, s.Total, s.Reserve, s.Refuses
 	}
 	return out
-}
-
-// Trouble says which disks are given up, empty for none.
-func (d *Disks) Trouble() (text string) {
-	for _, k := range d.disks()[1:] {
-		if err := k.err(); err != nil {
-			text += fmt.Sprintf("; %s: %v", k, err)
-		}
-	}
-	if text != "" {
-		text = text[2:]
-	}
-	return text
 }

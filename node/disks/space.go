@@ -54,10 +54,13 @@ func (d *Disks) Status() diskspace.Status {
 		s := k.space.Status()
 		sum.Total, sum.Reserve = sum.Total+s.Total, sum.Reserve+s.Reserve
 		if s.Refuses == "" {
-			sum.Free, taken = sum.Free+s.Free, true
+			sum.Free, sum.Largest, taken = sum.Free+s.Free, max(sum.Largest, s.Free), true
 			continue
 		}
 		refuses = append(refuses, k.id+": "+s.Refuses)
+	}
+	if sum.Largest == sum.Free { // there is one
+		sum.Largest = 0
 	}
 	if !taken {
 		sum.Refuses = "none of its disks takes anything: " + strings.Join(refuses, "; ")

@@ -35,9 +35,15 @@ func (d *Disks) RaiseFence(id extent.ID, fence extent.Fence) error {
 
 // Stage begins to copy a replica, or goes on with it: in the place of one that is here, or on a disk with room.
 func (d *Disks) Stage(id extent.ID, fence extent.Fence, birth extent.Birth) (*extent.Stage, error) {
-	return place(d, placing{op: "stage", id: id, fence: fence, anew: true}, func(s *extent.Store) (*extent.Stage, error) {
-		return s.Stage(id, fence, birth)
-	})
+	return d.StageFor(id, fence, birth, 0)
+}
+
+// StageFor is Stage for a replica of so many bytes: one that is new here goes to a disk that has room for all of it.
+func (d *Disks) StageFor(
+	id extent.ID, fence extent.Fence, birth extent.Birth, bytes uint64,
+) (*extent.Stage, error) {
+	p := placing{op: "stage", id: id, fence: fence, anew: true, bytes: bytes}
+	return place(d, p, func(s *extent.Store) (*extent.Stage, error) { return s.Stage(id, fence, birth) })
 }
 
 // Append makes bytes durable on the disk that has the extent. When that hangs, the parts may not change afterwards.

@@ -301,6 +301,7 @@ type Status struct {
 	Refuses string          // why nothing is taken; empty: something is
 	Caution string          // what speaks against the disk's file system; empty: nothing
 	Changed <-chan struct{} // closed when Refuses changes
+	Largest uint64          // of several disks, what extents may take on the one with most; 0: Free
 }
 
 // Status is how the disk was when it was last looked at.

@@ -36,6 +36,11 @@ type Stage struct {
 	pace    func(piece func() error) error // nil: none
 }
 
+// StageFor is Stage for a replica of so many bytes, which matters to nobody with one disk.
+func (s *Store) StageFor(id ID, fence Fence, birth Birth, _ uint64) (*Stage, error) {
+	return s.Stage(id, fence, birth)
+}
+
 // Stage begins to copy a replica of an extent, or goes on where an earlier stage stopped: Len tells
 // how much is there, all verified. It raises the fence, and ends an earlier stage of the extent. A
 // replica that exists is read on until Commit replaces it. What was staged of another birth is not gone on with.

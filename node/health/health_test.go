@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/datanode/datanode/pki"
+	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
 )
 
 // issue writes the certificate of node n1, good until then, of an authority of its own.
@@ -80,6 +82,42 @@ func TestReady(t *testing.T) {
 		checks := Levels([]Check{Of("leader", nil), c.check})
 		if got := Ready(checks); got != c.ready || checks[1].Level != c.level || checks[0].Level != OK {
 			t.Errorf("%+v: ready %t, want %t and level %s", checks[1], got, c.ready, c.level)
+		}
+	}
+}
+
+// A disk that was given up is a warning, with since when and what to do; one that somebody drains is named and no
+// warning.
+func TestDisksThatAreNotOK(t *testing.T) {
+	since := func(d wire.NodeDisk) state.Micros {
+		if d.Disk == "d1" {
+			return 1_800_000_000_000_000
+		}
+		return 0
+	}
+	for _, c := range []struct {
+		disks []wire.NodeDisk
+		ok    bool
+		want  []string
+	}{
+		{nil, true, nil},
+		{[]wire.NodeDisk{{Node: "n2", Disk: "d1", State: wire.DiskDraining}}, true,
+			[]string{"d1 is draining since 2027-01-15", "datanode disk ls --node n2"}},
+		{[]wire.NodeDisk{{Node: "n2", Disk: "d2", State: wire.DiskDrained}}, true, []string{"disk replace n2 d2"}},
+		{[]wire.NodeDisk{{Node: "n2", Disk: "d1", State: wire.DiskDraining},
+			{Node: "n2", Disk: "d3", State: wire.DiskFailed, Why: "sync failed"}}, false,
+			[]string{"d1 is draining", "d3 is failed: sync failed", "disk replace n2 d3"}},
+		{[]wire.NodeDisk{{Node: "n2", Disk: "d1", State: wire.DiskMissing, Why: "mount it"}}, false,
+			[]string{"d1 is missing since 2027", "mount it", "bring it back"}},
+	} {
+		got := Disks(c.disks, since)
+		if got.OK != c.ok || !got.Advisory || (got.Detail == "") != (c.want == nil) {
+			t.Errorf("%+v: %+v", c.disks, got)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(got.Detail, want) {
+				t.Errorf("%q does not have %q", got.Detail, want)
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package lead
 
 import (
+	"slices"
 	"time"
 
 	"github.com/datanode/datanode/raftlog/state"
@@ -31,7 +32,8 @@ func (w *watch) disks(view *state.View) []state.Command {
 }
 
 func (w *watch) disksLocked(view *state.View) []state.Command {
-	if _, lowest := view.Lowest(); lowest < state.LevelProven {
+	_, lowest := view.Lowest()
+	if lowest < state.LevelProven {
 		return nil
 	}
 	var cmds []state.Command
@@ -45,7 +47,11 @@ func (w *watch) disksLocked(view *state.View) []state.Command {
 		if said.Refuses == "" && w.behindLocked(s.at, b) {
 			said.Refuses = whyBehind
 		}
-		if said.Refuses != node.Refuses || said.Total != node.Total || moved(node, said.Free) {
+		if lowest >= state.LevelDisks {
+			said.Largest, said.Disks = b.Largest, disksOf(b)
+		}
+		if said.Refuses != node.Refuses || said.Total != node.Total || moved(node, said.Free) ||
+			largestMoved(node.Largest, said.Largest) || !slices.EqualFunc(said.Disks, node.Disks, sameDisk) {
 			cmds = append(cmds, &said)
 		}
 		return true
@@ -56,6 +62,25 @@ func (w *watch) disksLocked(view *state.View) []state.Command {
 // moved reports whether the free bytes of a node are not about what the cell knows.
 func moved(node *state.Node, free uint64) bool {
 	return max(node.Free, free)-min(node.Free, free) > node.Total/movedShare
+}
+
+// largestMoved reports whether the room of the emptiest disk has changed by a share that matters: of itself, since it
+// is to be known well where it is little.
+func largestMoved(known, now uint64) bool {
+	return max(known, now)-min(known, now) > max(known, now)/movedShare
+}
+
+// disksOf are the disks that a node calls not ok. What an older or newer build says more than is bounded is left out.
+func disksOf(b *wire.Heartbeat) (all []state.NodeDisk) {
+	for _, d := range b.Disks[:min(len(b.Disks), wire.MaxDisks)] {
+		all = append(all, state.NodeDisk{Disk: wire.Clip(d.Disk, wire.MaxDiskWordBytes),
+			State: wire.Clip(d.State, wire.MaxDiskWordBytes), Why: wire.Clip(d.Why, wire.MaxDiskWhyBytes)})
+	}
+	return all
+}
+
+func sameDisk(a, b state.NodeDisk) bool {
+	return a.Disk == b.Disk && a.State == b.State && a.Why == b.Why
 }
 
 // markLocked notes how far this node, which leads, has applied the log.

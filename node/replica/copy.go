@@ -72,7 +72,7 @@ func (c *copier) copy(ctx context.Context, o *state.Op) (*state.Finish, error) {
 		return nil, err // the operation was ended while this waited
 	}
 	defer done()
-	stage, err := c.store.Stage(extent.ID(e.ID), extent.Fence(o.Fence), extent.Birth(e.Birth()))
+	stage, err := c.store.StageFor(extent.ID(e.ID), extent.Fence(o.Fence), extent.Birth(e.Birth()), e.Length)
 	if err != nil {
 		return nil, err
 	}

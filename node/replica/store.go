@@ -8,7 +8,7 @@ type Store interface {
 	Create(id extent.ID, fence extent.Fence, birth extent.Birth) error
 	Append(id extent.ID, fence extent.Fence, offset uint64, parts ...[]byte) error
 	Stream(id extent.ID, fence extent.Fence, offset uint64) (*extent.Stream, error)
-	Stage(id extent.ID, fence extent.Fence, birth extent.Birth) (*extent.Stage, error)
+	StageFor(id extent.ID, fence extent.Fence, birth extent.Birth, bytes uint64) (*extent.Stage, error)
 	Seal(id extent.ID, length uint64) error
 	SealSum(id extent.ID, length uint64) (uint32, error)
 	RaiseFence(id extent.ID, fence extent.Fence) error

@@ -60,6 +60,7 @@ func Unfit(v *state.View, e *state.Extent, id state.NodeID) string {
 	}
 	_, holds := e.Replica(id)
 	_, former := e.FormerSince(id)
+	room, _ := n.Room()
 	switch {
 	case holds:
 		return fmt.Sprintf("%s already has a replica of extent %d", id, e.ID)
@@ -74,14 +75,17 @@ func Unfit(v *state.View, e *state.Extent, id state.NodeID) string {
 	case former:
 		return fmt.Sprintf("%s has yet to drop its old file of extent %d", id, e.ID)
 	case !fits(n, e):
-		return fmt.Sprintf("%s is too full: extents may still take %d bytes there, and extent %d has %d",
-			id, n.Free, e.ID, e.Length)
+		return fmt.Sprintf("%s is too full: an extent may still take %d bytes there, and extent %d has %d",
+			id, room, e.ID, e.Length)
 	}
 	return ""
 }
 
 // fits reports whether a node has room for a replica, as far as it has reported.
-func fits(n *state.Node, e *state.Extent) bool { return n.Total == 0 || n.Free > e.Length }
+func fits(n *state.Node, e *state.Extent) bool {
+	room, known := n.Room()
+	return !known || room > e.Length
+}
 
 // lostTarget says why a queued move can no longer go to its named target, "" while it may yet. One that only waits
 // does not hold up a decommission of the node that it takes from.

@@ -107,7 +107,7 @@ func (s *State) apply(at moment, c Command) Result {
 	case *RemoveNode:
 		return s.removeNode(at, c)
 	case *NodeRoom:
-		return s.setNodeRoom(c)
+		return s.setNodeRoom(at, c)
 	case *Proven:
 		return s.proven(at, c)
 	case *Punch:

@@ -348,6 +348,9 @@ type NodeRoom struct {
 	Free    uint64 // bytes that extents may still take there
 	Total   uint64 // bytes of its disk
 	Refuses string // empty: it takes replicas
+
+	Largest uint64     // bytes that an extent may take on the one disk that has most left; 0: Free
+	Disks   []NodeDisk // those that are not ok, by ID; their Since is the entry's to say
 }
 
 // AskedBy is who asked for a command; empty where the cell did, or nobody can tell.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 )
 
 // String is the replica's node, marked when it cannot be trusted: "n1", "n2?".
@@ -73,6 +74,12 @@ func (n *Node) String() string {
 	}
 	if n.Refuses != "" {
 		fmt.Fprintf(&b, " refuses=%q", n.Refuses)
+	}
+	if n.Largest > 0 {
+		fmt.Fprintf(&b, " largest=%s", UnitsText(n.Largest))
+	}
+	for _, d := range n.Disks {
+		fmt.Fprintf(&b, " %s=%s@%s", d.Disk, d.State, d.Since.Time().UTC().Format(time.RFC3339))
 	}
 	return b.String()
 }

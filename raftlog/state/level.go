@@ -30,8 +30,10 @@ const (
 	LevelPunched Level = 6
 	// LevelBegun has operations that start in the entry that admits them.
 	LevelBegun Level = 7
+	// LevelDisks has nodes that say which of their disks has most room, and which are not ok.
+	LevelDisks Level = 8
 	// LevelNow is this build's.
-	LevelNow = LevelBegun
+	LevelNow = LevelDisks
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.
@@ -68,7 +70,12 @@ func levelOf(c Command) Level {
 		case keyCopyPace:
 			return LevelPaced
 		}
-	case *NodeRoom, *Proven, *Recovered:
+	case *NodeRoom:
+		if c.Largest > 0 || len(c.Disks) > 0 {
+			return LevelDisks
+		}
+		return LevelProven
+	case *Proven, *Recovered:
 		return LevelProven
 	case *Suspect:
 		if c.Always {

@@ -1,6 +1,10 @@
 package state
 
-import "github.com/datanode/datanode/wire"
+import (
+	"slices"
+
+	"github.com/datanode/datanode/wire"
+)
 
 // join records a node. The leader checks that two nodes do not use one ID.
 func (s *State) join(at moment, c *Join) Result {
@@ -63,14 +67,23 @@ func (s *State) setVoter(c *SetVoter) Result {
 	return Result{}
 }
 
-// setNodeRoom records what a node has said of its disk. It changes nothing about the replicas that are there.
-func (s *State) setNodeRoom(c *NodeRoom) Result {
+// setNodeRoom records what a node has said of its disks. It changes nothing about the replicas that are there.
+func (s *State) setNodeRoom(at moment, c *NodeRoom) Result {
 	n := s.Node(c.Node)
 	if n == nil {
 		return refused(wire.CodeNotFound, "there is no node %s", c.Node)
 	}
 	n = n.clone()
-	n.Free, n.Total, n.Refuses = c.Free, c.Total, c.Refuses
+	before := n.Disks
+	n.Free, n.Total, n.Refuses, n.Largest, n.Disks = c.Free, c.Total, c.Refuses, c.Largest, slices.Clone(c.Disks)
+	for i := range n.Disks {
+		d := &n.Disks[i]
+		d.Since = at.now
+		same := func(b NodeDisk) bool { return b.Disk == d.Disk && b.State == d.State }
+		if b := slices.IndexFunc(before, same); b >= 0 {
+			d.Since = before[b].Since
+		}
+	}
 	s.nodes.Set(n.ID, n)
 	return Result{}
 }

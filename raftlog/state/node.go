@@ -54,6 +54,27 @@ type Node struct {
 	Free    uint64 // bytes that extents may still take there, as it last said; see TypeNodeRoom
 	Total   uint64 // bytes of its disk
 	Refuses string // why it takes no replicas now; empty: it does
+
+	Largest uint64     // bytes that an extent may take on the one of its disks that has most left; 0: Free
+	Disks   []NodeDisk // those that are not ok, by ID. Never changed in place.
+}
+
+// NodeDisk is a disk of a node that is not ok, as the node last said.
+type NodeDisk struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Disk  string // its ID
+	State string // one of wire.DiskStates
+	Why   string // it was given up; empty: it was not
+	Since Micros // when the cell learned of that state
+}
+
+// Room is how many bytes an extent may take there at most, as the node last said; known is false if it has not.
+func (n *Node) Room() (bytes uint64, known bool) {
+	if n.Largest > 0 {
+		return n.Largest, n.Total > 0
+	}
+	return n.Free, n.Total > 0
 }
 
 func (n *Node) clone() *Node {

@@ -147,7 +147,7 @@ func (c *Cell) other(l *line) state.Command {
 	case "remove":
 		return &state.RemoveNode{Node: node, Incarnation: l.number("incarnation", 0), Forced: l.has("forced")}
 	case "room":
-		return &state.NodeRoom{Node: node, Free: l.number("free", 0), Total: l.number("total", 0), Refuses: l.keys["refuses"]}
+		return l.room(node)
 	case "session":
 		return &state.OpenSession{Client: l.arg(0), AskedBy: l.asker()}
 	case "set":
@@ -270,6 +270,19 @@ func (c *Cell) parse(text string) (*line, error) {
 		}
 	}
 	return l, nil
+}
+
+// room is what a node says of its disks: room n1 free=6 total=9 largest=4 refuses=full d1=failed d2=draining.
+func (l *line) room(node state.NodeID) state.Command {
+	room := &state.NodeRoom{Node: node, Free: l.number("free", 0), Total: l.number("total", 0),
+		Refuses: l.keys["refuses"], Largest: l.number("largest", 0)}
+	for i := range 9 {
+		disk := fmt.Sprintf("d%d", i)
+		if is := l.keys[disk]; is != "" {
+			room.Disks = append(room.Disks, state.NodeDisk{Disk: disk, State: is})
+		}
+	}
+	return room
 }
 
 func (l *line) arg(i int) string {
