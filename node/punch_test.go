@@ -173,7 +173,8 @@ func TestDeleteOfRangesWaitsForTheLastNode(t *testing.T) {
 	t.Parallel()
 	c := newCell(t, 1, 0)
 	c.joins("n9", state.LevelPunched-1)
-	if err := c.nodes["n1"].lead.Propose(testContext(t), &state.SetNodeState{Node: "n9", State: state.NodeDown}); err != nil {
+	down := &state.SetNodeState{Node: "n9", State: state.NodeDown}
+	if err := c.nodes["n1"].lead.Propose(testContext(t), down); err != nil {
 		t.Fatal(err)
 	}
 	loc := c.put(pattern(1, 4000)) // the cell knows n9 already, so that this makes it take nothing newer

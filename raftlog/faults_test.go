@@ -357,13 +357,14 @@ func TestFullDiskMakesRoom(t *testing.T) {
 func TestUnknownEntryStopsTheNode(t *testing.T) {
 	c := newCell(t, 3, nil)
 	g := c.leader()
-	skipped := AppendEntry(nil, Entry{Version: uint8(state.LevelNow) + 1, Type: EntryCommands, Ignorable: true, Group: cellGroup})
+	newer := uint8(state.LevelNow) + 1
+	skipped := AppendEntry(nil, Entry{Version: newer, Type: EntryCommands, Ignorable: true, Group: cellGroup})
 	if f := g.raft.Apply(skipped, 0); f.Error() != nil {
 		t.Fatal(f.Error())
 	}
 	c.settle()
 	c.checkEqual()
-	unknown := g.raft.Apply(AppendEntry(nil, Entry{Version: uint8(state.LevelNow) + 1, Type: EntryCommands, Group: cellGroup}), 0)
+	unknown := g.raft.Apply(AppendEntry(nil, Entry{Version: newer, Type: EntryCommands, Group: cellGroup}), 0)
 	if err := unknown.Error(); err != nil {
 		t.Fatal(err)
 	}

@@ -31,8 +31,8 @@ type benchCell struct {
 	addrs []string
 }
 
-// startBenchCell starts nodes of a program ("": this one), the first of which vote, and waits until all are up. Stop has
-// to be called also when there is an error.
+// startBenchCell starts nodes of a program ("": this one), the first of which vote, and waits until all are up. Stop
+// has to be called also when there is an error.
 func startBenchCell(ctx context.Context, program, dir string, count int) (c *benchCell, err error) {
 	c = &benchCell{dir: dir}
 	if program == "" {

@@ -14,7 +14,8 @@ import (
 
 func newLogCommand(a app) *cobra.Command {
 	return cli.Group("log", "Read, verify and compare the operation log", "",
-		newLogStatusCommand(a), newLogListCommand(a), newLogTailCommand(a), newLogShowCommand(a), newLogStatsCommand(a), newLogVerifyCommand(a),
+		newLogStatusCommand(a), newLogListCommand(a), newLogTailCommand(a), newLogShowCommand(a), newLogStatsCommand(a),
+		newLogVerifyCommand(a),
 		newLogDiffCommand(a), newLogExplainCommand(a), newLogExportCommand(a), newLogReplayCommand(a),
 		newLogDoctorCommand(a), newLogTimelineCommand(a))
 }

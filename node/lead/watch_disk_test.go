@@ -11,18 +11,23 @@ import (
 	"github.com/datanode/datanode/wire/mux"
 )
 
+// hearing is a watch of a cell, and what it proposes when it hears of the disks of n1.
+func hearing(s *statetest.Cell, now *time.Time) (w *watch, hear func(wire.Heartbeat) []state.Command) {
+	w = newWatch(env{clock: clock.Of(mux.Clock{Now: func() time.Time { return *now }})})
+	w.seen = map[state.NodeID]*seen{}
+	return w, func(b wire.Heartbeat) []state.Command {
+		b.Node, b.Incarnation = "n1", 1
+		w.seen["n1"] = &seen{at: *now, beat: b}
+		return w.disksLocked(s.State.Snapshot())
+	}
+}
+
 // The leader records what is news about the disks of nodes, and only in cells that can all read it.
 func TestDiskReports(t *testing.T) {
 	s := statetest.New()
 	s.RunAll("join n1\nroom n1 free=500 total=1000")
 	now := time.Unix(1000, 0)
-	w := newWatch(env{clock: clock.Of(mux.Clock{Now: func() time.Time { return now }})})
-	w.seen = map[state.NodeID]*seen{}
-	hear := func(b wire.Heartbeat) []state.Command {
-		b.Node, b.Incarnation = "n1", 1
-		w.seen["n1"] = &seen{at: now, beat: b}
-		return w.disksLocked(s.State.Snapshot())
-	}
+	w, hear := hearing(s, &now)
 	full := wire.Heartbeat{Free: 3, Total: 1000, Refuses: "full", Applied: 9}
 	if cmds := hear(full); cmds != nil {
 		t.Errorf("a node of the first level is told of disks: %v", cmds)
@@ -46,7 +51,31 @@ func TestDiskReports(t *testing.T) {
 			t.Errorf("%+v: %v", c.beat, cmds)
 		}
 	}
-	// What one disk may take is news by a share of itself, and so is each change of a disk that is not ok.
+	s.RunAll("room n1 free=500 total=1000")
+	// It lacks what the leader has applied for so long.
+	w.markLocked(10)
+	same := wire.Heartbeat{Free: 500, Total: 1000, Applied: 9}
+	now = now.Add(behindAfter - 1)
+	if cmds := hear(same); len(cmds) != 0 {
+		t.Errorf("behind too soon: %v", cmds)
+	}
+	now = now.Add(1)
+	if cmds := hear(same); len(cmds) != 1 || cmds[0].(*state.NodeRoom).Refuses != whyBehind {
+		t.Errorf("not behind: %v", cmds)
+	}
+	same.Applied = 10
+	if cmds := hear(same); len(cmds) != 0 {
+		t.Errorf("behind although it has all: %v", cmds)
+	}
+}
+
+// What one disk may take is news by a share of itself, and so is each change of a disk that is not ok.
+func TestReportsOfOneDisk(t *testing.T) {
+	s := statetest.New()
+	s.RunAll("join n1")
+	s.Apply(&state.Join{Node: "n1", Addr: "n1:1", Incarnation: 1, Level: state.LevelNow})
+	now := time.Unix(1000, 0)
+	_, hear := hearing(s, &now)
 	s.RunAll("room n1 free=500 total=1000 largest=100 d1=failed")
 	failed := []wire.NodeDisk{{Node: "n1", Disk: "d1", State: "failed"}}
 	for _, c := range []struct {
@@ -67,22 +96,6 @@ func TestDiskReports(t *testing.T) {
 		} else if len(cmds) != 0 || c.news {
 			t.Errorf("%+v: %v", c, cmds)
 		}
-	}
-	s.RunAll("room n1 free=500 total=1000")
-	// It lacks what the leader has applied for so long.
-	w.markLocked(10)
-	same := wire.Heartbeat{Free: 500, Total: 1000, Applied: 9}
-	now = now.Add(behindAfter - 1)
-	if cmds := hear(same); len(cmds) != 0 {
-		t.Errorf("behind too soon: %v", cmds)
-	}
-	now = now.Add(1)
-	if cmds := hear(same); len(cmds) != 1 || cmds[0].(*state.NodeRoom).Refuses != whyBehind {
-		t.Errorf("not behind: %v", cmds)
-	}
-	same.Applied = 10
-	if cmds := hear(same); len(cmds) != 0 {
-		t.Errorf("behind although it has all: %v", cmds)
 	}
 }
 

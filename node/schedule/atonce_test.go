@@ -26,7 +26,8 @@ func TestAtOnce(t *testing.T) {
 		{name: "one that waits of the same rank, and room for all", before: joined, creates: 2, priority: 10000, want: 2},
 		{name: "one that waits of the same rank, and no room for all", before: joined, creates: 4, priority: 10000, want: 0},
 		{name: "one that waits and comes later", before: joined, creates: 4, priority: 10001, want: 4},
-		{name: "half of max-running for one caller", before: joined + "start 3 executor=n1\n", creates: 3, asked: true, want: 1},
+		{name: "half of max-running for one caller", before: joined + "start 3 executor=n1\n", creates: 3, asked: true,
+			want: 1},
 		{name: "a seal is for a round", before: joined, kind: policies.KindSeal, creates: 1, want: 0},
 		{name: "deletes take no place of max-running", before: joined, kind: policies.KindDelete, creates: 9, want: 9},
 	} {

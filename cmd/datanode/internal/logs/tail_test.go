@@ -24,7 +24,9 @@ type growing struct {
 
 func (g *growing) add(cmds ...state.Command) {
 	index := state.Index(len(g.entries) + 1)
-	g.entries = append(g.entries, describe.Entry(raftlog.EntryInfo{Index: index, Term: 1, Kind: "commands", Commands: cmds}))
+	g.entries = append(g.entries, describe.Entry(raftlog.EntryInfo{
+		Index: index, Term: 1, Kind: "commands", Commands: cmds,
+	}))
 }
 
 func (g *growing) ask(_ context.Context, req wire.LogRequest) (wire.LogReply, error) {
