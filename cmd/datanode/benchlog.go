@@ -31,10 +31,10 @@ const (
 
 const benchLogHelp = `Measure the operation log: a cell of three processes of its own is started in --dir, and
 callers, each over a connection of its own, create extents, delete extents, and delete objects by their locators, one
-after the other: each is asked for, decided, agreed on, carried out on all disks and answered. In the same run, on the same disk, callers
-have as many entries agreed on by the bare engine (hashicorp/raft, three nodes in one process, with sockets between
-them): an entry a call, and with a committer that puts what waits into one entry. Last, one caller deletes --extents
-extents at once. All is removed at the end.`
+after the other: each is asked for, decided, agreed on, carried out on all disks and answered. In the same run, on the
+same disk, callers have as many entries agreed on by the bare engine (hashicorp/raft, three nodes in one process, with
+sockets between them): an entry a call, and with a committer that puts what waits into one entry. Last, one caller
+deletes --extents extents at once. All is removed at the end.`
 
 // logBench is what bench log measures.
 type logBench struct {

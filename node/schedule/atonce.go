@@ -31,8 +31,8 @@ func AtOnce(v *state.View, m Moment, admits []*state.Admit) {
 	}
 }
 
-// createAtOnce marks all creates or none: where there are too few places for them and what comes before them, it is left
-// to a round whose turn it is.
+// createAtOnce marks all creates or none. Where there are too few places for them and for what comes before them, a
+// round says whose turn it is.
 func createAtOnce(v *state.View, m Moment, creates []*state.Admit) {
 	lowest := creates[0].Decision.Priority
 	for _, a := range creates {

@@ -41,7 +41,7 @@ func (s *State) start(at moment, c *Start) Result {
 	return Result{Op: o.ID, Extent: o.Extent}
 }
 
-// startAtOnce starts an operation in the entry that has just admitted it, and reports whether it did. Where it cannot, it
+// startAtOnce starts an operation in the entry that has just admitted it, and reports whether it did. What cannot start
 // stays queued, as if it had not been tried: the leader starts it when it may.
 //
 // The leader asks for it where no other operation could come before this one, so that the policy's order is the same as
