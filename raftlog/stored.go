@@ -180,6 +180,17 @@ func (s *Stored) Entries(from, to state.Index, reverse bool) iter.Seq[EntryInfo]
 	}
 }
 
+// Record is the record of an entry as it lies in the file, also of one that is damaged; nil where there is none, or no
+// page that can be read.
+func (s *Stored) Record(index state.Index) []byte {
+	for r := range s.records(index, index, false) {
+		if r.index == index && r.err == nil {
+			return bytes.Clone(r.raw)
+		}
+	}
+	return nil
+}
+
 func (s *Stored) describe(r storedRecord) EntryInfo {
 	l, err := r.parse()
 	if err != nil {

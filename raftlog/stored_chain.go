@@ -90,11 +90,40 @@ func (s *Stored) Change(index state.Index) (Change, error) {
 		}
 	}
 	if out.Before == nil {
-		return out, wire.Errorf(wire.OpLogList, wire.CodeNotFound, "%s has no entry %d; it has %d to %d", s.dir, index,
-			s.First, s.Last)
+		return out, s.noEntry(index)
 	}
 	out.After = st.Snapshot()
 	return out, nil
+}
+
+// Between are the states after two entries, the second of which is not before the first. Both share what no entry in
+// between has changed. Errors are those of Change.
+func (s *Stored) Between(from, to state.Index) (before, after *state.View, err error) {
+	if to > s.Last {
+		return nil, nil, s.noEntry(to)
+	}
+	st, err := s.before(from + 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	for r := range s.decoded(st.Applied+1, to) {
+		if before == nil && r.index > from {
+			before = st.Snapshot()
+		}
+		if _, err = r.apply(st); err != nil {
+			return nil, nil, withFile(err, s.f.Name())
+		}
+	}
+	after = st.Snapshot()
+	if before == nil {
+		before = after
+	}
+	return before, after, nil
+}
+
+func (s *Stored) noEntry(index state.Index) error {
+	return wire.Errorf(wire.OpLogList, wire.CodeNotFound, "%s has no entry %d; it has %d to %d", s.dir, index, s.First,
+		s.Last)
 }
 
 // StateAt is the state after an entry; 0 is the last one. Errors are those of Change.
@@ -114,8 +143,7 @@ func (s *Stored) StateAt(index state.Index) (*state.View, error) {
 		}
 	}
 	if st.Applied < index && index > s.Last {
-		return nil, wire.Errorf(wire.OpLogList, wire.CodeNotFound, "%s has no entry %d; it has %d to %d", s.dir, index,
-			s.First, s.Last)
+		return nil, s.noEntry(index)
 	}
 	return st.Snapshot(), nil
 }

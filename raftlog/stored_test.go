@@ -156,6 +156,22 @@ func checkStates(t *testing.T, s *Stored, l *stoppedLog) {
 	if err != nil || before.Node(id) != nil || change.Before.Node(id) != nil || change.After.Node(id) == nil {
 		t.Errorf("node %s is there before entry %d, or not after it; %v", id, joined.Index, err)
 	}
+	was, is, err := s.Between(joined.Index-1, s.Last)
+	if err != nil || was.Applied != joined.Index-1 || was.Node(id) != nil || is.Node(id) == nil || is.Applied != s.Last {
+		t.Errorf("the states after entries %d and %d: %v", joined.Index-1, s.Last, err)
+	}
+	if was, is, err := s.Between(s.Last, s.Last); err != nil || was.Applied != s.Last || is.Applied != s.Last {
+		t.Errorf("the state after entry %d, twice: %v", s.Last, err)
+	}
+	if _, _, err := s.Between(1, s.Last+1); wire.CodeOf(err) != wire.CodeNotFound {
+		t.Errorf("the state after an entry that there is not: %v", err)
+	}
+	if r, err := parseRecord(s.Record(joined.Index)); err != nil || r.Index != uint64(joined.Index) {
+		t.Errorf("the record of entry %d: %v", joined.Index, err)
+	}
+	if r := s.Record(s.Last + 1); r != nil {
+		t.Errorf("a record of %d bytes of an entry that there is not", len(r))
+	}
 	if _, err := s.StateAt(s.Last + 1); wire.CodeOf(err) != wire.CodeNotFound {
 		t.Errorf("the state after an entry that there is not: %v", err)
 	}

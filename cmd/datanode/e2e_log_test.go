@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/datanode/datanode/cmd/datanode/internal/clitest"
 	"github.com/datanode/datanode/cmd/datanode/internal/exit"
+	"github.com/datanode/datanode/wire"
 )
 
 // fileSums is a hash of every file under dir.
@@ -91,8 +94,55 @@ func TestLogOfAStoppedNode(t *testing.T) {
 	if after := fileSums(t, p.dir); after != before {
 		t.Errorf("reading has changed the folder from\n%s\nto\n%s", before, after)
 	}
+	lookedBack(t, p.dir, told[0])
 	exportedLog(t, p.dir)
 	damagedLog(t, p.dir, told[0])
+}
+
+// lookedBack tells what two entries have different, and shows the bytes of one.
+func lookedBack(t *testing.T, dir, entries string) {
+	t.Helper()
+	var sets []uint64 // of replicas, to 1 and back to 3
+	for line := range strings.Lines(entries) {
+		var e wire.LogEntry
+		clitest.Must(t, json.Unmarshal([]byte(line), &e))
+		if len(e.Commands) == 1 && e.Commands[0].Type == "setting" {
+			sets = append(sets, e.Index)
+		}
+	}
+	if len(sets) != 2 {
+		t.Fatalf("replicas is set by entries %v", sets)
+	}
+	diff := func(from, to uint64) string {
+		code, out, stderr := folderCommand(t, "log", "replay", "--diff", fmt.Sprint(from), fmt.Sprint(to), "--dir", dir,
+			"-o", "jsonl")
+		if code != exit.Done {
+			t.Fatalf("replay --diff %d %d: exit code %d, %s", from, to, code, stderr)
+		}
+		return out
+	}
+	const changed = `{"what":"setting","before":"replicas 3","after":"replicas 1"}` + "\n" +
+		`{"what":"setting","before":"min-replicas 2","after":"min-replicas 1"}` + "\n" // which follows it
+	if out := diff(sets[0]-1, sets[0]); out != changed {
+		t.Errorf("what entry %d changed: %s", sets[0], out)
+	}
+	if out := diff(sets[0]-1, sets[1]); strings.Contains(out, `"setting"`) || !strings.Contains(out, `"what":"extent"`) {
+		t.Errorf("what entries %d to %d changed: %s", sets[0], sets[1], out)
+	}
+	code, out, _ := folderCommand(t, "log", "replay", "--diff", "5", "4", "--dir", dir)
+	if code != exit.Usage || out != "" {
+		t.Errorf("from a later entry to an earlier one: exit code %d, %s", code, out)
+	}
+	code, out, stderr := folderCommand(t, "log", "show", fmt.Sprint(sets[0]), "--raw", "--dir", dir)
+	if code != exit.Done || !strings.Contains(out, "replicas 3 -> replicas 1\n") ||
+		!strings.Contains(out, "\n00000000  86 aa") {
+		t.Errorf("show --raw: exit code %d, %s%s", code, out, stderr)
+	}
+	code, out, _ = folderCommand(t, "log", "show", fmt.Sprint(sets[0]), "--raw", "--dir", dir, "-o", "json")
+	record := `"raw": "86aa` + hex.EncodeToString([]byte("AppendedAt"))
+	if code != exit.Done || !strings.Contains(out, record) {
+		t.Errorf("show --raw -o json: exit code %d, %s; want %s", code, out, record)
+	}
 }
 
 // damagedLog reads a log one byte of which is not what it was.

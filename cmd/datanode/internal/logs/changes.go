@@ -3,6 +3,7 @@ package logs
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -10,7 +11,7 @@ import (
 
 // Changed is what an entry did to one thing of the state, or that it refused a command.
 type Changed struct {
-	What   string `json:"what"`             // "extent", "node", "operation", "settings", "refused"
+	What   string `json:"what"`             // "extent", "node", "operation", "policy", "setting", "refused", …
 	Before string `json:"before,omitempty"` // empty: it did not exist
 	After  string `json:"after,omitempty"`  // empty: it is gone
 }
@@ -40,6 +41,21 @@ func (f *Folder) Changes(index uint64) ([]Changed, error) {
 	return append(out, diffViews(change.Before, change.After)...), nil
 }
 
+// Between are the differences of the states after two entries of the folder's log. What was changed and changed back is
+// none.
+func (f *Folder) Between(from, to uint64) ([]Changed, error) {
+	before, after, err := f.Stored.Between(state.Index(from), state.Index(to))
+	if err != nil {
+		return nil, err
+	}
+	return difference(before, after), nil
+}
+
+// difference is diffViews without what is the same in words.
+func difference(before, after *state.View) []Changed {
+	return slices.DeleteFunc(diffViews(before, after), func(c Changed) bool { return c.Before == c.After })
+}
+
 // diffViews are the differences of two states. What is the same value in both was not changed: values are immutable.
 func diffViews(before, after *state.View) []Changed {
 	var out []Changed
@@ -67,6 +83,13 @@ func diffViews(before, after *state.View) []Changed {
 	if before.Active != after.Active {
 		out = append(out, Changed{What: "active policy", Before: before.Active, After: after.Active})
 	}
+	old := map[string]string{}
+	before.Settings.Each(func(key, value, _ string) { old[key] = value })
+	after.Settings.Each(func(key, value, _ string) {
+		if was := old[key]; was != value {
+			out = append(out, Changed{What: "setting", Before: key + " " + was, After: key + " " + value})
+		}
+	})
 	return out
 }
 
