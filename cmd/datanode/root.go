@@ -16,12 +16,12 @@ const rootHelp = `datanode stores extents on several machines and lets nothing h
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 unavailable, 6 corruption found, 130 interrupted.`
 
 func newRootCommand(a app) *cobra.Command {
-	return a.Root("datanode", "Store extents in a cell, and see why everything happens", rootHelp,
+	return withCompletion(a, a.Root("datanode", "Store extents in a cell, and see why everything happens", rootHelp,
 		newDevCommand(a), newServeCommand(a),
 		demo.Command(a.App),
 		newPutCommand(a), newGetCommand(a), newRemoveCommand(a),
 		newExtentCommand(a), newOpCommand(a), newNodeCommand(a), newDiskCommand(a), newPolicyCommand(a), newLogCommand(a),
 		newSettingsCommand(a), newConnsCommand(a), newStatusCommand(a), newHealthCommand(a), newRecoverCommand(a),
 		newCertCommand(a),
-		newBenchCommand(a), newVersionCommand(a), policyhost.Command(a.App))
+		newBenchCommand(a), newVersionCommand(a), policyhost.Command(a.App)))
 }

@@ -2,6 +2,7 @@ package state
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/datanode/datanode/policies"
 )
@@ -37,6 +38,9 @@ const (
 var commandNames = []string{"", "genesis", "admit", "start", "finish", "cancel", "gone", "suspect", "rescore",
 	"node-join", "node-state", "node-voter", "session", "setting", "policy-load", "policy-activate", "policy-rollback",
 	"node-remove", "node-room", "recovered", TypeReorder: "reorder", TypeProven: "replica-proven", TypePunch: "punch"}
+
+// CommandNames are the words for the types of commands.
+func CommandNames() []string { return slices.Clone(commandNames[1:]) }
 
 func (t CommandType) String() string { return name(commandNames, uint8(t)) }
 

@@ -23,6 +23,9 @@ const (
 
 var opStateNames = []string{"", "queued", "running", "done", "failed", "cancelled", "superseded", "rejected"}
 
+// OpStateNames are the words for the states of operations, in the order of a life.
+func OpStateNames() []string { return slices.Clone(opStateNames[1:]) }
+
 func (s OpState) String() string { return name(opStateNames, uint8(s)) }
 
 // Ended reports whether nothing more will happen to an operation in this state.
