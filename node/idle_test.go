@@ -2,9 +2,11 @@ package node
 
 import (
 	"bytes"
+	"sync/atomic"
 	"testing"
 
 	"github.com/datanode/datanode/node/datapath"
+	"github.com/datanode/datanode/node/internal/vfs"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/client"
@@ -53,9 +55,12 @@ func TestIdleExtentsAreSealed(t *testing.T) {
 	}
 }
 
-// Extents that are created without a primary do not all have the same, also not those of one batch.
+// Extents that are created without a primary do not all have the same, also not those of one batch, on nodes whose
+// disks are as full as each other.
 func TestPrimariesTakeTurns(t *testing.T) {
-	c := newCell(t, 3, 0)
+	var free atomic.Uint64
+	free.Store(1 << 29)
+	c := newCellWith(t, 3, 0, func(cfg *Config) { cfg.FS = smallDisk{vfs.OS{}, &free} })
 	subs := make([]wire.Submission, 12)
 	for i := range subs {
 		subs[i] = wire.Submission{Kind: "create"}
