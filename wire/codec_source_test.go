@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -39,6 +40,19 @@ func TestUsualValues(t *testing.T) {
 				if !reflect.DeepEqual(out, in) {
 					t.Errorf("%d bytes, %d names: %+v came back as %+v", length, count, in, out)
 				}
+			}
+		}
+	}
+}
+
+// Strings that fall into the same slot are told apart: there are several times as many as slots, all of one length.
+func TestKnownStrings(t *testing.T) {
+	var k knownStrings
+	for round := range 2 {
+		for i := range 4 * knownSlots {
+			want := fmt.Sprintf("node-%06d", i)
+			if got := k.string([]byte(want)); got != want {
+				t.Fatalf("round %d: %q became %q", round, want, got)
 			}
 		}
 	}
