@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
@@ -82,7 +81,7 @@ func Diagnose(ctx context.Context, s Source, r Range, since time.Time, c Complai
 	}
 	d.growth = newGrowth(max(d.out.First, r.From), d.out.Last)
 	d.wholeState = true
-	for one, err := range followAll(ctx, s, r) {
+	for one, err := range follow(ctx, s, r) {
 		if err != nil {
 			if d.out.Damaged() && ctx.Err() == nil {
 				break // a file that was cut; the finding says where
@@ -218,54 +217,4 @@ func (d *diagnosing) decided(at place, kind string, made *state.Decision) {
 				ShortDigest(made.Policy), k.Asked, kind, k.WithKind, k.Final), at)
 		}
 	}
-}
-
-// followAll goes through the entries of a range. The state is lost where an entry is missing or cannot be read, and
-// found again, in a folder, where a snapshot has it.
-func followAll(ctx context.Context, s Source, r Range) iter.Seq2[*step, error] {
-	return func(yield func(*step, error) bool) {
-		st, err := startOf(ctx, s, r.From)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		folder, _ := s.(*Folder)
-		from := r.From
-		if st != nil {
-			r.From = uint64(st.Applied) + 1
-		}
-		for e, err := range s.Entries(ctx, r) {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if st == nil && folder != nil {
-				st = folder.stateAtSnapshot(e.Index() - 1)
-			}
-			one := &step{Entry: e, commands: e.commands()}
-			if st != nil && whole(st, one) {
-				one.st = st
-			} else {
-				st = nil
-			}
-			if e.Index() >= from && !yield(one, nil) {
-				return
-			}
-			one.apply()
-		}
-	}
-}
-
-// stateAtSnapshot is the state in the sound snapshot of an entry, nil where there is none.
-func (f *Folder) stateAtSnapshot(index uint64) *state.State {
-	for i := range f.Snapshots {
-		if snap := &f.Snapshots[i]; snap.Err == nil && uint64(snap.Applied.Index) == index {
-			st, err := f.StateBefore(state.Index(index + 1))
-			if err != nil || uint64(st.Applied) != index {
-				return nil // it was sound when the folder was opened; log verify says what is wrong now
-			}
-			return st
-		}
-	}
-	return nil
 }

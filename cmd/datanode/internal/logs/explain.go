@@ -138,7 +138,7 @@ type Event struct {
 func Explain(ctx context.Context, s Source, q Question) (*Explanation, error) {
 	c := newCollector(q)
 	from := uint64(q.Op.Index())
-	for one, err := range follow(ctx, s, from) {
+	for one, err := range follow(ctx, s, Range{From: from}) {
 		if err != nil {
 			return nil, err
 		}

@@ -38,16 +38,18 @@ func (s *step) apply() []state.Result {
 // begin from.
 const mostTold = 300_000
 
-// follow goes through the entries from from on, with the state where it can be made: from a snapshot in a folder, from
-// the first entry elsewhere. With an entry that is missing or that cannot be read the state is lost.
-func follow(ctx context.Context, s Source, from uint64) iter.Seq2[*step, error] {
+// follow goes through the entries of a range, with the state where it can be made: from a snapshot in a folder, from
+// the first entry elsewhere. It is lost where an entry is missing or cannot be read, and found again, in a folder,
+// where a snapshot has it.
+func follow(ctx context.Context, s Source, r Range) iter.Seq2[*step, error] {
 	return func(yield func(*step, error) bool) {
-		st, err := startOf(ctx, s, from)
+		st, err := startOf(ctx, s, r.From)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		r := Range{From: from}
+		folder, _ := s.(*Folder)
+		from := r.From
 		if st != nil {
 			r.From = uint64(st.Applied) + 1
 		}
@@ -55,6 +57,9 @@ func follow(ctx context.Context, s Source, from uint64) iter.Seq2[*step, error] 
 			if err != nil {
 				yield(nil, err)
 				return
+			}
+			if st == nil && folder != nil {
+				st = folder.stateAtSnapshot(e.Index() - 1)
 			}
 			one := &step{Entry: e, commands: e.commands()}
 			if st != nil && whole(st, one) {
@@ -68,6 +73,20 @@ func follow(ctx context.Context, s Source, from uint64) iter.Seq2[*step, error] 
 			one.apply()
 		}
 	}
+}
+
+// stateAtSnapshot is the state in the sound snapshot of an entry, nil where there is none.
+func (f *Folder) stateAtSnapshot(index uint64) *state.State {
+	for i := range f.Snapshots {
+		if snap := &f.Snapshots[i]; snap.Err == nil && uint64(snap.Applied.Index) == index {
+			st, err := f.StateBefore(state.Index(index + 1))
+			if err != nil || uint64(st.Applied) != index {
+				return nil // it was sound when the folder was opened; log verify says what is wrong now
+			}
+			return st
+		}
+	}
+	return nil
 }
 
 // startOf is a state that entries before from may be applied to, nil where there is none.

@@ -71,7 +71,7 @@ func ReadTimeline(ctx context.Context, s Source, r Range, since, until time.Time
 		return nil, err
 	}
 	c := timing{out: &Timeline{log: name}, ops: make(map[state.OpID]*timedOp), open: make(map[state.OpID]*timedOp)}
-	for one, err := range followAll(ctx, s, r) {
+	for one, err := range follow(ctx, s, r) {
 		if err != nil {
 			return nil, err
 		}
