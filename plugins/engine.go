@@ -2,7 +2,10 @@ package plugins
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"runtime"
 
 	"github.com/tetratelabs/wazero"
@@ -63,9 +66,20 @@ func (h *Host) load(ctx context.Context, config wazero.RuntimeConfig, cache waze
 		return nil, fmt.Errorf("plugins: %w", err)
 	}
 	if made.compiled, err = made.runtime.CompileModule(ctx, code); err != nil {
+		if isOfFiles(err) {
+			return nil, fmt.Errorf("plugins: cache: %w", err)
+		}
 		return nil, refuse(NotCompiled, "the compiler says: %s", firstLine(err))
 	}
 	return made, nil
+}
+
+// isOfFiles reports whether a compilation failed for the folder of the cache and not for the module: wazero 1.12.0
+// compiles a module and then returns an error all the same if it cannot keep the code, as on a full disk.
+func isOfFiles(err error) bool {
+	var path *fs.PathError
+	var link *os.LinkError
+	return errors.As(err, &path) || errors.As(err, &link)
 }
 
 // close frees all of it. Nothing may run in it.
