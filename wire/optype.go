@@ -69,6 +69,9 @@ const (
 
 	// OpReach answers once the entry that the call names is applied; between nodes.
 	OpReach OpType = 62
+
+	// OpStop says whether nodes could be stopped now; for clients.
+	OpStop OpType = 63
 )
 
 var opNames = map[OpType]string{
@@ -84,6 +87,7 @@ var opNames = map[OpType]string{
 	OpReplicaCreate: "replica-create", OpReplicaAppend: "replica-append", OpReplicaFence: "replica-fence",
 	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum", OpScrub: "scrub",
 	OpHealth: "health", OpPunch: "punch", OpDisks: "disks", OpDiskChange: "disk-change", OpReach: "reach",
+	OpStop: "ok-to-stop",
 }
 
 // Known reports whether o is an operation type of this protocol version.

@@ -50,6 +50,7 @@ var opSessions = map[OpType][]Session{
 	OpConns: {SessionControl}, OpWait: {SessionControl}, OpSettings: {SessionControl}, OpSetting: {SessionControl},
 	OpInventory: {SessionControl}, OpNodeRemove: {SessionControl}, OpReorder: {SessionControl}, OpScrub: {SessionControl},
 	OpHealth:     {SessionControl},
+	OpStop:       {SessionControl},
 	OpDisks:      {SessionControl},
 	OpDiskChange: {SessionControl},
 	OpPolicyLoad: {SessionControl}, OpPolicyActivate: {SessionControl}, OpPolicyRollback: {SessionControl},

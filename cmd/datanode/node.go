@@ -15,9 +15,9 @@ import (
 )
 
 func newNodeCommand(a app) *cobra.Command {
-	return cli.Group("node", "List, show, empty, take back and remove nodes", "",
+	return cli.Group("node", "List, show, stop, empty, take back and remove nodes", "",
 		newNodeListCommand(a), newNodeShowCommand(a), newDecommissionCommand(a), newRecommissionCommand(a),
-		newNodeRemoveCommand(a))
+		newNodeRemoveCommand(a), newOKToStopCommand(a))
 }
 
 func newNodeListCommand(a app) *cobra.Command {

@@ -19,7 +19,8 @@ import (
 // TestLessons runs the cases under testdata. "do" applies lines as entries (see statetest), "state"
 // prints the state, "next" the next round, which it applies too when told to, "blocked" says why
 // operations do not start, "place" where new extents would go. "needs" is what the cell itself asks for, "target" and
-// "emptying" say why a move or a decommission is refused, "successor" who gets the vote of a node.
+// "emptying" say why a move or a decommission is refused, "successor" who gets the vote of a node, "stopping" what a stop
+// of nodes would do.
 func TestLessons(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		cell := statetest.New()
@@ -50,6 +51,8 @@ func TestLessons(t *testing.T) {
 				return outcome(schedule.CheckEmptying(&cell.State.View, cell.State.Node(state.NodeID(d.CmdArgs[0].Key))))
 			case "successor":
 				return successor(t, cell, d)
+			case "stopping":
+				return stopping(t, cell, d)
 			}
 			d.Fatalf(t, "there is no directive %s", d.Cmd)
 			return ""

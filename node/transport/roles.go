@@ -105,7 +105,7 @@ func RoleFor(op wire.OpType) pki.Role {
 	case wire.OpPut, wire.OpRead, wire.OpAppend, wire.OpPunch, wire.OpVerify, wire.OpSession,
 		wire.OpSubmit, // see needsSubmit
 		wire.OpOps, wire.OpShowOp, wire.OpExtents, wire.OpNodes, wire.OpStatus, wire.OpConns, wire.OpWait,
-		wire.OpSettings, wire.OpInventory, wire.OpHealth, wire.OpScrub, wire.OpDisks, wire.OpPolicies,
+		wire.OpSettings, wire.OpInventory, wire.OpHealth, wire.OpScrub, wire.OpDisks, wire.OpPolicies, wire.OpStop,
 		wire.OpLogList, wire.OpLogVerify, wire.OpLogChain:
 		return pki.RoleClient
 	case wire.OpCancel, wire.OpReorder, wire.OpNodeRemove, wire.OpSetting, wire.OpDiskChange,

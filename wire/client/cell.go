@@ -117,6 +117,12 @@ func (c *Client) RemoveNode(ctx context.Context, req wire.NodeRemoveRequest) (st
 	return reply.Plan, err
 }
 
+// Stopping says whether nodes could be stopped now, all at once, and names the first extents that could not be read or
+// written to then.
+func (c *Client) Stopping(ctx context.Context, req wire.StopRequest) (wire.StopReply, error) {
+	return call[wire.StopReply](ctx, c, route{}, repeatable, wire.OpStop, &req)
+}
+
 // SetSetting changes one setting for the whole cell.
 func (c *Client) SetSetting(ctx context.Context, key, value string) error {
 	_, err := call[nothing](ctx, c, route{}, repeatable, wire.OpSetting, &wire.SettingRequest{Key: key, Value: value})
