@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -148,6 +149,24 @@ func TestADamagedSnapshotIsNoneOfThoseKept(t *testing.T) {
 	}
 	if aside, err := os.ReadFile(filepath.Join(dir, snapshotDir+asideSuffix, bad, stateFile)); string(aside) != "rot" {
 		t.Errorf("what was set aside has %q, %v", aside, err)
+	}
+}
+
+// TestUnfinishedSnapshotsGo: the engine would leave what a crash has left of a snapshot where it is, for good.
+func TestUnfinishedSnapshotsGo(t *testing.T) {
+	c, dir, _ := snapshotted(t, 10000)
+	ids := snapshotIDs(t, dir)
+	unfinished := filepath.Join(dir, snapshotDir, "1-99-1700000000000"+tmpSuffix)
+	if err := os.Mkdir(unfinished, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(unfinished, stateFile), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.start("n1", nil)
+	c.leader()
+	if now := snapshotIDs(t, dir); !slices.Equal(now, ids) {
+		t.Errorf("snapshots are %v, want %v and not what a crash has left", now, ids)
 	}
 }
 
