@@ -168,6 +168,9 @@ func TestUnfinishedSnapshotsGo(t *testing.T) {
 	if now := snapshotIDs(t, dir); !slices.Equal(now, ids) {
 		t.Errorf("snapshots are %v, want %v and not what a crash has left", now, ids)
 	}
+	if aside, err := os.ReadDir(filepath.Join(dir, snapshotDir+asideSuffix)); !os.IsNotExist(err) {
+		t.Errorf("set aside is %v, %v: the disk still has what a crash has left", aside, err)
+	}
 }
 
 // TestASnapshotThatWasReceivedDamaged does not take the place of anything, and is asked for again.
