@@ -88,17 +88,19 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpHeartbeat:      {serve: method(&n.lead, (*lead.Leader).ServeHeartbeat), early: true},
 
 		// What only looks. It answers from this node's state, which may be behind.
-		wire.OpOps:         {serve: n.inTurn(fair.WorkLists, method(&n.api, (*api.API).ServeOps)), early: true},
-		wire.OpShowOp:      {serve: method(&n.api, (*api.API).ServeShowOp), early: true},
-		wire.OpWait:        {serve: method(&n.api, (*api.API).ServeWait), early: true},
-		wire.OpExtents:     {serve: method(&n.api, (*api.API).ServeExtents), early: true},
-		wire.OpNodes:       {serve: noBody(&n.api, (*api.API).ServeNodes), early: true},
-		wire.OpStatus:      {serve: noBody(&n.api, (*api.API).ServeStatus), early: true},
-		wire.OpConns:       {serve: n.inTurn(fair.WorkLists, noBody(&n.api, (*api.API).ServeConns)), early: true},
-		wire.OpPolicyFetch: {serve: method(&n.api, (*api.API).ServePolicyFetch), early: true},
-		wire.OpLogList:     {serve: method(&n.api, (*api.API).ServeLogList), early: true},
-		wire.OpLogVerify:   {serve: method(&n.api, (*api.API).ServeLogVerify), early: true},
-		wire.OpLogChain:    {serve: method(&n.api, (*api.API).ServeLogChain), early: true},
+		wire.OpOps:          {serve: n.inTurn(fair.WorkLists, method(&n.api, (*api.API).ServeOps)), early: true},
+		wire.OpShowOp:       {serve: method(&n.api, (*api.API).ServeShowOp), early: true},
+		wire.OpWait:         {serve: method(&n.api, (*api.API).ServeWait), early: true},
+		wire.OpExtents:      {serve: method(&n.api, (*api.API).ServeExtents), early: true},
+		wire.OpNodes:        {serve: noBody(&n.api, (*api.API).ServeNodes), early: true},
+		wire.OpStatus:       {serve: noBody(&n.api, (*api.API).ServeStatus), early: true},
+		wire.OpConns:        {serve: n.inTurn(fair.WorkLists, noBody(&n.api, (*api.API).ServeConns)), early: true},
+		wire.OpPolicyFetch:  {serve: method(&n.api, (*api.API).ServePolicyFetch), early: true},
+		wire.OpLogList:      {serve: method(&n.api, (*api.API).ServeLogList), early: true},
+		wire.OpLogVerify:    {serve: method(&n.api, (*api.API).ServeLogVerify), early: true},
+		wire.OpLogChain:     {serve: method(&n.api, (*api.API).ServeLogChain), early: true},
+		wire.OpLogSnapshots: {serve: method(&n.api, (*api.API).ServeLogSnapshots), early: true},
+		wire.OpLogSnapshot:  {serve: method(&n.api, (*api.API).ServeLogSnapshot), early: true},
 	}
 }
 

@@ -281,7 +281,8 @@ func TestRolesOfCalls(t *testing.T) {
 	want := map[pki.Role]string{
 		pki.RoleClient: "put read append verify session submit ops show-op extents nodes status conns wait " +
 			"settings inventory health policies log-list log-verify log-chain scrub punch disks ok-to-stop",
-		pki.RoleAdmin: "cancel setting node-remove reorder policy-load policy-activate policy-rollback disk-change",
+		pki.RoleAdmin: "cancel setting node-remove reorder policy-load policy-activate policy-rollback log-snapshots " +
+			"log-snapshot disk-change",
 		pki.RoleNode: "policy-fetch join heartbeat propose " +
 			"replica-create replica-append replica-fence replica-read replica-sum reach",
 	}

@@ -3,8 +3,12 @@
 package raftlog
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"hash/crc64"
 	"iter"
+	"os"
 	"path/filepath"
 
 	"github.com/hashicorp/raft"
@@ -55,6 +59,48 @@ func MakeStored(dir string, entries iter.Seq2[state.Micros, []state.Command]) (n
 		return n, err
 	}
 	return n, db.SetUint64([]byte(keyTerm), madeTerm)
+}
+
+// MakeStoredSnapshot puts a snapshot of the state after an entry into the folder of a log that MakeStored has made.
+func MakeStoredSnapshot(dir string, index state.Index) error {
+	s, err := OpenStored(dir)
+	if err != nil {
+		return err
+	}
+	defer s.Close() //nolint:errcheck // it was only read
+	view, err := s.StateAt(index)
+	if err != nil {
+		return err
+	}
+	chain, _, err := s.ChainAt(index)
+	if err != nil {
+		return err
+	}
+	conf := raft.Configuration{Servers: []raft.Server{{ID: "n1", Address: "n1"}, {ID: "n2", Address: "n2",
+		Suffrage: raft.Nonvoter}}}
+	id := fmt.Sprintf("%d-%d-%d", madeTerm, index, view.NowMicros/1000)
+	meta := snapshotMeta{SnapshotMeta: raft.SnapshotMeta{Version: raft.SnapshotVersionMax, ID: id, Index: uint64(index),
+		Term: madeTerm, Configuration: conf, ConfigurationIndex: 1}}
+	folder := filepath.Join(dir, snapshotDir, id)
+	if err := os.MkdirAll(folder, dirPerm); err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	snap := snapshot{view: view, chain: chain, points: chainPoints{chain}, covers: coversOf(&meta.SnapshotMeta)}
+	if err := snap.write(&out); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(folder, stateFile), out.Bytes(), filePerm); err != nil {
+		return err
+	}
+	meta.Size, meta.CRC = int64(out.Len()), crc64Of(out.Bytes())
+	return meta.write(folder)
+}
+
+func crc64Of(b []byte) []byte {
+	sum := crc64.New(crc64.MakeTable(crc64.ECMA))
+	_, _ = sum.Write(b) // never fails
+	return sum.Sum(nil)
 }
 
 // LogFile is the file of the log in a node's folder of it.

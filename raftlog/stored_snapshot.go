@@ -22,6 +22,7 @@ type StoredSnapshot struct {
 	Bytes   int64
 	Version uint16 // a state.Level
 	Err     error  // why it does not count, nil when it is sound
+	Aside   bool   // the node has set it aside: it does not count, whatever it is now
 
 	path   string // of its state
 	points chainPoints

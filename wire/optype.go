@@ -44,6 +44,9 @@ const (
 	OpLogList   OpType = 40
 	OpLogVerify OpType = 41
 	OpLogChain  OpType = 42
+	// OpLogSnapshots lists the snapshots of a log, and OpLogSnapshot sends a piece of one; for admins.
+	OpLogSnapshots OpType = 43
+	OpLogSnapshot  OpType = 44
 
 	// Between nodes.
 	OpJoin          OpType = 50
@@ -83,6 +86,7 @@ var opNames = map[OpType]string{
 	OpPolicyLoad: "policy-load", OpPolicyActivate: "policy-activate", OpPolicyRollback: "policy-rollback",
 	OpPolicies: "policies", OpPolicyFetch: "policy-fetch",
 	OpLogList: "log-list", OpLogVerify: "log-verify", OpLogChain: "log-chain",
+	OpLogSnapshots: "log-snapshots", OpLogSnapshot: "log-snapshot",
 	OpJoin: "join", OpHeartbeat: "heartbeat", OpPropose: "propose",
 	OpReplicaCreate: "replica-create", OpReplicaAppend: "replica-append", OpReplicaFence: "replica-fence",
 	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum", OpScrub: "scrub",

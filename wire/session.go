@@ -56,6 +56,7 @@ var opSessions = map[OpType][]Session{
 	OpPolicyLoad: {SessionControl}, OpPolicyActivate: {SessionControl}, OpPolicyRollback: {SessionControl},
 	OpPolicies: {SessionControl}, OpPolicyFetch: {SessionControl},
 	OpLogList: {SessionControl}, OpLogVerify: {SessionControl}, OpLogChain: {SessionControl},
+	OpLogSnapshots: {SessionControl}, OpLogSnapshot: {SessionControl},
 	OpJoin: {SessionControl}, OpHeartbeat: {SessionControl},
 	OpReplicaCreate: {SessionControl}, OpReplicaFence: {SessionControl}, OpReach: {SessionControl},
 }

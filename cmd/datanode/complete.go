@@ -40,11 +40,12 @@ func withCompletion(a app, root *cobra.Command) *cobra.Command {
 	c.words = map[string]choice{
 		"NODE": c.nodes, "DISK": c.disks, "KIND": kinds, "KEY": c.settings, "[KEY]": c.settings, "ID": keptOps,
 		"ID...": keptOps, "INDEX|OP": keptOps, "OP": keptOps, "DIGEST|NAME": c.policies, "EXTENT": c.extents,
+		"[SNAPSHOT]": c.snapshots,
 	}
 	c.flags = map[string]choice{
 		"node": c.nodes, "about": c.nodes, "target": c.nodes, "kind": kinds, "existing": kinds, "incoming": kinds,
 		"op":     keptOps,
-		"before": openOps, "extent": c.extents, "policy": c.digests, "type": fixed(state.CommandNames()...),
+		"before": openOps, "extent": c.extents, "policy": c.digests, "snapshot": c.snapshots, "type": fixed(state.CommandNames()...),
 		"state":  fixed(append(state.OpStateNames(), "joining", "up", "down")...),
 		"output": fixed(term.FormatTable, term.FormatJSON, term.FormatLines),
 	}
@@ -168,6 +169,18 @@ func (c completer) loaded(word func(wire.Policy) string) []string {
 		for _, p := range reply.Policies {
 			if w := word(p) + "\t" + p.Name + " " + p.Version + ", " + p.State; !slices.Contains(words, w) {
 				words = append(words, w)
+			}
+		}
+		return words
+	})
+}
+
+func (c completer) snapshots([]string) []string {
+	return c.ask(func(ctx context.Context, cl *client.Client) (words []string) {
+		reply, _ := cl.LogSnapshots(ctx, "", false)
+		for _, s := range reply.Snapshots {
+			if s.OK {
+				words = append(words, s.ID+"\tentry "+term.Count(s.Applied))
 			}
 		}
 		return words

@@ -17,7 +17,7 @@ func newLogCommand(a app) *cobra.Command {
 		newLogStatusCommand(a), newLogListCommand(a), newLogTailCommand(a), newLogShowCommand(a), newLogStatsCommand(a),
 		newLogVerifyCommand(a),
 		newLogDiffCommand(a), newLogExplainCommand(a), newLogExportCommand(a), newLogReplayCommand(a),
-		newLogDoctorCommand(a), newLogTimelineCommand(a))
+		newLogDoctorCommand(a), newLogTimelineCommand(a), newLogSnapshotCommand(a))
 }
 
 // logSource are the flags that say which log to read.

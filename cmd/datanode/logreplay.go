@@ -85,9 +85,30 @@ func (p *past) differences(a app, words []string) error {
 	if a.Output == term.FormatTable {
 		a.Note("datanode: from the state after entry %d to that after entry %d", at[0], at[1])
 	}
+	return listChanges(a, changed)
+}
+
+func listChanges(a app, changed []logs.Changed) error {
 	return term.List(a.Terminal, term.Items(changed),
 		term.Col("WHAT", func(c logs.Changed) string { return c.What }),
 		term.Col("CHANGE", func(c logs.Changed) string { return term.OneLine(c.String()) }))
+}
+
+// listPast lists what a state of old had of one sort.
+func listPast(a app, st *logs.Past, sort string) error {
+	switch sort {
+	case "extents":
+		return term.List(a.Terminal, st.Extents(), extentColumns()...)
+	case "nodes":
+		return term.List(a.Terminal, st.Nodes(), nodeColumns()...)
+	case "ops":
+		return printOps(a, st.Ops())
+	case "settings":
+		return term.List(a.Terminal, st.Settings(),
+			term.Col("SETTING", func(s wire.Setting) string { return s.Key }),
+			term.Col("VALUE", func(s wire.Setting) string { return s.Value }))
+	}
+	return exit.Usagef("log replay %s: want extents, nodes, ops or settings", sort)
 }
 
 func newLogReplayCommand(a app) *cobra.Command {
@@ -117,19 +138,7 @@ func newLogReplayCommand(a app) *cobra.Command {
 			if a.Output == term.FormatTable {
 				a.Note("datanode: as of entry %d, %s", st.Index(), term.Stamp(st.Micros()))
 			}
-			switch args[0] {
-			case "extents":
-				return term.List(a.Terminal, st.Extents(), extentColumns()...)
-			case "nodes":
-				return term.List(a.Terminal, st.Nodes(), nodeColumns()...)
-			case "ops":
-				return printOps(a, st.Ops())
-			case "settings":
-				return term.List(a.Terminal, st.Settings(),
-					term.Col("SETTING", func(s wire.Setting) string { return s.Key }),
-					term.Col("VALUE", func(s wire.Setting) string { return s.Value }))
-			}
-			return exit.Usagef("log replay %s: want extents, nodes, ops or settings", args[0])
+			return listPast(a, st, args[0])
 		},
 	}
 	p.flags(cmd)

@@ -109,7 +109,8 @@ func RoleFor(op wire.OpType) pki.Role {
 		wire.OpLogList, wire.OpLogVerify, wire.OpLogChain:
 		return pki.RoleClient
 	case wire.OpCancel, wire.OpReorder, wire.OpNodeRemove, wire.OpSetting, wire.OpDiskChange,
-		wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback:
+		wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback,
+		wire.OpLogSnapshots, wire.OpLogSnapshot:
 		return pki.RoleAdmin
 	}
 	return pki.RoleNode

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"io"
 	"iter"
 
 	"github.com/datanode/datanode/wire"
@@ -85,4 +86,41 @@ func (c *Client) LogChain(ctx context.Context, node string, index uint64) (wire.
 		err = about(wire.OpLogChain, "entry", index, reply.Index)
 	}
 	return reply, err
+}
+
+// LogSnapshots lists the snapshots of a node's log, oldest first; take has it take one before. An empty node is
+// whichever answers.
+func (c *Client) LogSnapshots(ctx context.Context, node string, take bool) (wire.LogSnapshotsReply, error) {
+	reply, err := call[wire.LogSnapshotsReply](ctx, c, route{}, repeatable, wire.OpLogSnapshots,
+		&wire.LogSnapshotsRequest{Node: node, Take: take})
+	if err == nil && node != "" {
+		err = about(wire.OpLogSnapshots, "the log of", node, reply.Node)
+	}
+	return reply, err
+}
+
+// LogSnapshot writes a snapshot of a node's log to w, and answers which it was: an empty ID is the newest sound one, an
+// empty node whichever answers. Its own checksum says whether all of it came as it was.
+func (c *Client) LogSnapshot(ctx context.Context, node, id string, w io.Writer) (of, was string, err error) {
+	req := wire.LogSnapshotRequest{Node: node, ID: id}
+	for {
+		reply, err := call[wire.LogSnapshotReply](ctx, c, route{}, repeatable, wire.OpLogSnapshot, &req)
+		switch {
+		case err != nil:
+			return req.Node, req.ID, err
+		case req.Node != "" && reply.Node != req.Node:
+			return req.Node, req.ID, about(wire.OpLogSnapshot, "the log of", req.Node, reply.Node)
+		case req.ID != "" && reply.ID != req.ID:
+			return req.Node, req.ID, about(wire.OpLogSnapshot, "snapshot", req.ID, reply.ID)
+		case reply.Offset != req.Offset:
+			return req.Node, req.ID, about(wire.OpLogSnapshot, "the bytes at", req.Offset, reply.Offset)
+		}
+		req.Node, req.ID = reply.Node, reply.ID
+		if _, err := w.Write(reply.Data); err != nil {
+			return req.Node, req.ID, err
+		}
+		if req.Offset += uint64(len(reply.Data)); len(reply.Data) == 0 || req.Offset >= reply.Size {
+			return req.Node, req.ID, nil
+		}
+	}
 }
