@@ -194,16 +194,3 @@ func (s *streams) mute(muted bool) {
 		}
 	}
 }
-
-type trackedConn struct {
-	net.Conn
-	of     *streams
-	dialed bool // by this node
-}
-
-func (c *trackedConn) Close() error {
-	c.of.mu.Lock()
-	delete(c.of.conns, c)
-	c.of.mu.Unlock()
-	return c.Conn.Close()
-}
