@@ -39,7 +39,7 @@ func createAtOnce(v *state.View, m Moment, creates []*state.Admit) {
 		lowest = min(lowest, a.Decision.Priority)
 	}
 	l := LookAt(v, m)
-	free := int(v.Settings.MaxRunning) - l.running - len(creates)
+	free := int(v.Settings.MaxRunning) - len(l.running) - len(creates) - l.overduePlaces()
 	v.Queued(func(o *state.Op) bool {
 		if o.Turn == 0 && o.Decision.Priority < lowest {
 			return false
@@ -59,4 +59,17 @@ func createAtOnce(v *state.View, m Moment, creates []*state.Admit) {
 			l.shares.count(o)
 		}
 	}
+}
+
+// overduePlaces is how many places overdue operations may take before all others: as many as there are, up to half.
+func (l *Look) overduePlaces() (n int) {
+	most := half(l.v.Settings.MaxRunning)
+	l.v.Waiting(func(line state.Line) bool { return counted(line.Kind) }, func(o *state.Op) bool {
+		if !l.overdue(o) {
+			return false
+		}
+		n++
+		return n < most
+	})
+	return n
 }

@@ -39,14 +39,14 @@ func (l *Look) source(o *state.Op, e *state.Extent) (state.NodeID, string) {
 		if r.State != state.ReplicaWhole || n == nil || n.State != state.NodeUp {
 			continue
 		}
-		if l.reads[r.Node] >= int(l.v.Settings.CopiesPerSource) {
+		if len(l.reads[r.Node]) >= int(l.v.Settings.CopiesPerSource) {
 			busy = true
 			continue
 		}
 		if o.Kind == policies.KindMove && r.Node == o.Node {
 			return r.Node, ""
 		}
-		if best == "" || l.reads[r.Node] < l.reads[best] {
+		if best == "" || len(l.reads[r.Node]) < len(l.reads[best]) {
 			best = r.Node
 		}
 	}
@@ -91,7 +91,7 @@ func Fullness(v *state.View) func(state.NodeID) int {
 	}
 }
 
-func (l *Look) load(id state.NodeID) int { return l.v.CountReplicas(id) + l.writes[id] }
+func (l *Look) load(id state.NodeID) int { return l.v.CountReplicas(id) + len(l.writes[id]) }
 
 // replaces is whose replica the new one takes the place of: that of the node which a move empties;
 // for a repair a suspect one, or one on a node that is not up. Nobody's when the copy mends a replica

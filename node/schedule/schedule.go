@@ -4,8 +4,9 @@
 // a view and proposes what it answers; the entries that follow are what really happens. Nothing in it
 // has a goroutine, and nothing but Zones a lock.
 //
-// Order is by priority, then by age. An operation that cannot start now (it waits for another, its
-// nodes are at their limit, nobody can take the replica) does not hold up the ones behind it.
+// Order is by priority, then by age, and by age alone for what has waited too long; see order.go. An operation that
+// cannot start now (it waits for another, its nodes are at their limit, nobody can take the replica) does not hold up
+// the ones behind it.
 package schedule
 
 import (
@@ -58,34 +59,36 @@ func AtTime(view *state.View, now state.Micros) *state.View {
 func Next(v *state.View, m Moment) Round {
 	l := LookAt(v, m)
 	var r Round
-	v.Queued(func(o *state.Op) bool {
-		if o.Copies() && l.crowded() || l.before(o) != nil {
-			return true // one that pauses is woken by the end of another, if not before
-		}
-		if h := l.quiet.on(v, o); h != nil {
-			if h.left > 0 {
-				r.wakeAt(l.now + state.Micros(h.left.Microseconds()))
-			}
-			return true
-		}
-		if l.shares.full(o, int(v.Settings.MaxRunning)) != "" {
-			return true // looked at first: there may be ten thousand more
-		}
-		if why := needless(v, o, l.now); why != "" {
-			r.Needless = append(r.Needless, &state.Cancel{Op: o.ID, Note: why})
-			return len(r.Needless) < MaxStarts
-		}
-		s, why := l.start(o)
-		switch {
-		case why == "":
-			r.Starts = append(r.Starts, s)
-			l.begun(o, s)
-		case o.NotBeforeMicros > l.now:
-			r.wakeAt(o.NotBeforeMicros)
-		}
-		return len(r.Starts) < MaxStarts && !l.full()
-	})
+	l.inOrder(l.open, func(o *state.Op, byAge bool) bool { return l.try(o, byAge, &r) })
 	return r
+}
+
+// try starts o in this round if it can start, by its age only where it has a right to, and reports whether to go on.
+func (l *Look) try(o *state.Op, byAge bool, r *Round) bool {
+	if h := l.quiet.on(l.v, o); h != nil {
+		if h.left > 0 {
+			r.wakeAt(l.now + state.Micros(h.left.Microseconds()))
+		}
+		return true
+	}
+	if why := needless(l.v, o, l.now); why != "" {
+		r.Needless = append(r.Needless, &state.Cancel{Op: o.ID, Note: why})
+		l.done[o.ID] = true
+		return len(r.Needless) < MaxStarts
+	}
+	s, why := l.start(o)
+	switch {
+	case why == "" && byAge && !l.entitled(o, s.Source, s.Target):
+		l.shared = true
+	case why == "":
+		r.Starts = append(r.Starts, s)
+		l.begun(o, s)
+	case o.NotBeforeMicros > l.now:
+		r.wakeAt(o.NotBeforeMicros)
+	case byAge:
+		l.keep(o)
+	}
+	return len(r.Starts) < MaxStarts && !l.full()
 }
 
 // wakeAt notes that there may be more to start at a moment.
@@ -102,6 +105,9 @@ func (l *Look) Blocked(o *state.Op) string {
 		return ""
 	}
 	_, why := l.start(o)
+	if why != "" && l.overdue(o) && l.wantsPlace(o) {
+		why += "; " + l.byAge(o)
+	}
 	return why
 }
 
@@ -116,22 +122,28 @@ type Look struct {
 	now     state.Micros
 	seen    Seen
 	takers  []state.NodeID // may be given replicas, by ID
-	running int            // what max-running is about
+	running []state.OpID   // what max-running is about
 	deletes int
-	reads   map[state.NodeID]int
-	writes  map[state.NodeID]int
+	reads   map[state.NodeID][]state.OpID
+	writes  map[state.NodeID][]state.OpID
+	done    map[state.OpID]bool // queued in the view, and started or ended by this round
 	shares  shares
 	quiet   quiet
 	serial  state.KindSet
 	alone   [policies.KindRecommission + 1]*state.Op // of each serial kind the one that runs
 	line    map[state.OpID]int                       // see ahead
+	ages    map[state.OpID]int                       // see byAge
+
+	shared   bool // some of the overdue come by their priority, since half of the places is what is theirs
+	halfGone bool // half of max-running is taken by what came before all overdue that are still to be tried
+	kept     bool // see keep
 }
 
 // LookAt is a look at v.
 func LookAt(v *state.View, m Moment) *Look {
 	l := &Look{
 		v: v, now: max(m.Cell, v.NowMicros), takers: Takers(v),
-		reads: map[state.NodeID]int{}, writes: map[state.NodeID]int{},
+		reads: map[state.NodeID][]state.OpID{}, writes: map[state.NodeID][]state.OpID{}, done: map[state.OpID]bool{},
 		serial: v.Settings.SerialKinds(), seen: m.Seen,
 	}
 	l.quiet = quiet{all: m.Zones.of(v.Settings.QuietWindows), cell: l.now.Time(), wall: cmp.Or(m.Wall, l.now).Time()}
@@ -154,10 +166,10 @@ func (l *Look) count(o *state.Op, source, target state.NodeID) {
 		l.deletes++
 		return
 	case policies.KindRepair, policies.KindMove:
-		l.reads[source]++
-		l.writes[target]++
+		l.reads[source] = append(l.reads[source], o.ID)
+		l.writes[target] = append(l.writes[target], o.ID)
 	}
-	l.running++
+	l.running = append(l.running, o.ID)
 }
 
 // crowded says that no node takes one more copy, so that a long queue of them is passed over fast.
@@ -165,7 +177,7 @@ func (l *Look) crowded() bool { return len(l.takers) > 0 && !slices.ContainsFunc
 
 // full reports whether nothing of any kind that counts can start any more.
 func (l *Look) full() bool {
-	return l.running >= int(l.v.Settings.MaxRunning) && l.deletes >= maxDeletes
+	return len(l.running) >= int(l.v.Settings.MaxRunning) && l.deletes >= maxDeletes
 }
 
 // before is the operation that must end before o can start, because both are of a kind of which one runs at a time.
@@ -195,6 +207,7 @@ func (l *Look) start(o *state.Op) (s *state.Start, why string) {
 
 // begun counts o among those that run.
 func (l *Look) begun(o *state.Op, s *state.Start) {
+	l.done[o.ID] = true
 	l.count(o, s.Source, s.Target)
 	l.shares.count(o)
 	if o.Kind == policies.KindDecommission { // from here on the node takes nothing
@@ -203,7 +216,15 @@ func (l *Look) begun(o *state.Op, s *state.Start) {
 }
 
 // held says what keeps o back whatever its kind.
-func (l *Look) held(o *state.Op) string {
+func (l *Look) held(o *state.Op) string { return cmp.Or(l.barred(o), l.limited(o)) }
+
+// limited says which limits on what runs keep o back.
+func (l *Look) limited(o *state.Op) string {
+	return cmp.Or(l.limit(o.Kind), l.shares.full(o, int(l.v.Settings.MaxRunning)))
+}
+
+// barred says what keeps o back however few others run.
+func (l *Look) barred(o *state.Op) string {
 	for _, w := range o.Waits {
 		if other := l.v.Op(w); other != nil && !other.State.Ended() {
 			return fmt.Sprintf("waits for %s %s, which is %s", other.Kind, other.ID, other.State)
@@ -218,10 +239,7 @@ func (l *Look) held(o *state.Op) string {
 	if o.NotBeforeMicros > l.now {
 		return fmt.Sprintf("pauses before attempt %d: %s", o.Attempts+1, o.Detail)
 	}
-	if why := l.limit(o.Kind); why != "" {
-		return why
-	}
-	return l.shares.full(o, int(l.v.Settings.MaxRunning))
+	return ""
 }
 
 func (l *Look) limit(kind policies.Kind) string {
@@ -235,8 +253,8 @@ func (l *Look) limit(kind policies.Kind) string {
 		}
 		return ""
 	}
-	if l.running >= limit {
-		return fmt.Sprintf("%d operations are running, the limit (max-running)", l.running)
+	if n := len(l.running); n >= limit {
+		return fmt.Sprintf("%d operations are running, the limit (max-running)", n)
 	}
 	return ""
 }

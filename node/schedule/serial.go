@@ -35,8 +35,8 @@ func (l *Look) ahead(o *state.Op) int {
 	if l.line == nil {
 		l.line = map[state.OpID]int{}
 		looked, counts := 0, [len(l.alone)]int{}
-		l.v.Queued(func(other *state.Op) bool {
-			if l.serial.Has(other.Kind) {
+		l.inOrder(nil, func(other *state.Op, _ bool) bool {
+			if _, seen := l.line[other.ID]; !seen && l.serial.Has(other.Kind) {
 				l.line[other.ID] = counts[other.Kind]
 				counts[other.Kind]++
 			}

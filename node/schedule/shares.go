@@ -35,7 +35,12 @@ func (s *shares) full(o *state.Op, maxRunning int) string {
 	if o.Kind != policies.KindCreate || o.Origin == policies.OriginCell {
 		return ""
 	}
-	if each := (maxRunning + 1) / 2; s.byCaller[o.AskedBy] >= each {
+	return s.fullOf(o.AskedBy, maxRunning)
+}
+
+// fullOf is full for the creates that a caller asks for.
+func (s *shares) fullOf(who state.Identity, maxRunning int) string {
+	if each := (maxRunning + 1) / 2; s.byCaller[who] >= each {
 		return fmt.Sprintf("%d creates of its caller are running, half of max-running", each)
 	}
 	if all := (3*maxRunning + 3) / 4; s.all >= all {

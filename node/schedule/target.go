@@ -120,4 +120,6 @@ func (l *Look) able(o *state.Op, e *state.Extent, id state.NodeID) bool {
 	return !former && (n == nil || fits(n, e))
 }
 
-func (l *Look) room(id state.NodeID) bool { return l.writes[id] < int(l.v.Settings.CopiesPerTarget) }
+func (l *Look) room(id state.NodeID) bool {
+	return len(l.writes[id]) < int(l.v.Settings.CopiesPerTarget)
+}

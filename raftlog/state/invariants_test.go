@@ -272,6 +272,13 @@ func indexes(v *View) string {
 			queue += "(an old record)"
 		}
 	}
+	queue += " by age"
+	for _, p := range v.waiting.Items() {
+		queue += fmt.Sprintf(" %s", p.op)
+		if p.record != v.Op(p.op) {
+			queue += "(an old record)"
+		}
+	}
 	for _, o := range v.running.Values() {
 		if o != v.Op(o.ID) {
 			queue += "(an old record runs)"

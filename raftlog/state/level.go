@@ -32,8 +32,10 @@ const (
 	LevelBegun Level = 7
 	// LevelDisks has nodes that say which of their disks has most room, and which are not ok.
 	LevelDisks Level = 8
+	// LevelWaits has how long operations wait at most among the settings.
+	LevelWaits Level = 9
 	// LevelNow is this build's.
-	LevelNow = LevelDisks
+	LevelNow = LevelWaits
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.
@@ -69,6 +71,8 @@ func levelOf(c Command) Level {
 			return LevelNamed
 		case keyCopyPace:
 			return LevelPaced
+		case keyMaxWait:
+			return LevelWaits
 		}
 	case *NodeRoom:
 		if c.Largest > 0 || len(c.Disks) > 0 {

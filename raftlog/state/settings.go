@@ -37,6 +37,8 @@ type Settings struct {
 	Quotas []Quota // in order, no two of the same. Never written to
 
 	CopyPace uint64 // bytes a second that the copies of the cell take together; 0: no limit
+
+	MaxWaitMicros Micros // see MaxWait
 }
 
 // DefaultSettings are those of a new cell.
@@ -89,7 +91,7 @@ func settingTable() []setting {
 		number("copies-per-target", "running repairs and moves that write to one node", 1, 1000,
 			func(s *Settings) *uint16 { return &s.CopiesPerTarget }),
 		number("max-running", "running operations in the cell", 1, 10000, func(s *Settings) *uint16 { return &s.MaxRunning }),
-		copyPace(), reserve(),
+		maxWait(), copyPace(), reserve(),
 		quietWindows(), serial(), quotas(),
 	}, scrubTable(), budgetTable())
 }

@@ -30,24 +30,6 @@ func lessHolding(a, b holding) bool {
 	return a.extent < b.extent
 }
 
-// place is an element of the queue: what has a turn first, then higher priorities, then older operations.
-type place struct {
-	turn     uint32 // 0: none
-	priority int32
-	op       OpID
-	record   *Op // saves a lookup for each element that the scheduler looks at
-}
-
-func lessPlace(a, b place) bool {
-	if a.turn != b.turn {
-		return a.turn-1 < b.turn-1 // 0 becomes the highest
-	}
-	if a.priority != b.priority {
-		return a.priority > b.priority
-	}
-	return a.op < b.op
-}
-
 // ending is an element of the index of ended operations: those that ended first come first, so that
 // an operation which took long is not forgotten the moment it ends.
 type ending struct {
@@ -91,6 +73,7 @@ type View struct {
 
 	// Indexes, derived from the above.
 	queue    *btree.BTreeG[place]
+	waiting  *btree.BTreeG[place] // the same by age
 	running  *btree.Map[OpID, *Op]
 	ended    *btree.BTreeG[ending] // Invariant: at most maxEndedOps
 	replicas *btree.BTreeG[holding]
@@ -132,6 +115,7 @@ func New() *State {
 		sessions:   new(btree.Map[SessionID, *Session]),
 		loaded:     new(btree.Map[string, *LoadPolicy]),
 		queue:      btree.NewBTreeGOptions(lessPlace, noLocks),
+		waiting:    btree.NewBTreeGOptions(lessWaiting, noLocks),
 		running:    new(btree.Map[OpID, *Op]),
 		ended:      btree.NewBTreeGOptions(lessEnding, noLocks),
 		held:       new(btree.Map[NodeID, int]),
@@ -156,7 +140,8 @@ func (s *State) Snapshot() *View {
 	v := s.View
 	v.extents, v.nodes, v.ops = s.extents.Copy(), s.nodes.Copy(), s.ops.Copy()
 	v.sessions, v.loaded = s.sessions.Copy(), s.loaded.Copy()
-	v.queue, v.running, v.ended, v.held = s.queue.Copy(), s.running.Copy(), s.ended.Copy(), s.held.Copy()
+	v.queue, v.waiting = s.queue.Copy(), s.waiting.Copy()
+	v.running, v.ended, v.held = s.running.Copy(), s.ended.Copy(), s.held.Copy()
 	v.replicas, v.drops, v.lacking, v.idle = s.replicas.Copy(), s.drops.Copy(), s.lacking.Copy(), s.idle.Copy()
 	v.owned, v.owners = s.owned.Copy(), s.owners.Copy()
 	v.byClass, v.byOwner = s.byClass.Copy(), s.byOwner.Copy()
@@ -241,7 +226,8 @@ func (s *State) putOp(o *Op) {
 	s.tally(o, 1)
 	switch {
 	case o.State == OpQueued:
-		s.queue.Set(place{o.Turn, o.Decision.Priority, o.ID, o})
+		s.queue.Set(o.place())
+		s.waiting.Set(o.place())
 	case o.State == OpRunning:
 		s.running.Set(o.ID, o)
 	case o.State.Ended():
@@ -254,7 +240,8 @@ func (s *State) unindexOp(old *Op) {
 	s.tally(old, -1)
 	switch old.State {
 	case OpQueued:
-		s.queue.Delete(place{turn: old.Turn, priority: old.Decision.Priority, op: old.ID})
+		s.queue.Delete(old.place())
+		s.waiting.Delete(old.place())
 	case OpRunning:
 		s.running.Delete(old.ID)
 	}

@@ -43,11 +43,6 @@ func (v *View) Ops(from OpID, yield func(*Op) bool) {
 	v.ops.Ascend(from, func(_ OpID, o *Op) bool { return yield(o) })
 }
 
-// Queued goes through the queued operations, highest priority first.
-func (v *View) Queued(yield func(*Op) bool) {
-	v.queue.Scan(func(p place) bool { return yield(p.record) })
-}
-
 // Running goes through the running operations in the order of their IDs.
 func (v *View) Running(yield func(*Op) bool) {
 	v.running.Scan(func(_ OpID, o *Op) bool { return yield(o) })
