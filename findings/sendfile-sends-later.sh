@@ -5,9 +5,9 @@
 # from then on changes nothing of what the peer gets.
 # Seen: Go uses sendfile, and the socket's queue holds the pages of the file, not their bytes. A write to the file after
 # io.Copy has returned shows up at the peer in all that it has not received yet. So do the zeros of a hole that is
-# punched then: of one of 20 KiB, 4 KiB on tmpfs and btrfs (its ends, in pages that stay), all 20 on ext4, and 24 on xfs, which
-# wipes whole pages: 4 KiB that are still in the file, and were never to go, arrive as zeros. Through a writer that has
-# no ReadFrom, the peer gets what was in the file.
+# punched then: of one of 20 KiB, 4 KiB on tmpfs and btrfs (its ends, in pages that stay), all 20 on ext4, and 24 on
+# xfs, which wipes whole pages: 4 KiB that are still in the file, and were never to go, arrive as zeros. Through a
+# writer that has no ReadFrom, the peer gets what was in the file.
 # Why it matters: a store that checks a checksum, sends the range with sendfile, drops its lock, and then punches or
 # rewrites what it need not keep, sends bytes that it never had, and the peer's checksum says that the network or the
 # disk is bad. It needs a slow peer, so tests do not show it. Keep the range as it is until the peer has answered, or
