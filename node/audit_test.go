@@ -79,7 +79,7 @@ func TestChangesSayWhoMadeThem(t *testing.T) {
 	c.inTheLog(ann, map[string]string{
 		"setting": "admin/ann", "policy-load": "admin/ann", "policy-activate": "admin/ann", "policy-rollback": "admin/eve",
 		"admit delete": "client/bob", "node-remove": "admin/ann", "admit decommission": "admin/ann", "cancel": "admin/eve",
-		"session": "client/bob",
+		"session": "client/bob", "node-join": "node/n2",
 	})
 	for command, who := range map[string]string{
 		"setting": "admin/ann", "policy-load": "admin/ann", "policy-activate": "admin/ann", "policy-rollback": "admin/eve",

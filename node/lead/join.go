@@ -24,8 +24,8 @@ func newMembers(
 	return &members{env: e, watch: w, incarnation: incarnation, whoIsAt: whoIsAt, joining: make(chan struct{}, 1)}
 }
 
-// admit makes a node known and adds it to the log's group, on the leader.
-func (m *members) admit(ctx context.Context, req wire.JoinRequest) (wire.JoinReply, error) {
+// admit makes a node known and adds it to the log's group, on the leader. by is who asks.
+func (m *members) admit(ctx context.Context, req wire.JoinRequest, by state.Identity) (wire.JoinReply, error) {
 	select { // one at a time: each looks at how many votes there are
 	case m.joining <- struct{}{}:
 		defer func() { <-m.joining }()
@@ -52,14 +52,16 @@ func (m *members) admit(ctx context.Context, req wire.JoinRequest) (wire.JoinRep
 	if err := m.checkDuplicate(ctx, view, req); err != nil {
 		return wire.JoinReply{}, err
 	}
-	if err := m.freeAddress(ctx, view, req); err != nil {
+	if err := m.freeAddress(ctx, view, req, by); err != nil {
 		return wire.JoinReply{}, err
 	}
 	voter, err := m.addToGroup(ctx, req)
 	if err != nil {
 		return wire.JoinReply{}, err
 	}
-	results, _, err := m.log.Propose(ctx, m.joinCommand(view, req, voter))
+	join := m.joinCommand(view, req, voter)
+	join.AskedBy = view.NamedMember(by)
+	results, _, err := m.log.Propose(ctx, join)
 	if err != nil {
 		return wire.JoinReply{}, err
 	}
@@ -127,14 +129,18 @@ func (l *Leader) ServeJoin(ctx context.Context, c *mux.ServerCall, req wire.Join
 	if err := l.mayJoin(c, &req); err != nil {
 		return err
 	}
-	reply, err := l.members.admit(ctx, req)
+	reply, err := l.members.admit(ctx, req, state.Identity(c.Asker()))
 	if err != nil {
 		return err
 	}
 	return c.Reply(&reply, nil)
 }
 
-// Admit makes a node known and adds it to the log's group, on the leader.
+// Admit has this node, which leads, admit itself as it is now.
 func (l *Leader) Admit(ctx context.Context, req wire.JoinRequest) (wire.JoinReply, error) {
-	return l.members.admit(ctx, req)
+	by := state.Identity("")
+	if l.o.Secure {
+		by = l.o.Identity(l.id)
+	}
+	return l.members.admit(ctx, req, by)
 }

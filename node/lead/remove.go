@@ -65,7 +65,9 @@ func checkRemoved(view *state.View, req wire.JoinRequest) error {
 
 // freeAddress takes a node that is down out of the log's group when a new one has come to its address: two
 // members cannot share one. The cell still counts on its replicas, and it is admitted again at another address.
-func (m *members) freeAddress(ctx context.Context, view *state.View, req wire.JoinRequest) error {
+func (m *members) freeAddress(
+	ctx context.Context, view *state.View, req wire.JoinRequest, by state.Identity,
+) error {
 	servers, err := m.log.Servers()
 	if err != nil {
 		return err
@@ -74,14 +76,16 @@ func (m *members) freeAddress(ctx context.Context, view *state.View, req wire.Jo
 		if s.Addr != req.Addr || s.ID == state.NodeID(req.Node) {
 			continue
 		}
-		if err := m.takeAddress(ctx, view, s); err != nil {
+		if err := m.takeAddress(ctx, view, s, view.NamedMember(by)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (m *members) takeAddress(ctx context.Context, view *state.View, s raftlog.ServerInfo) error {
+func (m *members) takeAddress(
+	ctx context.Context, view *state.View, s raftlog.ServerInfo, by state.Identity,
+) error {
 	node := view.Node(s.ID)
 	if s.ID == m.id || m.watch.alive(s.ID) || node != nil && node.State != state.NodeDown {
 		return wire.Errorf(wire.OpJoin, wire.CodeUnavailable,
@@ -96,7 +100,7 @@ func (m *members) takeAddress(ctx context.Context, view *state.View, s raftlog.S
 	if node == nil || !node.Voter {
 		return nil
 	}
-	return m.propose(ctx, &state.SetVoter{Node: s.ID})
+	return m.propose(ctx, &state.SetVoter{Node: s.ID, AskedBy: by})
 }
 
 // ServeNodeRemove forgets a node that somebody asks for by name.

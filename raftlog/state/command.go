@@ -255,6 +255,8 @@ type Join struct {
 
 	Seen     Index // see Node
 	Unproven bool  // see Node
+
+	AskedBy Identity // the node by its certificate; empty where nobody can tell
 }
 
 // SetNodeState records that a node went down or came up, as the leader sees it.
@@ -271,8 +273,9 @@ type SetNodeState struct {
 type SetVoter struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
-	Node  NodeID
-	Voter bool
+	Node    NodeID
+	Voter   bool
+	AskedBy Identity // of a node that has lost its vote to one that came to its address: that one
 }
 
 // OpenSession opens a client session. Its ID is the operation ID that the command would have.
@@ -379,6 +382,10 @@ func AskedBy(c Command) Identity {
 	case *RemoveNode:
 		return c.AskedBy
 	case *Punch:
+		return c.AskedBy
+	case *Join:
+		return c.AskedBy
+	case *SetVoter:
 		return c.AskedBy
 	}
 	return ""

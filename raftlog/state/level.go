@@ -34,8 +34,10 @@ const (
 	LevelDisks Level = 8
 	// LevelWaits has how long operations wait at most among the settings.
 	LevelWaits Level = 9
+	// LevelMembers has joins and votes that say who asked for them.
+	LevelMembers Level = 10
 	// LevelNow is this build's.
-	LevelNow = LevelWaits
+	LevelNow = LevelMembers
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.
@@ -47,6 +49,10 @@ func levelOf(c Command) Level {
 		return LevelBegun
 	}
 	if AskedBy(c) != "" {
+		switch c.(type) {
+		case *Join, *SetVoter:
+			return LevelMembers
+		}
 		return LevelNamed
 	}
 	switch c := c.(type) {
@@ -154,8 +160,13 @@ func (v *View) AllReach(level Level) bool {
 }
 
 // Named is who, where every node of the cell understands entries that say so; nobody elsewhere.
-func (v *View) Named(who Identity) Identity {
-	if who == "" || !v.AllReach(LevelNamed) {
+func (v *View) Named(who Identity) Identity { return v.namedAt(LevelNamed, who) }
+
+// NamedMember is Named for what says who is part of the cell.
+func (v *View) NamedMember(who Identity) Identity { return v.namedAt(LevelMembers, who) }
+
+func (v *View) namedAt(level Level, who Identity) Identity {
+	if who == "" || !v.AllReach(level) {
 		return ""
 	}
 	return who
