@@ -18,6 +18,9 @@ func (l *Look) copyPath(o *state.Op, s *state.Start) (why string) {
 		return fmt.Sprintf("extent %d is damaged: nothing is copied over what its replicas hold until one proves to be "+
 			"whole", e.ID)
 	}
+	if why = l.comesBack(o, e); why != "" {
+		return why
+	}
 	if s.Source, why = l.source(o, e); why != "" {
 		return why
 	}
@@ -29,8 +32,8 @@ func (l *Look) copyPath(o *state.Op, s *state.Start) (why string) {
 	return ""
 }
 
-// source is the whole replica on the least busy node that is up. A move prefers the node that it
-// empties, so that the others are spared.
+// source is the whole replica on the least busy node that is up; one that is about to be stopped comes last. A move
+// prefers the node that it empties, so that the others are spared.
 func (l *Look) source(o *state.Op, e *state.Extent) (state.NodeID, string) {
 	var best state.NodeID
 	busy := false
@@ -46,7 +49,8 @@ func (l *Look) source(o *state.Op, e *state.Extent) (state.NodeID, string) {
 		if o.Kind == policies.KindMove && r.Node == o.Node {
 			return r.Node, ""
 		}
-		if best == "" || len(l.reads[r.Node]) < len(l.reads[best]) {
+		switch last, this := l.isPaused(best), l.isPaused(r.Node); {
+		case best == "", last && !this, last == this && len(l.reads[r.Node]) < len(l.reads[best]):
 			best = r.Node
 		}
 	}
@@ -104,13 +108,23 @@ func (l *Look) replaces(o *state.Op, e *state.Extent, target state.NodeID) state
 		return ""
 	}
 	var away state.NodeID
+	most := 0
 	for _, r := range e.Replicas {
 		if r.State == state.ReplicaSuspect {
 			return r.Node
 		}
-		// A node that is only restarting gives way after those that are down.
-		if n := l.v.Node(r.Node); n == nil || n.State == state.NodeDown || (n.State != state.NodeUp && away == "") {
-			away = r.Node
+		// Those that are down give way before one that is only restarting, and before one that is to come back.
+		lost := 0
+		switch n := l.v.Node(r.Node); {
+		case n == nil || n.State == state.NodeDown && !n.IsPaused():
+			lost = 3
+		case n.State != state.NodeUp && !n.IsPaused():
+			lost = 2
+		case n.State != state.NodeUp:
+			lost = 1
+		}
+		if lost > 0 && lost >= most {
+			away, most = r.Node, lost
 		}
 	}
 	return away

@@ -16,7 +16,7 @@ const (
 )
 
 // Needs is what one look at the state finds wanting: the operations that nobody asks for by name. Repairs of extents
-// that lost replicas, seals of open extents whose replicas are not all there, the moves of a decommission, deletes of
+// that lost replicas, other than those of paused nodes, seals of open extents whose replicas are not all there, the moves of a decommission, deletes of
 // extents of which every byte is deleted.
 type Needs struct {
 	Wanted  []Need
@@ -40,6 +40,7 @@ func NeedsOf(view *state.View, patience time.Duration) Needs {
 	s := &search{view: view, patience: state.Micros(patience.Microseconds())}
 	s.repairs()
 	s.hollow()
+	s.handOn()
 	s.view.Nodes(func(node *state.Node) bool {
 		if node.State == state.NodeDown {
 			s.sealOn(node)
@@ -109,7 +110,9 @@ func (s *search) repairs() {
 		return visit(e)
 	})
 	s.view.Nodes(func(node *state.Node) bool {
-		down := node.State == state.NodeDown && s.view.NowMicros-node.SinceMicros > s.view.Settings.RepairDelayMicros
+		// What a paused node alone has too few of is to come back: see canRepair.
+		down := node.State == state.NodeDown && !node.IsPaused() &&
+			s.view.NowMicros-node.SinceMicros > s.view.Settings.RepairDelayMicros
 		if down && !s.full() {
 			s.view.ReplicasOn(node.ID, visit)
 		}
@@ -138,7 +141,7 @@ func (s *search) seal(e *state.Extent, origin policies.Origin) {
 // could not would only stand in the queue, in the way of moves and seals.
 func (s *search) canRepair(e *state.Extent) bool {
 	live := s.view.Live(e)
-	return live > 0 && live < int(e.Want) && !e.Damaged && s.hasTaker(e)
+	return live > 0 && s.view.Expected(e) < int(e.Want) && !e.Damaged && s.hasTaker(e)
 }
 
 // hasTaker reports whether some node can be given a replica of e, or have its suspect one mended.

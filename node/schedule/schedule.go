@@ -122,6 +122,7 @@ type Look struct {
 	now     state.Micros
 	seen    Seen
 	takers  []state.NodeID // may be given replicas, by ID
+	paused  []*state.Node  // by ID
 	running []state.OpID   // what max-running is about
 	deletes int
 	reads   map[state.NodeID][]state.OpID
@@ -142,7 +143,7 @@ type Look struct {
 // LookAt is a look at v.
 func LookAt(v *state.View, m Moment) *Look {
 	l := &Look{
-		v: v, now: max(m.Cell, v.NowMicros), takers: Takers(v),
+		v: v, now: max(m.Cell, v.NowMicros), takers: Takers(v), paused: PausedNodes(v),
 		reads: map[state.NodeID][]state.OpID{}, writes: map[state.NodeID][]state.OpID{}, done: map[state.OpID]bool{},
 		serial: v.Settings.SerialKinds(), seen: m.Seen,
 	}
@@ -272,7 +273,7 @@ func (l *Look) primary(o *state.Op) (state.NodeID, string) {
 }
 
 // sealer is the node that carries out a seal: one that is up and has a replica. A whole one comes before others, a node
-// that is heard before one that is not, the leader before others, and then the first.
+// that is heard, and not about to be stopped, before one that is not, the leader before others, and then the first.
 func (l *Look) sealer(o *state.Op) (state.NodeID, string) {
 	e := l.v.Extent(o.Extent)
 	if e == nil || e.State != state.ExtentOpen {
@@ -288,7 +289,7 @@ func (l *Look) sealer(o *state.Op) (state.NodeID, string) {
 		if r.State == state.ReplicaWhole {
 			fit += 4
 		}
-		if l.seen.Silent == nil || !l.seen.Silent(r.Node) {
+		if (l.seen.Silent == nil || !l.seen.Silent(r.Node)) && !l.isPaused(r.Node) {
 			fit += 2
 		}
 		if r.Node == l.seen.Self {

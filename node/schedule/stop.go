@@ -85,14 +85,15 @@ type present struct {
 }
 
 // Stopping says what a cell is without nodes. Nodes that are silent are taken for down, although they are not called
-// so yet. At most limit extents are named, from an ID on. It looks at every extent, and holds none of them but those.
+// so yet, and so are those that are paused. At most limit extents are named, from an ID on. It looks at every extent, and holds none of them but those.
 func Stopping(v *state.View, seen Seen, nodes []state.NodeID, from state.ExtentID, limit int) *Stop {
 	s := &Stop{Full: int(v.Settings.Replicas), Least: v.Settings.Least(v.Settings.Replicas)}
 	there := map[state.NodeID]present{}
 	v.Nodes(func(n *state.Node) bool {
 		stops := slices.Contains(nodes, n.ID)
 		silent := seen.Silent != nil && seen.Silent(n.ID)
-		up := n.State == state.NodeUp && !n.Unproven && !silent
+		away := n.IsPaused() && !stops // it may be stopped at any moment
+		up := n.State == state.NodeUp && !n.Unproven && !silent && !away
 		there[n.ID] = present{
 			stops: stops, after: up && !stops,
 			// One that is about to come up is stopped before it does.
@@ -192,6 +193,8 @@ func whyAtStake(v *state.View, e *state.Extent, there map[state.NodeID]present, 
 			text += " is " + n.State.String()
 		case n.Unproven:
 			text += " is not proven"
+		case n.IsPaused():
+			text += " is paused"
 		case !p.after:
 			text += " is silent"
 		case r.State == state.ReplicaSuspect:

@@ -34,7 +34,7 @@ func (l *Look) target(o *state.Op, e *state.Extent) (state.NodeID, string) {
 		return o.Target, ""
 	}
 	var best, second state.NodeID // second is the target that has failed: better than none
-	why := whyNoTarget
+	why := l.butPaused(whyNoTarget)
 	for _, id := range l.takers {
 		switch {
 		case !l.able(o, e, id):
@@ -70,6 +70,8 @@ func Unfit(v *state.View, e *state.Extent, id state.NodeID) string {
 		return fmt.Sprintf("%s is being decommissioned", id)
 	case n.Mode != state.ModeActive:
 		return fmt.Sprintf("%s is %s", id, n.Mode)
+	case n.IsPaused():
+		return PausedText(n)
 	case n.Refuses != "":
 		return fmt.Sprintf("%s takes no replicas: %s", id, n.Refuses)
 	case former:

@@ -10,7 +10,8 @@ import (
 const (
 	// minVotes is how many votes a cell wants before further nodes only follow.
 	minVotes = 3
-	// VoteGrace is how long a node is down before its vote goes to another: one that is only started anew keeps it.
+	// VoteGrace is how long a node is down before its vote goes to another: one that is only started anew keeps it, and
+	// so does one that is paused.
 	VoteGrace = 3 * time.Second
 )
 
@@ -37,7 +38,7 @@ func VotesOf(view *state.View, canVote func(*state.Node) bool, steady time.Durat
 		switch {
 		case node.Voter:
 			v.Count++
-			if node.State == state.NodeDown && !lately(node, VoteGrace) {
+			if node.State == state.NodeDown && !node.IsPaused() && !lately(node, VoteGrace) {
 				v.Lost = node
 			}
 		case canVote(node) && (v.Candidate == nil || node.SinceMicros < v.Candidate.SinceMicros):

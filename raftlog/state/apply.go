@@ -112,6 +112,8 @@ func (s *State) apply(at moment, c Command) Result {
 		return s.proven(at, c)
 	case *Punch:
 		return s.punch(c)
+	case *Pause:
+		return s.pause(at, c)
 	}
 	return refused(wire.CodeInvalid, "this version has no command %T", c)
 }

@@ -33,11 +33,13 @@ const (
 	TypeReorder        CommandType = 20
 	TypeProven         CommandType = 21
 	TypePunch          CommandType = 22
+	TypePause          CommandType = 23
 )
 
 var commandNames = []string{"", "genesis", "admit", "start", "finish", "cancel", "gone", "suspect", "rescore",
 	"node-join", "node-state", "node-voter", "session", "setting", "policy-load", "policy-activate", "policy-rollback",
-	"node-remove", "node-room", "recovered", TypeReorder: "reorder", TypeProven: "replica-proven", TypePunch: "punch"}
+	"node-remove", "node-room", "recovered", TypeReorder: "reorder", TypeProven: "replica-proven", TypePunch: "punch",
+	TypePause: "node-pause"}
 
 // CommandNames are the words for the types of commands.
 func CommandNames() []string { return slices.Clone(commandNames[1:]) }
@@ -95,6 +97,8 @@ func NewCommand(t CommandType) Command {
 		return new(Proven)
 	case TypePunch:
 		return new(Punch)
+	case TypePause:
+		return new(Pause)
 	}
 	return nil
 }
@@ -383,6 +387,8 @@ func AskedBy(c Command) Identity {
 		return c.AskedBy
 	case *Punch:
 		return c.AskedBy
+	case *Pause:
+		return c.AskedBy
 	case *Join:
 		return c.AskedBy
 	case *SetVoter:
@@ -412,3 +418,4 @@ func (*NodeRoom) CommandType() CommandType       { return TypeNodeRoom }
 func (*Proven) CommandType() CommandType         { return TypeProven }
 func (*Recovered) CommandType() CommandType      { return TypeRecovered }
 func (*Punch) CommandType() CommandType          { return TypePunch }
+func (*Pause) CommandType() CommandType          { return TypePause }

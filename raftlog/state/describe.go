@@ -78,6 +78,12 @@ func (n *Node) String() string {
 	if n.Largest > 0 {
 		fmt.Fprintf(&b, " largest=%s", UnitsText(n.Largest))
 	}
+	if n.IsPaused() {
+		fmt.Fprintf(&b, " paused until=%s forced=%t", n.Pause.Until.Time().UTC().Format(time.RFC3339), n.Pause.Forced)
+		if n.Pause.By != "" {
+			fmt.Fprintf(&b, " by=%s", n.Pause.By)
+		}
+	}
 	for _, d := range n.Disks {
 		fmt.Fprintf(&b, " %s=%s@%s", d.Disk, d.State, d.Since.Time().UTC().Format(time.RFC3339))
 	}

@@ -132,6 +132,9 @@ func (e *Extent) Hollow() bool {
 	return e.State == ExtentSealed && e.Length > 0 && e.Punched == e.Length
 }
 
+// unsealed reports whether it may still be written to.
+func (e *Extent) unsealed() bool { return e.State == ExtentCreating || e.State == ExtentOpen }
+
 // doubted reports whether a replica is suspect.
 func (e *Extent) doubted() bool { return e.Whole() < len(e.Replicas) }
 

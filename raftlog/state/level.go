@@ -36,14 +36,19 @@ const (
 	LevelWaits Level = 9
 	// LevelMembers has joins and votes that say who asked for them.
 	LevelMembers Level = 10
+	// LevelPaused has nodes that are paused.
+	LevelPaused Level = 11
 	// LevelNow is this build's.
-	LevelNow = LevelMembers
+	LevelNow = LevelPaused
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.
 func levelOf(c Command) Level {
 	if _, ok := c.(*Punch); ok {
 		return LevelPunched
+	}
+	if _, ok := c.(*Pause); ok {
+		return LevelPaused
 	}
 	if a, ok := c.(*Admit); ok && a.Start {
 		return LevelBegun

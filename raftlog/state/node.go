@@ -57,6 +57,8 @@ type Node struct {
 
 	Largest uint64     // bytes that an extent may take on the one of its disks that has most left; 0: Free
 	Disks   []NodeDisk // those that are not ok, by ID. Never changed in place.
+
+	Pause Paused
 }
 
 // NodeDisk is a disk of a node that is not ok, as the node last said.
@@ -84,7 +86,9 @@ func (n *Node) clone() *Node {
 }
 
 // Takes reports whether the node may be given replicas.
-func (n *Node) Takes() bool { return n.State == NodeUp && n.Mode == ModeActive && n.Refuses == "" }
+func (n *Node) Takes() bool {
+	return n.State == NodeUp && n.Mode == ModeActive && n.Refuses == "" && !n.IsPaused()
+}
 
 func name(names []string, v uint8) string {
 	if int(v) < len(names) && v > 0 {

@@ -81,6 +81,7 @@ type View struct {
 	drops    *btree.BTreeG[holding]         // files that must go
 	holes    *btree.BTreeG[hole]            // what is deleted of extents that are not
 	lacking  *btree.Map[ExtentID, struct{}] // open and sealed extents with fewer whole replicas than wanted
+	unsealed *btree.Map[ExtentID, struct{}] // extents that are being created or open
 	hollow   *btree.Map[ExtentID, struct{}] // sealed extents of which every byte is deleted
 	idle     *btree.BTreeG[lastUse]         // sessions, the longest unused first
 	owned    *btree.BTreeG[ownUse]          // sessions of each identity, the longest unused first
@@ -124,6 +125,7 @@ func New() *State {
 		holes:      btree.NewBTreeGOptions(lessHole, noLocks),
 		lacking:    new(btree.Map[ExtentID, struct{}]),
 		hollow:     new(btree.Map[ExtentID, struct{}]),
+		unsealed:   new(btree.Map[ExtentID, struct{}]),
 		idle:       btree.NewBTreeGOptions(lessLastUse, noLocks),
 		nodeLoads:  new(btree.Map[NodeID, NodeLoad]),
 		classes:    new(btree.Map[string, Load]),
@@ -145,7 +147,7 @@ func (s *State) Snapshot() *View {
 	v.replicas, v.drops, v.lacking, v.idle = s.replicas.Copy(), s.drops.Copy(), s.lacking.Copy(), s.idle.Copy()
 	v.owned, v.owners = s.owned.Copy(), s.owners.Copy()
 	v.byClass, v.byOwner = s.byClass.Copy(), s.byOwner.Copy()
-	v.holes, v.hollow = s.holes.Copy(), s.hollow.Copy()
+	v.holes, v.hollow, v.unsealed = s.holes.Copy(), s.hollow.Copy(), s.unsealed.Copy()
 	v.nodeLoads, v.classes = s.nodeLoads.Copy(), s.classes.Copy()
 	return &v
 }
@@ -167,6 +169,12 @@ func (s *State) putExtent(e *Extent) {
 		s.lacking.Delete(e.ID)
 	}
 	switch {
+	case e.unsealed():
+		s.unsealed.Set(e.ID, struct{}{})
+	case old.unsealed():
+		s.unsealed.Delete(e.ID)
+	}
+	switch {
 	case e.Hollow():
 		s.hollow.Set(e.ID, struct{}{})
 	case old.Hollow():
@@ -180,6 +188,7 @@ func (s *State) forgetExtent(e *Extent) {
 	s.indexDrops(e, nil)
 	s.lacking.Delete(e.ID)
 	s.hollow.Delete(e.ID)
+	s.unsealed.Delete(e.ID)
 	s.recount(e, e.usage(), Usage{})
 }
 

@@ -7,6 +7,7 @@
 //	start 7 [executor=] [source= target= replaces=]                  clock 10s | clock 2026-03-29T02:30:00+01:00
 //	finish 7 done|retry|fail [fence=] [detail=] [length= sum= confirmed=n1,n2 | damaged length= from=]
 //	room n1 free=5 total=100 [refuses=WHY]
+//	pause n1 for=30m [forced] [as=admin/me] | resume n1 [until=30m]
 //	reorder 7 [before=6]
 //	cancel 7 | rescore 7 priority=5 | gone 1 n2 [since=] | suspect 1 n2 [always] [from=]
 //	proven 1 n2 length= sum= [floor=]
@@ -148,6 +149,9 @@ func (c *Cell) other(l *line) state.Command {
 		return &state.RemoveNode{Node: node, Incarnation: l.number("incarnation", 0), Forced: l.has("forced")}
 	case "room":
 		return l.room(node)
+	case "pause", "resume":
+		return &state.Pause{Node: node, For: l.micros("for"), Until: l.micros("until"), Forced: l.has("forced"),
+			AskedBy: l.asker()}
 	case "session":
 		return &state.OpenSession{Client: l.arg(0), AskedBy: l.asker()}
 	case "set":
@@ -168,6 +172,17 @@ func (c *Cell) other(l *line) state.Command {
 			Sum: uint32(l.number("sum", 0)), Floor: l.number("floor", 0)}
 	}
 	return c.onOp(l)
+}
+
+// micros is a duration, or a moment since 1970.
+func (l *line) micros(key string) state.Micros {
+	text, ok := l.keys[key]
+	if !ok {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	l.err = cmp.Or(l.err, err)
+	return state.Micros(d.Microseconds())
 }
 
 // load is of a module, configured where the line has keys; a second argument is the digest of both, where
