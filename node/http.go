@@ -6,6 +6,7 @@ import (
 
 	"github.com/datanode/datanode/node/health"
 	"github.com/datanode/datanode/node/replica"
+	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/node/web"
 	"github.com/datanode/datanode/wire"
 )
@@ -56,12 +57,22 @@ func (n *Node) checks(ctx context.Context) []health.Check {
 		health.Of("log", n.log.Err()),
 		room,
 		health.Disks(n.disks.NotOK(), n.diskSince),
+		n.pauseCheck(),
 		suits,
 	}
 	if source := n.transport.Source(); source != nil {
 		checks = append(checks, health.Certs(source, n.cfg.TLS.Deny != "", n.clock.Now())...)
 	}
 	return health.Levels(checks)
+}
+
+// pauseCheck is of a planned stop of this node: as somebody means it to be, and named all the same.
+func (n *Node) pauseCheck() health.Check {
+	c := health.Check{Name: "paused", OK: true, Advisory: true}
+	if self := n.log.View().Node(n.id); self != nil && self.IsPaused() {
+		c.Detail = schedule.PausedText(self) + "; datanode node resume " + string(n.id) + " ends that"
+	}
+	return c
 }
 
 // numbers are what the metrics say of this node.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
 
@@ -104,9 +105,18 @@ func (g *Group) heirs() ([]raft.Server, error) {
 // TransferLeadership hands the leadership to a voter that was heard from lately, the one that is furthest on first.
 // Nothing can be proposed meanwhile, which for one that does not take it is no longer than about an election.
 func (g *Group) TransferLeadership(ctx context.Context) error {
+	return g.TransferLeadershipTo(ctx, func(state.NodeID) bool { return true })
+}
+
+// TransferLeadershipTo is TransferLeadership to one of the voters that fit. Its error is also that none does.
+func (g *Group) TransferLeadershipTo(ctx context.Context, fit func(state.NodeID) bool) error {
 	heirs, err := g.heirs()
 	if err != nil {
 		return err
+	}
+	heirs = slices.DeleteFunc(heirs, func(s raft.Server) bool { return !fit(state.NodeID(s.ID)) })
+	if len(heirs) == 0 {
+		return wire.Errorf(wire.OpPropose, wire.CodePrecondition, "no voter that could lead fits")
 	}
 	var errs []error
 	for _, h := range heirs {

@@ -33,6 +33,8 @@ type Node struct {
 	Largest uint64 `json:"largest_free_bytes,omitempty"`
 	// Disks are those that are not ok, by ID, as it last said.
 	Disks []NodeDisk `json:"disks,omitempty"`
+
+	Paused []NodePause `json:"paused,omitempty"` // one, while it is
 }
 
 // NodeDisk is a disk of a node that is not ok.
@@ -114,6 +116,8 @@ type Status struct {
 
 	// Disks are those of all nodes that are not ok, as the asked node knows.
 	Disks []NodeDisk `json:"disks,omitempty"`
+	// Paused are the nodes that are.
+	Paused []NodePause `json:"paused,omitempty"`
 }
 
 // OpCount counts the open operations of one sort.

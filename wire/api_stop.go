@@ -37,6 +37,39 @@ type StopReply struct {
 	Next    uint64    `json:"next,omitempty"` // there are more from this ID on; 0: there are not
 }
 
+// PauseRequest plans a stop of a node, or ends that.
+type PauseRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node      string
+	ForMicros int64 // from now on, up to a day; of one that is paused already, in place of what was planned
+	Resume    bool  // end it
+	Force     bool  // although something would be lost while it is stopped
+	DryRun    bool  // only check
+}
+
+// PauseReply says what is planned then.
+type PauseReply struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node  string    `json:"node"`
+	Until int64     `json:"paused_until_micros,omitempty"` // the cell's time; 0: it is not paused
+	Stop  StopReply `json:"check"`                         // of a pause
+}
+
+// NodePause is a planned stop of a node.
+type NodePause struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Node   string `json:"node"`
+	Until  int64  `json:"until_micros"` // 0: it is not paused
+	Since  int64  `json:"since_micros"`
+	By     string `json:"by,omitempty"` // role and name of the certificate
+	Forced bool   `json:"forced,omitempty"`
+	// Waits is what is still to be done before it can be stopped without anybody noticing; empty: nothing is.
+	Waits string `json:"waits,omitempty"`
+}
+
 // AtStake is an extent that could not be read, or not be written to.
 type AtStake struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout

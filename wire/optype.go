@@ -75,6 +75,9 @@ const (
 
 	// OpStop says whether nodes could be stopped now; for clients.
 	OpStop OpType = 63
+
+	// OpPause plans a stop of a node, or ends that; for clients.
+	OpPause OpType = 64
 )
 
 var opNames = map[OpType]string{
@@ -91,7 +94,7 @@ var opNames = map[OpType]string{
 	OpReplicaCreate: "replica-create", OpReplicaAppend: "replica-append", OpReplicaFence: "replica-fence",
 	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum", OpScrub: "scrub",
 	OpHealth: "health", OpPunch: "punch", OpDisks: "disks", OpDiskChange: "disk-change", OpReach: "reach",
-	OpStop: "ok-to-stop",
+	OpStop: "ok-to-stop", OpPause: "node-pause",
 }
 
 // Known reports whether o is an operation type of this protocol version.

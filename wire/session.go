@@ -51,6 +51,7 @@ var opSessions = map[OpType][]Session{
 	OpInventory: {SessionControl}, OpNodeRemove: {SessionControl}, OpReorder: {SessionControl}, OpScrub: {SessionControl},
 	OpHealth:     {SessionControl},
 	OpStop:       {SessionControl},
+	OpPause:      {SessionControl},
 	OpDisks:      {SessionControl},
 	OpDiskChange: {SessionControl},
 	OpPolicyLoad: {SessionControl}, OpPolicyActivate: {SessionControl}, OpPolicyRollback: {SessionControl},

@@ -17,7 +17,8 @@ import (
 func newNodeCommand(a app) *cobra.Command {
 	return cli.Group("node", "List, show, stop, empty, take back and remove nodes", "",
 		newNodeListCommand(a), newNodeShowCommand(a), newDecommissionCommand(a), newRecommissionCommand(a),
-		newNodeRemoveCommand(a), newOKToStopCommand(a))
+		newNodeRemoveCommand(a), newOKToStopCommand(a), newPauseCommand(a),
+		newResumeCommand(a))
 }
 
 func newNodeListCommand(a app) *cobra.Command {
@@ -78,6 +79,7 @@ func nodeColumns() []term.Column[wire.Node] {
 		term.Col("TARGET", func(n wire.Node) string { return loadCell(n.TargetQueued, n.TargetRunning) }),
 		term.Col("REFUSES", func(n wire.Node) string { return n.Refuses }),
 		term.Col("DISKS", func(n wire.Node) string { return disksText(n.Disks) }),
+		term.Col("PAUSED", func(n wire.Node) string { return pausedCell(n) }),
 		term.Col("OPERATION", func(n wire.Node) string { return n.Operation }),
 		term.Col("BLOCKED", func(n wire.Node) string { return term.OneLine(n.Blocked) }),
 	}
@@ -114,7 +116,7 @@ func newNodeShowCommand(a app) *cobra.Command {
 				{"blocked", n.Blocked}, {"safe to remove", term.YesNo(n.SafeRemove)},
 				{"source of", loadText(n.SourceQueued, n.SourceRunning)}, {"target of", loadText(n.TargetQueued, n.TargetRunning)},
 				{"free", freeText(n)}, {"largest free", largestText(n)}, {"refuses", n.Refuses},
-			}, notOKFields(n.Disks), scrubFields(scrub)))
+			}, notOKFields(n.Disks), pausedFields(n.Paused), scrubFields(scrub)))
 		}),
 	}
 }

@@ -138,6 +138,7 @@ func statusFields(s wire.Status) []term.Field {
 	fields = append(fields, term.Field{"by kind", countsText(s.ByKind)}, term.Field{"by class", countsText(s.ByClass)},
 		term.Field{"by node", nodeCountsText(s.ByNode)})
 	fields = append(fields, notOKFields(s.Disks)...)
+	fields = append(fields, pausedFields(s.Paused)...)
 	for _, p := range s.Parted {
 		fields = append(fields, term.Field{"parted", partedText(p)})
 	}

@@ -85,5 +85,6 @@ func (a *API) ServeStatus(ctx context.Context, c *mux.ServerCall) error {
 	out.Quotas = describe.Usage(view, a.o.Quotas.UnsealedBytes, listLimit)
 	out.ByKind, out.ByClass = describe.CountKinds(view), describe.CountClasses(view)
 	out.ByNode, out.Disks = describe.CountNodes(view), describe.Disks(view)
+	out.Paused = describe.Pauses(view, leader)
 	return c.Reply(&out, nil)
 }

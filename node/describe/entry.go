@@ -111,6 +111,8 @@ func Command(id state.OpID, cmd state.Command) string {
 		return c.Digest
 	case *state.Punch:
 		return Punch(c)
+	case *state.Pause:
+		return pause(c)
 	case *state.RemoveNode:
 		return fmt.Sprintf("node=%s forced=%t %s", c.Node, c.Forced, c.Note)
 	case *state.Recovered:
@@ -155,4 +157,15 @@ func recovered(c *state.Recovered) string {
 		return strings.Join(all, ", ")
 	}
 	return fmt.Sprintf("members %s, before %s; lossy=%t %s", list(c.Members), list(c.Before), c.Lossy, c.Note)
+}
+
+// pause says for how long a node is paused, or that it is not any more.
+func pause(c *state.Pause) string {
+	switch {
+	case c.For > 0:
+		return fmt.Sprintf("node=%s for=%s forced=%t", c.Node, c.For.Duration(), c.Forced)
+	case c.Until != 0:
+		return fmt.Sprintf("node=%s over", c.Node)
+	}
+	return fmt.Sprintf("node=%s resumed", c.Node)
 }

@@ -19,6 +19,7 @@ func Node(view *state.View, look *schedule.Look, node *state.Node, leader state.
 		SafeRemove: node.Mode == state.ModeDecommissioned, Free: node.Free, Total: node.Total, Refuses: node.Refuses,
 	}
 	out.Largest, out.Disks = node.Largest, nodeDisks(node)
+	out.Paused = nodePauses(view, node, out.Leader)
 	load := view.NodeLoad(node.ID)
 	out.SourceQueued, out.SourceRunning = load.Source.Queued, load.Source.Running
 	out.TargetQueued, out.TargetRunning = load.Target.Queued, load.Target.Running

@@ -2,6 +2,7 @@ package describe
 
 import (
 	"github.com/datanode/datanode/node/schedule"
+	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 )
 
@@ -24,4 +25,25 @@ func Stop(s *schedule.Stop, nodes []string) wire.StopReply {
 		})
 	}
 	return out
+}
+
+// Pauses are the nodes that are paused, by ID. leader is the node that leads, empty if none is known.
+func Pauses(view *state.View, leader state.NodeID) (all []wire.NodePause) {
+	view.Nodes(func(node *state.Node) bool {
+		all = append(all, nodePauses(view, node, node.ID == leader)...)
+		return true
+	})
+	return all
+}
+
+// nodePauses is that of a node, if it is paused.
+func nodePauses(view *state.View, node *state.Node, leads bool) []wire.NodePause {
+	if !node.IsPaused() {
+		return nil
+	}
+	p := node.Pause
+	return []wire.NodePause{{
+		Node: string(node.ID), Until: int64(p.Until), Since: int64(p.Since), By: string(p.By), Forced: p.Forced,
+		Waits: schedule.StopWaits(view, node, leads),
+	}}
 }

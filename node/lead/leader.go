@@ -11,7 +11,8 @@
 //
 // Locks: the admission's guards its queue, and so does the puncher's, the watch's what it has heard, that of
 // Divergences what they know. None is held while the log is asked for anything but its view, and none while another is
-// taken. Who admits or removes a node holds the one token of members meanwhile, across entries of the log.
+// taken. Who admits or removes a node holds the one token of members meanwhile, across entries of the log, and who pauses
+// one that of pausing.
 package lead
 
 import (
@@ -89,6 +90,7 @@ type Leader struct {
 	planner *planner
 	misused misuse
 	zones   schedule.Zones // of the quiet windows
+	pausing chan struct{}  // holds one token while somebody pauses a node
 }
 
 // New is a Leader whose log is open. Run makes it work.
@@ -96,7 +98,7 @@ func New(o Options) *Leader {
 	l := &Leader{o: o, env: env{
 		id: o.Node, addr: o.Addr, log: o.Log, clock: o.Clock, times: o.Times, logger: o.Logger, audit: o.Audit,
 		confirmed: &confirmed{log: o.Log},
-	}}
+	}, pausing: make(chan struct{}, 1)}
 	l.watch = newWatch(l.env)
 	l.decider = &decider{log: o.Log, modules: o.Modules, quotaRefused: o.Quotas.CountRefusal}
 	l.admit = newAdmission(l.env, l.decider, &l.misused, l.moment)

@@ -2,6 +2,7 @@ package lead
 
 import (
 	"context"
+	"time"
 
 	"github.com/datanode/datanode/node/schedule"
 	"github.com/datanode/datanode/raftlog"
@@ -16,6 +17,8 @@ type planner struct {
 	admit   *admission
 	members *members
 	ready   func() bool
+
+	yielded time.Time // when it last tried to give the lead away
 }
 
 func (p *planner) run(ctx context.Context) {
@@ -41,6 +44,7 @@ func (p *planner) run(ctx context.Context) {
 }
 
 func (p *planner) round(ctx context.Context) {
+	p.yieldLead(ctx, p.log.View())
 	p.members.keepVotes(ctx, schedule.AtTime(p.log.View(), p.log.Now()))
 	view := schedule.AtTime(p.log.View(), p.log.Now())
 	needs := schedule.NeedsOf(view, 2*p.times.DownAfter)

@@ -54,7 +54,7 @@ func (w *watch) run(ctx context.Context) {
 			continue
 		}
 		view := w.log.View()
-		cmds := slices.Concat(w.nodeStates(view), w.expired(view), w.disks(view))
+		cmds := slices.Concat(w.nodeStates(view), w.expired(view), w.disks(view), w.pauses(view))
 		if len(cmds) == 0 {
 			continue
 		}

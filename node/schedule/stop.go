@@ -29,6 +29,7 @@ type Stop struct {
 	Next  state.ExtentID
 
 	wereVotes, wereTakers int
+	givesVote, givesTaker bool // one of those that stop counts there
 }
 
 // AtStake is an extent that a stop would make unreadable or unwritable.
@@ -43,14 +44,14 @@ func (s *Stop) Safe() bool { return len(s.Why()) == 0 }
 
 // Why says, in whole sentences, what would be lost.
 func (s *Stop) Why() (all []string) {
-	if s.Votes < s.Needed && s.wereVotes >= s.Needed {
+	if s.givesVote && s.Votes < s.Needed && s.wereVotes >= s.Needed {
 		all = append(all, fmt.Sprintf("%d of %d votes would be left, and %d must agree: the cell would have no leader",
 			s.Votes, s.Voters, s.Needed))
 	}
 	if s.Unreadable > 0 {
 		all = append(all, fmt.Sprintf("%d extents could not be read: no whole replica of them would be left", s.Unreadable))
 	}
-	if s.Takers < s.Least && s.wereTakers >= s.Least {
+	if s.givesTaker && s.Takers < s.Least && s.wereTakers >= s.Least {
 		all = append(all, fmt.Sprintf("puts would be refused: %d nodes would be left that take replicas, and a new extent "+
 			"must be on %d at least (min-replicas)", s.Takers, s.Least))
 	}
@@ -65,14 +66,14 @@ func (s *Stop) Notes() (all []string) {
 	if s.Single > 0 {
 		all = append(all, fmt.Sprintf("%d extents would have one whole replica left", s.Single))
 	}
-	if s.Takers < s.Full && s.Takers >= s.Least && s.wereTakers >= s.Full {
+	if s.givesTaker && s.Takers < s.Full && s.Takers >= s.Least && s.wereTakers >= s.Full {
 		all = append(all, fmt.Sprintf("new extents would be on %d nodes instead of %d", s.Takers, s.Full))
 	}
 	if s.Open > s.Unwritable {
 		all = append(all, fmt.Sprintf("%d open extents have a replica there: they are sealed, and puts go on in others",
 			s.Open-s.Unwritable))
 	}
-	if s.Votes == s.Needed && s.wereVotes > s.Needed {
+	if s.givesVote && s.Votes == s.Needed && s.wereVotes > s.Needed {
 		all = append(all, fmt.Sprintf("no further vote could be missed: %d of %d would be left", s.Votes, s.Voters))
 	}
 	return all
@@ -92,14 +93,18 @@ func Stopping(v *state.View, seen Seen, nodes []state.NodeID, from state.ExtentI
 	v.Nodes(func(n *state.Node) bool {
 		stops := slices.Contains(nodes, n.ID)
 		silent := seen.Silent != nil && seen.Silent(n.ID)
-		away := n.IsPaused() && !stops // it may be stopped at any moment
-		up := n.State == state.NodeUp && !n.Unproven && !silent && !away
+		up := n.State == state.NodeUp && !n.Unproven && !silent
 		there[n.ID] = present{
-			stops: stops, after: up && !stops,
+			stops: stops, after: up && !stops && !n.IsPaused(), // one that is paused may be stopped at any moment
 			// One that is about to come up is stopped before it does.
 			before: up || stops && n.State == state.NodeJoining,
 		}
-		s.count(n, up, stops)
+		if up {
+			s.count(n, stops)
+		}
+		if n.Voter {
+			s.Voters++
+		}
 		return true
 	})
 	s.Needed = s.Voters/2 + 1
@@ -112,22 +117,21 @@ func Stopping(v *state.View, seen Seen, nodes []state.NodeID, from state.ExtentI
 	return s
 }
 
-// count counts a node's vote, and whether it takes replicas.
-func (s *Stop) count(n *state.Node, up, stops bool) {
-	takes := up && n.Takes()
+// count counts the vote of a node that is there, and whether it takes replicas.
+func (s *Stop) count(n *state.Node, stops bool) {
+	takes, stays := n.Mode == state.ModeActive && n.Refuses == "", !stops && !n.IsPaused()
 	if n.Voter {
-		s.Voters++
-	}
-	if n.Voter && up {
 		s.wereVotes++
+		s.givesVote = s.givesVote || stops
 	}
-	if n.Voter && up && !stops {
+	if n.Voter && stays {
 		s.Votes++
 	}
 	if takes {
 		s.wereTakers++
+		s.givesTaker = s.givesTaker || stops
 	}
-	if takes && !stops {
+	if takes && stays {
 		s.Takers++
 	}
 }

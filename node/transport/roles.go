@@ -108,7 +108,7 @@ func RoleFor(op wire.OpType) pki.Role {
 		wire.OpSettings, wire.OpInventory, wire.OpHealth, wire.OpScrub, wire.OpDisks, wire.OpPolicies, wire.OpStop,
 		wire.OpLogList, wire.OpLogVerify, wire.OpLogChain:
 		return pki.RoleClient
-	case wire.OpCancel, wire.OpReorder, wire.OpNodeRemove, wire.OpSetting, wire.OpDiskChange,
+	case wire.OpCancel, wire.OpReorder, wire.OpNodeRemove, wire.OpPause, wire.OpSetting, wire.OpDiskChange,
 		wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback,
 		wire.OpLogSnapshots, wire.OpLogSnapshot:
 		return pki.RoleAdmin

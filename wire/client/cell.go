@@ -123,6 +123,15 @@ func (c *Client) Stopping(ctx context.Context, req wire.StopRequest) (wire.StopR
 	return call[wire.StopReply](ctx, c, route{}, repeatable, wire.OpStop, &req)
 }
 
+// Pause plans a stop of a node, or ends that: done twice it comes to the same.
+func (c *Client) Pause(ctx context.Context, req wire.PauseRequest) (wire.PauseReply, error) {
+	safe := repeatable
+	if req.Resume {
+		safe = onlyUndone // the second would be told that there is nothing to end
+	}
+	return call[wire.PauseReply](ctx, c, route{}, safe, wire.OpPause, &req)
+}
+
 // SetSetting changes one setting for the whole cell.
 func (c *Client) SetSetting(ctx context.Context, key, value string) error {
 	_, err := call[nothing](ctx, c, route{}, repeatable, wire.OpSetting, &wire.SettingRequest{Key: key, Value: value})

@@ -56,6 +56,9 @@ func nodeText(n wire.Node) string {
 	if n.Refuses != "" {
 		text += "; it takes no replicas: " + n.Refuses
 	}
+	for _, p := range n.Paused {
+		text += "; it " + pauseText(p)
+	}
 	return text
 }
 
@@ -94,12 +97,40 @@ func due(now *present, e wire.Extent, repairDelay time.Duration, ops []Account) 
 	return append(out, repairDue(now, e, repairDelay))
 }
 
+// pauseText says until when a node is paused, and who has asked for it.
+func pauseText(p wire.NodePause) string {
+	text := "is paused until " + stampText(p.Until)
+	if p.By != "" {
+		text += " by " + p.By
+	}
+	return text
+}
+
+// awaited is a paused node that is not up and has a whole replica of e, if without such nothing would be wanting.
+func awaited(now *present, e wire.Extent) (text string) {
+	expected := e.Live
+	for _, n := range now.nodes {
+		i := slices.IndexFunc(e.Replicas, func(r wire.Replica) bool { return r.Node == n.ID && r.State == "whole" })
+		if i >= 0 && len(n.Paused) > 0 && n.State != "up" {
+			expected++
+			text = "no repair is made: " + n.ID + " " + pauseText(n.Paused[0]) + ", and its replica is to come back"
+		}
+	}
+	if expected < e.Want {
+		return ""
+	}
+	return text
+}
+
 // repairDue is when an extent that lacks replicas is repaired.
 func repairDue(now *present, e wire.Extent, repairDelay time.Duration) string {
+	if text := awaited(now, e); text != "" {
+		return text
+	}
 	taker := slices.ContainsFunc(now.nodes, func(n wire.Node) bool {
 		i := slices.IndexFunc(e.Replicas, func(r wire.Replica) bool { return r.Node == n.ID })
 		holds := i >= 0 && e.Replicas[i].State == "whole"
-		return n.State == "up" && n.Mode == "active" && n.Refuses == "" && !holds && !slices.Contains(e.Dropping, n.ID)
+		return n.State == "up" && n.Mode == "active" && n.Refuses == "" && len(n.Paused) == 0 && !holds && !slices.Contains(e.Dropping, n.ID)
 	})
 	if !taker {
 		return "a repair waits for a node that could take a replica: add one, or bring one back; see node ls"
@@ -115,7 +146,7 @@ func repairDue(now *present, e wire.Extent, repairDelay time.Duration) string {
 	best, text := int64(0), "a repair is due"
 	for _, n := range now.nodes {
 		holds := slices.ContainsFunc(e.Replicas, func(r wire.Replica) bool { return r.Node == n.ID })
-		if !holds || n.State != "down" || repairDelay == 0 {
+		if !holds || n.State != "down" || len(n.Paused) > 0 || repairDelay == 0 {
 			continue
 		}
 		at := n.Since + repairDelay.Microseconds()
@@ -136,6 +167,9 @@ func nodeDue(now *present, n wire.Node, repairDelay time.Duration) []string {
 	var out []string
 	at := n.Since + repairDelay.Microseconds()
 	switch {
+	case n.State == "down" && n.Replicas > 0 && len(n.Paused) > 0:
+		out = append(out, fmt.Sprintf("its %d replicas are repaired elsewhere from %s on, when its pause ends, unless it "+
+			"comes back", n.Replicas, stampText(max(n.Paused[0].Until, at))))
 	case n.State == "down" && n.Replicas > 0 && repairDelay > 0 && at > now.micros:
 		out = append(out, fmt.Sprintf("its %d replicas are repaired elsewhere from %s on (repair-delay %s), "+
 			"unless it comes back", n.Replicas, stampText(at), repairDelay))

@@ -174,6 +174,8 @@ func aboutNoOperation(c state.Command) subject {
 		return subject{nodes: names(c.Node)}
 	case *state.RemoveNode:
 		return subject{nodes: names(c.Node)}
+	case *state.Pause:
+		return subject{nodes: names(c.Node)}
 	case *state.NodeRoom:
 		return subject{nodes: names(c.Node)}
 	case *state.LoadPolicy:
