@@ -59,7 +59,8 @@ func TestPausedNodeIsStopped(t *testing.T) {
 	safe, lost := c.made(leader, first, second), c.made(leader, first, "n4")
 	open := c.run(wire.Submission{Kind: "create", Replicas: []string{leader, first, second}})[0].Extent
 	const hour = int64(time.Hour / time.Microsecond)
-	if err := c.pause(wire.PauseRequest{Node: leader, ForMicros: hour, DryRun: true}); err != nil || c.paused(leader) != nil {
+	err := c.pause(wire.PauseRequest{Node: leader, ForMicros: hour, DryRun: true})
+	if err != nil || c.paused(leader) != nil {
 		t.Fatalf("dry run: %v, and it is %+v", err, c.paused(leader))
 	}
 	if err := c.pause(wire.PauseRequest{Node: leader, ForMicros: hour}); err != nil {

@@ -24,9 +24,10 @@ func newPauseCommand(a app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "pause NODE --for DURATION", Short: "Plan a stop of a node, so that nothing is repaired because of it",
 		Args: cli.Takes(1, 1),
-		Long: `Plan a stop of a node: for a new kernel, another disk, a restart. While it is paused nothing is repaired because
-it is down, it keeps its vote, and it is given no replicas. It gives the lead away and its open extents are sealed
-first, so that clients move on before it is stopped: the command waits for that and says when it is safe to stop.
+		Long: `Plan a stop of a node: for a new kernel, another disk, a restart. While it is paused nothing is repaired
+because it is down, it keeps its vote, and it is given no replicas. It gives the lead away and its open extents are
+sealed first, so that clients move on before it is stopped: the command waits for that and says when it is safe to
+stop.
 
 What is lost besides is repaired as ever: an extent whose other replicas are down for longer than repair-delay, or
 damaged.
@@ -74,8 +75,8 @@ func (w *work) pauseRefused(ctx context.Context, c *client.Client, id string, re
 }
 
 func pausePlan(id string, length time.Duration) string {
-	return fmt.Sprintf("pause %s for %s: seal its open extents, give the lead away if it has it, and repair nothing because "+
-		"it is down", id, length)
+	return fmt.Sprintf("pause %s for %s: seal its open extents, give the lead away if it has it, and repair nothing "+
+		"because it is down", id, length)
 }
 
 // awaitStoppable waits until a paused node can be stopped, unless nobody wants to, and says so.

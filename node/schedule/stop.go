@@ -86,7 +86,8 @@ type present struct {
 }
 
 // Stopping says what a cell is without nodes. Nodes that are silent are taken for down, although they are not called
-// so yet, and so are those that are paused. At most limit extents are named, from an ID on. It looks at every extent, and holds none of them but those.
+// so yet, and so are those that are paused. At most limit extents are named, from an ID on. It looks at every extent,
+// and holds none of them but those.
 func Stopping(v *state.View, seen Seen, nodes []state.NodeID, from state.ExtentID, limit int) *Stop {
 	s := &Stop{Full: int(v.Settings.Replicas), Least: v.Settings.Least(v.Settings.Replicas)}
 	there := map[state.NodeID]present{}
