@@ -18,9 +18,6 @@ func (l *Look) copyPath(o *state.Op, s *state.Start) (why string) {
 		return fmt.Sprintf("extent %d is damaged: nothing is copied over what its replicas hold until one proves to be "+
 			"whole", e.ID)
 	}
-	if why = l.comesBack(o, e); why != "" {
-		return why
-	}
 	if s.Source, why = l.source(o, e); why != "" {
 		return why
 	}

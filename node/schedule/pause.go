@@ -46,9 +46,12 @@ func (l *Look) butPaused(why string) string {
 
 // comesBack says for which node a repair waits that the cell has asked for: one that is paused and has a whole replica,
 // without which nothing would be wanting. "": for none.
-func (l *Look) comesBack(o *state.Op, e *state.Extent) string {
-	if o.Kind != policies.KindRepair || o.Origin != policies.OriginCell || len(l.paused) == 0 ||
-		l.v.Expected(e) < int(e.Want) {
+func (l *Look) comesBack(o *state.Op) string {
+	if len(l.paused) == 0 || o.Kind != policies.KindRepair || o.Origin != policies.OriginCell {
+		return ""
+	}
+	e := l.v.Extent(o.Extent)
+	if e == nil || l.v.Expected(e) < int(e.Want) {
 		return ""
 	}
 	for _, n := range l.paused {

@@ -240,7 +240,7 @@ func (l *Look) barred(o *state.Op) string {
 	if o.NotBeforeMicros > l.now {
 		return fmt.Sprintf("pauses before attempt %d: %s", o.Attempts+1, o.Detail)
 	}
-	return ""
+	return l.comesBack(o)
 }
 
 func (l *Look) limit(kind policies.Kind) string {
