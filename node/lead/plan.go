@@ -58,6 +58,9 @@ func (p *planner) round(ctx context.Context) {
 	for _, node := range needs.Emptied {
 		p.finishDecommission(ctx, view, node)
 	}
+	if needs.Balanced {
+		p.endBalance(ctx)
+	}
 	if err := p.recordMoves(ctx); err != nil {
 		p.logger.Info("new addresses not recorded yet", "error", err)
 	}
@@ -68,12 +71,24 @@ func submissionsOf(needs []schedule.Need) []*Submission {
 	for i, need := range needs {
 		subs[i] = &Submission{
 			Submission: wire.Submission{
-				Kind: need.Kind.String(), Extent: uint64(need.Extent), Node: string(need.From), Urgent: need.Urgent,
+				Kind: need.Kind.String(), Extent: uint64(need.Extent), Node: string(need.From), Target: string(need.To),
+				Urgent: need.Urgent,
 			},
 			Origin: need.Origin, parent: need.Parent,
 		}
 	}
 	return subs
+}
+
+// endBalance takes back what was asked for once.
+func (p *planner) endBalance(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, p.times.StepLimit)
+	defer cancel()
+	if err := p.propose(ctx, &state.Set{Key: state.KeyBalance, Value: state.BalanceOff.String()}); err != nil {
+		p.logger.Info("end of the balancing not recorded yet", "error", err)
+		return
+	}
+	p.logger.Info("disks are balanced")
 }
 
 func (p *planner) logPlan(wanted []*Submission, results []wire.Submitted, err error) {

@@ -21,6 +21,8 @@ const (
 type Needs struct {
 	Wanted  []Need
 	Emptied []*state.Node // decommissioning nodes that hold nothing any more
+	// Balanced: what was to be balanced once is.
+	Balanced bool
 }
 
 // Need is an operation that the cell itself asks for.
@@ -28,6 +30,7 @@ type Need struct {
 	Kind   policies.Kind
 	Extent state.ExtentID
 	From   state.NodeID // whose replica a move takes
+	To     state.NodeID // the one node that a move may go to; empty: any
 	Origin policies.Origin
 	Parent state.OpID // the decommission that it is a part of
 	Urgent bool
@@ -50,6 +53,7 @@ func NeedsOf(view *state.View, patience time.Duration) Needs {
 		}
 		return true
 	})
+	s.balance()
 	return s.found
 }
 

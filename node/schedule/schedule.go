@@ -318,6 +318,10 @@ func needless(v *state.View, o *state.Op, now state.Micros) string {
 	e := v.Extent(o.Extent)
 	switch {
 	case e == nil:
+	case Balances(o) && balanceYields(v) != "":
+		return balanceYields(v) + "; it is planned again after them"
+	case Balances(o) && o.Named && Unfit(v, e, o.Target) != "":
+		return "no longer of use: " + Unfit(v, e, o.Target)
 	case o.Kind == policies.KindCreate:
 		if n := v.Node(e.Primary()); n == nil || n.State != state.NodeUp {
 			return fmt.Sprintf("its primary %s is not up; whoever wants to write does so elsewhere", e.Primary())

@@ -18,7 +18,8 @@ import (
 
 // TestLessons runs the cases under testdata. "do" applies lines as entries (see statetest), "state"
 // prints the state, "next" the next round, which it applies too when told to, "blocked" says why
-// operations do not start, "place" where new extents would go. "needs" is what the cell itself asks for, "target" and
+// operations do not start, "place" where new extents would go. "needs" is what the cell itself asks for, "balance" how disks would be
+// brought nearer to each other, "target" and
 // "emptying" say why a move or a decommission is refused, "successor" who gets the vote of a node, "stopping" what a stop
 // of nodes would do.
 func TestLessons(t *testing.T) {
@@ -45,6 +46,8 @@ func TestLessons(t *testing.T) {
 				return place(t, cell, d)
 			case "needs":
 				return needs(t, cell, d)
+			case "balance":
+				return balance(t, cell, d)
 			case "target":
 				return target(t, cell, d)
 			case "emptying":
@@ -155,7 +158,13 @@ func needs(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
 			fmt.Fprint(&b, " for a decommission")
 		}
 		if n.From != "" {
-			fmt.Fprintf(&b, " from=%s parent=%s", n.From, n.Parent)
+			fmt.Fprintf(&b, " from=%s", n.From)
+		}
+		if n.Parent != 0 {
+			fmt.Fprintf(&b, " parent=%s", n.Parent)
+		}
+		if n.To != "" {
+			fmt.Fprintf(&b, " to=%s", n.To)
 		}
 		if n.Urgent {
 			fmt.Fprint(&b, " urgent")
@@ -164,6 +173,30 @@ func needs(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
 	}
 	for _, n := range found.Emptied {
 		fmt.Fprintf(&b, "%s is empty\n", n.ID)
+	}
+	if found.Balanced {
+		fmt.Fprintln(&b, "balanced")
+	}
+	return b.String()
+}
+
+// balance prints a plan of at most so many moves.
+func balance(t *testing.T, cell *statetest.Cell, d *datadriven.TestData) string {
+	var b strings.Builder
+	var most int
+	d.ScanArgs(t, "most", &most)
+	plan := schedule.BalanceOf(&cell.State.View, most)
+	for _, n := range plan.Nodes {
+		fmt.Fprintf(&b, "%s used=%d of %d, then %d\n", n.Node, n.Used, n.Total, n.After)
+	}
+	for _, m := range plan.Moves {
+		fmt.Fprintf(&b, "move %d from=%s to=%s bytes=%d\n", m.Extent, m.From, m.To, m.Bytes)
+	}
+	if plan.Waits != "" {
+		fmt.Fprintln(&b, plan.Waits)
+	}
+	if plan.More {
+		fmt.Fprintln(&b, "and more")
 	}
 	return b.String()
 }

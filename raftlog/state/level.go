@@ -38,8 +38,10 @@ const (
 	LevelMembers Level = 10
 	// LevelPaused has nodes that are paused.
 	LevelPaused Level = 11
+	// LevelBalance has whether disks are balanced among the settings.
+	LevelBalance Level = 12
 	// LevelNow is this build's.
-	LevelNow = LevelPaused
+	LevelNow = LevelBalance
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.
@@ -84,6 +86,8 @@ func levelOf(c Command) Level {
 			return LevelPaced
 		case keyMaxWait:
 			return LevelWaits
+		case KeyBalance:
+			return LevelBalance
 		}
 	case *NodeRoom:
 		if c.Largest > 0 || len(c.Disks) > 0 {

@@ -39,6 +39,8 @@ type Settings struct {
 	CopyPace uint64 // bytes a second that the copies of the cell take together; 0: no limit
 
 	MaxWaitMicros Micros // see MaxWait
+
+	Balance BalanceWhen
 }
 
 // DefaultSettings are those of a new cell.
@@ -91,7 +93,7 @@ func settingTable() []setting {
 		number("copies-per-target", "running repairs and moves that write to one node", 1, 1000,
 			func(s *Settings) *uint16 { return &s.CopiesPerTarget }),
 		number("max-running", "running operations in the cell", 1, 10000, func(s *Settings) *uint16 { return &s.MaxRunning }),
-		maxWait(), copyPace(), reserve(),
+		maxWait(), copyPace(), balance(), reserve(),
 		quietWindows(), serial(), quotas(),
 	}, scrubTable(), budgetTable())
 }
