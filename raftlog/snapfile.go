@@ -34,7 +34,11 @@ type SnapshotFile struct {
 	View    *state.View
 
 	points chainPoints
+	st     *state.State
 }
+
+// State is the state in the snapshot, to which the entries after it may be applied. View stays as it is.
+func (s *SnapshotFile) State() *state.State { return s.st }
 
 // ReadSnapshot reads a snapshot. It is read twice: what is in it is looked at once its checksum is known to be right.
 // The error is a *CorruptError for bytes that are no whole snapshot, an *UnknownError for one of a newer build, and
@@ -55,6 +59,7 @@ func ReadSnapshot(from io.ReadSeeker) (SnapshotFile, error) {
 		return out, err
 	}
 	out.Applied, out.points, out.Level, out.View = r.chain, r.points, r.header.Level, r.st.Snapshot()
+	out.st = r.st
 	if !r.covers.known() {
 		return out, nil
 	}

@@ -46,7 +46,12 @@ up to which the node had applied them. What is damaged is shown as an entry of i
 			if err := l.check(time.Now()); err != nil {
 				return err
 			}
-			return term.List(a.Terminal, l.selected(ctx, s), logColumns()...)
+			err := term.List(a.Terminal, l.selected(ctx, s), logColumns()...)
+			if before := l.filter.Untold(); before > 0 && err == nil {
+				a.Note("datanode: which commands were refused up to entry %d cannot be told: what led to them is not all there",
+					before)
+			}
+			return err
 		}),
 	}
 	l.flags(cmd)
@@ -63,7 +68,7 @@ func (l *logListing) flags(cmd *cobra.Command) {
 		fmt.Sprintf("at most this many (log ls: the newest %d, or all with --from or a filter)", newestEntries))
 	flags.StringVar(&l.since, "since", "", "from this time on: 2h ago, or 2026-11-30T04:05:06Z")
 	flags.StringVar(&l.until, "until", "", "up to this time")
-	flags.BoolVar(&l.filter.Refused, "refused", false, "commands that the state refused (with --dir)")
+	flags.BoolVar(&l.filter.Refused, "refused", false, "commands that the state refused")
 	filterFlags(flags, &l.filter)
 }
 

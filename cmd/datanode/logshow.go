@@ -36,8 +36,9 @@ func newLogShowCommand(a app) *cobra.Command {
 	var raw bool
 	cmd := &cobra.Command{
 		Use: "show INDEX|OP", Short: "Show one entry in full", Args: cli.Takes(1, 1),
-		Long: "Show one entry in full, or the one that admitted an operation. With --dir it says too what the entry " +
-			"changed in the state: the entries before it are applied again. With --raw come the bytes as they are stored.",
+		Long: "Show one entry in full, or the one that admitted an operation, with what it changed in the state, and what " +
+			"of it was refused: the entries before it are applied again, from a snapshot or the first one. With --raw " +
+			"come the bytes as they are stored.",
 		Example: "  datanode log show 4711\n  datanode log show 4711.3 --dir /srv/n1\n" +
 			"  datanode log show 4711 --raw --dir /srv/n1",
 		RunE: source.with(a, func(ctx context.Context, s logs.Source, args []string) error {
@@ -55,7 +56,7 @@ func newLogShowCommand(a app) *cobra.Command {
 					return err
 				}
 				if e.Index() == index {
-					out, fields := shown(a, folder, e.Wire())
+					out, fields := shown(ctx, a, s, e.Wire())
 					return printEntry(a, out, fields, raw, folder)
 				}
 			}
@@ -93,8 +94,8 @@ func noSuchEntry(ctx context.Context, s logs.Source, index uint64) error {
 	return exit.With(exit.NotFound, "%s has no entry %d; it has %d to %d", name, index, first, last)
 }
 
-// shown is an entry in full, with what it changed where it is from a folder.
-func shown(a app, folder *logs.Folder, e wire.LogEntry) (shownEntry, []term.Field) {
+// shown is an entry in full, with what it changed as far as that can be told.
+func shown(ctx context.Context, a app, s logs.Source, e wire.LogEntry) (shownEntry, []term.Field) {
 	out := shownEntry{LogEntry: e}
 	fields := []term.Field{{"index", term.Count(e.Index)}, {"term", term.Count(e.Term)}, {"time", term.Stamp(e.Micros)},
 		{"type", e.Type}, {"bytes", term.Count(e.Bytes)}}
@@ -113,10 +114,14 @@ func shown(a app, folder *logs.Folder, e wire.LogEntry) (shownEntry, []term.Fiel
 			fields = append(fields, term.Field{"", string(full)})
 		}
 	}
-	if folder != nil && len(e.Commands) > 0 {
-		changed, err := folder.Changes(e.Index)
-		if err != nil {
+	if len(e.Commands) > 0 {
+		changed, known, err := logs.Changes(ctx, s, e.Index)
+		switch {
+		case err != nil:
 			a.Note("datanode: what it changed cannot be told: %v", err)
+		case !known:
+			a.Note("datanode: what it changed, and whether it was refused, cannot be told: the entries before it, or a " +
+				"snapshot of them, are not there, or not shown to this certificate")
 		}
 		out.Changes = changed
 		for _, c := range changed {

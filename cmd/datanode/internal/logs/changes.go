@@ -32,13 +32,36 @@ func (f *Folder) Changes(index uint64) ([]Changed, error) {
 	if err != nil {
 		return nil, err
 	}
+	return changesOf(change.Results, change.Before, change.After), nil
+}
+
+func changesOf(results []state.Result, before, after *state.View) []Changed {
 	var out []Changed
-	for i, r := range change.Results {
+	for i, r := range results {
 		if r.Err != nil {
 			out = append(out, Changed{What: "refused", After: fmt.Sprintf("command %d: %s", i, r.Err.Error())})
 		}
 	}
-	return append(out, diffViews(change.Before, change.After)...), nil
+	return append(out, diffViews(before, after)...)
+}
+
+// Changes are what an entry of any log changed. known is false where that cannot be told: what leads to it is not all
+// there.
+func Changes(ctx context.Context, s Source, index uint64) (all []Changed, known bool, err error) {
+	if f, ok := s.(*Folder); ok {
+		all, err = f.Changes(index)
+		return all, err == nil, err
+	}
+	for one, err := range follow(ctx, s, Range{From: index, To: index}) {
+		if err != nil {
+			return nil, false, err
+		}
+		if one.Index() == index && one.st != nil {
+			before := one.st.Snapshot()
+			return changesOf(one.apply(), before, one.st.Snapshot()), true, nil
+		}
+	}
+	return nil, false, nil
 }
 
 // Between are the differences of the states after two entries of the folder's log. What was changed and changed back is

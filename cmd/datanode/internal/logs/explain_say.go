@@ -61,19 +61,26 @@ func (x *Explanation) say(c *collector) []string {
 	if x.Now != "" {
 		out = append(out, upper(fmt.Sprintf("%s %s, as of entry %d at %s.", x.About, x.Now, x.AsOf, stampText(x.AsOfMicros))))
 	}
-	for _, e := range x.Events {
-		text := fmt.Sprintf("Entry %d at %s: %s", e.Index, stampText(e.Micros), e.Text)
-		if e.AskedBy != "" {
-			text += ", asked for by " + e.AskedBy
-		}
-		out = append(out, text+".")
+	events := x.Events
+	if c.q.Extent != 0 { // what happened to it comes in order, between what was done with it
+		events = nil
+	}
+	for _, e := range events {
+		out = append(out, e.say())
 	}
 	if c.q.Node != "" {
-		out = append(out, fmt.Sprintf("It was the source of %d copies and the target of %d, and carried out %d other "+
-			"attempts.", c.copiedFrom, c.copiedTo, c.carriedOut))
+		out = append(out, fmt.Sprintf("It was the source of %s and the target of %d, and carried out %s.",
+			several(c.copiedFrom, "copy", "copies"), c.copiedTo, several(c.carriedOut, "other attempt", "other attempts")))
 	}
+	later := x.Events[len(events):]
 	for _, a := range x.Operations {
+		for len(later) > 0 && later[0].Index < a.Index {
+			out, later = append(out, later[0].say()), later[1:]
+		}
 		out = append(out, a.say()...)
+	}
+	for _, e := range later {
+		out = append(out, e.say())
 	}
 	for _, n := range x.NotYet {
 		if c.q.Op == 0 {
@@ -85,6 +92,22 @@ func (x *Explanation) say(c *collector) []string {
 		out = append(out, upper(x.Partial)+".")
 	}
 	return out
+}
+
+func (e Event) say() string {
+	text := fmt.Sprintf("Entry %d at %s: %s", e.Index, stampText(e.Micros), e.Text)
+	if e.AskedBy != "" {
+		text += ", asked for by " + e.AskedBy
+	}
+	return text + "."
+}
+
+// several is how many there are, with the right word.
+func several(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 func upper(s string) string {

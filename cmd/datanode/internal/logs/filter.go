@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -26,28 +25,35 @@ type Filter struct {
 	Policies     []string // digests, or their beginnings, or names
 	By           []string // who asked: a role, a name, or both as "admin/me"
 	States       []string // that a command gives: of an operation, a node, …
-	Refused      bool     // commands that the state refused; only a folder tells
+	Refused      bool     // commands that the state refused, as far as the entries tell: see Untold
 	Limit        int      // 0: none
 	Whole        bool     // Select gives each command whole, not just what is listed of it
 
 	refused map[state.OpID]bool // by where the command is
+	untold  uint64              // up to this entry it is not known
 }
 
+// Untold is up to which entry it is not known what was refused, once Select has been read: what led to those entries is
+// not there any more. 0 for none.
+func (f *Filter) Untold() uint64 { return f.untold }
+
 // readRefused finds the commands that were refused, by applying all again.
-func readRefused(s Source) (map[state.OpID]bool, error) {
-	folder, ok := s.(*Folder)
-	if !ok {
-		return nil, exit.Usagef("--refused needs --dir: which commands were refused is found by applying them again")
-	}
-	out := make(map[state.OpID]bool)
-	_, err := folder.Replay(func(index state.Index, results []state.Result) {
-		for place, r := range results {
+func (f *Filter) readRefused(ctx context.Context, s Source) error {
+	f.refused, f.untold = make(map[state.OpID]bool), 0
+	for one, err := range follow(ctx, s, Range{}) {
+		if err != nil {
+			return err
+		}
+		if one.st == nil {
+			f.untold = one.Index()
+		}
+		for place, r := range one.apply() {
 			if r.Err != nil || len(r.Refused) > 0 {
-				out[state.NewOpID(index, place)] = true
+				f.refused[state.NewOpID(state.Index(one.Index()), place)] = true
 			}
 		}
-	})
-	return out, err
+	}
+	return nil
 }
 
 // needsStory reports whether commands must be known by the operations that they go on with.
@@ -66,7 +72,7 @@ func (f *Filter) Select(ctx context.Context, s Source, r Range) iter.Seq2[wire.L
 			known, err = readStories(ctx, s, f, r.To)
 		}
 		if err == nil && f.Refused {
-			f.refused, err = readRefused(s)
+			err = f.readRefused(ctx, s)
 		}
 		if err != nil {
 			yield(wire.LogEntry{}, err)

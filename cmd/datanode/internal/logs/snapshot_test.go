@@ -33,9 +33,7 @@ func storedLog(t *testing.T, lines string, snapshots ...state.Index) string {
 			t.Fatalf("entry %d is number %d", i, len(all))
 		}
 	}
-	if out := c.RunAll(lines); strings.Contains(out, "refused") {
-		t.Fatal(out)
-	}
+	c.RunAll(lines)
 	dir := t.TempDir()
 	_, err := raftlog.MakeStored(dir, func(yield func(state.Micros, []state.Command) bool) {
 		for _, e := range all {
@@ -250,5 +248,45 @@ func write(t *testing.T, path string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What was refused, and what an entry changed, is the same of a folder and of what only tells its entries; where the
+// entries that lead there are gone, it is said up to where it cannot be told.
+func TestRefusedWithoutAFolder(t *testing.T) {
+	const lines = "clock 2026-11-30T00:00:00Z\njoin n1 n2\nset replicas 99\ncreate on=n1\nset lease 40s\nset lease never\n"
+	w := newWritten()
+	w.RunAll(lines)
+	folder := openLog(t, storedLog(t, lines))
+	for _, c := range []struct {
+		name   string
+		of     Source
+		want   string
+		untold uint64
+	}{
+		{"a folder", folder, "[2 5]", 0}, {"an export", w.export(t, 1, 0), "[2 5]", 0},
+		{"an export without the first", w.export(t, 2, 0), "[]", 5}, {"one with a hole", w.export(t, 1, 4), "[2]", 5},
+	} {
+		f := Filter{Refused: true}
+		got := []uint64{}
+		for e, err := range f.Select(t.Context(), c.of, Range{}) {
+			if err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			got = append(got, e.Index)
+		}
+		if fmt.Sprint(got) != c.want || f.Untold() != c.untold {
+			t.Errorf("%s: refused %d, untold up to %d; want %s, %d", c.name, got, f.Untold(), c.want, c.untold)
+		}
+	}
+	for index := uint64(1); index <= 5; index++ {
+		want, err := folder.Changes(index)
+		got, known, gotErr := Changes(t.Context(), w.export(t, 1, 0), index)
+		if err != nil || gotErr != nil || !known || !slices.Equal(got, want) {
+			t.Errorf("entry %d: %v, known %t, %v; want %v, %v", index, got, known, gotErr, want, err)
+		}
+	}
+	if got, known, err := Changes(t.Context(), w.export(t, 2, 0), 5); known || err != nil || got != nil {
+		t.Errorf("without what led there: %v, known %t, %v", got, known, err)
 	}
 }
