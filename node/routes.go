@@ -83,6 +83,7 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpPolicyRollback: {serve: noBody(&n.api, (*api.API).ServePolicyRollback), leader: true},
 		wire.OpPolicies:       {serve: noBody(&n.api, (*api.API).ServePolicies), leader: true}, // it knows who compiled it
 		wire.OpPause:          {serve: method(&n.lead, (*lead.Leader).ServePause), leader: true},
+		wire.OpBalance:        {serve: method(&n.api, (*api.API).ServeBalance)},
 		wire.OpStop:           {serve: method(&n.api, (*api.API).ServeStop), leader: true}, // it hears who is there
 		wire.OpPropose:        {serve: method(&n.proposer, (*report.Proposer).Serve), leader: true, early: true},
 		wire.OpJoin:           {serve: method(&n.lead, (*lead.Leader).ServeJoin), leader: true, early: true},

@@ -57,7 +57,8 @@ func goldenBodies(tb testing.TB) [][]byte {
 var bodies = []func() any{
 	made[Error], made[Hello], made[Locator], made[ScrubRequest], made[ScrubReply],
 	made[DisksRequest], made[DisksReply], made[Disk], made[DiskChangeRequest], made[DiskChangeReply],
-	made[HealthRequest], made[HealthReply], made[StopRequest], made[StopReply], made[PauseRequest], made[PauseReply],
+	made[HealthRequest], made[HealthReply], made[StopRequest], made[StopReply], made[BalanceRequest], made[BalanceReply],
+	made[PauseRequest], made[PauseReply],
 	made[PutRequest], made[ReadRequest], made[ReadReply],
 	made[SessionRequest], made[SessionReply], made[SubmitRequest], made[SubmitReply],
 	made[PunchRequest], made[PunchReply],

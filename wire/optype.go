@@ -78,6 +78,9 @@ const (
 
 	// OpPause plans a stop of a node, or ends that; for clients.
 	OpPause OpType = 64
+
+	// OpBalance says which replicas would be moved so that disks are as full as each other; for clients.
+	OpBalance OpType = 65
 )
 
 var opNames = map[OpType]string{
@@ -94,7 +97,7 @@ var opNames = map[OpType]string{
 	OpReplicaCreate: "replica-create", OpReplicaAppend: "replica-append", OpReplicaFence: "replica-fence",
 	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum", OpScrub: "scrub",
 	OpHealth: "health", OpPunch: "punch", OpDisks: "disks", OpDiskChange: "disk-change", OpReach: "reach",
-	OpStop: "ok-to-stop", OpPause: "node-pause",
+	OpStop: "ok-to-stop", OpPause: "node-pause", OpBalance: "balance",
 }
 
 // Known reports whether o is an operation type of this protocol version.

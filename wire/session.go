@@ -52,6 +52,7 @@ var opSessions = map[OpType][]Session{
 	OpHealth:     {SessionControl},
 	OpStop:       {SessionControl},
 	OpPause:      {SessionControl},
+	OpBalance:    {SessionControl},
 	OpDisks:      {SessionControl},
 	OpDiskChange: {SessionControl},
 	OpPolicyLoad: {SessionControl}, OpPolicyActivate: {SessionControl}, OpPolicyRollback: {SessionControl},

@@ -20,7 +20,7 @@ func newRootCommand(a app) *cobra.Command {
 		newDevCommand(a), newServeCommand(a),
 		demo.Command(a.App),
 		newPutCommand(a), newGetCommand(a), newRemoveCommand(a),
-		newExtentCommand(a), newOpCommand(a), newNodeCommand(a), newDiskCommand(a), newPolicyCommand(a), newLogCommand(a),
+		newExtentCommand(a), newOpCommand(a), newNodeCommand(a), newDiskCommand(a), newCellCommand(a), newPolicyCommand(a), newLogCommand(a),
 		newSettingsCommand(a), newConnsCommand(a), newStatusCommand(a), newHealthCommand(a), newRecoverCommand(a),
 		newCertCommand(a),
 		newBenchCommand(a), newVersionCommand(a), policyhost.Command(a.App)))

@@ -217,15 +217,7 @@ func (s *search) balance() {
 	if when == state.BalanceOff || len(s.found.Wanted) > 0 || balanceYields(s.view) != "" {
 		return
 	}
-	open := 0
-	count := func(o *state.Op) bool {
-		if Balances(o) {
-			open++
-		}
-		return true
-	}
-	s.view.Running(count)
-	s.view.QueuedIn(moves, count)
+	open := OpenBalancing(s.view)
 	if open >= balanceAhead {
 		return
 	}
@@ -237,4 +229,17 @@ func (s *search) balance() {
 		s.want(Need{Kind: policies.KindMove, Extent: m.Extent, From: m.From, To: m.To, Origin: policies.OriginCell})
 	}
 	s.found.Balanced = when == state.BalanceOnce && open == 0 && len(plan.Moves) == 0 && plan.Waits == ""
+}
+
+// OpenBalancing is how many operations are open that only balance.
+func OpenBalancing(v *state.View) (open int) {
+	count := func(o *state.Op) bool {
+		if Balances(o) {
+			open++
+		}
+		return true
+	}
+	v.Running(count)
+	v.QueuedIn(moves, count)
+	return open
 }

@@ -123,6 +123,12 @@ func (c *Client) Stopping(ctx context.Context, req wire.StopRequest) (wire.StopR
 	return call[wire.StopReply](ctx, c, route{}, repeatable, wire.OpStop, &req)
 }
 
+// Balance is a plan of at most so many moves that make disks as full as each other; nothing is changed.
+func (c *Client) Balance(ctx context.Context, limit int) (wire.BalanceReply, error) {
+	return call[wire.BalanceReply](ctx, c, route{latest: true}, repeatable, wire.OpBalance,
+		&wire.BalanceRequest{Limit: limit})
+}
+
 // Pause plans a stop of a node, or ends that: done twice it comes to the same.
 func (c *Client) Pause(ctx context.Context, req wire.PauseRequest) (wire.PauseReply, error) {
 	safe := repeatable
