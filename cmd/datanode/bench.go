@@ -38,6 +38,7 @@ func newBenchRPCCommand(a app) *cobra.Command {
 	var each time.Duration
 	cmd := &cobra.Command{
 		Use: "rpc", Short: "Measure calls and streams", Long: benchRPCHelp, Args: cli.Takes(0, 0),
+		Example: "  datanode bench rpc --each 5s",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if each <= 0 {
 				return exit.Usagef("--each %s: want more than 0", each)

@@ -208,7 +208,8 @@ func newBenchGetCommand(a app) *cobra.Command {
 	var b benchLoad
 	cmd := &cobra.Command{
 		Use: "get", Short: "Measure gets from a cell", Long: benchGetHelp, Args: cli.Takes(0, 0),
-		RunE: a.bench(&b, b.checkObjects, b.gets),
+		Example: "  datanode bench get --callers 16 --size 4096",
+		RunE:    a.bench(&b, b.checkObjects, b.gets),
 	}
 	b.flags(cmd, 4)
 	cmd.Flags().IntVar(&b.objects, "objects", 1000, "how many objects there are to read")
@@ -235,7 +236,8 @@ func newBenchPutCommand(a app) *cobra.Command {
 	var b benchLoad
 	cmd := &cobra.Command{
 		Use: "put", Short: "Measure puts to a cell", Long: benchPutHelp, Args: cli.Takes(0, 0),
-		RunE: a.bench(&b, b.check, b.puts),
+		Example: "  datanode bench put --callers 16 --size 65536 --each 10s",
+		RunE:    a.bench(&b, b.check, b.puts),
 	}
 	b.flags(cmd, 16)
 	return cmd

@@ -36,7 +36,8 @@ func newBenchDeleteCommand(a app) *cobra.Command {
 	var b deleteBench
 	cmd := &cobra.Command{
 		Use: "delete", Short: "Measure deletes from a cell", Long: benchDeleteHelp, Args: cli.Takes(0, 0),
-		RunE: a.bench(&b.benchLoad, b.check, b.deletes),
+		Example: "  datanode bench delete --callers 4 --objects 10000",
+		RunE:    a.bench(&b.benchLoad, b.check, b.deletes),
 	}
 	b.flags(cmd, 16)
 	cmd.Flags().Lookup("each").Usage = "how long it is measured at most"

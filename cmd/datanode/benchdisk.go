@@ -40,7 +40,8 @@ func newBenchDiskCommand(a app) *cobra.Command {
 	var b diskBench
 	cmd := &cobra.Command{
 		Use: "disk", Short: "Measure the limits of a disk, loopback and checksums", Long: benchDiskHelp,
-		Args: cli.Takes(0, 0),
+		Example: "  datanode bench disk --dir /srv",
+		Args:    cli.Takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if b.mib < 1 || b.mib > maxBenchMiB {
 				return exit.Usagef("--mib %d: want 1 to %d", b.mib, maxBenchMiB)

@@ -49,7 +49,8 @@ func newBenchLogCommand(a app) *cobra.Command {
 	var b logBench
 	cmd := &cobra.Command{
 		Use: "log", Short: "Measure creates and deletes beside the bare engine of the log", Long: benchLogHelp,
-		Args: cli.Takes(0, 0),
+		Example: "  datanode bench log --dir /srv --callers 1,16",
+		Args:    cli.Takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := b.check(); err != nil {
 				return err

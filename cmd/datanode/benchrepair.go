@@ -44,6 +44,7 @@ func newBenchRepairCommand(a app) *cobra.Command {
 	var b repairBench
 	cmd := &cobra.Command{
 		Use: "repair", Short: "Measure how fast a lost node is repaired", Long: benchRepairHelp, Args: cli.Takes(0, 0),
+		Example: "  datanode bench repair --dir /srv --mib 512",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if b.mib < 1 || b.mib > maxBenchMiB {
 				return exit.Usagef("--mib %d: want 1 to %d", b.mib, maxBenchMiB)

@@ -42,8 +42,9 @@ func newCertInitCommand(a app) *cobra.Command {
 	var c certs
 	cmd := &cobra.Command{
 		Use: "init", Short: "Make the authority of a cell", Args: cli.Takes(0, 0),
-		Long: "Make the authority that signs the certificates of a cell, valid for ten years.",
-		RunE: func(*cobra.Command, []string) error { return a.certInit(c) },
+		Example: "  datanode cert init --dir certs",
+		Long:    "Make the authority that signs the certificates of a cell, valid for ten years.",
+		RunE:    func(*cobra.Command, []string) error { return a.certInit(c) },
 	}
 	cmd.Flags().StringVar(&c.dir, "dir", defaultCertDir, "folder of the certificates")
 	cmd.Flags().StringVar(&c.cluster, "cluster", "cell", "name that all of its certificates carry")
@@ -52,13 +53,14 @@ func newCertInitCommand(a app) *cobra.Command {
 
 func newCertIssueCommand(a app, role pki.Role) *cobra.Command {
 	var c certs
-	what := map[pki.Role][2]string{
-		pki.RoleNode:   {"ID", "Make the certificate of a node"},
-		pki.RoleClient: {"NAME", "Make a certificate to store, read, delete and look with"},
-		pki.RoleAdmin:  {"NAME", "Make a certificate to change the cell with: nodes, policies, settings"},
+	what := map[pki.Role][3]string{
+		pki.RoleNode:   {"ID", "Make the certificate of a node", "datanode cert node n1 --host n1.example.org"},
+		pki.RoleClient: {"NAME", "Make a certificate to store, read, delete and look with", "datanode cert client backup"},
+		pki.RoleAdmin: {"NAME", "Make a certificate to change the cell with: nodes, policies, settings",
+			"datanode cert admin me --days 90"},
 	}[role]
 	cmd := &cobra.Command{
-		Use: string(role) + " " + what[0], Short: what[1], Args: cli.Takes(1, 1),
+		Use: string(role) + " " + what[0], Short: what[1], Example: "  " + what[2], Args: cli.Takes(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.certIssue(c, role, args[0]) },
 	}
 	flags := cmd.Flags()

@@ -25,6 +25,7 @@ func newCertListCommand(a app) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List certificates, how many days they last, and which are revoked", Args: cli.Takes(0, 0),
+		Example: "  datanode cert ls --dir certs",
 		RunE: func(*cobra.Command, []string) error {
 			certs, err := listCerts(dir)
 			if err != nil {

@@ -45,7 +45,8 @@ func withCompletion(a app, root *cobra.Command) *cobra.Command {
 	c.flags = map[string]choice{
 		"node": c.nodes, "about": c.nodes, "target": c.nodes, "kind": kinds, "existing": kinds, "incoming": kinds,
 		"op":     keptOps,
-		"before": openOps, "extent": c.extents, "policy": c.digests, "snapshot": c.snapshots, "type": fixed(state.CommandNames()...),
+		"before": openOps, "extent": c.extents, "policy": c.digests, "snapshot": c.snapshots,
+		"type":   fixed(state.CommandNames()...),
 		"state":  fixed(append(state.OpStateNames(), "joining", "up", "down")...),
 		"output": fixed(term.FormatTable, term.FormatJSON, term.FormatLines),
 	}

@@ -27,6 +27,7 @@ func newDiskListCommand(a app) *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List the disks of all nodes, or of one", Args: cli.Takes(0, 0),
+		Example: "  datanode disk ls\n  datanode disk ls --node n2",
 		Long: `List the disks of all nodes, or of one: what extents may still take (FREE), what they have taken (USED), and
 how each disk is:
 
@@ -106,6 +107,7 @@ func newDiskDrainCommand(a app) *cobra.Command {
 	cancel := false
 	cmd := &cobra.Command{
 		Use: "drain NODE DISK", Short: "Move all that a disk has to the other disks of its node", Args: cli.Takes(2, 2),
+		Example: "  datanode disk drain n2 d1\n  datanode disk drain n2 d1 --cancel",
 		Long: `Move all that a disk has to the other disks of its node, so that it can be taken out. It is remembered until
 --cancel: a restart goes on with it. Nothing new goes to the disk from now on. Open extents on it are sealed
 first. Moves are as slow as other copies (the setting copy-pace), and clients come before them.
@@ -132,6 +134,7 @@ operation log and cannot be drained; to empty a whole node, use "datanode node d
 func newDiskReplaceCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "replace NODE DISK", Short: "Take a drained, failed or missing disk out for good", Args: cli.Takes(2, 2),
+		Example: "  datanode disk replace n2 d1",
 		Long: `Take a disk out of its node for good: one that is drained, or one that failed or is missing and will not come
 back. It is no longer counted as missing, and its folder is refused by name should it turn up again. To put another disk
 in its place, start the node the next time with an empty folder as --dir instead of the old one.

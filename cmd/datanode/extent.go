@@ -117,6 +117,7 @@ func replicaList(e wire.Extent) string {
 func newExtentShowCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "show EXTENT", Short: "Describe an extent", Args: cli.Takes(1, 1),
+		Example: "  datanode extent show 12",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			id, err := parseExtent(args[0])
 			if err != nil {
@@ -147,6 +148,7 @@ func newExtentCreateCommand(a app) *cobra.Command {
 	var s wire.Submission
 	cmd := &cobra.Command{
 		Use: "create", Short: "Make an empty open extent; prints its number", Args: cli.Takes(0, 0),
+		Example: "  datanode extent create\n  datanode extent create --class logs --want 2",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			s.Kind = "create"
 			w := &work{a: a, waiting: true}
@@ -181,6 +183,7 @@ func newExtentCreateCommand(a app) *cobra.Command {
 func newExtentAppendCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "append EXTENT FILE|-", Short: "Append a file to an open extent; prints its locator", Args: cli.Takes(2, 2),
+		Example: "  datanode extent append 12 photo.jpg",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			id, err := parseExtent(args[0])
 			if err != nil {
@@ -202,6 +205,7 @@ func newExtentSealCommand(a app) *cobra.Command {
 	w := &work{a: a, waiting: true}
 	cmd := &cobra.Command{
 		Use: "seal EXTENT ...", Short: "Give open extents their final length", Args: cli.Takes(1, -1),
+		Example: "  datanode extent seal 12 13",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			ids, err := parseExtents(args)
 			if err != nil {

@@ -37,6 +37,7 @@ func newHealthCommand(a app) *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
 		Use: "health", Short: "Tell how each node is, check by check", Args: cli.Takes(0, 0),
+		Example: "  datanode health\n  datanode health --node n2 -o json",
 		Long: `Tell how each node is, check by check. It exits with 0 when all is well, with 1 when something wants to be
 looked at (WARN), with 2 when something is wrong (ERR), a node that does not answer among it, and with 5 when none can
 be asked.`,

@@ -18,6 +18,7 @@ import (
 func newSettingsCommand(a app) *cobra.Command {
 	get := &cobra.Command{
 		Use: "get [KEY]", Short: "Print one setting, or all", Args: cli.Takes(0, 1),
+		Example: "  datanode settings get\n  datanode settings get repair-delay",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			all, err := c.Settings(ctx)
 			if err != nil {
@@ -117,6 +118,7 @@ func newConnsCommand(a app) *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
 		Use: "conns", Short: "List a node's connections, and the calls in flight on them", Args: cli.Takes(0, 0),
+		Example: "  datanode conns --node n2",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			addr, err := nodeAddr(ctx, c, node)
 			if err != nil {

@@ -24,6 +24,7 @@ func newNodeCommand(a app) *cobra.Command {
 func newNodeListCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "ls", Short: "List the nodes of the cell", Args: cli.Takes(0, 0),
+		Example: "  datanode node ls",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			nodes, err := c.Nodes(ctx)
 			if err != nil {
@@ -103,6 +104,7 @@ func roughly(bytes uint64) string {
 func newNodeShowCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "show NODE", Short: "Describe a node", Args: cli.Takes(1, 1),
+		Example: "  datanode node show n2",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			n, err := cli.FindNode(ctx, c, args[0])
 			if err != nil {
@@ -216,6 +218,7 @@ func newRecommissionCommand(a app) *cobra.Command {
 	w := &work{a: a, waiting: true}
 	cmd := &cobra.Command{
 		Use: "recommission NODE", Short: "Let a node take replicas again, and end its decommission", Args: cli.Takes(1, 1),
+		Example: "  datanode node recommission n2",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			admitted, err := w.submit(ctx, c, []wire.Submission{{Kind: "recommission", Node: args[0]}})
 			return w.finish(ctx, c, admitted, err)

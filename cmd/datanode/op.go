@@ -95,6 +95,7 @@ func firstWord(texts ...string) string {
 func newOpShowCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Short: "Describe an operation", Args: cli.Takes(1, 1),
+		Example: "  datanode op show 4711",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			o, err := c.Op(ctx, args[0])
 			if err != nil {
@@ -116,6 +117,7 @@ func newOpShowCommand(a app) *cobra.Command {
 func newOpCancelCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "cancel ID", Short: "End an operation that has not ended", Args: cli.Takes(1, 1),
+		Example: "  datanode op cancel 4711",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {
 			o, err := c.Cancel(ctx, args[0])
 			if err != nil {

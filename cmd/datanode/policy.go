@@ -96,6 +96,7 @@ func newPolicyActivateCommand(a app) *cobra.Command {
 func newPolicyRollbackCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "rollback", Short: "Let the policy decide again that did before", Args: cli.Takes(0, 0),
+		Example: "  datanode policy rollback",
 		Long: "Let the policy decide again that did before the active one. Twice is back to where it was; " +
 			"policy ls shows which is which.",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
@@ -111,6 +112,7 @@ func newPolicyRollbackCommand(a app) *cobra.Command {
 func newPolicyListCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "ls", Short: "List the loaded policies", Args: cli.Takes(0, 0),
+		Example: "  datanode policy ls",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			all, err := c.Policies(ctx)
 			if err != nil {
@@ -135,6 +137,7 @@ func printPolicies(a app, all []wire.Policy) error {
 func newPolicyShowCommand(a app) *cobra.Command {
 	return &cobra.Command{
 		Use: "show DIGEST|NAME", Short: "Describe a loaded policy and its reasons", Args: cli.Takes(1, 1),
+		Example: "  datanode policy show default",
 		Long: "Describe a loaded policy and its reasons, and what it has counted with counter_add: " +
 			"on the node that leads, which is the one that\nasks it, since that node last compiled it.",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, args []string) error {

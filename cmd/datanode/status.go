@@ -25,6 +25,7 @@ func newStatusCommand(a app) *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
 		Use: "status", Short: "Describe the cell as a node sees it", Args: cli.Takes(0, 0),
+		Example: "  datanode status\n  datanode status --node n2 -o json",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			s, err := a.status(ctx, c, node)
 			if err != nil {

@@ -309,7 +309,8 @@ func BenchCommand(of *cli.App) *cobra.Command {
 	var each time.Duration
 	cmd := &cobra.Command{
 		Use: "policy [MODULE ...]", Short: "Measure what decisions take", Long: benchPolicyHelp + moduleHelp,
-		Args: cli.Takes(0, -1),
+		Example: "  datanode bench policy\n  datanode bench policy mine.wasm --each 5s",
+		Args:    cli.Takes(0, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if each <= 0 {
 				return exit.Usagef("--each %s: want more than 0", each)
