@@ -91,6 +91,7 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 
 		// What only looks. It answers from this node's state, which may be behind.
 		wire.OpOps:          {serve: n.inTurn(fair.WorkLists, method(&n.api, (*api.API).ServeOps)), early: true},
+		wire.OpBlocked:      {serve: n.inTurn(fair.WorkLists, method(&n.api, (*api.API).ServeBlocked)), early: true},
 		wire.OpShowOp:       {serve: method(&n.api, (*api.API).ServeShowOp), early: true},
 		wire.OpWait:         {serve: method(&n.api, (*api.API).ServeWait), early: true},
 		wire.OpExtents:      {serve: method(&n.api, (*api.API).ServeExtents), early: true},

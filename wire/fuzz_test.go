@@ -59,6 +59,7 @@ var bodies = []func() any{
 	made[DisksRequest], made[DisksReply], made[Disk], made[DiskChangeRequest], made[DiskChangeReply],
 	made[HealthRequest], made[HealthReply], made[StopRequest], made[StopReply], made[BalanceRequest], made[BalanceReply],
 	made[PauseRequest], made[PauseReply],
+	made[BlockedRequest], made[BlockedReply],
 	made[PutRequest], made[ReadRequest], made[ReadReply],
 	made[SessionRequest], made[SessionReply], made[SubmitRequest], made[SubmitReply],
 	made[PunchRequest], made[PunchReply],

@@ -81,6 +81,9 @@ const (
 
 	// OpBalance says which replicas would be moved so that disks are as full as each other; for clients.
 	OpBalance OpType = 65
+
+	// OpBlocked lists what waits, and for what; for clients.
+	OpBlocked OpType = 66
 )
 
 var opNames = map[OpType]string{
@@ -97,7 +100,7 @@ var opNames = map[OpType]string{
 	OpReplicaCreate: "replica-create", OpReplicaAppend: "replica-append", OpReplicaFence: "replica-fence",
 	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum", OpScrub: "scrub",
 	OpHealth: "health", OpPunch: "punch", OpDisks: "disks", OpDiskChange: "disk-change", OpReach: "reach",
-	OpStop: "ok-to-stop", OpPause: "node-pause", OpBalance: "balance",
+	OpStop: "ok-to-stop", OpPause: "node-pause", OpBalance: "balance", OpBlocked: "blocked",
 }
 
 // Known reports whether o is an operation type of this protocol version.

@@ -53,6 +53,7 @@ var opSessions = map[OpType][]Session{
 	OpStop:       {SessionControl},
 	OpPause:      {SessionControl},
 	OpBalance:    {SessionControl},
+	OpBlocked:    {SessionControl},
 	OpDisks:      {SessionControl},
 	OpDiskChange: {SessionControl},
 	OpPolicyLoad: {SessionControl}, OpPolicyActivate: {SessionControl}, OpPolicyRollback: {SessionControl},

@@ -25,13 +25,24 @@ func newOpCommand(a app) *cobra.Command {
 func newOpListCommand(a app) *cobra.Command {
 	var req wire.OpsRequest
 	var limit int
+	var blocked bool
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List operations, oldest first", Args: cli.Takes(0, 0),
-		Example: "  datanode op ls --open\n  datanode op ls --extent 12 -o jsonl",
+		Long: `List operations, oldest first. With --blocked only what waits: since when, for what, and until when where that
+can be told. Repairs that the cell does not ask for yet, because a node is down for less than repair-delay or paused,
+are there too, a line for each such node, and have no ID.`,
+		Example: "  datanode op ls --open\n  datanode op ls --blocked\n  datanode op ls --extent 12 -o jsonl",
 		RunE: a.WithClient(func(ctx context.Context, c *client.Client, _ []string) error {
+			if blocked && (req.Extent != 0 || req.Open) {
+				return exit.Usagef("op ls --blocked is of all that waits; it goes with --after and --limit only")
+			}
+			if blocked {
+				return listBlocked(ctx, a, c, req.After, limit)
+			}
 			return printOps(a, atMost(c.Ops(ctx, req), limit))
 		}),
 	}
+	cmd.Flags().BoolVar(&blocked, "blocked", false, "only what waits, and for what")
 	cmd.Flags().BoolVar(&req.Open, "open", false, "only those that have not ended")
 	cmd.Flags().Uint64Var(&req.Extent, "extent", 0, "only those about this extent")
 	cmd.Flags().StringVar(&req.After, "after", "", "only those with a higher ID")

@@ -18,10 +18,9 @@ import (
 
 // TestLessons runs the cases under testdata. "do" applies lines as entries (see statetest), "state"
 // prints the state, "next" the next round, which it applies too when told to, "blocked" says why
-// operations do not start, "place" where new extents would go. "needs" is what the cell itself asks for, "balance" how disks would be
-// brought nearer to each other, "target" and
-// "emptying" say why a move or a decommission is refused, "successor" who gets the vote of a node, "stopping" what a stop
-// of nodes would do.
+// operations do not start, "waits" what waits and until when, "place" where new extents would go. "needs" is what the
+// cell itself asks for, "balance" how disks would be brought nearer to each other, "target" and "emptying" say why a
+// move or a decommission is refused, "successor" who gets the vote of a node, "stopping" what a stop of nodes would do.
 func TestLessons(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		cell := statetest.New()
@@ -42,6 +41,8 @@ func TestLessons(t *testing.T) {
 					return true
 				})
 				return b.String()
+			case "waits":
+				return waits(cell)
 			case "place":
 				return place(t, cell, d)
 			case "needs":
@@ -123,6 +124,29 @@ func apply(cell *statetest.Cell, round schedule.Round) []state.Result {
 		cmds = append(cmds, s)
 	}
 	return cell.Apply(cmds...)
+}
+
+// waits prints what waits, and until when.
+func waits(cell *statetest.Cell) string {
+	var b strings.Builder
+	look := schedule.LookAt(&cell.State.View, schedule.Moment{Cell: cell.Now})
+	say := func(w *schedule.Wait, of string) {
+		until := ""
+		if w.Until != 0 {
+			until = " until " + moment(w.Until)
+		}
+		fmt.Fprintf(&b, "%s %s: %s since %s%s: %s\n", of, w.Kind(), w.Reason, moment(w.Since), until, w.Why)
+	}
+	for _, w := range look.Awaited() {
+		say(&w, fmt.Sprintf("%d on %s", w.Count, w.Node))
+	}
+	cell.State.Ops(0, func(o *state.Op) bool {
+		if w := look.Wait(o); w != nil {
+			say(w, o.ID.String())
+		}
+		return true
+	})
+	return b.String()
 }
 
 // place prints the nodes of as many extents as times says, each placed after those before.

@@ -106,7 +106,7 @@ func RoleFor(op wire.OpType) pki.Role {
 		wire.OpSubmit, // see needsSubmit
 		wire.OpOps, wire.OpShowOp, wire.OpExtents, wire.OpNodes, wire.OpStatus, wire.OpConns, wire.OpWait,
 		wire.OpSettings, wire.OpInventory, wire.OpHealth, wire.OpScrub, wire.OpDisks, wire.OpPolicies, wire.OpStop,
-		wire.OpBalance,
+		wire.OpBalance, wire.OpBlocked,
 		wire.OpLogList, wire.OpLogVerify, wire.OpLogChain:
 		return pki.RoleClient
 	case wire.OpCancel, wire.OpReorder, wire.OpNodeRemove, wire.OpPause, wire.OpSetting, wire.OpDiskChange,

@@ -138,6 +138,29 @@ func (c *Client) Pause(ctx context.Context, req wire.PauseRequest) (wire.PauseRe
 	return call[wire.PauseReply](ctx, c, route{}, safe, wire.OpPause, &req)
 }
 
+// Blocked goes through what waits, and for what: repairs that the cell does not ask for yet, by node, and queued
+// operations by rising ID. req.Limit is the size of a page. After an error there is nothing more.
+func (c *Client) Blocked(ctx context.Context, req wire.BlockedRequest) iter.Seq2[wire.Blocked, error] {
+	return func(yield func(wire.Blocked, error) bool) {
+		for {
+			reply, err := call[wire.BlockedReply](ctx, c, route{latest: true}, repeatable, wire.OpBlocked, &req)
+			if err != nil {
+				yield(wire.Blocked{}, err)
+				return
+			}
+			for _, b := range reply.Blocked {
+				if !yield(b, nil) {
+					return
+				}
+			}
+			if reply.Next == "" || reply.Next == req.After {
+				return
+			}
+			req.After = reply.Next
+		}
+	}
+}
+
 // SetSetting changes one setting for the whole cell.
 func (c *Client) SetSetting(ctx context.Context, key, value string) error {
 	_, err := call[nothing](ctx, c, route{}, repeatable, wire.OpSetting, &wire.SettingRequest{Key: key, Value: value})
