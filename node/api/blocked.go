@@ -3,7 +3,7 @@ package api
 import (
 	"context"
 
-	"github.com/datanode/datanode/node/schedule"
+	"github.com/datanode/datanode/node/describe"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
@@ -24,13 +24,13 @@ func (a *API) ServeBlocked(_ context.Context, c *mux.ServerCall, req wire.Blocke
 	var reply wire.BlockedReply
 	if after == 0 {
 		for _, w := range look.Awaited() { // as many as there are nodes
-			reply.Blocked = append(reply.Blocked, blocked(&w))
+			reply.Blocked = append(reply.Blocked, describe.Blocked(&w))
 		}
 	}
 	view.Ops(after, func(o *state.Op) bool {
 		if o.State == state.OpQueued {
 			if w := look.Wait(o); w != nil {
-				reply.Blocked = append(reply.Blocked, blocked(w))
+				reply.Blocked = append(reply.Blocked, describe.Blocked(w))
 			}
 			if looked++; looked == limit {
 				reply.Next = o.ID.String()
@@ -39,15 +39,4 @@ func (a *API) ServeBlocked(_ context.Context, c *mux.ServerCall, req wire.Blocke
 		return reply.Next == ""
 	})
 	return c.Reply(&reply, nil)
-}
-
-func blocked(w *schedule.Wait) wire.Blocked {
-	out := wire.Blocked{
-		Kind: w.Kind().String(), Node: string(w.Node), Count: w.Count, Reason: w.Reason, Why: w.Why,
-		Since: int64(w.Since), Until: int64(w.Until),
-	}
-	if w.Op != nil {
-		out.Op, out.Extent, out.Node = w.Op.ID.String(), uint64(w.Op.Extent), string(w.Op.Node)
-	}
-	return out
 }
