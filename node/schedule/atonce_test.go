@@ -26,7 +26,7 @@ func TestAtOnce(t *testing.T) {
 		{name: "one that waits of the same rank, and room for all", before: joined, creates: 2, priority: 10000, want: 2},
 		{name: "one that waits of the same rank, and no room for all", before: joined, creates: 4, priority: 10000, want: 0},
 		{name: "one that waits and comes later", before: joined, creates: 4, priority: 10001, want: 4},
-		{name: "one that is overdue comes before, whatever the policy says", before: joined + "clock 2h", creates: 4,
+		{name: "one that is overdue comes before, whatever the policy says", before: joined + "clock 25h", creates: 4,
 			priority: 10001, want: 0},
 		{name: "one that is overdue, and room for all", before: joined + "clock 2h", creates: 3, priority: 10001, want: 3},
 		{name: "half of max-running for one caller", before: joined + "start 3 executor=n1\n", creates: 3, asked: true,

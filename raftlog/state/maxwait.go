@@ -8,7 +8,7 @@ import (
 const (
 	keyMaxWait     = "max-wait"
 	maxWaitUnsaid  = "auto" // takes it back to its default
-	maxWaitDefault = time.Hour
+	maxWaitDefault = 24 * time.Hour
 )
 
 // MaxWait is how long an operation waits at the priority that the policy gives it. After that it comes by its age.
@@ -21,7 +21,7 @@ func (s *Settings) MaxWait() Micros {
 
 func maxWait() setting {
 	d := duration(keyMaxWait, "how long an operation waits by its priority; after that half of all places go by age, "+
-		"the oldest first; auto: 1h", func(s *Settings) *Micros { return &s.MaxWaitMicros })
+		"the oldest first; auto: 24h", func(s *Settings) *Micros { return &s.MaxWaitMicros })
 	byText := d.set
 	d.get = func(s *Settings) string { return s.MaxWait().Duration().String() }
 	d.set = func(s *Settings, v string) error {
