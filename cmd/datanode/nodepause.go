@@ -18,6 +18,9 @@ import (
 // pausePoll is how often node pause looks whether the node can be stopped.
 const pausePoll = 200 * time.Millisecond
 
+// pauseUnseen is how often the node that is asked may not know of the pause yet.
+const pauseUnseen = 50
+
 func newPauseCommand(a app) *cobra.Command {
 	w := &work{a: a, waiting: true}
 	var length time.Duration
@@ -81,17 +84,21 @@ func pausePlan(id string, length time.Duration) string {
 
 // awaitStoppable waits until a paused node can be stopped, unless nobody wants to, and says so.
 func (w *work) awaitStoppable(ctx context.Context, c *client.Client, id string) error {
-	said := ""
+	said, unseen := "", 0
 	for {
 		n, err := cli.FindNode(ctx, c, id)
 		if err != nil {
 			return pauseDetached(ctx, err, id, said)
 		}
-		if len(n.Paused) == 0 {
-			return exit.With(exit.Failed, "the pause of %s has ended, or somebody has ended it", id)
+		var p wire.NodePause
+		if len(n.Paused) > 0 {
+			p, unseen = n.Paused[0], pauseUnseen
 		}
-		p := n.Paused[0]
 		switch {
+		case len(n.Paused) == 0 && unseen >= pauseUnseen:
+			return exit.With(exit.Failed, "the pause of %s has ended, or somebody has ended it", id)
+		case len(n.Paused) == 0:
+			unseen++ // the node that answers follows the log from behind
 		case p.Waits == "" || !w.waits():
 			return w.sayPaused(p)
 		case p.Waits != said:
