@@ -16,8 +16,8 @@ const (
 )
 
 // Needs is what one look at the state finds wanting: the operations that nobody asks for by name. Repairs of extents
-// that lost replicas, other than those of paused nodes, seals of open extents whose replicas are not all there, the moves of a decommission, deletes of
-// extents of which every byte is deleted.
+// that lost replicas, other than those of paused nodes, seals of open extents whose replicas are not all there, the
+// moves of a decommission, deletes of extents of which every byte is deleted.
 type Needs struct {
 	Wanted  []Need
 	Emptied []*state.Node // decommissioning nodes that hold nothing any more
