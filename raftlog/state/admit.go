@@ -43,7 +43,7 @@ func (s *State) admitNew(at moment, c *Admit) Result {
 	o := &Op{
 		ID: at.op(), Kind: c.Kind, State: OpQueued, Extent: c.Extent, Node: c.Node, Target: c.Target,
 		Origin: c.Origin, Parent: c.Parent, Decision: c.Decision, AskedBy: c.AskedBy, Urgent: c.Urgent,
-		Named: c.Named,
+		Named: c.Named, GraceMicros: c.GraceMicros,
 	}
 	o.Decision.Conflicts = slices.Clone(c.Decision.Conflicts)
 	return s.yieldAndQueue(at, c, o)
@@ -95,6 +95,9 @@ func (s *State) checkPossible(c *Admit) Result {
 	if c.Kind != policies.KindMove && (c.Target != "" || c.Parent != 0) {
 		return refused(wire.CodeInvalid, "only a move has a target and a parent, not a %s", c.Kind)
 	}
+	if c.Kind != policies.KindDelete && c.GraceMicros != 0 {
+		return refused(wire.CodeInvalid, "only a delete has a grace, not a %s", c.Kind)
+	}
 	switch c.Kind {
 	case policies.KindCreate:
 		return s.checkCreate(c)
@@ -102,8 +105,8 @@ func (s *State) checkPossible(c *Admit) Result {
 		return s.checkNodeOp(c)
 	}
 	e := s.Extent(c.Extent)
-	if e.State == ExtentDeleted {
-		return refused(wire.CodeNotFound, "extent %d is deleted", c.Extent)
+	if e.State == ExtentDeleted && !e.takes(c) {
+		return refused(wire.CodeNotFound, "%s", e.DeletedText())
 	}
 	switch c.Kind {
 	case policies.KindSeal:
@@ -111,13 +114,14 @@ func (s *State) checkPossible(c *Admit) Result {
 			return refused(wire.CodePrecondition, "extent %d cannot be sealed: it is already", c.Extent)
 		}
 	case policies.KindRepair, policies.KindMove:
-		if e.State != ExtentSealed {
+		if !e.Copyable(c.Kind) {
 			return refused(wire.CodePrecondition, "extent %d must be sealed before a %s; submit a seal first", c.Extent, c.Kind)
 		}
 		if c.Kind == policies.KindMove {
 			return s.checkMove(c, e)
 		}
 	case policies.KindDelete:
+		return e.checkGrace(c)
 	default:
 		return refused(wire.CodeInvalid, "this version has no operation %s", c.Kind)
 	}

@@ -114,6 +114,10 @@ func (s *State) apply(at moment, c Command) Result {
 		return s.punch(c)
 	case *Pause:
 		return s.pause(at, c)
+	case *Undelete:
+		return s.undelete(c)
+	case *EndGrace:
+		return s.endGrace(at, c)
 	}
 	return refused(wire.CodeInvalid, "this version has no command %T", c)
 }

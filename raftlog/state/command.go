@@ -34,12 +34,14 @@ const (
 	TypeProven         CommandType = 21
 	TypePunch          CommandType = 22
 	TypePause          CommandType = 23
+	TypeUndelete       CommandType = 24
+	TypeGraceEnd       CommandType = 25
 )
 
 var commandNames = []string{"", "genesis", "admit", "start", "finish", "cancel", "gone", "suspect", "rescore",
 	"node-join", "node-state", "node-voter", "session", "setting", "policy-load", "policy-activate", "policy-rollback",
 	"node-remove", "node-room", "recovered", TypeReorder: "reorder", TypeProven: "replica-proven", TypePunch: "punch",
-	TypePause: "node-pause"}
+	TypePause: "node-pause", TypeUndelete: "undelete", TypeGraceEnd: "grace-end"}
 
 // CommandNames are the words for the types of commands.
 func CommandNames() []string { return slices.Clone(commandNames[1:]) }
@@ -99,6 +101,10 @@ func NewCommand(t CommandType) Command {
 		return new(Punch)
 	case TypePause:
 		return new(Pause)
+	case TypeUndelete:
+		return new(Undelete)
+	case TypeGraceEnd:
+		return new(EndGrace)
 	}
 	return nil
 }
@@ -151,6 +157,8 @@ type Admit struct {
 	Owner Identity
 	// Start has a create or a delete start in this very entry, if nothing is in its way: see State.startAtOnce.
 	Start bool
+	// GraceMicros is how long a delete keeps the files, for an undelete; 0: not at all.
+	GraceMicros Micros
 }
 
 // Start lets a queued operation run. Its fence is the index of the entry.
@@ -392,6 +400,8 @@ func AskedBy(c Command) Identity {
 	case *Join:
 		return c.AskedBy
 	case *SetVoter:
+		return c.AskedBy
+	case *Undelete:
 		return c.AskedBy
 	}
 	return ""

@@ -25,7 +25,10 @@ func (s *State) abandonExtent(at moment, create *Op) {
 // has waited for, or ended, what came before it, and nothing is admitted after it.
 func (s *State) buryExtent(at moment, id ExtentID) {
 	e := s.Extent(id).clone()
-	e.State = ExtentDeleted
+	if e.Kept() {
+		e.GraceEnded = min(e.KeptUntil, at.now)
+	}
+	e.State, e.KeptUntil = ExtentDeleted, 0
 	s.fillHoles(e, 0)
 	e.Gen++
 	for _, r := range slices.Clone(e.Replicas) {
@@ -56,7 +59,7 @@ func (s *State) gone(at moment, c *Gone) Result {
 // once every node at all has. A node that is down drops its file before it serves again.
 func (s *State) settleDelete(at moment, id ExtentID) {
 	e := s.Extent(id)
-	if e == nil || e.State != ExtentDeleted {
+	if e == nil || e.State != ExtentDeleted || e.Kept() {
 		return
 	}
 	for _, f := range e.Former {

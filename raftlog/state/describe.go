@@ -23,7 +23,13 @@ func (f Former) String() string { return fmt.Sprintf("%s@%d", f.Node, f.Since) }
 func (e *Extent) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "extent %d %s gen=%d", e.ID, e.State, e.Gen)
-	if e.State == ExtentSealed {
+	if e.Kept() {
+		fmt.Fprintf(&b, " kept-until=%s", momentText(e.KeptUntil))
+	}
+	if e.GraceEnded != 0 {
+		fmt.Fprintf(&b, " grace-ended=%s", momentText(e.GraceEnded))
+	}
+	if e.Final() {
 		fmt.Fprintf(&b, " length=%d sum=%08x", e.Length, e.Sum)
 	}
 	if e.Holes > 0 {
@@ -32,7 +38,7 @@ func (e *Extent) String() string {
 	if e.Damaged {
 		fmt.Fprintf(&b, " damaged=[%d,%d)", e.DamagedFrom, e.DamagedTo)
 	}
-	if e.State != ExtentDeleted {
+	if e.State != ExtentDeleted || e.Kept() {
 		fmt.Fprintf(&b, " replicas=%s want=%d", list(e.Replicas), e.Want)
 	}
 	if e.Class != "" {

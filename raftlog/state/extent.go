@@ -89,6 +89,10 @@ type Extent struct {
 	// Punched is how many of its bytes are deleted, in so many holes: see Punch.
 	Punched uint64
 	Holes   uint32
+
+	// KeptUntil is when the grace of a delete ends: before, the extent can be brought back, and its files stay. 0: its
+	// files go, or it is not deleted. GraceEnded is when that of a tombstone has ended; 0: it never had any.
+	KeptUntil, GraceEnded Micros
 }
 
 func (e *Extent) clone() *Extent {

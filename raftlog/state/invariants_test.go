@@ -50,7 +50,7 @@ func checkExtent(v *View, e *Extent, bad report) {
 	}
 	for _, r := range e.Replicas {
 		claim(r.Node)
-		if r.State == ReplicaSuspect && e.State != ExtentSealed && e.State != ExtentOpen {
+		if r.State == ReplicaSuspect && !e.Final() && e.State != ExtentOpen {
 			bad("%s: suspect before it can be written", e)
 		}
 	}
@@ -67,7 +67,7 @@ func checkExtent(v *View, e *Extent, bad report) {
 		if o.State == OpRunning {
 			running++
 		}
-		if e.State == ExtentDeleted && o.Kind != policies.KindDelete {
+		if e.State == ExtentDeleted && o.Kind != policies.KindDelete && !(e.Kept() && o.Kind == policies.KindMove) {
 			bad("%s has %s", e, o)
 		}
 	}
@@ -78,13 +78,15 @@ func checkExtent(v *View, e *Extent, bad report) {
 		bad("%s: operations out of order or too many", e)
 	case e.ID >= v.NextExtent:
 		bad("%s: the next extent is %d", e, v.NextExtent)
-	case e.State == ExtentSealed && e.Whole() == 0 && !e.Damaged:
+	case e.Final() && e.Whole() == 0 && !e.Damaged:
 		bad("%s: no whole replica", e)
 	case e.Damaged && (e.State != ExtentSealed && e.State != ExtentDeleted || e.Whole() > 1):
 		bad("%s: damaged", e)
-	case e.State == ExtentDeleted && (len(e.Replicas) > 0 || len(e.Former)+len(e.Ops) == 0):
+	case e.KeptUntil != 0 && (e.State != ExtentDeleted || e.GraceEnded != 0):
+		bad("%s: kept", e)
+	case e.State == ExtentDeleted && !e.Kept() && (len(e.Replicas) > 0 || len(e.Former)+len(e.Ops) == 0):
 		bad("%s: a tombstone has no replicas, and a reason to be kept", e)
-	case e.State != ExtentDeleted && len(e.Replicas) == 0:
+	case (e.State != ExtentDeleted || e.Kept()) && len(e.Replicas) == 0:
 		bad("%s: no replicas", e)
 	}
 }
@@ -101,7 +103,7 @@ func checkHoles(v *View, bad report) {
 			bad("hole %+v after %+v", h, last)
 		}
 		e := v.Extent(h.extent)
-		if e == nil || !e.Written() || e.State == ExtentSealed && h.to > e.Length {
+		if e == nil || !e.Written() && !e.Kept() || e.Final() && h.to > e.Length {
 			bad("hole %+v in %v", h, e)
 		}
 		c := counts[h.extent]
@@ -180,11 +182,11 @@ func checkUsage(v *View, bad report) {
 		of[name] = Usage{of[name].Extents + 1, of[name].Bytes + bytes}
 	}
 	v.Extents(0, func(e *Extent) bool {
-		if e.State == ExtentDeleted {
+		if e.State == ExtentDeleted && !e.Kept() {
 			return true
 		}
 		bytes := uint64(0)
-		if e.State == ExtentSealed {
+		if e.Final() {
 			bytes = e.Length - e.Punched // checkHoles counts those
 		}
 		if count(classes, e.Class, bytes); e.Owner != "" {
@@ -288,7 +290,7 @@ func indexes(v *View) string {
 		v.replicas.Items(),
 		"\nheld ", v.held.Keys(), v.held.Values(), "\ndrops ", v.drops.Items(), "\nlacking ", v.lacking.Keys(),
 		"\nidle ", v.idle.Items(), "\nhollow ", v.hollow.Keys(), "\nunsealed ", v.unsealed.Keys(),
-		"\nowned ", v.owned.Items(),
+		"\nkept ", v.kept.Items(), v.keptBytes, "\nowned ", v.owned.Items(),
 		"\nowners ", v.owners.Keys(), v.owners.Values(),
 		"\nkinds ", v.kinds, "\nnode loads ", v.nodeLoads.Keys(), v.nodeLoads.Values(),
 		"\nclasses ", v.classes.Keys(), v.classes.Values(),

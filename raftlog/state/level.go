@@ -40,20 +40,28 @@ const (
 	LevelPaused Level = 11
 	// LevelBalance has whether disks are balanced among the settings.
 	LevelBalance Level = 12
+	// LevelKept has deletes with grace, and undeletes.
+	LevelKept Level = 13
 	// LevelNow is this build's.
-	LevelNow = LevelBalance
+	LevelNow = LevelKept
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.
 func levelOf(c Command) Level {
-	if _, ok := c.(*Punch); ok {
+	switch c := c.(type) {
+	case *Undelete, *EndGrace:
+		return LevelKept
+	case *Punch:
 		return LevelPunched
-	}
-	if _, ok := c.(*Pause); ok {
+	case *Pause:
 		return LevelPaused
-	}
-	if a, ok := c.(*Admit); ok && a.Start {
-		return LevelBegun
+	case *Admit:
+		if c.GraceMicros != 0 {
+			return LevelKept
+		}
+		if c.Start {
+			return LevelBegun
+		}
 	}
 	if AskedBy(c) != "" {
 		switch c.(type) {
@@ -88,6 +96,8 @@ func levelOf(c Command) Level {
 			return LevelWaits
 		case KeyBalance:
 			return LevelBalance
+		case keyDeleteGrace:
+			return LevelKept
 		}
 	case *NodeRoom:
 		if c.Largest > 0 || len(c.Disks) > 0 {

@@ -28,7 +28,8 @@ type model struct {
 	files   map[file]bool // on disk; true: whole
 	gone    []*state.Gone // confirmations on their way, some for the second time
 	ended   map[state.OpID]string
-	deleted map[state.ExtentID]bool
+	deleted map[state.ExtentID]bool // for good
+	kept    map[state.ExtentID]keptAs
 	now     state.Micros
 	opened  []state.SessionID
 	owners  map[state.SessionID]state.Identity
@@ -149,6 +150,7 @@ func (m *model) apply(cmds ...state.Command) {
 	m.write(cmds, results)
 	m.dug(cmds, results)
 	m.check()
+	m.checkKept(cmds, results)
 }
 
 // answered makes sure that nobody is answered in another's session, nor with the answer to another request.
@@ -236,7 +238,7 @@ func (m *model) check() {
 		}
 	}
 	s.Extents(0, func(e *state.Extent) bool {
-		if e.State == state.ExtentDeleted {
+		if e.State == state.ExtentDeleted && !e.Kept() {
 			m.deleted[e.ID] = true
 		}
 		for _, r := range e.Replicas {
@@ -278,7 +280,7 @@ func (m *model) opIn(states ...state.OpState) state.OpID {
 // command is a random command. The weights let most operations get to their end.
 func (m *model) command() state.Command {
 	s := m.cell.State
-	switch rapid.IntRange(0, 31).Draw(m.T, "command") {
+	switch rapid.IntRange(0, 33).Draw(m.T, "command") {
 	case 0, 1, 2, 3, 4, 5, 6, 7:
 		return m.admit()
 	case 8, 9, 10, 11, 12, 13, 14:
@@ -309,6 +311,8 @@ func (m *model) command() state.Command {
 			Unproven: rapid.Bool().Draw(m.T, "unproven")}
 	case 29, 30:
 		return m.punch()
+	case 31, 32:
+		return m.grace()
 	}
 	return m.rare()
 }
@@ -359,42 +363,6 @@ func (m *model) rare() state.Command {
 	return &state.RemoveNode{Node: m.node(), Forced: rapid.Bool().Draw(m.T, "forced")}
 }
 
-// oneByOne is about kinds of which one runs at a time.
-func (m *model) oneByOne() state.Command {
-	switch rapid.IntRange(0, 4).Draw(m.T, "serial") {
-	case 0:
-		kinds := rapid.SampledFrom([]string{"auto", "none", "decommission,move", "repair", "delete", "x"}).Draw(m.T, "kinds")
-		return &state.Set{Key: "serial", Value: kinds}
-	case 1:
-		windows := rapid.SampledFrom([]string{"none", "mon 00:00-24:00 UTC move", "mon 00:00-24:00 Middle/Earth move",
-			"x"}).Draw(m.T, "windows")
-		return &state.Set{Key: state.KeyQuietWindows, Value: windows}
-	}
-	c := &state.Reorder{Op: m.opIn(state.OpQueued)}
-	if rapid.Bool().Draw(m.T, "before another") {
-		c.Before = m.opIn(state.OpQueued)
-	}
-	return c
-}
-
-// alone checks what an entry has started: of a serial kind nothing beside another, once all builds keep to that.
-func (m *model) alone(c state.Command, before state.Level) {
-	start, ok := c.(*state.Start)
-	if !ok || before < state.LevelNamed {
-		return
-	}
-	started := m.cell.State.Op(start.Op)
-	if !m.cell.State.Settings.SerialKinds().Has(started.Kind) || started.State != state.OpRunning {
-		return
-	}
-	m.cell.State.Running(func(o *state.Op) bool {
-		if o.Kind == started.Kind && o.ID != started.ID {
-			m.Fatalf("%s has started beside %s", started, o)
-		}
-		return true
-	})
-}
-
 func (m *model) admit() state.Command {
 	kind := rapid.SampledFrom([]policies.Kind{1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7, 7, 8}).Draw(m.T, "kind")
 	a := &state.Admit{Kind: kind, Origin: policies.OriginCell, Urgent: rapid.IntRange(0, 9).Draw(m.T, "urgent") == 0,
@@ -417,7 +385,7 @@ func (m *model) admit() state.Command {
 		a.Target = rapid.SampledFrom(append(nodes, "", "")).Draw(m.T, "to")
 		a.Named = a.Target != "" && rapid.Bool().Draw(m.T, "named")
 	default:
-		a.Extent = m.extent()
+		a.Extent, a.GraceMicros = m.extent(), m.graceOf(kind)
 	}
 	if rapid.IntRange(0, 3).Draw(m.T, "idempotent") == 0 {
 		a.Request.Session = rapid.SampledFrom(append(m.opened, 1)).Draw(m.T, "session")

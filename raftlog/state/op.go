@@ -111,6 +111,8 @@ type Op struct {
 	// Turn is the operation's place among the queued ones of its kind where a person has chosen it, from 1 on; 0
 	// comes after those, in the order that policies give. See Reorder.
 	Turn uint32
+
+	GraceMicros Micros // see Admit
 }
 
 func (o *Op) clone() *Op {

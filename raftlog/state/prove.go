@@ -38,14 +38,14 @@ func (s *State) sealExtent(o *Op, c *Finish) Result {
 // fails is better than none to try; with it the extent is damaged.
 func (s *State) suspect(c *Suspect) Result {
 	e := s.Extent(c.Extent)
-	if e == nil || e.State != ExtentSealed && (e.State != ExtentOpen || !c.Always) {
+	if e == nil || !e.Final() && (e.State != ExtentOpen || !c.Always) {
 		return refused(wire.CodePrecondition, "extent %d is not sealed", c.Extent)
 	}
 	r, ok := e.Replica(c.Node)
 	if !ok || r.State == ReplicaSuspect {
 		return Result{}
 	}
-	last := e.State == ExtentSealed && e.Whole() == 1
+	last := e.Final() && e.Whole() == 1
 	if last && !c.Always {
 		return refused(wire.CodePrecondition, "node %s has the last replica of extent %d that is not known to be damaged",
 			c.Node, c.Extent)
@@ -70,7 +70,7 @@ func (e *Extent) mended() { e.Damaged, e.DamagedFrom, e.DamagedTo = false, 0, 0 
 // proven makes a replica whole that was read in full.
 func (s *State) proven(at moment, c *Proven) Result {
 	e := s.Extent(c.Extent)
-	if e == nil || e.State != ExtentSealed {
+	if e == nil || !e.Final() {
 		return refused(wire.CodePrecondition, "extent %d is not sealed", c.Extent)
 	}
 	r, ok := e.Replica(c.Node)

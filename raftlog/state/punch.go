@@ -112,7 +112,7 @@ func (v *View) PunchAnswered(c *Punch) (res Result, ok bool) {
 // gone reports whether nothing of a range can be read any more: it is deleted, or its extent is.
 func (v *View) gone(r Range) bool {
 	e := v.Extent(r.Extent)
-	if e == nil || e.State == ExtentDeleted {
+	if e == nil || e.State == ExtentDeleted && !e.Kept() {
 		return r.Extent != 0 && r.Extent < v.NextExtent
 	}
 	from, to, some := v.FirstHole(r.Extent, r.Offset, r.Length)
@@ -135,7 +135,7 @@ func (v *View) CheckPunch(r Range) *wire.Error {
 	case e == nil:
 		return refuse(wire.CodeNotFound, "there is no extent %d", r.Extent)
 	case e.State == ExtentDeleted:
-		return refuse(wire.CodeNotFound, "extent %d is deleted", r.Extent)
+		return refuse(wire.CodeNotFound, "%s", e.DeletedText())
 	case r.Birth != 0 && r.Birth != e.Birth():
 		return refuse(wire.CodeNotFound,
 			"extent %d of this cell was born %s, the locator names %s: it was stored in another history of this cell",

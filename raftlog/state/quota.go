@@ -46,10 +46,10 @@ type Usage struct{ Extents, Bytes uint64 }
 // usage is what an extent counts for, without the bytes that are deleted of it. Those of one that is not sealed are not
 // known to the log.
 func (e *Extent) usage() Usage {
-	switch e.State {
-	case ExtentCreating, ExtentOpen:
+	switch {
+	case e.State == ExtentCreating, e.State == ExtentOpen:
 		return Usage{Extents: 1}
-	case ExtentSealed:
+	case e.Final():
 		return Usage{Extents: 1, Bytes: e.Length - min(e.Punched, e.Length)}
 	}
 	return Usage{}

@@ -64,7 +64,7 @@ func (v *View) losesNothing(n *Node) Result {
 	v.ReplicasOn(n.ID, func(e *Extent) bool {
 		mine, _ := e.Replica(n.ID)
 		switch {
-		case e.State != ExtentSealed && !(len(e.Replicas) > 1 && v.sealWaits(e)):
+		case !e.Final() && !(len(e.Replicas) > 1 && v.sealWaits(e)):
 			res = refused(wire.CodePrecondition,
 				"extent %d on node %s is %s; the cell seals it while the node is down, after which the node can be removed", e.ID,
 				n.ID, e.State)
@@ -72,6 +72,10 @@ func (v *View) losesNothing(n *Node) Result {
 			res = refused(wire.CodePrecondition,
 				"extent %d is damaged, and node %s may have bytes of it that no other has; "+
 					"bring the node back, or give the extent up by deleting it", e.ID, n.ID)
+		case e.Kept() && e.Whole() > 1: // what it lacks is repaired once it is brought back
+		case e.Kept() && (mine.State == ReplicaWhole || len(e.Replicas) == 1):
+			res = refused(wire.CodePrecondition, "node %s has the only whole replica of extent %d, which is deleted and kept until "+
+				"%s; bring the node back, or let the extent go by deleting it with no grace", n.ID, e.ID, momentText(e.KeptUntil))
 		case mine.State == ReplicaWhole && e.Whole() == 1, len(e.Replicas) == 1:
 			res = refused(wire.CodePrecondition,
 				"node %s has the only whole replica of extent %d; bring the node back, or give the extent up by deleting it", n.ID,

@@ -41,6 +41,8 @@ type Settings struct {
 	MaxWaitMicros Micros // see MaxWait
 
 	Balance BalanceWhen
+
+	DeleteGraceMicros Micros // of a delete that does not say; 0: none
 }
 
 // DefaultSettings are those of a new cell.
@@ -93,7 +95,7 @@ func settingTable() []setting {
 		number("copies-per-target", "running repairs and moves that write to one node", 1, 1000,
 			func(s *Settings) *uint16 { return &s.CopiesPerTarget }),
 		number("max-running", "running operations in the cell", 1, 10000, func(s *Settings) *uint16 { return &s.MaxRunning }),
-		maxWait(), copyPace(), balance(), reserve(),
+		maxWait(), copyPace(), balance(), reserve(), deleteGrace(),
 		quietWindows(), serial(), quotas(),
 	}, scrubTable(), budgetTable())
 }

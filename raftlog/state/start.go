@@ -92,6 +92,11 @@ func (s *State) checkStart(o *Op, c *Start) Result {
 		need = ExtentOpen
 	case policies.KindRepair, policies.KindMove:
 		return s.checkCopy(o, c)
+	case policies.KindDelete:
+		if o.GraceMicros == 0 {
+			return Result{}
+		}
+		need = ExtentSealed
 	default:
 		return Result{}
 	}
@@ -108,7 +113,7 @@ func (s *State) checkCopy(o *Op, c *Start) Result {
 		return stale("operation %s goes to node %s and no other, not to %s", o.ID, o.Target, c.Target)
 	}
 	e := s.Extent(o.Extent)
-	if e == nil || e.State != ExtentSealed {
+	if e == nil || !e.Copyable(o.Kind) {
 		return stale("extent %d is not sealed", o.Extent)
 	}
 	if e.Damaged {
@@ -163,7 +168,11 @@ func (s *State) begin(at moment, o *Op) {
 		e.Epoch = o.Fence
 		s.putExtent(e)
 	case policies.KindDelete:
-		s.buryExtent(at, o.Extent)
+		if o.GraceMicros != 0 {
+			s.keepExtent(at, o)
+		} else {
+			s.buryExtent(at, o.Extent)
+		}
 	case policies.KindDecommission:
 		n := s.Node(o.Node).clone()
 		n.Mode, n.Decommission = ModeDecommissioning, o.ID

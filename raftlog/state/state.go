@@ -83,11 +83,14 @@ type View struct {
 	lacking  *btree.Map[ExtentID, struct{}] // open and sealed extents with fewer whole replicas than wanted
 	unsealed *btree.Map[ExtentID, struct{}] // extents that are being created or open
 	hollow   *btree.Map[ExtentID, struct{}] // sealed extents of which every byte is deleted
+	kept     *btree.BTreeG[keeping]         // extents that are deleted and can be brought back
 	idle     *btree.BTreeG[lastUse]         // sessions, the longest unused first
 	owned    *btree.BTreeG[ownUse]          // sessions of each identity, the longest unused first
 	owners   *btree.Map[Identity, int]      // how many sessions an identity has; absent for none
 	byClass  usages                         // of each class, "" too; absent for nothing
 	byOwner  usages                         // of each owner; absent for nothing
+
+	keptBytes uint64 // of all files of those in kept
 
 	// Counts of open operations, see counts.go.
 	kinds     [maxKind + 1]Load
@@ -126,6 +129,7 @@ func New() *State {
 		lacking:    new(btree.Map[ExtentID, struct{}]),
 		hollow:     new(btree.Map[ExtentID, struct{}]),
 		unsealed:   new(btree.Map[ExtentID, struct{}]),
+		kept:       btree.NewBTreeGOptions(lessKeeping, noLocks),
 		idle:       btree.NewBTreeGOptions(lessLastUse, noLocks),
 		nodeLoads:  new(btree.Map[NodeID, NodeLoad]),
 		classes:    new(btree.Map[string, Load]),
@@ -148,6 +152,7 @@ func (s *State) Snapshot() *View {
 	v.owned, v.owners = s.owned.Copy(), s.owners.Copy()
 	v.byClass, v.byOwner = s.byClass.Copy(), s.byOwner.Copy()
 	v.holes, v.hollow, v.unsealed = s.holes.Copy(), s.hollow.Copy(), s.unsealed.Copy()
+	v.holes, v.hollow, v.kept = s.holes.Copy(), s.hollow.Copy(), s.kept.Copy()
 	v.nodeLoads, v.classes = s.nodeLoads.Copy(), s.classes.Copy()
 	return &v
 }
@@ -162,6 +167,7 @@ func (s *State) putExtent(e *Extent) {
 	s.indexReplicas(old, e.Replicas)
 	s.indexDrops(old, e.Former)
 	s.recount(e, old.usage(), e.usage())
+	s.indexKept(old, e)
 	switch {
 	case e.Lacks():
 		s.lacking.Set(e.ID, struct{}{})
@@ -190,6 +196,7 @@ func (s *State) forgetExtent(e *Extent) {
 	s.hollow.Delete(e.ID)
 	s.unsealed.Delete(e.ID)
 	s.recount(e, e.usage(), Usage{})
+	s.indexKept(e, &Extent{})
 }
 
 func (s *State) indexReplicas(old *Extent, now []Replica) {

@@ -88,13 +88,16 @@ func (v *View) EachHollow(yield func(*Extent) bool) {
 // Counts are the sizes that status reports.
 type Counts struct {
 	Extents, Nodes, Queued, Running, Replicas, Drops int
+
+	Kept      int    // deleted extents that can be brought back
+	KeptBytes uint64 // of all their files
 }
 
 // Counts are exact and cheap.
 func (v *View) Counts() Counts {
 	return Counts{
 		Extents: v.extents.Len(), Nodes: v.nodes.Len(), Queued: v.queue.Len(), Running: v.running.Len(),
-		Replicas: v.replicas.Len(), Drops: v.drops.Len(),
+		Replicas: v.replicas.Len(), Drops: v.drops.Len(), Kept: v.kept.Len(), KeptBytes: v.keptBytes,
 	}
 }
 

@@ -23,7 +23,7 @@ type Overrides struct {
 //	create on=n1,n2,n3 [want=3] [class=c] [owner=client/c]     decommission n1     recommission n1
 //	seal 1 | repair 1 | delete 1              move 1 from=n1 [to=n4 [named]] [parent=7]
 //
-// each with [urgent] [start] [session= seq= sum=] [as=client/me] [origin=user|cell|decommission] and [priority=]
+// delete takes [grace=24h]; each with [urgent] [start] [session= seq= sum=] [as=client/me] [origin=user|cell|decommission] and [priority=]
 // [verdict=] [gen=] [epoch=], which override what is decided.
 func (l *line) admit() (a *state.Admit, ok bool) {
 	kind, ok := policies.ParseKind(l.word)
@@ -39,6 +39,7 @@ func (l *line) admit() (a *state.Admit, ok bool) {
 		a.Node = state.NodeID(l.arg(0))
 	default:
 		a.Extent, a.Node, a.Target, a.Named = l.extent(), l.node("from"), l.node("to"), l.has("named")
+		a.GraceMicros = l.duration("grace")
 		if text, ok := l.keys["parent"]; ok {
 			a.Parent, l.err = l.cell.Op(text)
 		}

@@ -11,6 +11,7 @@
 //	reorder 7 [before=6]
 //	cancel 7 | rescore 7 priority=5 | gone 1 n2 [since=] | suspect 1 n2 [always] [from=]
 //	proven 1 n2 length= sum= [floor=]
+//	undelete 1 [birth=] [as=client/me] | grace-end 1 2
 //
 // An operation is named by its ID, or by a kind, which means the newest operation of that kind.
 //
@@ -167,6 +168,14 @@ func (c *Cell) other(l *line) state.Command {
 	case "suspect":
 		return &state.Suspect{Extent: l.extent(), Node: state.NodeID(l.arg(1)), Always: l.has("always"),
 			From: l.number("from", 0)}
+	case "undelete":
+		return &state.Undelete{Extent: l.extent(), Birth: uint32(l.number("birth", 0)), AskedBy: l.asker()}
+	case "grace-end":
+		end := &state.EndGrace{}
+		for _, id := range l.args {
+			end.Extents = append(end.Extents, state.ExtentID(l.parsed(id)))
+		}
+		return end
 	case "proven":
 		return &state.Proven{Extent: l.extent(), Node: state.NodeID(l.arg(1)), Length: l.number("length", 0),
 			Sum: uint32(l.number("sum", 0)), Floor: l.number("floor", 0)}
@@ -330,6 +339,19 @@ func (l *line) parsed(text string) uint64 {
 		l.err = err
 	}
 	return n
+}
+
+// duration is a length of the cell's time; 0 where the line has none.
+func (l *line) duration(key string) state.Micros {
+	text, ok := l.keys[key]
+	if !ok {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil && l.err == nil {
+		l.err = err
+	}
+	return state.Micros(d.Microseconds())
 }
 
 func (l *line) priority() int32 {
