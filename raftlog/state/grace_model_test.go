@@ -5,6 +5,7 @@ import (
 
 	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/raftlog/state/statetest"
 )
 
 // keptAs is what an extent was when it was deleted with grace.
@@ -18,11 +19,26 @@ func (m *model) graceOf(kind policies.Kind) state.Micros {
 	if kind != policies.KindDelete {
 		return 0
 	}
-	return rapid.SampledFrom([]state.Micros{0, 0, 1, 1e6, 1e9, 1e12}).Draw(m.T, "grace")
+	return rapid.SampledFrom([]state.Micros{0, 1, 1e6, 1e9, 1e9, 1e12}).Draw(m.T, "grace")
 }
 
-// grace is an undelete, or the end of some graces; most are about extents that are kept.
+// grace is a delete with grace, an undelete, or the end of some graces; most are about extents for which that is possible.
 func (m *model) grace() state.Command {
+	var sealed []state.ExtentID
+	m.cell.State.Extents(0, func(e *state.Extent) bool {
+		if e.State == state.ExtentSealed && len(e.Ops) == 0 {
+			sealed = append(sealed, e.ID)
+		}
+		return true
+	})
+	if len(sealed) > 0 && rapid.IntRange(0, 2).Draw(m.T, "delete") == 0 {
+		a := &state.Admit{
+			Kind: policies.KindDelete, Origin: policies.OriginUser, Extent: rapid.SampledFrom(sealed).Draw(m.T, "sealed"),
+			GraceMicros: m.graceOf(policies.KindDelete), Start: true,
+		}
+		m.cell.Decide(a, statetest.Overrides{})
+		return a
+	}
 	var ids []state.ExtentID
 	m.cell.State.EachKept(func(e *state.Extent) bool { ids = append(ids, e.ID); return true })
 	one := func() state.ExtentID {

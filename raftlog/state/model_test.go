@@ -280,7 +280,7 @@ func (m *model) opIn(states ...state.OpState) state.OpID {
 // command is a random command. The weights let most operations get to their end.
 func (m *model) command() state.Command {
 	s := m.cell.State
-	switch rapid.IntRange(0, 33).Draw(m.T, "command") {
+	switch rapid.IntRange(0, 35).Draw(m.T, "command") {
 	case 0, 1, 2, 3, 4, 5, 6, 7:
 		return m.admit()
 	case 8, 9, 10, 11, 12, 13, 14:
@@ -311,7 +311,7 @@ func (m *model) command() state.Command {
 			Unproven: rapid.Bool().Draw(m.T, "unproven")}
 	case 29, 30:
 		return m.punch()
-	case 31, 32:
+	case 31, 32, 33, 34:
 		return m.grace()
 	}
 	return m.rare()
