@@ -79,6 +79,8 @@ type Config struct {
 	Logger  *slog.Logger // nil: none
 	Version string
 	Fast    bool // shorter timings, for cells in one process
+
+	trailingLogs uint64 // entries that stay behind a snapshot, for tests; 0: as many as the log says
 }
 
 // DefaultClientMemory and LeastClientMemory are values of Config.ClientMemory: one put may need 3 MiB.

@@ -179,6 +179,7 @@ func (n *Node) open() error {
 		Addresses: moves, Dir: filepath.Join(n.cfg.Dir, folder.Log), ID: n.id, Advertise: n.addr,
 		Layer: n.transport.Streams(), Bootstrap: servers, Logger: n.logger, Now: n.clock.Now,
 		Held: n.folder.AdmittedBy() != "", MakeRoom: n.space.MakeRoom,
+		TrailingLogs: n.cfg.trailingLogs,
 	})
 	if err != nil {
 		return fmt.Errorf("operation log in %s: %w", n.cfg.Dir, err)

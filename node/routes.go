@@ -73,6 +73,7 @@ func (n *Node) makeRoutes() map[wire.OpType]route {
 		wire.OpSession:        {serve: n.inTurn(fair.WorkSessions, method(&n.api, (*api.API).ServeSession)), leader: true},
 		wire.OpSubmit:         {serve: method(&n.api, (*api.API).ServeSubmit), leader: true},
 		wire.OpPunch:          {serve: method(&n.api, (*api.API).ServePunch), leader: true},
+		wire.OpUndelete:       {serve: method(&n.api, (*api.API).ServeUndelete), leader: true},
 		wire.OpCancel:         {serve: method(&n.api, (*api.API).ServeCancel), leader: true},
 		wire.OpReorder:        {serve: method(&n.api, (*api.API).ServeReorder), leader: true},
 		wire.OpNodeRemove:     {serve: method(&n.lead, (*lead.Leader).ServeNodeRemove), leader: true},

@@ -281,7 +281,7 @@ func TestRolesOfCalls(t *testing.T) {
 	want := map[pki.Role]string{
 		pki.RoleClient: "put read append verify session submit ops show-op extents nodes status conns wait " +
 			"settings inventory health policies log-list log-verify log-chain scrub punch disks ok-to-stop balance " +
-			"blocked",
+			"blocked undelete",
 		pki.RoleAdmin: "cancel setting node-remove reorder policy-load policy-activate policy-rollback log-snapshots " +
 			"log-snapshot disk-change node-pause",
 		pki.RoleNode: "policy-fetch join heartbeat propose " +

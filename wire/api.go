@@ -83,6 +83,9 @@ type Submission struct {
 	Avoid  []string
 	Urgent bool   // of a move, repair or decommission: do not wait for a quiet window to end
 	Owner  string // of a create by the cell: role and name of whom it is for; believed of nodes only
+	// of a delete: for how long its files are kept, so that undelete brings it back; 0: as the cell's setting says
+	GraceMicros uint64
+	NoGrace     bool // of a delete: its files go at once, whatever the cell's setting says
 }
 
 // SubmitRequest asks for operations. They are decided together, and each succeeds or fails alone.
@@ -137,6 +140,14 @@ type CancelRequest struct {
 	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
 
 	Op string
+}
+
+// UndeleteRequest brings back an extent that was deleted with grace. The answer is the Extent.
+type UndeleteRequest struct {
+	_msgpack struct{} `msgpack:",as_array"` //nolint:unused // tells the codec the layout
+
+	Extent uint64
+	Birth  uint32 // of the extent that is meant; 0: of whichever has the number
 }
 
 // ReorderRequest puts a queued operation before others of its kind, which must be one of which one runs at a time. The
@@ -302,6 +313,8 @@ type Extent struct {
 	// Punched is how many of its bytes are deleted, in so many holes.
 	Punched uint64 `json:"punched_bytes,omitempty"`
 	Holes   uint32 `json:"holes,omitempty"`
+	// KeptUntil is when the grace of a deleted extent ends; 0: it has none, or is not deleted.
+	KeptUntil int64 `json:"kept_until_micros,omitempty"`
 }
 
 // Range is the bytes [From, To) of an extent.

@@ -118,6 +118,10 @@ type Status struct {
 	Disks []NodeDisk `json:"disks,omitempty"`
 	// Paused are the nodes that are.
 	Paused []NodePause `json:"paused,omitempty"`
+
+	// Kept are the deleted extents that undelete brings back, and KeptBytes what all their files take.
+	Kept      int    `json:"kept"`
+	KeptBytes uint64 `json:"kept_bytes"`
 }
 
 // OpCount counts the open operations of one sort.

@@ -63,7 +63,7 @@ var bodies = []func() any{
 	made[PutRequest], made[ReadRequest], made[ReadReply],
 	made[SessionRequest], made[SessionReply], made[SubmitRequest], made[SubmitReply],
 	made[PunchRequest], made[PunchReply],
-	made[CancelRequest], made[ReorderRequest], made[NodeRemoveRequest], made[NodeRemoveReply], made[OpsRequest], made[Op],
+	made[CancelRequest], made[ReorderRequest], made[UndeleteRequest], made[NodeRemoveRequest], made[NodeRemoveReply], made[OpsRequest], made[Op],
 	made[OpsReply], made[ShowOpRequest], made[WaitRequest],
 	made[ExtentsRequest], made[ExtentsReply], made[VerifyRequest], made[VerifyReply],
 	made[NodesReply], made[Status], made[ConnsReply],

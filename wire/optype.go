@@ -84,6 +84,9 @@ const (
 
 	// OpBlocked lists what waits, and for what; for clients.
 	OpBlocked OpType = 66
+
+	// OpUndelete brings back an extent that was deleted with grace; for clients.
+	OpUndelete OpType = 67
 )
 
 var opNames = map[OpType]string{
@@ -101,6 +104,7 @@ var opNames = map[OpType]string{
 	OpReplicaRead: "replica-read", OpReplicaSum: "replica-sum", OpScrub: "scrub",
 	OpHealth: "health", OpPunch: "punch", OpDisks: "disks", OpDiskChange: "disk-change", OpReach: "reach",
 	OpStop: "ok-to-stop", OpPause: "node-pause", OpBalance: "balance", OpBlocked: "blocked",
+	OpUndelete: "undelete",
 }
 
 // Known reports whether o is an operation type of this protocol version.

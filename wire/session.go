@@ -56,6 +56,7 @@ var opSessions = map[OpType][]Session{
 	OpBlocked:    {SessionControl},
 	OpDisks:      {SessionControl},
 	OpDiskChange: {SessionControl},
+	OpUndelete:   {SessionControl},
 	OpPolicyLoad: {SessionControl}, OpPolicyActivate: {SessionControl}, OpPolicyRollback: {SessionControl},
 	OpPolicies: {SessionControl}, OpPolicyFetch: {SessionControl},
 	OpLogList: {SessionControl}, OpLogVerify: {SessionControl}, OpLogChain: {SessionControl},

@@ -178,7 +178,7 @@ func deleteClass(ctx context.Context, c *client.Client, class string) error {
 			return err
 		}
 		if e.Class == class && e.State != "deleted" {
-			deletes = append(deletes, wire.Submission{Kind: "delete", Extent: e.ID})
+			deletes = append(deletes, wire.Submission{Kind: "delete", Extent: e.ID, NoGrace: true})
 		}
 	}
 	if len(deletes) == 0 {

@@ -233,7 +233,7 @@ func (o *logCallers) deletes(ctx context.Context) (load.Row, error) {
 		if id == 0 {
 			return load.ErrSpent
 		}
-		_, err := carriedOut(ctx, o.callers[i], []wire.Submission{{Kind: "delete", Extent: id}})
+		_, err := carriedOut(ctx, o.callers[i], []wire.Submission{{Kind: "delete", Extent: id, NoGrace: true}})
 		return err
 	})
 }
@@ -282,7 +282,7 @@ func (b *logBench) many(ctx context.Context, cell *benchCell) ([]figure, error) 
 	}
 	subs := make([]wire.Submission, len(o.extents))
 	for i, id := range o.extents {
-		subs[i] = wire.Submission{Kind: "delete", Extent: id}
+		subs[i] = wire.Submission{Kind: "delete", Extent: id, NoGrace: true}
 	}
 	began := time.Now()
 	if _, err := carriedOut(ctx, c, subs); err != nil {

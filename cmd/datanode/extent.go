@@ -51,10 +51,13 @@ func extentColumns() []term.Column[wire.Extent] {
 	}
 }
 
-// extentState is "damaged" for a sealed extent that no replica has all of.
+// extentState is "damaged" for a sealed extent that no replica has all of, and says until when a deleted one is kept.
 func extentState(e wire.Extent) string {
 	if len(e.Damaged) > 0 {
 		return "damaged"
+	}
+	if e.KeptUntil != 0 {
+		return e.State + "(kept-until-" + term.Stamp(e.KeptUntil) + ")"
 	}
 	return e.State
 }

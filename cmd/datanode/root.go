@@ -19,7 +19,7 @@ func newRootCommand(a app) *cobra.Command {
 	return withCompletion(a, a.Root("datanode", "Store extents in a cell, and see why everything happens", rootHelp,
 		newDevCommand(a), newServeCommand(a),
 		demo.Command(a.App),
-		newPutCommand(a), newGetCommand(a), newRemoveCommand(a),
+		newPutCommand(a), newGetCommand(a), newRemoveCommand(a), newUndeleteCommand(a),
 		newExtentCommand(a), newOpCommand(a), newNodeCommand(a), newDiskCommand(a), newCellCommand(a), newPolicyCommand(a), newLogCommand(a),
 		newSettingsCommand(a), newConnsCommand(a), newStatusCommand(a), newHealthCommand(a), newRecoverCommand(a),
 		newCertCommand(a),

@@ -140,6 +140,10 @@ func statusFields(s wire.Status) []term.Field {
 		term.Field{"by node", nodeCountsText(s.ByNode)})
 	fields = append(fields, notOKFields(s.Disks)...)
 	fields = append(fields, pausedFields(s.Paused)...)
+	if s.Kept > 0 {
+		fields = append(fields, term.Field{"kept", fmt.Sprintf("%d deleted extents for undelete, %s bytes of files", s.Kept,
+			state.Roughly(s.KeptBytes))})
+	}
 	for _, p := range s.Parted {
 		fields = append(fields, term.Field{"parted", partedText(p)})
 	}

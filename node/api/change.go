@@ -41,6 +41,20 @@ func (a *API) ServeReorder(ctx context.Context, c *mux.ServerCall, req wire.Reor
 	return a.replyOp(ctx, c, id)
 }
 
+// ServeUndelete brings back an extent that was deleted with grace, and answers with what it is then.
+func (a *API) ServeUndelete(ctx context.Context, c *mux.ServerCall, req wire.UndeleteRequest) error {
+	cmd := &state.Undelete{Extent: state.ExtentID(req.Extent), Birth: req.Birth, AskedBy: a.asker(c)}
+	if err := a.propose(ctx, cmd); err != nil {
+		return err
+	}
+	e, err := a.o.FreshExtent(ctx, cmd.Extent)
+	if err != nil {
+		return err
+	}
+	reply := describe.Extent(a.o.Log.View(), e)
+	return c.Reply(&reply, nil)
+}
+
 // ServeSetting changes a setting.
 func (a *API) ServeSetting(ctx context.Context, c *mux.ServerCall, req wire.SettingRequest) error {
 	if err := a.o.Lead.CheckSetting(ctx, req.Key, req.Value); err != nil {

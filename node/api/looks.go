@@ -69,6 +69,7 @@ func (a *API) ServeStatus(ctx context.Context, c *mux.ServerCall) error {
 		Queued: counts.Queued, Running: counts.Running, Dropping: counts.Drops,
 		Policy: describe.PolicyName(view, view.Active), Digest: view.Active, Epoch: view.PolicyEpoch, Version: a.o.Version,
 		Refuses: disk.Refuses, Free: disk.Free, Total: disk.Total,
+		Kept: counts.Kept, KeptBytes: counts.KeptBytes,
 	}
 	view.Nodes(func(node *state.Node) bool {
 		if node.State == state.NodeUp {

@@ -11,7 +11,7 @@ import (
 // it yet: then it asks the leader how far the log goes, and waits for that.
 func (dp *Path) FreshExtent(ctx context.Context, id state.ExtentID) (*state.Extent, error) {
 	e := dp.o.Log.View().Extent(id)
-	if e == nil || e.State == state.ExtentCreating {
+	if e == nil || e.State == state.ExtentCreating || e.Kept() { // that may be taken back
 		if err := dp.o.CatchUp(ctx); err != nil {
 			return nil, err
 		}
@@ -23,7 +23,7 @@ func (dp *Path) FreshExtent(ctx context.Context, id state.ExtentID) (*state.Exte
 	case e == nil:
 		return nil, wire.Errorf(wire.OpRead, wire.CodeNotFound, "there is no extent %d", id)
 	case e.State == state.ExtentDeleted:
-		return nil, wire.Errorf(wire.OpRead, wire.CodeNotFound, "extent %d is deleted", id)
+		return nil, wire.Errorf(wire.OpRead, wire.CodeNotFound, "%s", e.DeletedText())
 	}
 	return e, nil
 }

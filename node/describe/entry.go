@@ -113,6 +113,10 @@ func Command(id state.OpID, cmd state.Command) string {
 		return Punch(c)
 	case *state.Pause:
 		return pause(c)
+	case *state.Undelete:
+		return fmt.Sprintf("extent=%d", c.Extent)
+	case *state.EndGrace:
+		return "extents=" + graceEnds(c)
 	case *state.RemoveNode:
 		return fmt.Sprintf("node=%s forced=%t %s", c.Node, c.Forced, c.Note)
 	case *state.Recovered:
@@ -136,11 +140,26 @@ func Admit(id state.OpID, c *state.Admit) string {
 	if c.Start {
 		s += " start"
 	}
+	if c.GraceMicros != 0 {
+		s += " grace=" + c.GraceMicros.Duration().String()
+	}
 	s += fmt.Sprintf(" priority=%d cost=%d reason=%q", c.Decision.Priority, c.Decision.Cost, c.Decision.Reason)
 	for _, k := range c.Decision.Conflicts {
 		s += fmt.Sprintf(" %s=%s", k.Final, k.With)
 	}
 	return s
+}
+
+// graceEnds names the extents whose grace ends, the first of many.
+func graceEnds(c *state.EndGrace) string {
+	var names []string
+	for i, id := range c.Extents {
+		if i == punchesNamed {
+			return fmt.Sprintf("%s and %d more", strings.Join(names, ","), len(c.Extents)-i)
+		}
+		names = append(names, fmt.Sprint(id))
+	}
+	return strings.Join(names, ",")
 }
 
 // recovered says who has a vote, and where everybody is.

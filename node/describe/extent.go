@@ -11,8 +11,9 @@ func Extent(view *state.View, e *state.Extent) wire.Extent {
 		ID: uint64(e.ID), State: e.State.String(), Class: e.Class, Want: int(e.Want), Live: view.Live(e), Length: e.Length,
 		Gen: e.Gen, Epoch: uint64(e.Epoch), Created: int64(e.CreatedMicros), Replicas: []wire.Replica{},
 		Birth: wire.BirthText(e.Birth()), Punched: e.Punched, Holes: e.Holes,
+		KeptUntil: int64(e.KeptUntil),
 	}
-	if e.State == state.ExtentSealed {
+	if e.Final() {
 		out.Sum = wire.SumText(e.Sum)
 	}
 	if e.Damaged {

@@ -16,10 +16,13 @@ func Plan(view *state.View, a *state.Admit) string {
 	case policies.KindDelete:
 		e := view.Extent(a.Extent)
 		size := "length not final yet"
-		if e.State == state.ExtentSealed {
+		if e.Final() {
 			size = fmt.Sprintf("%d bytes", e.Length)
 		}
 		plan = fmt.Sprintf("delete extent %d: %s, files on %s", e.ID, size, strings.Join(replicaNodes(e), ", "))
+		if a.GraceMicros != 0 {
+			plan += fmt.Sprintf(", which are kept for %s: undelete brings it back", a.GraceMicros.Duration())
+		}
 	case policies.KindDecommission:
 		plan = fmt.Sprintf("decommission %s: move %d replicas to other nodes", a.Node, view.CountReplicas(a.Node))
 		if view.Node(a.Node).Voter {

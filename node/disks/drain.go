@@ -288,7 +288,7 @@ func (m *Drainer) unmovable(e *state.Extent, id extent.ID) string {
 		return fmt.Sprintf("extent %d waits to be removed, or for the end of a copy", id)
 	case e.State == state.ExtentOpen:
 		return fmt.Sprintf("extent %d is open: the cell was asked to seal it", id)
-	case e.State != state.ExtentSealed:
+	case !e.Final():
 		return fmt.Sprintf("extent %d waits to be made or removed", id)
 	case r.State != state.ReplicaWhole || e.Damaged:
 		return fmt.Sprintf("the replica of extent %d is damaged and waits for its repair; see datanode extent show %d",

@@ -51,6 +51,9 @@ func (d *decider) draftOne(
 	if err := schedule.CheckUrgent(view, s.Urgent); err != nil {
 		return nil, nil, err
 	}
+	if kind != policies.KindDelete && (s.GraceMicros != 0 || s.NoGrace) {
+		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeInvalid, "only a delete has a grace, not a %s", kind)
+	}
 	admit := &state.Admit{
 		Request: s.request(), Kind: kind, Origin: s.Origin, Parent: s.parent,
 		Extent: state.ExtentID(s.Extent), Node: state.NodeID(s.Node), Target: state.NodeID(s.Target),
@@ -79,8 +82,40 @@ func (d *decider) draftOne(
 	} else {
 		admit.Node = ""
 	}
+	if kind == policies.KindDelete {
+		if err := draftGrace(view, s, admit, e); err != nil {
+			return nil, nil, err
+		}
+	}
 	admit.Gen = e.Gen
 	return admit, e.Ops, nil
+}
+
+// draftGrace says how long a delete keeps the files: as long as it says, or as the cell's setting does. What the cell
+// itself deletes was never anybody's, or has nothing left.
+func draftGrace(view *state.View, s *Submission, admit *state.Admit, e *state.Extent) error {
+	grace := state.Micros(min(s.GraceMicros, math.MaxInt64))
+	switch {
+	case e.Kept() && !s.NoGrace: // a repeated delete must not take an undelete from somebody
+		return wire.Errorf(wire.OpSubmit, wire.CodeNotFound, "%s; rm --grace 0 lets its files go now", e.DeletedText())
+	case grace != 0 && s.NoGrace:
+		return wire.Errorf(wire.OpSubmit, wire.CodeInvalid, "a delete has a grace, or none, not both")
+	case grace == 0 && !s.NoGrace && s.Origin == policies.OriginUser:
+		grace = view.Settings.DeleteGraceMicros
+	}
+	if grace == 0 {
+		return nil
+	}
+	if id, lowest := view.Lowest(); lowest < state.LevelKept {
+		return wire.Errorf(wire.OpSubmit, wire.CodePrecondition, "nothing can be deleted with grace while node %s has a build "+
+			"of level %d, which would not bring it back; want level %d, so run a newer build on it",
+			id, lowest, state.LevelKept)
+	}
+	admit.GraceMicros = grace
+	if res := e.CheckGrace(admit); res.Err != nil {
+		return res.Err
+	}
+	return nil
 }
 
 // draftCreate chooses the nodes of a new extent, unless the caller did: then those are all that it wants, if he does

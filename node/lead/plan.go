@@ -55,6 +55,11 @@ func (p *planner) round(ctx context.Context) {
 		cancel()
 		p.logPlan(wanted, results, err)
 	}
+	if over := view.GraceOver(); len(over) > 0 {
+		if err := p.propose(ctx, &state.EndGrace{Extents: over}); err != nil {
+			p.logger.Info("graces not ended yet", "extents", len(over), "error", err)
+		}
+	}
 	for _, node := range needs.Emptied {
 		p.finishDecommission(ctx, view, node)
 	}

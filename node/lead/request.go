@@ -71,6 +71,8 @@ func (s *Submission) sum() uint64 {
 	flag(11, s.Force)
 	flag(12, s.Origin == policies.OriginCell)
 	text(13, s.Owner)
+	number(14, s.GraceMicros)
+	flag(15, s.NoGrace)
 	sum := sha256.Sum256(b)
 	s.summed = cmp.Or(binary.BigEndian.Uint64(sum[:]), 1)
 	return s.summed

@@ -61,7 +61,7 @@ type copier struct {
 func (c *copier) copy(ctx context.Context, o *state.Op) (*state.Finish, error) {
 	view := c.log.View()
 	e := view.Extent(o.Extent)
-	if e == nil || e.State != state.ExtentSealed {
+	if e == nil || !e.Copyable(o.Kind) {
 		return nil, fmt.Errorf("extent %d is not sealed", o.Extent)
 	}
 	if err := c.takeSpace(wire.OpReplicaRead, 0); err != nil {

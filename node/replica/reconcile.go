@@ -64,7 +64,7 @@ func (rs *Replicas) unexplained(view *state.View, id extent.ID) string {
 // the first read or scrub of it, which then reports the replica as any that is not what it should be.
 func (rs *Replicas) asHinted(e *state.Extent) bool {
 	h, ok := rs.store.Hint(extent.ID(e.ID))
-	return ok && e.State == state.ExtentSealed && h.Length == e.Length && uint32(h.Birth) == e.Birth()
+	return ok && e.Final() && h.Length == e.Length && uint32(h.Birth) == e.Birth()
 }
 
 // expectsCopy reports whether an open copy has this node as its target: it may have put the file in
@@ -139,8 +139,8 @@ func (c *comparison) replica(e *state.Extent) state.Command {
 		return nil
 	}
 	info, why, from := c.rs.flaw(e)
-	switch e.State {
-	case state.ExtentOpen:
+	switch {
+	case e.State == state.ExtentOpen:
 		if why == "" && c.unproven {
 			why = "the data folder is older than what the cell counts on"
 		}
@@ -150,7 +150,7 @@ func (c *comparison) replica(e *state.Extent) state.Command {
 		if !c.proves {
 			return nil
 		}
-	case state.ExtentSealed:
+	case e.Final():
 		if why == "" {
 			var cmd state.Command
 			if cmd, why = c.sealed(e, r, info); cmd != nil {
@@ -165,7 +165,7 @@ func (c *comparison) replica(e *state.Extent) state.Command {
 	}
 	// On a disk that was given up it is not known to be damaged: the last one stays what can be read.
 	lost := c.rs.lost(e)
-	if lost && e.State == state.ExtentSealed && e.Whole() == 1 {
+	if lost && e.Final() && e.Whole() == 1 {
 		return nil
 	}
 	said := "replica is damaged"

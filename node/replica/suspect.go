@@ -47,7 +47,7 @@ func (s *suspects) unread(e *state.Extent, node state.NodeID, err error) {
 	switch code := failure.Of(wire.OpRead, s.id, err).Code; {
 	case e.State == state.ExtentOpen && code == wire.CodeCorrupt:
 		s.sealOpen(e, node, err)
-	case e.State == state.ExtentSealed && (code == wire.CodeCorrupt || code == wire.CodeNotFound):
+	case e.Final() && (code == wire.CodeCorrupt || code == wire.CodeNotFound):
 		from := uint64(0)
 		if bad := (*extent.Error)(nil); errors.As(err, &bad) {
 			from = bad.Offset

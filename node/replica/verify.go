@@ -69,7 +69,7 @@ func (rs *Replicas) ServeSum(ctx context.Context, c *mux.ServerCall, req wire.Re
 	if err != nil {
 		return err
 	}
-	if _, holds := e.Replica(rs.id); !holds || e.State != state.ExtentSealed {
+	if _, holds := e.Replica(rs.id); !holds || !e.Final() {
 		return wire.Errorf(c.Op(), wire.CodePrecondition, "%s is to have no sealed replica of extent %d", rs.id, e.ID)
 	}
 	done, err := rs.opt.TakeTurn(ctx, rs.opt.Sharer(c))

@@ -11,7 +11,7 @@ import (
 // copyPath fills in where a repair or move reads, where it writes and whose replica gives way.
 func (l *Look) copyPath(o *state.Op, s *state.Start) (why string) {
 	e := l.v.Extent(o.Extent)
-	if e == nil || e.State != state.ExtentSealed {
+	if e == nil || !e.Copyable(o.Kind) {
 		return notIn(o.Extent, e, state.ExtentSealed)
 	}
 	if e.Damaged {

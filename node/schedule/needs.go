@@ -181,7 +181,7 @@ func (s *search) empty(node *state.Node) {
 			moving++
 		case e.State == state.ExtentOpen:
 			s.seal(e, policies.OriginDecommission)
-		case e.State == state.ExtentSealed && !e.Damaged:
+		case e.Copyable(policies.KindMove) && !e.Damaged:
 			s.want(Need{
 				Kind: policies.KindMove, Extent: e.ID, From: node.ID,
 				Origin: policies.OriginDecommission, Parent: node.Decommission,

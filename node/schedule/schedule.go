@@ -326,7 +326,7 @@ func needless(v *state.View, o *state.Op, now state.Micros) string {
 		if n := v.Node(e.Primary()); n == nil || n.State != state.NodeUp {
 			return fmt.Sprintf("its primary %s is not up; whoever wants to write does so elsewhere", e.Primary())
 		}
-	case e.State != state.ExtentSealed:
+	case !e.Copyable(o.Kind):
 	case o.Kind == policies.KindMove:
 		if _, holds := e.Replica(o.Node); !holds {
 			return fmt.Sprintf("no longer needed: %s has no replica of it", o.Node)

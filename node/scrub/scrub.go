@@ -195,7 +195,7 @@ func (s *Scrubber) begin() (began int64, ids []state.ExtentID) {
 // held is an extent of which this node should have a whole sealed replica; nil when it should not, or no longer.
 func (s *Scrubber) held(id state.ExtentID) *state.Extent {
 	e := s.opt.View().Extent(id)
-	if e == nil || e.State != state.ExtentSealed {
+	if e == nil || !e.Final() {
 		return nil
 	}
 	if r, holds := e.Replica(s.opt.ID); !holds || r.State != state.ReplicaWhole {

@@ -102,7 +102,7 @@ func atLeast(have, need pki.Role) bool {
 // RoleFor is the role that a call takes. What is not named here takes the highest.
 func RoleFor(op wire.OpType) pki.Role {
 	switch op {
-	case wire.OpPut, wire.OpRead, wire.OpAppend, wire.OpPunch, wire.OpVerify, wire.OpSession,
+	case wire.OpPut, wire.OpRead, wire.OpAppend, wire.OpPunch, wire.OpUndelete, wire.OpVerify, wire.OpSession,
 		wire.OpSubmit, // see needsSubmit
 		wire.OpOps, wire.OpShowOp, wire.OpExtents, wire.OpNodes, wire.OpStatus, wire.OpConns, wire.OpWait,
 		wire.OpSettings, wire.OpInventory, wire.OpHealth, wire.OpScrub, wire.OpDisks, wire.OpPolicies, wire.OpStop,

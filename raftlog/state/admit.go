@@ -121,7 +121,7 @@ func (s *State) checkPossible(c *Admit) Result {
 			return s.checkMove(c, e)
 		}
 	case policies.KindDelete:
-		return e.checkGrace(c)
+		return e.CheckGrace(c)
 	default:
 		return refused(wire.CodeInvalid, "this version has no operation %s", c.Kind)
 	}

@@ -27,7 +27,8 @@ const (
 	// MaxGraceEnds bounds the extents of one EndGrace.
 	MaxGraceEnds = 256
 
-	keyDeleteGrace = "delete-grace"
+	// KeyDeleteGrace is the setting of how long a deleted extent is kept where the delete does not say.
+	KeyDeleteGrace = "delete-grace"
 )
 
 // Undelete brings back an extent that was deleted with grace.
@@ -136,8 +137,8 @@ func (e *Extent) takes(c *Admit) bool {
 	return false
 }
 
-// checkGrace refuses a delete whose grace means nothing.
-func (e *Extent) checkGrace(c *Admit) Result {
+// CheckGrace refuses a delete whose grace means nothing.
+func (e *Extent) CheckGrace(c *Admit) Result {
 	switch {
 	case c.GraceMicros > micros(MaxGrace):
 		return refused(wire.CodeInvalid, "a grace of %s is longer than %s", c.GraceMicros.Duration(), MaxGrace)
@@ -228,12 +229,12 @@ func (s *State) endGrace(at moment, c *EndGrace) Result {
 // deleteGrace is the setting of how long a deleted extent is kept where the delete does not say.
 func deleteGrace() setting {
 	return setting{
-		key: keyDeleteGrace, help: "how long rm keeps the files of an extent for undelete where it does not say; 0: not at all",
+		key: KeyDeleteGrace, help: "how long rm keeps the files of an extent for undelete where it does not say; 0: not at all",
 		get: func(s *Settings) string { return s.DeleteGraceMicros.Duration().String() },
 		set: func(s *Settings, v string) error {
 			d, err := time.ParseDuration(v)
 			if err != nil || d < 0 || d != 0 && d < time.Second || d > MaxGrace {
-				return fmt.Errorf("%s must be 0, or a duration from 1s to 720h, such as 24h, not %q", keyDeleteGrace, v)
+				return fmt.Errorf("%s must be 0, or a duration from 1s to 720h, such as 24h, not %q", KeyDeleteGrace, v)
 			}
 			s.DeleteGraceMicros = micros(d)
 			return nil

@@ -96,7 +96,7 @@ func levelOf(c Command) Level {
 			return LevelWaits
 		case KeyBalance:
 			return LevelBalance
-		case keyDeleteGrace:
+		case KeyDeleteGrace:
 			return LevelKept
 		}
 	case *NodeRoom:

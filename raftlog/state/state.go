@@ -152,7 +152,7 @@ func (s *State) Snapshot() *View {
 	v.owned, v.owners = s.owned.Copy(), s.owners.Copy()
 	v.byClass, v.byOwner = s.byClass.Copy(), s.byOwner.Copy()
 	v.holes, v.hollow, v.unsealed = s.holes.Copy(), s.hollow.Copy(), s.unsealed.Copy()
-	v.holes, v.hollow, v.kept = s.holes.Copy(), s.hollow.Copy(), s.kept.Copy()
+	v.kept = s.kept.Copy()
 	v.nodeLoads, v.classes = s.nodeLoads.Copy(), s.classes.Copy()
 	return &v
 }

@@ -82,6 +82,13 @@ func (c *Client) Cancel(ctx context.Context, id string) (wire.Op, error) {
 	return o, cmp.Or(err, about(wire.OpCancel, "operation", canonical(id), o.ID))
 }
 
+// Undelete brings back an extent that was deleted with grace, if that is not over, and returns what it is then. A birth
+// of 0 means whichever extent has the number.
+func (c *Client) Undelete(ctx context.Context, id uint64, birth uint32) (wire.Extent, error) {
+	req := &wire.UndeleteRequest{Extent: id, Birth: birth}
+	return call[wire.Extent](ctx, c, route{}, onlyUndone, wire.OpUndelete, req)
+}
+
 // Reorder puts a queued operation before another of its kind, or before all of them when that is empty. The kind must
 // be one of which one operation runs at a time.
 func (c *Client) Reorder(ctx context.Context, id, before string) (wire.Op, error) {

@@ -20,7 +20,7 @@ export const SessionRequest = struct('SessionRequest', { client: 'text' });
 export const SessionReply = struct('SessionReply', { session: 'u64' });
 export const Submission = struct('Submission', {
   seq: 'u64', kind: 'text', extent: 'u64', node: 'text', target: 'text', class: 'text', want: 'u8', replicas: ['text'], primary: 'text', avoid: ['text'],
-  urgent: 'bool', owner: 'text',
+  urgent: 'bool', owner: 'text', graceMicros: 'u64', noGrace: 'bool',
 });
 export const SubmitRequest = struct('SubmitRequest', { session: 'u64', submit: [Submission], dryRun: 'bool', force: 'bool', cell: 'bool' });
 export const Submitted = struct('Submitted', { op: 'text', extent: 'u64', merged: 'bool', plan: 'text', code: 'u16', detail: 'text', kind: 'text' });
@@ -46,7 +46,7 @@ export const Range = struct('Range', { from: 'u64', to: 'u64' });
 export const Extent = struct('Extent', {
   id: 'u64', state: 'text', class: 'text', want: 'i64', live: 'i64', length: 'u64', sum: 'text', replicas: [Replica],
   dropping: ['text'], ops: ['text'], generation: 'u64', epoch: 'u64', created: 'i64', birth: 'text', damaged: [Range],
-  punched: 'u64', holes: 'u32',
+  punched: 'u64', holes: 'u32', keptUntil: 'i64',
 });
 export const ExtentsReply = struct('ExtentsReply', { extents: [Extent], next: 'u64' });
 

@@ -36,6 +36,9 @@ func extentText(e wire.Extent) string {
 		all = append(all, name)
 	}
 	text := fmt.Sprintf("is %s", e.State)
+	if e.KeptUntil != 0 {
+		text += "; its files are kept until " + stampText(e.KeptUntil)
+	}
 	if e.State != "deleted" {
 		text += fmt.Sprintf(", with %d of %d replicas that count, on %s", e.Live, e.Want, strings.Join(all, ", "))
 	}
@@ -83,6 +86,10 @@ func due(now *present, e wire.Extent, repairDelay time.Duration, ops []Account) 
 	}
 	if len(e.Dropping) > 0 {
 		out = append(out, fmt.Sprintf("the files on %s go when these nodes answer", strings.Join(e.Dropping, ", ")))
+	}
+	if e.KeptUntil != 0 {
+		out = append(out, fmt.Sprintf("its files go at %s, when its grace ends; undelete brings it back until then",
+			stampText(e.KeptUntil)))
 	}
 	switch {
 	case e.State != "sealed" && e.State != "open" || e.Live >= e.Want || open("repair", "move", "delete") != nil:

@@ -166,6 +166,14 @@ func aboutNoOperation(c state.Command) subject {
 			s.extents = append(s.extents, uint64(r.Extent))
 		}
 		return s
+	case *state.Undelete:
+		return subject{extents: []uint64{uint64(c.Extent)}, state: "sealed"}
+	case *state.EndGrace:
+		var s subject
+		for _, id := range c.Extents {
+			s.extents = append(s.extents, uint64(id))
+		}
+		return s
 	case *state.Join:
 		return subject{nodes: names(c.Node)}
 	case *state.SetNodeState:
