@@ -82,7 +82,7 @@ func applyMarkdown(t *testing.T) string {
 	lessons := lessonText(t)
 	var b strings.Builder
 	b.WriteString("| refusal | code | seen in |\n|---|---|---|\n")
-	for _, file := range []string{"admit.go", "start.go", "finish.go", "serial.go"} {
+	for _, file := range []string{"admit.go", "start.go", "finish.go", "serial.go", "grace.go"} {
 		for _, r := range refusals(t, filepath.Join("../../raftlog/state", file), applyCodes) {
 			seen := "lesson"
 			if !r.pattern().MatchString(lessons) {

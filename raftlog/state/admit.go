@@ -106,7 +106,7 @@ func (s *State) checkPossible(c *Admit) Result {
 	}
 	e := s.Extent(c.Extent)
 	if e.State == ExtentDeleted && !e.takes(c) {
-		return refused(wire.CodeNotFound, "%s", e.DeletedText())
+		return refused(wire.CodeNotFound, "extent %d is deleted%s", c.Extent, e.graceText())
 	}
 	switch c.Kind {
 	case policies.KindSeal:

@@ -58,15 +58,16 @@ func (e *Extent) Kept() bool { return e.State == ExtentDeleted && e.KeptUntil !=
 func (e *Extent) Final() bool { return e.State == ExtentSealed || e.Kept() }
 
 // DeletedText says that an extent is deleted, and until when that can be taken back, or could.
-func (e *Extent) DeletedText() string {
-	text := fmt.Sprintf("extent %d is deleted", e.ID)
+func (e *Extent) DeletedText() string { return fmt.Sprintf("extent %d is deleted%s", e.ID, e.graceText()) }
+
+func (e *Extent) graceText() string {
 	switch {
 	case e.Kept():
-		text += "; undelete brings it back until " + momentText(e.KeptUntil)
+		return "; undelete brings it back until " + momentText(e.KeptUntil)
 	case e.GraceEnded != 0:
-		text += "; its grace ended at " + momentText(e.GraceEnded)
+		return "; its grace ended at " + momentText(e.GraceEnded)
 	}
-	return text
+	return ""
 }
 
 // momentText has microseconds: what is refused at the end of a second is within it.

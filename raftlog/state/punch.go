@@ -135,7 +135,7 @@ func (v *View) CheckPunch(r Range) *wire.Error {
 	case e == nil:
 		return refuse(wire.CodeNotFound, "there is no extent %d", r.Extent)
 	case e.State == ExtentDeleted:
-		return refuse(wire.CodeNotFound, "%s", e.DeletedText())
+		return refuse(wire.CodeNotFound, "extent %d is deleted%s", r.Extent, e.graceText())
 	case r.Birth != 0 && r.Birth != e.Birth():
 		return refuse(wire.CodeNotFound,
 			"extent %d of this cell was born %s, the locator names %s: it was stored in another history of this cell",
