@@ -158,7 +158,7 @@ func (l *Look) wantsPlace(o *state.Op) bool {
 // ends are nodes between which o could copy if they had places, "" for none.
 func (l *Look) ends(o *state.Op) (source, target state.NodeID) {
 	e := l.v.Extent(o.Extent)
-	if !o.Copies() || e == nil || e.State != state.ExtentSealed || e.Damaged {
+	if !o.Copies() || e == nil || !e.Copyable(o.Kind) || e.Damaged {
 		return "", ""
 	}
 	return l.sourceOf(o, e), l.targetOf(o, e)
