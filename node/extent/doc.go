@@ -19,6 +19,7 @@
 //	DIR/extents/xx/ID.ext       a replica; ID in decimal, xx its lowest byte in hexadecimal
 //	DIR/staging/ID.part         a replica that is being copied, same format; becomes ID.ext by rename
 //	DIR/staging/ID.cut          the intent of a Seal inside a record, see seal.go
+//	DIR/staging/ID.new          a replica that is being rewritten, see rewrite.go; becomes ID.ext by rename
 //	DIR/staging/ID.tail         what Open has cut off a replica, until its length is settled, see tail.go
 //	DIR/quarantine/ID.N.ext     moved aside, never deleted; ID.N.why says why
 //
@@ -53,6 +54,7 @@
 //
 // A Store is safe for concurrent use. Locks are taken in this order, each held over I/O unless noted:
 //
+//	Store.rewriting one Rewrite at a time
 //	Store.life      read-held by every call; Close takes it to wait for them
 //	waking.mu       held while an extent's file is read for the first time, before any other use of it
 //	extent.write    one writer at a time for an extent: Create, Append, Seal, RaiseFence, Commit, Drop

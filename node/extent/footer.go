@@ -14,6 +14,7 @@ const (
 	footerMagic    uint32 = 0x46454e44 // "DNEF"
 	footerEndMagic uint32 = 0x5a454e44 // "DNEZ"
 	footerVersion  uint32 = 1
+	footerStubs    uint32 = 2 // of a file that has stubs
 
 	footerHeadBytes = 68
 	footerEndBytes  = 16
@@ -35,6 +36,7 @@ const footerSummed uint32 = 1 // the sum is known
 const (
 	sectionIndex   uint32 = 1 // the index, see appendIndex
 	sectionPunched uint32 = 3 // what has been punched, see appendRanges; only where something has been
+	sectionStubs   uint32 = 5 // how many bytes of the extent stubs stand for, a varint; only in a footer of version 2
 )
 
 // footer ends the file of a sealed extent, behind the mark: what a scan of the file would find. See
@@ -46,7 +48,15 @@ type footer struct {
 	sum    uint32 // CRC32C of all bytes; 0 unless summed
 	idx    index  // Invariant: no gaps
 
-	punched []Range // see Store.Punch
+	punched   []Range // see Store.Punch
+	stubBytes uint64  // that stubs stand for. Invariant: 0 unless header.stubs
+}
+
+func (h fileHeader) footerVersion() uint32 {
+	if h.stubs {
+		return footerStubs
+	}
+	return footerVersion
 }
 
 // appendFooter appends the encoding of ft, which goes at ft.idx.endPos in the file, to buf.
@@ -59,7 +69,7 @@ func appendFooter(buf []byte, ft footer) []byte {
 	}
 	index := appendIndex(nil, ft.idx.entries)
 	buf = le.AppendUint32(buf, footerMagic)
-	buf = le.AppendUint32(buf, footerVersion)
+	buf = le.AppendUint32(buf, ft.header.footerVersion())
 	buf = le.AppendUint64(buf, uint64(ft.header.id))
 	buf = le.AppendUint64(buf, uint64(ft.header.fence))
 	buf = le.AppendUint32(buf, uint32(ft.header.birth))
@@ -70,21 +80,30 @@ func appendFooter(buf []byte, ft footer) []byte {
 	buf = le.AppendUint32(buf, ft.sum)
 	sections := uint32(1)
 	if len(ft.punched) > 0 {
-		sections = 2
+		sections++
+	}
+	if ft.header.stubs {
+		sections++
 	}
 	buf = le.AppendUint32(buf, sections)
 	buf = le.AppendUint32(buf, 0) // reserved
 	buf = le.AppendUint32(buf, sectionIndex)
 	buf = le.AppendUint32(buf, uint32(len(index)))
 	buf = append(buf, index...)
-	if sections > 1 {
+	if len(ft.punched) > 0 {
 		punched := appendRanges(nil, ft.punched)
 		buf = le.AppendUint32(buf, sectionPunched)
 		buf = le.AppendUint32(buf, uint32(len(punched)))
 		buf = append(buf, punched...)
 	}
+	if ft.header.stubs {
+		stubs := binary.AppendUvarint(nil, ft.stubBytes)
+		buf = le.AppendUint32(buf, sectionStubs)
+		buf = le.AppendUint32(buf, uint32(len(stubs)))
+		buf = append(buf, stubs...)
+	}
 	buf = le.AppendUint32(buf, uint32(len(buf)-start+footerEndBytes))
-	buf = le.AppendUint32(buf, footerVersion)
+	buf = le.AppendUint32(buf, ft.header.footerVersion())
 	buf = le.AppendUint32(buf, crc32.Checksum(buf[start:], castagnoli))
 	return le.AppendUint32(buf, footerEndMagic)
 }
@@ -98,8 +117,8 @@ func footerLength(end []byte, size int64) (int64, error) {
 	if m := le.Uint32(end[12:]); m != footerEndMagic {
 		return 0, fmt.Errorf("the file ends with %#x, with a footer it would with %#x", m, footerEndMagic)
 	}
-	if v := le.Uint32(end[4:]); v != footerVersion {
-		return 0, fmt.Errorf("the footer has version %d, this program reads %d", v, footerVersion)
+	if v := le.Uint32(end[4:]); v != footerVersion && v != footerStubs {
+		return 0, fmt.Errorf("the footer has version %d, this program reads %d and %d", v, footerVersion, footerStubs)
 	}
 	n := int64(le.Uint32(end))
 	if n < footerHeadBytes+footerEndBytes || n > min(size-fileHeaderBytes, maxFooterBytes) {
@@ -121,19 +140,24 @@ func parseFooter(buf []byte, id ID, pos int64) (ft footer, err error) {
 	if got, want := crc32.Checksum(buf[:n-8], castagnoli), le.Uint32(buf[n-8:]); got != want {
 		return ft, fmt.Errorf("the footer has checksum %#x, says %#x", got, want)
 	}
-	if m, v := le.Uint32(buf), le.Uint32(buf[4:]); m != footerMagic || v != footerVersion {
+	if m, v := le.Uint32(buf), le.Uint32(buf[4:]); m != footerMagic || v != le.Uint32(buf[n-12:]) {
 		return ft, fmt.Errorf("the footer begins with %#x and version %d", m, v)
 	}
 	ft.header = fileHeader{
 		id: ID(le.Uint64(buf[8:])), fence: Fence(le.Uint64(buf[16:])), birth: Birth(le.Uint32(buf[24:])),
+		stubs: le.Uint32(buf[4:]) == footerStubs,
 	}
 	ft.summed = le.Uint32(buf[28:])&footerSummed != 0
 	ft.idx.end, ft.acked, ft.idx.endPos = le.Uint64(buf[32:]), le.Uint64(buf[40:]), int64(le.Uint64(buf[48:]))
 	ft.sum = le.Uint32(buf[56:])
+	most := uint64(max(pos-fileHeaderBytes, 0)) // bytes of the extent in the file
+	if ft.header.stubs {
+		most = most / recordHeaderBytes * MaxRecordBytes
+	}
 	switch {
 	case ft.header.id != id:
 		return ft, fmt.Errorf("the footer is of extent %d, the file's name says %d", ft.header.id, id)
-	case ft.idx.endPos != pos || ft.acked > ft.idx.end || ft.idx.end > uint64(pos-fileHeaderBytes):
+	case ft.idx.endPos != pos || ft.acked > ft.idx.end || ft.idx.end > most:
 		return ft, fmt.Errorf("the footer at %d cannot be: length %d, acknowledged %d, records end at %d",
 			pos, ft.idx.end, ft.acked, ft.idx.endPos)
 	}
@@ -161,6 +185,11 @@ func (ft *footer) sections(buf []byte, count uint32) error {
 			var err error
 			if ft.punched, err = parseRanges(body, ft.idx.end); err != nil {
 				return err
+			}
+		case kind == sectionStubs && ft.header.stubs:
+			in := uvarints{buf: body}
+			if ft.stubBytes = in.next(); in.short || len(in.buf) > 0 || ft.stubBytes > ft.idx.end {
+				return fmt.Errorf("stubs for %d bytes of %d, in %d bytes", ft.stubBytes, ft.idx.end, len(body))
 			}
 		case kind%2 != 0:
 			return fmt.Errorf("the footer has a section of kind %d, which this program cannot do without knowing", kind)

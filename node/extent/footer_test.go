@@ -409,7 +409,7 @@ func TestOlderBuildsScanSealedFiles(t *testing.T) {
 	size, err := f.Size()
 	must(t, err)
 	for _, mode := range []scanMode{scanQuick, scanAll} {
-		got, err := scan(f, 1, mode)
+		got, err := scan(f, fileHeader{}, 1, mode)
 		must(t, err)
 		if !got.marked || got.idx.end != uint64(len(data)) || len(got.idx.gaps) > 0 ||
 			got.idx.endPos != ft.idx.endPos || got.tornBytes != size-ft.idx.endPos {

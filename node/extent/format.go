@@ -23,7 +23,9 @@ const MaxRecordBytes = 64 << 10
 const (
 	headerMagic   uint32 = 0x58454e44 // "DNEX"
 	recordMagic   uint32 = 0x52454e44 // "DNER"
-	formatVersion uint32 = 1
+
+	formatVersion uint32 = 1 // of records alone
+	formatStubs   uint32 = 2 // of records and stubs, see stub.go
 
 	fileHeaderBytes   = 32
 	recordHeaderBytes = 32
@@ -36,7 +38,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 //	 0        4         8              16             24         28        32
 //	+--------+---------+--------------+--------------+----------+---------+
 //	| magic  | version | extent ID    | fence        | birth    | CRC32C  |
-//	| "DNEX" | 1       |              | of creation  |          | of 0-27 |
+//	| "DNEX" | 1 or 2  |              | of creation  |          | of 0-27 |
 //	+--------+---------+--------------+--------------+----------+---------+
 //
 // The birth is 0 in a file that was made when births were not kept yet: it may be any extent of its ID.
@@ -44,13 +46,27 @@ type fileHeader struct {
 	id    ID
 	fence Fence
 	birth Birth
+	stubs bool // there may be stubs among the records: format 2
+}
+
+func (h fileHeader) version() uint32 {
+	if h.stubs {
+		return formatStubs
+	}
+	return formatVersion
+}
+
+// sameFile reports whether both can be of one file, whatever its format.
+func (h fileHeader) sameFile(g fileHeader) bool {
+	h.stubs = g.stubs
+	return h == g
 }
 
 func appendFileHeader(buf []byte, h fileHeader) []byte {
 	start := len(buf)
 	le := binary.LittleEndian
 	buf = le.AppendUint32(buf, headerMagic)
-	buf = le.AppendUint32(buf, formatVersion)
+	buf = le.AppendUint32(buf, h.version())
 	buf = le.AppendUint64(buf, uint64(h.id))
 	buf = le.AppendUint64(buf, uint64(h.fence))
 	buf = le.AppendUint32(buf, uint32(h.birth))
@@ -68,10 +84,12 @@ func parseFileHeader(buf []byte) (rest []byte, h fileHeader, err error) {
 	if got, want := crc32.Checksum(buf[:28], castagnoli), le.Uint32(buf[28:]); got != want {
 		return buf, h, fmt.Errorf("file header has checksum %#x, says %#x", got, want)
 	}
-	if v := le.Uint32(buf[4:]); v != formatVersion {
-		return buf, h, fmt.Errorf("file has format version %d, this program reads %d", v, formatVersion)
+	v := le.Uint32(buf[4:])
+	if v != formatVersion && v != formatStubs {
+		return buf, h, fmt.Errorf("file has format version %d, this program reads %d and %d", v, formatVersion, formatStubs)
 	}
-	h = fileHeader{id: ID(le.Uint64(buf[8:])), fence: Fence(le.Uint64(buf[16:])), birth: Birth(le.Uint32(buf[24:]))}
+	h = fileHeader{id: ID(le.Uint64(buf[8:])), fence: Fence(le.Uint64(buf[16:])), birth: Birth(le.Uint32(buf[24:])),
+		stubs: v == formatStubs}
 	return buf[fileHeaderBytes:], h, nil
 }
 
@@ -98,10 +116,17 @@ type recordHeader struct {
 	offset, floor uint64
 	length        uint32
 	payloadSum    uint32
+	stub          bool // it is one, and has no payload in the file
 }
 
-func (h recordHeader) end() uint64      { return h.offset + uint64(h.length) }
-func (h recordHeader) fileBytes() int64 { return recordHeaderBytes + int64(h.length) }
+func (h recordHeader) end() uint64 { return h.offset + uint64(h.length) }
+
+func (h recordHeader) fileBytes() int64 {
+	if h.stub {
+		return recordHeaderBytes
+	}
+	return recordHeaderBytes + int64(h.length)
+}
 
 func payloadSum(id ID, offset uint64, payload []byte) uint32 {
 	return crc32.Update(boundSum(id, offset, len(payload)), castagnoli, payload)

@@ -44,21 +44,28 @@ func (x index) clone() index {
 }
 
 // add notes a record of n bytes for offset off at pos in the file.
-func (x *index) add(off uint64, n uint32, pos int64) {
+func (x *index) add(off uint64, n uint32, pos int64) { x.note(recordHeader{offset: off, length: n}, pos) }
+
+// note is add of a record, or a stub, with that header. Stubs share entries as records do that differ in length.
+func (x *index) note(h recordHeader, pos int64) {
+	off, n := h.offset, h.length
 	contiguous := off == x.end && pos == x.endPos && !x.afterGap()
-	x.end, x.endPos = off+uint64(n), pos+recordHeaderBytes+int64(n)
+	x.end, x.endPos = h.end(), pos+h.fileBytes()
 	if n == 0 {
 		return // a mark: holds nothing to find
 	}
 	if last := len(x.entries) - 1; contiguous && last >= 0 {
 		e := &x.entries[last]
-		if e.each == n && pos == e.posOf(off) {
+		if !h.stub && e.each == n && pos == e.posOf(off) {
 			return
 		}
 		if x.endPos-e.pos <= indexSpanBytes {
 			e.each = 0
 			return
 		}
+	}
+	if h.stub {
+		n = 0
 	}
 	x.entries = append(x.entries, indexEntry{off: off, pos: pos, each: n})
 }

@@ -13,6 +13,7 @@ const (
 	cutSuffix    = ".cut"
 	tailSuffix   = ".tail"
 	punchSuffix  = ".punch"
+	newSuffix    = ".new"
 	whySuffix    = ".why"
 )
 
@@ -34,6 +35,7 @@ func (d folder) extent(id ID) string { return path.Join(d.fan(id), id.String()+e
 func (d folder) part(id ID) string   { return path.Join(d.staging(), id.String()+partSuffix) }
 func (d folder) cut(id ID) string    { return path.Join(d.staging(), id.String()+cutSuffix) }
 func (d folder) punch(id ID) string  { return path.Join(d.staging(), id.String()+punchSuffix) }
+func (d folder) anew(id ID) string   { return path.Join(d.staging(), id.String()+newSuffix) }
 func (d folder) tail(id ID) string   { return path.Join(d.staging(), id.String()+tailSuffix) }
 
 func (d folder) quarantined(id ID, n int, suffix string) string {

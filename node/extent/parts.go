@@ -65,7 +65,7 @@ func (r *reader) span(op string, buf []byte, sp span, off, end uint64, v *Verifi
 	fresh, was := true, v.Len // fresh: the window begins with the record that is looked at
 	for err == nil && sp.pos < sp.limit && sp.off < end {
 		var h recordHeader
-		h, err = parseRecordHeader(window, r.id)
+		h, err = parsePieceHeader(window, r.id)
 		if err == nil && int64(len(window)) < h.fileBytes() {
 			err = fmt.Errorf("record of %d bytes reaches over the end of the file", h.fileBytes())
 		}
@@ -80,7 +80,9 @@ func (r *reader) span(op string, buf []byte, sp span, off, end uint64, v *Verifi
 		if err == nil && h.offset != sp.off {
 			err = fmt.Errorf("record says it is for offset %d", h.offset)
 		}
-		if err == nil && h.end() > off {
+		if err == nil && h.end() > off && h.stub {
+			v.addStub(h, window, off, end)
+		} else if err == nil && h.end() > off {
 			err = r.verify(h, window[recordHeaderBytes:h.fileBytes()], off, end, v)
 		}
 		if err != nil {

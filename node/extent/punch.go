@@ -164,9 +164,9 @@ type puncher struct {
 // take plans to replace the records that hold a part of what is deleted, as long as something is left.
 func (p *puncher) take(r *reader, part Range, deleted []Range) {
 	around := deleted[firstBehind(deleted, part.From)]
-	bad := r.eachRecord(max(part.From, p.end), part.To, func(rec Record, pos int64) bool {
+	bad := r.eachRecord(max(part.From, p.end), part.To, func(rec Record, stub bool, pos int64) bool {
 		end := rec.Offset + uint64(len(rec.Payload))
-		if whole := rec.Offset >= around.From && end <= around.To; !whole {
+		if whole := rec.Offset >= around.From && end <= around.To; !whole || stub {
 			p.replace()
 		} else {
 			if len(p.run)+len(rec.Payload) > MaxRecordBytes {
@@ -234,9 +234,9 @@ func (p *puncher) replace() {
 	p.next.idx.replace(p.first.Offset, end, p.pos, p.posEnd)
 }
 
-// eachRecord calls do with the records that hold bytes of [off, end), which the index covers, until it answers false.
+// eachRecord calls do with the records and stubs that hold bytes of [off, end), which the index covers, until it answers false.
 // They are verified, and do must not keep them.
-func (r *reader) eachRecord(off, end uint64, do func(rec Record, pos int64) bool) error {
+func (r *reader) eachRecord(off, end uint64, do func(rec Record, stub bool, pos int64) bool) error {
 	buf := make([]byte, partsBufferBytes)
 	for off < end {
 		sp, ok := r.find(off)
@@ -249,7 +249,7 @@ func (r *reader) eachRecord(off, end uint64, do func(rec Record, pos int64) bool
 		}
 		was := off
 		for sp.off < end && sp.pos < sp.limit {
-			rest, rec, err := ParseRecord(window, r.id)
+			rest, rec, stub, err := parsePiece(window, r.id)
 			if err != nil && off > was { // most likely the window ends here
 				break
 			}
@@ -258,12 +258,12 @@ func (r *reader) eachRecord(off, end uint64, do func(rec Record, pos int64) bool
 			}
 			next := rec.Offset + uint64(len(rec.Payload))
 			if next > off {
-				if !do(rec, sp.pos) {
+				if !do(rec, stub, sp.pos) {
 					return nil
 				}
 				off = next
 			}
-			window, sp.off, sp.pos = rest, next, sp.pos+recordHeaderBytes+int64(len(rec.Payload))
+			window, sp.off, sp.pos = rest, next, sp.pos+int64(len(window)-len(rest))
 		}
 		if off == was {
 			return fmt.Errorf("records end before offset %d", off)

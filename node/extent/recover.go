@@ -307,7 +307,7 @@ func cutAgain(intent []byte, id ID, _ fileHeader) func(f vfs.File) error {
 
 func punchAgain(intent []byte, id ID, h fileHeader) func(f vfs.File) error {
 	in, err := parsePunchIntent(intent)
-	if err != nil || in.id != id || in.header != h {
+	if err != nil || in.id != id || !in.header.sameFile(h) {
 		return nil
 	}
 	return in.redo
@@ -382,10 +382,10 @@ func (r *Recovery) fan(dir, fan string) error {
 	return syncDir(r.s.fs, dir)
 }
 
-// rewrite writes what is in the file between two positions once more. After a failed sync the system
+// writeAgain writes what is in the file between two positions once more. After a failed sync the system
 // may hold pages that are not on the disk, say so to no later sync, and show them to this process:
 // only pages that are written again are sure to be written back.
-func rewrite(f vfs.File, pos, end int64) error {
+func writeAgain(f vfs.File, pos, end int64) error {
 	if pos >= end {
 		return nil // all that was written under the last floor was torn
 	}
@@ -414,6 +414,12 @@ func (r *Recovery) staging() error {
 			if _, sleeps := r.s.asleep.naps[id]; sleeps || r.s.extents[id] != nil && r.s.extents[id].present {
 				r.s.asleep.tails[id] = true
 			} else if err := r.s.removeFrom(dir, path.Join(dir, name)); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, ok := parseName(name, newSuffix); ok { // a rewrite that died: the old file has all that is in it
+			if err := r.s.removeFrom(dir, path.Join(dir, name)); err != nil {
 				return err
 			}
 			continue

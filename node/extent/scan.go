@@ -23,6 +23,7 @@ type scanned struct {
 	floorPos  int64  // where the first record is in the file that was written under that floor
 	marked    bool   // the last valid record is a mark, so that a shorter floor than end is none
 	tornBytes int64  // in the file after idx.endPos
+	stubs     []Range
 }
 
 // scanMode says how much to trust.
@@ -37,19 +38,20 @@ const (
 type scanner struct {
 	file   vfs.File
 	id     ID
+	stubs  bool // the file may have some
 	size   int64
 	window []byte // part of the file at windowPos
 	winPos int64
 	markAt int64 // where the file ends with the last mark
 }
 
-// scan reads an extent's file from its first record on. err is a failure to read.
-func scan(file vfs.File, id ID, mode scanMode) (scanned, error) {
+// scan reads an extent's file, whose header is h, from its first record on. err is a failure to read.
+func scan(file vfs.File, h fileHeader, id ID, mode scanMode) (scanned, error) {
 	size, err := file.Size()
 	if err != nil {
 		return scanned{}, err
 	}
-	s := &scanner{file: file, id: id, size: size}
+	s := &scanner{file: file, id: id, stubs: h.stubs, size: size}
 	out := scanned{idx: newIndex()}
 	if err := s.headers(&out); err != nil {
 		return scanned{}, err
@@ -108,6 +110,14 @@ func (s *scanner) load(pos int64, n int) error {
 	return nil
 }
 
+// header parses what begins with buf: a record, or a stub where the file may have some.
+func (s *scanner) header(buf []byte) (recordHeader, error) {
+	if s.stubs {
+		return parsePieceHeader(buf, s.id)
+	}
+	return parseRecordHeader(buf, s.id)
+}
+
 // headers walks the record headers and notes every record and every gap between valid ones.
 func (s *scanner) headers(out *scanned) error {
 	x := &out.idx
@@ -117,7 +127,7 @@ func (s *scanner) headers(out *scanned) error {
 		if err != nil {
 			return err
 		}
-		h, bad := parseRecordHeader(buf, s.id)
+		h, bad := s.header(buf)
 		if bad != nil || h.offset != x.end || pos+h.fileBytes() > s.size {
 			var found bool
 			h, pos, found, err = s.resync(x.end, pos)
@@ -126,7 +136,10 @@ func (s *scanner) headers(out *scanned) error {
 			}
 			x.addGap(h.offset, pos)
 		}
-		x.add(h.offset, h.length, pos)
+		x.note(h, pos)
+		if h.stub {
+			out.stubs = append(out.stubs, Range{h.offset, h.end()})
+		}
 		if h.floor > out.floor || out.floorPos == 0 {
 			out.floor, out.floorPos = h.floor, pos
 		}
@@ -143,6 +156,9 @@ func (s *scanner) headers(out *scanned) error {
 // lies between must be as long as some lost records.
 func (s *scanner) resync(off uint64, pos int64) (h recordHeader, at int64, found bool, err error) {
 	magic := binary.LittleEndian.AppendUint32(nil, recordMagic)
+	if s.stubs {
+		magic = magic[:3] // which both have
+	}
 	for at = pos + 1; at+recordHeaderBytes <= s.size; {
 		buf, err := s.ahead(at)
 		if err != nil {
@@ -157,8 +173,8 @@ func (s *scanner) resync(off uint64, pos int64) (h recordHeader, at int64, found
 		if buf, err = s.peek(at, recordHeaderBytes); err != nil {
 			return h, 0, false, err
 		}
-		h, bad := parseRecordHeader(buf, s.id)
-		if bad == nil && at+h.fileBytes() <= s.size && plausibleGap(off, h.offset, at-pos) {
+		h, bad := s.header(buf)
+		if bad == nil && at+h.fileBytes() <= s.size && s.plausibleGap(off, h.offset, at-pos) {
 			return h, at, true, nil
 		}
 		at++
@@ -166,8 +182,11 @@ func (s *scanner) resync(off uint64, pos int64) (h recordHeader, at int64, found
 	return h, 0, false, nil
 }
 
-// plausibleGap reports whether fileBytes of a file can have held the extent's bytes [from, to).
-func plausibleGap(from, to uint64, fileBytes int64) bool {
+// plausibleGap reports whether fileBytes of the file can have held the extent's bytes [from, to).
+func (s *scanner) plausibleGap(from, to uint64, fileBytes int64) bool {
+	if s.stubs && to >= from {
+		return to-from <= uint64(fileBytes/recordHeaderBytes)*MaxRecordBytes
+	}
 	if to < from || to-from >= uint64(fileBytes) {
 		return false
 	}
@@ -219,11 +238,11 @@ func (s *scanner) verify(sp span, from, end uint64) (span, *recordHeader, error)
 		if err != nil {
 			return sp, nil, err
 		}
-		h, err := parseRecordHeader(buf, s.id)
+		h, err := s.header(buf)
 		if err != nil {
 			return sp, nil, err
 		}
-		if h.end() > from {
+		if h.end() > from && !h.stub {
 			if buf, err = s.peek(sp.pos, int(h.fileBytes())); err != nil {
 				return sp, nil, err
 			}

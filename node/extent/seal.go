@@ -146,8 +146,8 @@ func (st *state) finish(id ID, v *verified) []byte {
 	if v != nil {
 		st.sum = v.sum
 	}
-	st.punched = clip(st.punched, st.idx.end)
-	buf := st.footer(fileHeader{id: id, fence: st.created, birth: st.birth})
+	st.punched, st.stubBytes = clip(st.punched, st.idx.end), min(st.stubBytes, st.idx.end)
+	buf := st.footer(fileHeader{id: id, fence: st.created, birth: st.birth, stubs: st.stubs})
 	st.footerBytes = int64(len(buf))
 	st.fileBytes = st.idx.endPos + st.footerBytes
 	return buf
@@ -157,6 +157,7 @@ func (st *state) finish(id ID, v *verified) []byte {
 func (e *extent) finishedLocked(st *state) {
 	e.idx, e.marked, e.fileBytes = st.idx, st.marked, st.fileBytes
 	e.footerBytes, e.summed, e.sum, e.punched = st.footerBytes, st.summed, st.sum, st.punched
+	e.stubBytes = st.stubBytes
 }
 
 // cutFooter takes the footer of a file away, durably, before anything is written in its place: what would be left of it
@@ -316,7 +317,7 @@ func (r *reader) before(op string, end uint64) (Record, int64, *Error) {
 		window, err := r.fill(buf, sp, end+1)
 		var h recordHeader
 		if err == nil {
-			h, err = parseRecordHeader(window, r.id)
+			h, err = parsePieceHeader(window, r.id)
 		}
 		if err == nil && h.end() <= end {
 			sp.off, sp.pos = h.end(), sp.pos+h.fileBytes()
@@ -324,7 +325,7 @@ func (r *reader) before(op string, end uint64) (Record, int64, *Error) {
 		}
 		var rec Record
 		if err == nil {
-			_, rec, err = ParseRecord(window, r.id)
+			_, rec, _, err = parsePiece(window, r.id)
 		}
 		if err != nil {
 			return Record{}, 0, errCorrupt(op, r.id, sp.off, err)

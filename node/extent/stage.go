@@ -101,13 +101,16 @@ func (t *Stage) open() error {
 // resume takes what verifies of a staging file and cuts the rest.
 func (t *Stage) resume(file vfs.File) error {
 	h, err := readFileHeader(file, t.e.id)
+	if err == nil && h.stubs {
+		err = fmt.Errorf("staged in a format that copies are not written in")
+	}
 	if err == nil && h.birth != t.birth {
 		err = fmt.Errorf("staged of an extent born %08x, not %08x", h.birth, t.birth)
 	}
 	if err != nil {
 		return err
 	}
-	got, err := scan(file, t.e.id, scanStaging)
+	got, err := scan(file, h, t.e.id, scanStaging)
 	if err != nil {
 		return err
 	}

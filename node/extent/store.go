@@ -39,6 +39,8 @@ type Store struct {
 	asleep  asleep          // all others
 	fans    map[string]bool // folders under extents/ that exist
 
+	rewriting sync.Mutex // held for a whole Rewrite, and taken before all others
+
 	catalogue catalogue
 	maxAwake  int // maxAwake, fewer in tests
 	verifyAll bool
@@ -78,6 +80,8 @@ type state struct {
 	summed      bool    // sum is that of all bytes, which were read when it was taken
 	sum         uint32  // CRC32C
 	punched     []Range // what Punch has taken: ascending and apart. Never written to, only replaced
+	stubs       bool    // the file may have stubs: it was rewritten
+	stubBytes   uint64  // of the extent, that stubs stand for
 	hidden      []Range // is not read either: of a copy of what was punched, before it is punched too. Likewise
 
 	staged    bool // there is a staging file

@@ -220,7 +220,7 @@ func (l *loading) load() (state, error) {
 	}
 	st := state{present: true, marked: true, created: ft.header.fence, birth: ft.header.birth, acked: ft.acked,
 		idx: ft.idx, footerBytes: size - ft.idx.endPos, fileBytes: size, summed: ft.summed, sum: ft.sum,
-		punched: ft.punched}
+		punched: ft.punched, stubs: ft.header.stubs, stubBytes: ft.stubBytes}
 	return st, l.tail(&st)
 }
 
@@ -254,14 +254,18 @@ func (l *loading) scanned(f vfs.File) (state, error) {
 		mode = scanAll
 	}
 	st := state{present: true, fileBytes: size, created: h.fence, birth: h.birth, idx: newIndex()}
-	got, scanErr := scan(f, l.id, mode)
+	got, scanErr := scan(f, h, l.id, mode)
 	st.acked = got.acked // records are bound to the extent, whatever the file's header says
 	if err = errors.Join(err, scanErr); err != nil {
 		st.broken = err
 		l.report.Damaged = append(l.report.Damaged, Damage{ID: l.id, Why: err.Error()})
 		return st, l.tail(&st)
 	}
-	st.idx, st.marked = got.idx, got.marked
+	st.idx, st.marked, st.stubs = got.idx, got.marked, h.stubs
+	for _, r := range clip(got.stubs, got.idx.end) {
+		st.stubBytes += r.To - r.From
+	}
+	st.punched = union(nil, clip(got.stubs, got.idx.end))
 	for _, g := range got.idx.gaps {
 		l.report.Damaged = append(l.report.Damaged, Damage{ID: l.id, Range: Range{g.from, g.to}})
 	}
@@ -306,7 +310,7 @@ func (l *loading) settle(st *state, got scanned, h fileHeader) error {
 			return err
 		}
 	}
-	if err := rewrite(f, got.floorPos, got.idx.endPos); err != nil {
+	if err := writeAgain(f, got.floorPos, got.idx.endPos); err != nil {
 		return err
 	}
 	return syncFile(f)
@@ -355,7 +359,7 @@ func (st *state) footer(h fileHeader) []byte {
 		return nil
 	}
 	buf := appendFooter(nil, footer{header: h, acked: st.acked, summed: st.summed, sum: st.sum, idx: st.idx,
-		punched: st.punched})
+		punched: st.punched, stubBytes: st.stubBytes})
 	if len(buf) > maxFooterBytes {
 		return nil
 	}

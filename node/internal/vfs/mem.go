@@ -243,7 +243,7 @@ func (m *Mem) Stat(name string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	return Info{SizeBytes: int64(len(inode.data))}, nil
+	return Info{SizeBytes: int64(len(inode.data)), DiskBytes: inode.diskBytes()}, nil
 }
 
 // SyncDir implements FS.

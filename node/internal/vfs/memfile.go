@@ -50,6 +50,17 @@ func (n *memInode) punch(from, to int64) {
 	}
 }
 
+// diskBytes is what the file takes: blocks of zeros take nothing.
+func (n *memInode) diskBytes() (sum int64) {
+	const blockBytes = 4 << 10
+	for block := range slices.Chunk(n.data, blockBytes) {
+		if slices.ContainsFunc(block, func(b byte) bool { return b != 0 }) {
+			sum += blockBytes
+		}
+	}
+	return sum
+}
+
 func (n *memInode) sync() {
 	n.durable = resized(n.durable, int64(len(n.data)))
 	for p := range n.dirty {

@@ -121,5 +121,5 @@ func (OS) Stat(name string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	return Info{SizeBytes: info.Size(), IsDir: info.IsDir(), Modified: info.ModTime()}, nil
+	return Info{SizeBytes: info.Size(), DiskBytes: diskBytes(info), IsDir: info.IsDir(), Modified: info.ModTime()}, nil
 }

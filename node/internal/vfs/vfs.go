@@ -81,6 +81,7 @@ type Space struct {
 // Info is what Stat returns.
 type Info struct {
 	SizeBytes int64
+	DiskBytes int64 // what the file takes on the disk: less than its size where it has been punched; SizeBytes elsewhere
 	IsDir     bool
 	Modified  time.Time // when it was last written or cut; zero where nobody can tell
 }
