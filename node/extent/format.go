@@ -21,8 +21,8 @@ type Fence uint64
 const MaxRecordBytes = 64 << 10
 
 const (
-	headerMagic   uint32 = 0x58454e44 // "DNEX"
-	recordMagic   uint32 = 0x52454e44 // "DNER"
+	headerMagic uint32 = 0x58454e44 // "DNEX"
+	recordMagic uint32 = 0x52454e44 // "DNER"
 
 	formatVersion uint32 = 1 // of records alone
 	formatStubs   uint32 = 2 // of records and stubs, see stub.go

@@ -44,7 +44,9 @@ func (x index) clone() index {
 }
 
 // add notes a record of n bytes for offset off at pos in the file.
-func (x *index) add(off uint64, n uint32, pos int64) { x.note(recordHeader{offset: off, length: n}, pos) }
+func (x *index) add(off uint64, n uint32, pos int64) {
+	x.note(recordHeader{offset: off, length: n}, pos)
+}
 
 // note is add of a record, or a stub, with that header. Stubs share entries as records do that differ in length.
 func (x *index) note(h recordHeader, pos int64) {
