@@ -9,8 +9,10 @@ import (
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/node/scrub"
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
+	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
 
@@ -34,7 +36,7 @@ func (n *Node) makeReplicas() {
 	n.scrub = scrub.New(n.scrubOptions())
 	n.reclaim = reclaim.New(reclaim.Options{
 		ID: n.id, Store: n.disks, Clock: n.clock, Logger: n.logger, Ready: n.life.caughtUp, View: n.log.View,
-		Busy: func() bool { return n.serving.Load() > 0 },
+		Busy: func() bool { return n.serving.Load() > 0 }, AskRewrite: n.askRewrite,
 	})
 	n.makeDrainer()
 }
@@ -64,6 +66,19 @@ func (n *Node) scrubOptions() scrub.Options {
 		Suspect: func(id state.ExtentID, why string) { n.replicas.NoteSuspect(id, n.id, why) },
 		Unread:  func(e *state.Extent, err error) { n.replicas.NoteUnread(e, n.id, err) },
 	}
+}
+
+// askRewrite asks the cell for the turn to rewrite this node's replica of an extent.
+func (n *Node) askRewrite(ctx context.Context, id state.ExtentID) (state.OpID, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.time.stepLimit)
+	defer cancel()
+	got, err := n.submitter.Once(ctx, 0, wire.Submission{
+		Kind: policies.KindPunch.String(), Extent: uint64(id), Node: string(n.id),
+	})
+	if err != nil {
+		return 0, err
+	}
+	return state.ParseOpID(got.Op)
 }
 
 // checkReports refuses what a node may not report, on the leader, and what came in the session of another class.

@@ -49,10 +49,9 @@ func Envelope(existing, incoming Kind, sameNode bool) Safe {
 }
 
 // Meet reports whether an operation of the kind incoming can concern what one of the kind existing does. A create
-// brings a new extent, which nothing concerns yet; what works on an extent does not meet what works on a node; and a
-// punch is a command of its own, never an operation.
+// brings a new extent, which nothing concerns yet, and what works on an extent does not meet what works on a node.
 func Meet(existing, incoming Kind) bool {
-	onExtent := func(k Kind) bool { return k >= KindCreate && k <= KindDelete }
+	onExtent := func(k Kind) bool { return k >= KindCreate && k <= KindPunch }
 	onNode := func(k Kind) bool { return k == KindDecommission || k == KindRecommission }
 	return onExtent(existing) && onExtent(incoming) && incoming != KindCreate || onNode(existing) && onNode(incoming)
 }
@@ -72,10 +71,7 @@ func envelope(existing, incoming Kind, sameNode bool) Safe {
 	case KindSeal:
 		return sealing(incoming)
 	case KindPunch:
-		if incoming == KindDelete {
-			return Safe{set(Wait, Supersede, Reject), Supersede, ""}
-		}
-		return Safe{set(Wait, Reject), Wait, ""}
+		return rewriting(incoming)
 	case KindRepair, KindMove:
 		return copying(existing, incoming, sameNode)
 	case KindDecommission:
@@ -107,6 +103,18 @@ func sealing(incoming Kind) Safe {
 	return Safe{set(Wait, Reject), Wait, "what is copied needs the length that the seal finds"}
 }
 
+// rewriting is the envelope of a punch, which rewrites a replica without what is deleted, and ends for whatever else
+// comes: what waits for it waits for nothing.
+func rewriting(incoming Kind) Safe {
+	switch incoming {
+	case KindDelete:
+		return Safe{set(Wait, Supersede, Reject), Supersede, "what is deleted is rewritten for nobody"}
+	case KindPunch:
+		return Safe{set(Wait, Reject), Wait, "one replica of an extent is rewritten at a time"}
+	}
+	return Safe{set(Wait, Reject), Wait, "a rewrite ends for what waits for it, and is asked for again"}
+}
+
 // copying is the envelope of an operation that copies bytes: only a delete may end it early, and a
 // repair may end a move, which can be planned again from what the repair leaves.
 func copying(existing, incoming Kind, sameNode bool) Safe {
@@ -122,6 +130,8 @@ func copying(existing, incoming Kind, sameNode bool) Safe {
 	case existing == KindMove && incoming == KindRepair:
 		return Safe{set(Wait, Supersede, Reject), Wait,
 			"a repair may end a move, which can be planned again from what the repair leaves"}
+	case incoming == KindPunch:
+		return Safe{set(Wait, Reject), Wait, "no replica is rewritten while its extent is copied"}
 	case existing == KindRepair && incoming == KindMove:
 		return Safe{set(Wait, Reject), Wait, "redundancy comes back before a replica changes its place"}
 	}

@@ -94,6 +94,28 @@ func (d *Disks) Punch(id extent.ID, birth extent.Birth, deleted []extent.Range) 
 	return change(d, "punch", id, func(s *extent.Store) (bool, error) { return s.Punch(id, birth, deleted) })
 }
 
+// Shrinks says what a replica's file takes on its disk, and about what it would take once it was rewritten; false also
+// where its disk is drained: the copy on another has no need of it.
+func (d *Disks) Shrinks(id extent.ID, birth extent.Birth, deleted []extent.Range) (now, then int64, ok bool) {
+	k, err := d.holding("shrinks", id)
+	if err != nil || k.draining.Load() {
+		return 0, 0, false
+	}
+	return k.store.Shrinks(id, birth, deleted)
+}
+
+// Rewrite makes the file of a replica anew, on the disk that has it, without what is deleted. One on a disk that is
+// drained is left alone (CodeUnsupported).
+func (d *Disks) Rewrite(id extent.ID, r extent.Rewrite) (extent.Rewritten, error) {
+	return asked(d, "rewrite", id, func(k *disk) (extent.Rewritten, error) {
+		if k.draining.Load() {
+			return extent.Rewritten{}, &extent.Error{Op: "rewrite", Code: extent.CodeUnsupported, ID: id,
+				Detail: k.String() + " is being drained"}
+		}
+		return guarded(k, func() (extent.Rewritten, error) { return k.store.Rewrite(id, r) })
+	})
+}
+
 // Drop removes what the disks that work have of an extent. What one has that was given up is as gone as that disk: were
 // it to come back, the node would find a file that no state explains, and put it into quarantine before it serves.
 func (d *Disks) Drop(id extent.ID) error {

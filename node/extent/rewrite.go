@@ -23,7 +23,7 @@ import (
 // would leave the replica without one in the eyes of all that asks for staged files, and is written in format 1.
 
 // rewriteStepBytes is how much of an extent Rewrite reads or writes before it lets go of it and asks to go on.
-const rewriteStepBytes = 1 << 20
+const rewriteStepBytes = 256 << 10
 
 // Rewrite says what Store.Rewrite is to do.
 type Rewrite struct {
@@ -32,8 +32,9 @@ type Rewrite struct {
 	Length  uint64  // that the extent was sealed at
 	Sum     *uint32 // what it has in the log; nil where that is not known
 	Deleted []Range // ascending and apart
-	// Pace is called before so many bytes are read or written. It waits, or ends the rewrite with an error.
-	Pace func(bytes int) error
+	// Pace has a piece done, once, when it is its turn, and returns its error; or it returns why it never was. A piece is
+	// a rewriteStepBytes read or written.
+	Pace func(piece func() error) error
 }
 
 // Rewritten says what a rewrite has come to: what the file took on the disk, and takes now.
@@ -81,10 +82,7 @@ func (s *Store) Rewrite(id ID, r Rewrite) (done Rewritten, err error) {
 	}
 	defer func() { w.end(err != nil) }()
 	for w.at < r.Length {
-		if err := r.Pace(rewriteStepBytes); err != nil {
-			return done, err
-		}
-		if err := w.step(w.write); err != nil {
+		if err := r.Pace(func() error { return w.step(w.write) }); err != nil {
 			return done, err
 		}
 	}
@@ -93,10 +91,7 @@ func (s *Store) Rewrite(id ID, r Rewrite) (done Rewritten, err error) {
 	}
 	back := vfs.FromDisk(w.file)
 	for w.back.end < r.Length {
-		if err := r.Pace(rewriteStepBytes); err != nil {
-			return done, err
-		}
-		if err := w.step(func() error { return w.readBack(back) }); err != nil {
+		if err := r.Pace(func() error { return w.step(func() error { return w.readBack(back) }) }); err != nil {
 			return done, err
 		}
 	}

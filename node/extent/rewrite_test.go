@@ -16,8 +16,10 @@ import (
 // rewriteOf is a rewrite of an extent that holds was, for the whole of it.
 func rewriteOf(fence Fence, was []byte, deleted []Range) Rewrite {
 	sum := crc32c.Sum(was)
-	return Rewrite{Fence: fence, Birth: 7, Length: uint64(len(was)), Sum: &sum, Deleted: deleted, Pace: freely}
+	return Rewrite{Fence: fence, Birth: 7, Length: uint64(len(was)), Sum: &sum, Deleted: deleted, Pace: atOnce}
 }
+
+func atOnce(piece func() error) error { return piece() }
 
 // Whatever the records are, and whatever is deleted and punched of them before a rewrite and after: sums stay, what is
 // kept stays, what is deleted is refused, also after the store was opened anew, with its footer and without.
@@ -276,15 +278,15 @@ func TestRewriteGivesWay(t *testing.T) {
 		for at := 1; at <= 2; at++ { // while it is read, and while it is read back
 			_, fault, s, was, deleted := rewritten(t)
 			r, calls := rewriteOf(2, was, deleted), 0
-			r.Pace = func(int) error {
-				if calls++; calls != at {
-					return nil
+			r.Pace = func(piece func() error) error {
+				if calls++; calls == at {
+					if err := c.do(s, deleted); errors.Is(err, stop) {
+						return stop
+					} else {
+						must(t, err)
+					}
 				}
-				if err := c.do(s, deleted); !errors.Is(err, stop) {
-					must(t, err)
-					return nil
-				}
-				return stop
+				return piece()
 			}
 			_, err := s.Rewrite(1, r)
 			if CodeOf(err) != c.code || err == nil || c.code == 0 && !errors.Is(err, stop) {
@@ -305,7 +307,10 @@ func TestRewriteGivesWay(t *testing.T) {
 func TestRewriteOfAClosedStore(t *testing.T) {
 	mem, _, s, was, deleted := rewritten(t)
 	r := rewriteOf(2, was, deleted)
-	r.Pace = func(int) error { return s.Close() }
+	r.Pace = func(piece func() error) error {
+		must(t, s.Close())
+		return piece()
+	}
 	_, err := s.Rewrite(1, r)
 	wantCode(t, err, CodeClosed)
 	s, report := open(t, mem)

@@ -44,7 +44,7 @@ func (d *decider) draftOne(
 	if !ok {
 		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeInvalid, "there is no operation %q", s.Kind)
 	}
-	if kind == policies.KindPunch {
+	if kind == policies.KindPunch && (s.Origin != policies.OriginCell || s.Node == "") {
 		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeInvalid,
 			"a punch deletes ranges of extents and is no operation that waits its turn; use rm LOCATOR")
 	}
@@ -71,7 +71,8 @@ func (d *decider) draftOne(
 	if e == nil {
 		return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodeNotFound, "there is no extent %d", s.Extent)
 	}
-	if kind == policies.KindMove {
+	switch kind {
+	case policies.KindMove:
 		if _, holds := e.Replica(admit.Node); !holds {
 			return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodePrecondition,
 				"node %q has no replica of extent %d to move away; name one of its nodes", s.Node, s.Extent)
@@ -79,7 +80,13 @@ func (d *decider) draftOne(
 		if err := schedule.NameTarget(view, e, admit, s.Force); err != nil {
 			return nil, nil, err
 		}
-	} else {
+	case policies.KindPunch:
+		if id, lowest := view.Lowest(); lowest < state.LevelRewritten {
+			return nil, nil, wire.Errorf(wire.OpSubmit, wire.CodePrecondition,
+				"no replica is rewritten while node %s has a build of level %d, which cannot read what that leaves; want level %d",
+				id, lowest, state.LevelRewritten)
+		}
+	default:
 		admit.Node = ""
 	}
 	if kind == policies.KindDelete {

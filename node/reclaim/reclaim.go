@@ -4,6 +4,9 @@
 // its node and agreed on with nobody: some seconds after the deletes of an extent have come to rest, and at once
 // when there is much. What a restart cuts short is gone on with: the store knows what it has punched.
 //
+// A punch gives whole blocks back. Where a rewrite of the replica would give back much more, the node asks the cell for
+// the turn to do that, for one replica at a time: see rewrite.go.
+//
 // A Reclaimer has one goroutine, Run's; Sweep may be called from others.
 package reclaim
 
@@ -33,6 +36,8 @@ type Store interface {
 	// Punch does a part of it at once, durably, and reports whether there is more to do. It may be asked for what has
 	// been punched.
 	Punch(id extent.ID, birth extent.Birth, deleted []extent.Range) (more bool, err error)
+	// Shrinks says what a replica's file takes on the disk, and about what it would take once it was rewritten.
+	Shrinks(id extent.ID, birth extent.Birth, deleted []extent.Range) (now, then int64, ok bool)
 	// Failed is why nothing is written any more, nil while it is.
 	Failed() error
 }
@@ -46,6 +51,8 @@ type Options struct {
 	Ready  <-chan struct{}    // closed when the node has caught up with its log
 	View   func() *state.View // what the log says
 	Busy   func() bool        // whether clients are served right now
+	// AskRewrite asks the cell for the turn to rewrite the replica of an extent, and says which operation that is.
+	AskRewrite func(ctx context.Context, id state.ExtentID) (state.OpID, error)
 }
 
 // Reclaimer punches what is deleted.
@@ -62,6 +69,7 @@ type look struct {
 	birth   uint32
 	deleted uint64 // bytes
 	punched uint64 // of them; the others were deleted since
+	rewrite weighed
 }
 
 // New makes a reclaimer. Nothing is punched before it runs.
@@ -104,25 +112,36 @@ func (r *Reclaimer) Sweep(ctx context.Context) {
 		now := look{birth: e.Birth(), deleted: e.Punched}
 		last, known := was[e.ID]
 		if known && last.birth == now.birth {
-			now.punched = last.punched
+			now.punched, now.rewrite = last.punched, last.rewrite
 		}
 		rests := known && last.birth == now.birth && last.deleted == now.deleted
 		if now.punched < now.deleted && (rests || now.deleted-now.punched >= muchBytes) &&
 			r.punch(ctx, view, e) {
 			now.punched = now.deleted
 		}
+		if w := &now.rewrite; rests && now.punched == now.deleted && w.deleted != now.deleted {
+			w.deleted, w.gain = now.deleted, r.weigh(view, e)
+		}
 		r.looked[e.ID] = now
 		return ctx.Err() == nil
 	})
+	if ctx.Err() == nil {
+		r.ask(ctx, view)
+	}
 }
 
-// punch punches all that is deleted of an extent, and reports whether it has, or never will.
-func (r *Reclaimer) punch(ctx context.Context, view *state.View, e *state.Extent) bool {
-	var deleted []extent.Range
+// deletedOf is what is deleted of an extent.
+func deletedOf(view *state.View, e *state.Extent) (deleted []extent.Range) {
 	view.Holes(e.ID, 0, func(from, to uint64) bool {
 		deleted = append(deleted, extent.Range{From: from, To: to})
 		return true
 	})
+	return deleted
+}
+
+// punch punches all that is deleted of an extent, and reports whether it has, or never will.
+func (r *Reclaimer) punch(ctx context.Context, view *state.View, e *state.Extent) bool {
+	deleted := deletedOf(view, e)
 	for {
 		began := r.opt.Clock.Now()
 		more, err := r.opt.Store.Punch(extent.ID(e.ID), extent.Birth(e.Birth()), deleted)

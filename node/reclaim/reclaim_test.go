@@ -28,6 +28,9 @@ type punches struct {
 	asked  []string      // extents, with what is deleted of them
 	at     []time.Time   // when each was asked
 	left   int
+
+	sizes   map[extent.ID][2]int64 // of files that can be rewritten, now and then
+	weighed int
 }
 
 func (p *punches) Failed() error { return p.failed }
@@ -45,6 +48,12 @@ func (p *punches) Punch(id extent.ID, _ extent.Birth, deleted []extent.Range) (m
 	return p.left > 0, nil
 }
 
+func (p *punches) Shrinks(id extent.ID, _ extent.Birth, _ []extent.Range) (now, then int64, ok bool) {
+	p.weighed++
+	size, ok := p.sizes[id]
+	return size[0], size[1], ok
+}
+
 // took is what was asked since the last call.
 func (p *punches) took() []string {
 	asked := p.asked
@@ -59,6 +68,7 @@ type reclaimed struct {
 	store *punches
 	busy  bool
 	said  bytes.Buffer
+	asks  []state.ExtentID // to rewrite
 	ready chan struct{}
 }
 
@@ -66,7 +76,7 @@ const extentBytes = 64 << 20
 
 func newReclaimed() *reclaimed {
 	r := &reclaimed{cell: statetest.New(), store: &punches{}, ready: make(chan struct{})}
-	r.cell.RunAll("join n1 n2")
+	r.cell.RunAll(fmt.Sprintf("join n1 n2 level=%d", state.LevelNow))
 	for id := 1; id <= 2; id++ {
 		r.cell.RunAll(fmt.Sprintf("create on=n1 want=1\nstart create executor=n1\nfinish create done\nseal %d\n"+
 			"start seal executor=n1\nfinish seal done length=%d sum=1 confirmed=n1", id, extentBytes))
@@ -74,7 +84,7 @@ func newReclaimed() *reclaimed {
 	r.Reclaimer = New(Options{
 		ID: "n1", Store: r.store, Clock: clock.Of(mux.Clock{}), Ready: r.ready,
 		Logger: slog.New(slog.NewTextHandler(&r.said, nil)),
-		View:   r.view, Busy: func() bool { return r.busy },
+		View:   r.view, Busy: func() bool { return r.busy }, AskRewrite: r.askRewrite,
 	})
 	return r
 }

@@ -160,6 +160,8 @@ func (rs *Replicas) CarryOut(ctx context.Context, o *state.Op) (*state.Finish, e
 		return rs.sealer.seal(ctx, o)
 	case policies.KindRepair, policies.KindMove:
 		return rs.copier.copy(ctx, o)
+	case policies.KindPunch:
+		return rs.rewriter.rewrite(ctx, o)
 	}
 	return nil, &finalError{fmt.Errorf("this version cannot execute %s", o.Kind)}
 }

@@ -83,6 +83,7 @@ type Replicas struct {
 	sealPart *sealPart
 	suspects *suspects
 	copier   *copier
+	rewriter *rewriter
 	buffers  buffers
 }
 
@@ -105,6 +106,7 @@ func New(o Options) *Replicas {
 		takeSpace: o.TakeSpace, verified: o.Verified,
 		verify: func(ctx context.Context, e *state.Extent, node state.NodeID) { rs.Verify(ctx, o.Self, e, node) },
 	}
+	rs.rewriter = &rewriter{store: o.Store, log: o.Log, logger: o.Logger, disk: o.Disk, suspect: rs.NoteSuspect, id: o.ID}
 	for _, t := range StepTypes() {
 		rs.refused[t] = new(atomic.Uint64)
 	}

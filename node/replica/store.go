@@ -11,6 +11,7 @@ type Store interface {
 	StageFor(id extent.ID, fence extent.Fence, birth extent.Birth, bytes uint64) (*extent.Stage, error)
 	Seal(id extent.ID, length uint64) error
 	SealSum(id extent.ID, length uint64) (uint32, error)
+	Rewrite(id extent.ID, r extent.Rewrite) (extent.Rewritten, error)
 	RaiseFence(id extent.ID, fence extent.Fence) error
 	ForgetFence(id extent.ID) error
 	Drop(id extent.ID) error

@@ -118,22 +118,23 @@ const maxDeletes = 10_000
 // Look is a view at one moment: it says why operations wait. It counts what runs, and what this round has added. It
 // belongs to one goroutine.
 type Look struct {
-	v       *state.View
-	now     state.Micros
-	seen    Seen
-	takers  []state.NodeID // may be given replicas, by ID
-	paused  []*state.Node  // by ID
-	running []state.OpID   // what max-running is about
-	deletes int
-	reads   map[state.NodeID][]state.OpID
-	writes  map[state.NodeID][]state.OpID
-	done    map[state.OpID]bool // queued in the view, and started or ended by this round
-	shares  shares
-	quiet   quiet
-	serial  state.KindSet
-	alone   [policies.KindRecommission + 1]*state.Op // of each serial kind the one that runs
-	line    map[state.OpID]int                       // see ahead
-	ages    map[state.OpID]int                       // see byAge
+	v        *state.View
+	now      state.Micros
+	seen     Seen
+	takers   []state.NodeID // may be given replicas, by ID
+	paused   []*state.Node  // by ID
+	running  []state.OpID   // what max-running is about
+	deletes  int
+	reads    map[state.NodeID][]state.OpID
+	writes   map[state.NodeID][]state.OpID
+	rewrites map[state.NodeID]*state.Op
+	done     map[state.OpID]bool // queued in the view, and started or ended by this round
+	shares   shares
+	quiet    quiet
+	serial   state.KindSet
+	alone    [policies.KindRecommission + 1]*state.Op // of each serial kind the one that runs
+	line     map[state.OpID]int                       // see ahead
+	ages     map[state.OpID]int                       // see byAge
 
 	shared   bool // some of the overdue come by their priority, since half of the places is what is theirs
 	halfGone bool // half of max-running is taken by what came before all overdue that are still to be tried
@@ -145,7 +146,8 @@ func LookAt(v *state.View, m Moment) *Look {
 	l := &Look{
 		v: v, now: max(m.Cell, v.NowMicros), takers: Takers(v), paused: PausedNodes(v),
 		reads: map[state.NodeID][]state.OpID{}, writes: map[state.NodeID][]state.OpID{}, done: map[state.OpID]bool{},
-		serial: v.Settings.SerialKinds(), seen: m.Seen,
+		rewrites: map[state.NodeID]*state.Op{},
+		serial:   v.Settings.SerialKinds(), seen: m.Seen,
 	}
 	l.quiet = quiet{all: m.Zones.of(v.Settings.QuietWindows), cell: l.now.Time(), wall: cmp.Or(m.Wall, l.now).Time()}
 	v.Running(func(o *state.Op) bool {
@@ -162,6 +164,9 @@ func (l *Look) count(o *state.Op, source, target state.NodeID) {
 	}
 	switch o.Kind {
 	case policies.KindDecommission, policies.KindRecommission: // costs nothing by itself
+		return
+	case policies.KindPunch: // each node has one, which leaves its disk to others
+		l.rewrites[o.Node] = o
 		return
 	case policies.KindDelete:
 		l.deletes++
@@ -202,6 +207,8 @@ func (l *Look) start(o *state.Op) (s *state.Start, why string) {
 		s.Executor, why = l.sealer(o)
 	case policies.KindRepair, policies.KindMove:
 		why = l.copyPath(o, s)
+	case policies.KindPunch:
+		s.Executor, why = l.rewriter(o)
 	}
 	return s, why
 }
@@ -246,7 +253,7 @@ func (l *Look) barred(o *state.Op) string {
 func (l *Look) limit(kind policies.Kind) string {
 	limit := int(l.v.Settings.MaxRunning)
 	switch kind {
-	case policies.KindDecommission, policies.KindRecommission:
+	case policies.KindDecommission, policies.KindRecommission, policies.KindPunch:
 		return ""
 	case policies.KindDelete:
 		if l.deletes >= maxDeletes {
@@ -305,6 +312,17 @@ func (l *Look) sealer(o *state.Op) (state.NodeID, string) {
 	return best, ""
 }
 
+// rewriter is the node that rewrites its replica.
+func (l *Look) rewriter(o *state.Op) (state.NodeID, string) {
+	if n := l.v.Node(o.Node); n == nil || n.State != state.NodeUp {
+		return "", fmt.Sprintf("%s, whose replica is to be rewritten, is not up", o.Node)
+	}
+	if other := l.rewrites[o.Node]; other != nil {
+		return "", fmt.Sprintf("%s rewrites one replica at a time, now that of extent %d (%s)", o.Node, other.Extent, other.ID)
+	}
+	return o.Node, ""
+}
+
 // notIn says that an extent is not in the state that an operation is for.
 func notIn(id state.ExtentID, e *state.Extent, need state.ExtentState) string {
 	if e == nil {
@@ -327,6 +345,13 @@ func needless(v *state.View, o *state.Op, now state.Micros) string {
 			return fmt.Sprintf("its primary %s is not up; whoever wants to write does so elsewhere", e.Primary())
 		}
 	case !e.Copyable(o.Kind):
+	case o.Kind == policies.KindPunch:
+		if r, _ := e.Replica(o.Node); r.State != state.ReplicaWhole {
+			return fmt.Sprintf("no longer needed: %s has no whole replica of it", o.Node)
+		}
+		if n := v.Node(o.Node); n == nil || n.State != state.NodeUp {
+			return fmt.Sprintf("%s is not up; it asks again when it is", o.Node)
+		}
 	case o.Kind == policies.KindMove:
 		if _, holds := e.Replica(o.Node); !holds {
 			return fmt.Sprintf("no longer needed: %s has no replica of it", o.Node)

@@ -120,6 +120,8 @@ func (s *State) checkPossible(c *Admit) Result {
 		if c.Kind == policies.KindMove {
 			return s.checkMove(c, e)
 		}
+	case policies.KindPunch:
+		return checkRewrite(c, e)
 	case policies.KindDelete:
 		return e.CheckGrace(c)
 	default:
@@ -239,6 +241,9 @@ func (s *State) yieldAndQueue(at moment, c *Admit, o *Op) Result {
 	}
 	for _, k := range c.Decision.Conflicts {
 		switch {
+		case s.yields(k.With, o):
+			s.endOp(at, k.With, OpSuperseded, o.ID, "gave way to "+o.Kind.String()+" "+o.ID.String()+
+				"; its node asks again when nothing else is open")
 		case k.Final == policies.Supersede && !s.canEnd(k.With), k.Final == policies.Wait:
 			o.Waits = append(o.Waits, k.With)
 		case k.Final == policies.Supersede:

@@ -19,15 +19,22 @@ func grown(count int) *State {
 		&Join{Node: "n3", Addr: "a", Incarnation: 1}, &SetNodeState{Node: "n3", State: NodeUp, Incarnation: 1},
 	})
 	for range count {
-		create := next(s, admitCreate())[0].Op
-		next(s, &Start{Op: create, Executor: "n1"})
-		next(s, &Finish{Op: create, Fence: Fence(s.Applied), Outcome: OutcomeDone})
-		id := s.NextExtent - 1
-		seal := next(s, &Admit{Kind: policies.KindSeal, Extent: id, Gen: s.Extent(id).Gen})[0].Op
-		next(s, &Start{Op: seal, Executor: "n1"})
-		next(s, &Finish{Op: seal, Fence: Fence(s.Applied), Outcome: OutcomeDone, Confirmed: []NodeID{"n1", "n2", "n3"}})
+		grow(s, 0)
 	}
 	return s
+}
+
+// grow adds an extent of so many bytes, sealed.
+func grow(s *State, length uint64) ExtentID {
+	create := next(s, admitCreate())[0].Op
+	next(s, &Start{Op: create, Executor: "n1"})
+	next(s, &Finish{Op: create, Fence: Fence(s.Applied), Outcome: OutcomeDone})
+	id := s.NextExtent - 1
+	seal := next(s, &Admit{Kind: policies.KindSeal, Extent: id, Gen: s.Extent(id).Gen})[0].Op
+	next(s, &Start{Op: seal, Executor: "n1"})
+	next(s, &Finish{Op: seal, Fence: Fence(s.Applied), Outcome: OutcomeDone, Length: length,
+		Confirmed: []NodeID{"n1", "n2", "n3"}})
+	return id
 }
 
 func admitCreate() *Admit {

@@ -33,6 +33,9 @@ func (m meeting) hold(t *testing.T) (*State, *Op) {
 	t.Helper()
 	s := grown(1)
 	next(s, &Join{Node: "n4", Addr: "a", Incarnation: 1}, &SetNodeState{Node: "n4", State: NodeUp, Incarnation: 1})
+	if m.existing == policies.KindPunch || m.incoming == policies.KindPunch { // which needs something that is deleted
+		next(s, &Punch{Ranges: []Range{{Extent: grow(s, 10), Length: 5}}})
+	}
 	if m.existing == policies.KindCreate || m.existing == policies.KindSeal { // an extent that is not sealed yet
 		create := next(s, admitCreate())[0].Op
 		if m.existing == policies.KindSeal {
@@ -56,6 +59,9 @@ func (m meeting) hold(t *testing.T) (*State, *Op) {
 	}
 	if m.running {
 		start := &Start{Op: id, Executor: "n2"}
+		if m.existing == policies.KindPunch {
+			start.Executor = "n1"
+		}
 		if m.existing == policies.KindRepair {
 			next(s, &SetNodeState{Node: "n1", State: NodeDown, Incarnation: 1})
 		}
@@ -81,7 +87,7 @@ func (m meeting) admit(s *State, kind policies.Kind, existing bool) *Admit {
 		a.Extent = s.NextExtent - 1
 		e := s.Extent(a.Extent)
 		a.Gen, open = e.Gen, e.Ops
-		if kind == policies.KindMove {
+		if kind == policies.KindMove || kind == policies.KindPunch {
 			a.Node = "n1"
 			if !existing && !m.sameNode {
 				a.Node = "n2"
@@ -105,7 +111,7 @@ func (m meeting) possible() bool {
 	case m.existing == policies.KindDelete && m.running:
 		return false // the extent is gone
 	case m.existing == policies.KindCreate, m.existing == policies.KindSeal:
-		return m.incoming != policies.KindRepair && m.incoming != policies.KindMove // which need a sealed one
+		return m.incoming == policies.KindSeal || m.incoming == policies.KindDelete // others need a sealed one
 	}
 	return m.incoming != policies.KindSeal // it is sealed
 }
@@ -119,7 +125,7 @@ func everyMeeting(check func(meeting)) {
 						continue // it ends as it starts
 					}
 					check(meeting{existing, incoming, running, false, v})
-					if existing == policies.KindMove && incoming == policies.KindMove {
+					if existing == incoming && (existing == policies.KindMove || existing == policies.KindPunch) {
 						check(meeting{existing, incoming, running, true, v})
 					}
 				}
@@ -171,6 +177,10 @@ func (m meeting) checkDone(t *testing.T, s *State, held *Op, res Result) {
 	ok := o != nil && (res.Err == nil) == (m.verdict != policies.Reject)
 	switch m.verdict {
 	case policies.Wait:
+		if m.existing == policies.KindPunch && m.incoming != policies.KindPunch { // a rewrite is in nobody's way
+			ok = ok && o.State == OpQueued && len(o.Waits) == 0 && now.State == OpSuperseded && now.By == o.ID
+			break
+		}
 		ok = ok && o.State == OpQueued && slices.Contains(o.Waits, held.ID) && now == held
 	case policies.Supersede:
 		waits := ok && slices.Contains(o.Waits, held.ID) && now.State == held.State
@@ -208,6 +218,17 @@ func TestCreateNamesNothing(t *testing.T) {
 		a.Want, a.Replicas = 3, []NodeID{"n1", "n2", "n3"}
 		if res := next(s, a)[0]; res.Err == nil || res.Err.Code != wire.CodeInvalid || s.NextExtent != 2 {
 			t.Errorf("%+v: %s", a, res)
+		}
+	}
+}
+
+// Only what has a number that this build knows is an operation.
+func TestUnknownKind(t *testing.T) {
+	s := grown(1)
+	for _, kind := range []policies.Kind{0, maxKind + 1, 255} {
+		a := &Admit{Kind: kind, Extent: 1, Gen: s.Extent(1).Gen}
+		if res := next(s, a)[0]; res.Err == nil || res.Err.Code != wire.CodeInvalid || len(s.Extent(1).Ops) > 0 {
+			t.Errorf("kind %d: %s", kind, res)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -65,6 +66,8 @@ func (s *State) finishDone(at moment, o *Op, c *Finish) Result {
 	case policies.KindRepair, policies.KindMove:
 		s.placeCopy(at, o)
 		note = "whole replica on " + string(o.Target)
+	case policies.KindPunch:
+		note = cmp.Or(c.Detail, "rewritten")
 	case policies.KindDecommission:
 		if res := s.emptied(o.Node); res.Err != nil {
 			return res
@@ -117,7 +120,7 @@ func (s *State) canEnd(id OpID) bool {
 	if o == nil || o.State.Ended() {
 		return false
 	}
-	return o.State == OpQueued || o.Copies() || o.Kind == policies.KindDecommission
+	return o.State == OpQueued || o.Copies() || o.Kind == policies.KindPunch || o.Kind == policies.KindDecommission
 }
 
 // endOp ends an operation, done or not, and lets go of what it held.

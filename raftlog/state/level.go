@@ -3,6 +3,7 @@ package state
 import (
 	"slices"
 
+	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/wire"
 )
 
@@ -42,8 +43,11 @@ const (
 	LevelBalance Level = 12
 	// LevelKept has deletes with grace, and undeletes.
 	LevelKept Level = 13
+	// LevelRewritten has operations that rewrite replicas of which much is deleted. Their files are none that an older
+	// build reads.
+	LevelRewritten Level = 14
 	// LevelNow is this build's.
-	LevelNow = LevelKept
+	LevelNow = LevelRewritten
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.
@@ -56,6 +60,9 @@ func levelOf(c Command) Level {
 	case *Pause:
 		return LevelPaused
 	case *Admit:
+		if c.Kind == policies.KindPunch {
+			return LevelRewritten
+		}
 		if c.GraceMicros != 0 {
 			return LevelKept
 		}

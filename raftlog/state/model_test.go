@@ -384,6 +384,8 @@ func (m *model) admit() state.Command {
 		}
 		a.Target = rapid.SampledFrom(append(nodes, "", "")).Draw(m.T, "to")
 		a.Named = a.Target != "" && rapid.Bool().Draw(m.T, "named")
+	case policies.KindPunch:
+		a.Extent, a.Node = m.extent(), m.node()
 	default:
 		a.Extent, a.GraceMicros = m.extent(), m.graceOf(kind)
 	}
@@ -426,6 +428,9 @@ func (m *model) start() state.Command {
 	s := m.cell.State
 	c := &state.Start{Op: m.opIn(state.OpQueued)}
 	o := s.Op(c.Op)
+	if o != nil && o.Kind == policies.KindPunch && rapid.IntRange(0, 5).Draw(m.T, "elsewhere") > 0 {
+		c.Executor = o.Node
+	}
 	if o == nil || !o.Copies() {
 		return c
 	}

@@ -122,7 +122,8 @@ func (s *State) takeOff(at moment, id NodeID) {
 func (s *State) opsWith(id NodeID) []OpID {
 	var ids []OpID
 	collect := func(o *Op) bool {
-		about := o.Kind == policies.KindDecommission || o.Kind == policies.KindRecommission || o.Copies()
+		about := o.Kind == policies.KindDecommission || o.Kind == policies.KindRecommission ||
+			o.Kind == policies.KindPunch || o.Copies()
 		if about && s.canEnd(o.ID) && (o.Node == id || o.Source == id || o.Target == id) {
 			ids = append(ids, o.ID)
 		}

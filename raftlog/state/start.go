@@ -97,6 +97,8 @@ func (s *State) checkStart(o *Op, c *Start) Result {
 			return Result{}
 		}
 		need = ExtentSealed
+	case policies.KindPunch:
+		return s.checkRewriting(o, c)
 	default:
 		return Result{}
 	}
