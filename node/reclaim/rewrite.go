@@ -48,28 +48,34 @@ func (r *Reclaimer) ask(ctx context.Context, view *state.View) {
 	if !view.AllReach(state.LevelRewritten) || view.Rewrites(r.opt.ID) {
 		return
 	}
-	var best *state.Extent
+	for e := r.most(view); e != nil; e = r.most(view) {
+		l := r.looked[e.ID]
+		l.rewrite.gain = r.weigh(view, e) // it may have been rewritten since
+		if gain := l.rewrite.gain; gain > 0 {
+			l.rewrite.again = r.opt.Clock.Now().Add(AskAgain)
+			var err error
+			if l.rewrite.asked, err = r.opt.AskRewrite(ctx, e.ID); err != nil {
+				r.opt.Logger.Info("no turn to rewrite a replica", "extent", uint64(e.ID), "would-give-back", gain, "error", err)
+			}
+			r.looked[e.ID] = l
+			return
+		}
+		r.looked[e.ID] = l
+	}
+}
+
+// most is the extent whose rewrite would give back most of those that may be asked for, nil for none.
+func (r *Reclaimer) most(view *state.View) (most *state.Extent) {
+	now := r.opt.Clock.Now()
 	for id, l := range r.looked {
 		e := view.Extent(id)
-		if e == nil || !l.rewrite.may(view, e, r.opt.Clock.Now()) {
+		if e == nil || !l.rewrite.may(view, e, now) {
 			continue
 		}
-		if best == nil || l.rewrite.gain > r.looked[best.ID].rewrite.gain ||
-			l.rewrite.gain == r.looked[best.ID].rewrite.gain && id < best.ID {
-			best = e
+		gain := l.rewrite.gain
+		if most == nil || gain > r.looked[most.ID].rewrite.gain || gain == r.looked[most.ID].rewrite.gain && id < most.ID {
+			most = e
 		}
 	}
-	if best == nil {
-		return
-	}
-	l := r.looked[best.ID]
-	if l.rewrite.gain = r.weigh(view, best); l.rewrite.gain > 0 { // it may have been rewritten since
-		l.rewrite.again = r.opt.Clock.Now().Add(AskAgain)
-		var err error
-		if l.rewrite.asked, err = r.opt.AskRewrite(ctx, best.ID); err != nil {
-			r.opt.Logger.Info("no rewrite of a replica", "extent", uint64(best.ID), "would-give-back", l.rewrite.gain,
-				"error", err)
-		}
-	}
-	r.looked[best.ID] = l
+	return most
 }

@@ -53,6 +53,7 @@ func TestRewritesAreAskedFor(t *testing.T) {
 		r.rewrites(t, "it is done", 1)
 		r.cell.RunAll("start punch executor=n1\nfinish punch done")
 		r.store.sizes[1] = [2]int64{5 * mib, 5 * mib}
+		r.rewrites(t, "the last is weighed")
 		weighed := r.store.weighed
 		for range 3 {
 			r.rewrites(t, "both are done")
