@@ -9,7 +9,6 @@ import (
 	"github.com/datanode/datanode/node/replica"
 	"github.com/datanode/datanode/node/report"
 	"github.com/datanode/datanode/node/scrub"
-	"github.com/datanode/datanode/policies"
 	"github.com/datanode/datanode/raftlog"
 	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
@@ -73,7 +72,7 @@ func (n *Node) askRewrite(ctx context.Context, id state.ExtentID) (state.OpID, e
 	ctx, cancel := context.WithTimeout(ctx, n.time.stepLimit)
 	defer cancel()
 	got, err := n.submitter.Once(ctx, 0, wire.Submission{
-		Kind: policies.KindPunch.String(), Extent: uint64(id), Node: string(n.id),
+		Kind: "punch", Extent: uint64(id), Node: string(n.id),
 	})
 	if err != nil {
 		return 0, err
