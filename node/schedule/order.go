@@ -60,7 +60,7 @@ func (l *Look) open(line state.Line) bool {
 		return false
 	}
 	switch line.Kind {
-	case policies.KindDecommission, policies.KindRecommission:
+	case policies.KindDecommission, policies.KindRecommission, policies.KindPunch:
 		return true
 	case policies.KindDelete:
 		return l.deletes < maxDeletes
@@ -76,7 +76,7 @@ func (l *Look) open(line state.Line) bool {
 // counted reports whether max-running is about a kind.
 func counted(k policies.Kind) bool {
 	switch k {
-	case policies.KindDelete, policies.KindDecommission, policies.KindRecommission:
+	case policies.KindDelete, policies.KindDecommission, policies.KindRecommission, policies.KindPunch:
 		return false
 	}
 	return true

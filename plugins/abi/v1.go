@@ -93,7 +93,7 @@ func kinds() Enum {
 		{3, "repair", "", "copies an extent to bring back a replica that was lost"},
 		{4, "move", "", "copies a replica to another node, and then drops it on the first"},
 		{5, "delete", "", "deletes an extent"},
-		{6, "punch", "", "frees the space of a part of an extent; none are made yet"},
+		{6, "punch", "", "rewrites a replica without what is deleted of its extent"},
 		{7, "decommission", "", "takes a node out of service: no new replicas, and moves for all that it has"},
 		{8, "recommission", "", "takes such a node into service again"},
 	}}

@@ -26,7 +26,7 @@ const (
 	Repair       Kind = 3 // copies an extent to bring back a replica that was lost
 	Move         Kind = 4 // copies a replica to another node, and then drops it on the first
 	Delete       Kind = 5 // deletes an extent
-	Punch        Kind = 6 // frees the space of a part of an extent; none are made yet
+	Punch        Kind = 6 // rewrites a replica without what is deleted of its extent
 	Decommission Kind = 7 // takes a node out of service: no new replicas, and moves for all that it has
 	Recommission Kind = 8 // takes such a node into service again
 )

@@ -28,7 +28,7 @@ export namespace Kind {
   export const Move: u8 = 4;
   /** deletes an extent */
   export const Delete: u8 = 5;
-  /** frees the space of a part of an extent; none are made yet */
+  /** rewrites a replica without what is deleted of its extent */
   export const Punch: u8 = 6;
   /** takes a node out of service: no new replicas, and moves for all that it has */
   export const Decommission: u8 = 7;

@@ -24,7 +24,7 @@ enum dn_kind { /* what an operation does; others may come */
 	DN_REPAIR = 3, /* copies an extent to bring back a replica that was lost */
 	DN_MOVE = 4, /* copies a replica to another node, and then drops it on the first */
 	DN_DELETE = 5, /* deletes an extent */
-	DN_PUNCH = 6, /* frees the space of a part of an extent; none are made yet */
+	DN_PUNCH = 6, /* rewrites a replica without what is deleted of its extent */
 	DN_DECOMMISSION = 7, /* takes a node out of service: no new replicas, and moves for all that it has */
 	DN_RECOMMISSION = 8, /* takes such a node into service again */
 };

@@ -37,7 +37,7 @@ impl Kind {
     pub const MOVE: Kind = Kind(4);
     /// deletes an extent
     pub const DELETE: Kind = Kind(5);
-    /// frees the space of a part of an extent; none are made yet
+    /// rewrites a replica without what is deleted of its extent
     pub const PUNCH: Kind = Kind(6);
     /// takes a node out of service: no new replicas, and moves for all that it has
     pub const DECOMMISSION: Kind = Kind(7);
