@@ -23,7 +23,7 @@ var untaught = map[string]string{
 	"decided against operation …, now there is …":               "./raftlog/state TestDecidedAgainstOthers",
 	"more than … operations would have a place of their own; put … first instead, or cancel some": "./raftlog/state " +
 		"TestChosenOrderIsBounded",
-	"this version has no operation …": "./raftlog/state TestUnknownKind",
+	"this version has no operation …":                                      "./raftlog/state TestUnknownKind",
 	"a create names neither an extent nor a node; its number is given out": "./raftlog/state TestCreateNamesNothing",
 }
 

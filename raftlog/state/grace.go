@@ -58,7 +58,9 @@ func (e *Extent) Kept() bool { return e.State == ExtentDeleted && e.KeptUntil !=
 func (e *Extent) Final() bool { return e.State == ExtentSealed || e.Kept() }
 
 // DeletedText says that an extent is deleted, and until when that can be taken back, or could.
-func (e *Extent) DeletedText() string { return fmt.Sprintf("extent %d is deleted%s", e.ID, e.graceText()) }
+func (e *Extent) DeletedText() string {
+	return fmt.Sprintf("extent %d is deleted%s", e.ID, e.graceText())
+}
 
 func (e *Extent) graceText() string {
 	switch {
