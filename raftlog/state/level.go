@@ -51,90 +51,91 @@ const (
 )
 
 // levelOf is the lowest level at which c is carried out as this build does.
-func levelOf(c Command) Level {
+func levelOf(c Command) Level { return max(levelOfAsker(c), levelOfContent(c)) }
+
+// levelOfAsker is that of who a command says asked for it.
+func levelOfAsker(c Command) Level {
+	if AskedBy(c) == "" {
+		return LevelFirst
+	}
+	switch c.(type) {
+	case *Join, *SetVoter:
+		return LevelMembers
+	}
+	return LevelNamed
+}
+
+// levelOfContent is that of all else that a command says.
+func levelOfContent(c Command) Level {
 	switch c := c.(type) {
+	case *Admit:
+		return levelOfAdmit(c)
+	case *Set:
+		return levelOfSetting(c.Key)
 	case *Undelete, *EndGrace:
 		return LevelKept
-	case *Punch:
-		return LevelPunched
 	case *Pause:
 		return LevelPaused
-	case *Admit:
-		if c.Kind == policies.KindPunch {
-			return LevelRewritten
-		}
-		if c.GraceMicros != 0 {
-			return LevelKept
-		}
-		if c.Start {
-			return LevelBegun
-		}
-	}
-	if AskedBy(c) != "" {
-		switch c.(type) {
-		case *Join, *SetVoter:
-			return LevelMembers
-		}
-		return LevelNamed
-	}
-	switch c := c.(type) {
-	case *Admit:
-		if c.Urgent || c.Named || c.Request.Sum != 0 || c.Owner != "" {
-			return LevelNamed
-		}
+	case *Punch:
+		return LevelPunched
 	case *Reorder:
 		return LevelNamed
 	case *LoadPolicy:
-		if len(c.Config) > 0 {
-			return LevelTuned
-		}
-	case *Set:
-		if slices.ContainsFunc(budgetTable(), func(t setting) bool { return t.key == c.Key }) {
-			return LevelTuned
-		}
-		switch c.Key {
-		case keyDiskReserve, keyMinReplicas, keyScrubPace, keyScrubPause:
-			return LevelProven
-		case KeyQuietWindows, keySerial, KeyQuotas:
-			return LevelNamed
-		case keyCopyPace:
-			return LevelPaced
-		case keyMaxWait:
-			return LevelWaits
-		case KeyBalance:
-			return LevelBalance
-		case KeyDeleteGrace:
-			return LevelKept
-		}
+		return having(len(c.Config) > 0, LevelTuned)
 	case *NodeRoom:
-		if c.Largest > 0 || len(c.Disks) > 0 {
-			return LevelDisks
-		}
-		return LevelProven
+		return max(LevelProven, having(c.Largest > 0 || len(c.Disks) > 0, LevelDisks))
 	case *Proven, *Recovered:
 		return LevelProven
 	case *Suspect:
-		if c.Always {
-			return LevelProven
-		}
+		return having(c.Always, LevelProven)
 	case *Finish:
-		if c.Damaged {
-			return LevelProven
-		}
+		return having(c.Damaged, LevelProven)
 	case *Join:
-		if c.Seen != 0 || c.Unproven {
-			return LevelProven
-		}
+		return having(c.Seen != 0 || c.Unproven, LevelProven)
 	case *SetNodeState:
-		if c.Seen != 0 {
-			return LevelProven
-		}
+		return having(c.Seen != 0, LevelProven)
 	case *RemoveNode:
-		if c.Incarnation != 0 || c.Forced {
-			return LevelProven
-		}
+		return having(c.Incarnation != 0 || c.Forced, LevelProven)
 	}
 	return LevelFirst
+}
+
+// having is the level of a command that has something which is of that level, or not.
+func having(has bool, level Level) Level {
+	if has {
+		return level
+	}
+	return LevelFirst
+}
+
+func levelOfAdmit(c *Admit) Level {
+	switch {
+	case c.Kind == policies.KindPunch:
+		return LevelRewritten
+	case c.GraceMicros != 0:
+		return LevelKept
+	case c.Start:
+		return LevelBegun
+	}
+	return having(c.Urgent || c.Named || c.Request.Sum != 0 || c.Owner != "", LevelNamed)
+}
+
+func levelOfSetting(key string) Level {
+	switch key {
+	case keyDiskReserve, keyMinReplicas, keyScrubPace, keyScrubPause:
+		return LevelProven
+	case KeyQuietWindows, keySerial, KeyQuotas:
+		return LevelNamed
+	case keyCopyPace:
+		return LevelPaced
+	case keyMaxWait:
+		return LevelWaits
+	case KeyBalance:
+		return LevelBalance
+	case KeyDeleteGrace:
+		return LevelKept
+	}
+	return having(slices.ContainsFunc(budgetTable(), func(t setting) bool { return t.key == key }), LevelTuned)
 }
 
 // LevelOf is the lowest level at which all of commands are carried out as this build does.

@@ -1,6 +1,10 @@
 package state
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/datanode/datanode/policies"
+)
 
 // Who asked is said where every node understands it, and what says so is of the level that does.
 func TestWhoAskedIsSaidAtItsLevel(t *testing.T) {
@@ -24,5 +28,27 @@ func TestWhoAskedIsSaidAtItsLevel(t *testing.T) {
 		if got := s.Snapshot().NamedMember("node/n1"); got != want {
 			t.Errorf("with a node of level %d: %q, want %q", level, got, want)
 		}
+	}
+}
+
+// A name beside it makes no command one that older builds understand: they would refuse a setting that others take, and
+// their state would differ in silence.
+func TestANameDoesNotLowerTheLevel(t *testing.T) {
+	known := 0
+	for _, table := range settingTable() {
+		plain := LevelOf([]Command{&Set{Key: table.key}})
+		if plain > LevelNamed {
+			known++
+		}
+		if got := LevelOf([]Command{&Set{Key: table.key, AskedBy: "admin/me"}}); got != max(plain, LevelNamed) {
+			t.Errorf("%s is of level %d with a name, of %d without", table.key, got, plain)
+		}
+	}
+	if known < 4 {
+		t.Errorf("%d settings are of a level above that of names; the test shows little", known)
+	}
+	admit := &Admit{Kind: policies.KindCreate, Start: true, AskedBy: "client/me", GraceMicros: 1}
+	if got := LevelOf([]Command{admit}); got != LevelKept {
+		t.Errorf("%+v is of level %d, want %d", admit, got, LevelKept)
 	}
 }
