@@ -29,7 +29,8 @@ func newRemoveCommand(a app) *cobra.Command {
 			"An open extent is sealed before. " +
 			"Given locators, delete what they name: no read gives a byte of it any more, and the nodes take it from " +
 			"their disks in their own time. With - they are read from stdin, one in a line.",
-		Example: "  datanode rm 12\n  datanode rm 12 --grace 24h\n  datanode rm 12 13 14 --yes\n  datanode rm 12:4096+512@3f2a91c0 --yes\n" +
+		Example: "  datanode rm 12\n  datanode rm 12 --grace 24h\n  datanode rm 12 13 14 --yes\n" +
+			"  datanode rm 12:4096+512@3f2a91c0 --yes\n" +
 			"  datanode rm 14:0+1073741824@9b00c4de,15:0+220@0c1d2e3f --yes\n  datanode rm - --yes < locators",
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("grace") {
@@ -46,8 +47,8 @@ func newRemoveCommand(a app) *cobra.Command {
 			case err != nil:
 				return err
 			case len(ranges) > 0 && keep > 0:
-				return exit.Usagef("a locator is deleted with no grace: its bytes go from every disk of their own, and nothing keeps " +
-					"them; only whole extents have a --grace")
+				return exit.Usagef("a locator is deleted with no grace: its bytes go from every disk of their own, and " +
+					"nothing keeps them; only whole extents have a --grace")
 			case len(ranges) > 0:
 				return w.removeRanges(ctx, c, ranges)
 			case len(subs) > 0:

@@ -21,6 +21,15 @@ func rewriteOf(fence Fence, was []byte, deleted []Range) Rewrite {
 
 func atOnce(piece func() error) error { return piece() }
 
+// drawRanges are some of an extent of a length.
+func drawRanges(t *rapid.T, length uint64) (ranges []Range) {
+	for range rapid.IntRange(1, 4).Draw(t, "ranges") {
+		from := rapid.Uint64Range(0, length-1).Draw(t, "from")
+		ranges = union(ranges, []Range{{from, rapid.Uint64Range(from+1, length).Draw(t, "to")}})
+	}
+	return ranges
+}
+
 // Whatever the records are, and whatever is deleted and punched of them before a rewrite and after: sums stay, what is
 // kept stays, what is deleted is refused, also after the store was opened anew, with its footer and without.
 func TestRewrite(t *testing.T) {
@@ -37,11 +46,7 @@ func TestRewrite(t *testing.T) {
 		was := punchable(t, s, 1, lengths)
 		var deleted []Range
 		for i := range rapid.IntRange(1, 4).Draw(t, "steps") {
-			for range rapid.IntRange(1, 4).Draw(t, "ranges") {
-				from := rapid.Uint64Range(0, uint64(len(was))-1).Draw(t, "from")
-				to := rapid.Uint64Range(from+1, uint64(len(was))).Draw(t, "to")
-				deleted = union(deleted, []Range{{from, to}})
-			}
+			deleted = union(deleted, drawRanges(t, uint64(len(was))))
 			if rapid.Bool().Draw(t, "punched first") {
 				punchAll(t, s, 1, deleted)
 			}

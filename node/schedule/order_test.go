@@ -90,7 +90,8 @@ func (s *stream) add(t *rapid.T, priority int) {
 	if len(e.Ops) > 0 || len(e.Former) > 0 {
 		return
 	}
-	line := fmt.Sprintf("move %d from=%s priority=%d", e.ID, e.Replicas[rapid.IntRange(0, 1).Draw(t, "from")].Node, priority)
+	from := e.Replicas[rapid.IntRange(0, 1).Draw(t, "from")].Node
+	line := fmt.Sprintf("move %d from=%s priority=%d", e.ID, from, priority)
 	to := state.NodeID(fmt.Sprintf("n%d", rapid.IntRange(1, streamNodes).Draw(t, "to")))
 	if _, holds := e.Replica(to); !holds && rapid.Bool().Draw(t, "named") {
 		line += fmt.Sprintf(" to=%s named", to)
@@ -108,8 +109,8 @@ func (s *stream) high() (n int) {
 	return n
 }
 
-// note says of what becomes overdue until when it must start. Before it are those that are older. Each of these waits at
-// worst for a place at its source, then for one at its target, and then runs.
+// note says of what becomes overdue until when it must start. Before it are those that are older. Each of these waits
+// at worst for a place at its source, then for one at its target, and then runs.
 func (s *stream) note() {
 	before := 0
 	count := func(o *state.Op) bool {

@@ -9,17 +9,17 @@ import (
 	"github.com/datanode/datanode/wire"
 )
 
-// A delete with grace takes effect as any delete does, at one index and on all nodes: nothing of the extent can be read,
-// appended to or copied for a repair any more. Only its files stay, where they are and under the same locators, until
-// the grace ends. Until then an undelete makes the extent what it was.
+// A delete with grace takes effect as any delete does, at one index and on all nodes: nothing of the extent can be
+// read, appended to or copied for a repair any more. Only its files stay, where they are and under the same locators,
+// until the grace ends. Until then an undelete makes the extent what it was.
 //
-// When the grace ends is a moment of the cell's time: an undelete that comes later is refused, whether or not the leader
-// has said yet that it is over. The files go only once it has, which it cannot do too early: Apply compares the entry's
-// time. Then the extent is a tombstone as any other, and there is no way back from that.
+// When the grace ends is a moment of the cell's time: an undelete that comes later is refused, whether or not the
+// leader has said yet that it is over. The files go only once it has, which it cannot do too early: Apply compares the
+// entry's time. Then the extent is a tombstone as any other, and there is no way back from that.
 //
-// While it is kept its replicas count as such: they are scrubbed, leave a node that is emptied, and keep a node that has
-// the only one from being removed by force. None is repaired; what it lacks then is repaired after the undelete. Its
-// bytes count under the quotas, so that nobody is above his for having taken something back.
+// While it is kept its replicas count as such: they are scrubbed, leave a node that is emptied, and keep a node that
+// has the only one from being removed by force. None is repaired; what it lacks then is repaired after the undelete.
+// Its bytes count under the quotas, so that nobody is above his for having taken something back.
 
 const (
 	// MaxGrace bounds how long a deleted extent is kept.
@@ -122,8 +122,8 @@ func (v *View) GraceOver() (ids []ExtentID) {
 	return ids
 }
 
-// Copyable reports whether an operation of a kind may copy it now. What is kept leaves a node that is emptied, and is not
-// repaired.
+// Copyable reports whether an operation of a kind may copy it now. What is kept leaves a node that is emptied, and is
+// not repaired.
 func (e *Extent) Copyable(kind policies.Kind) bool {
 	return e.State == ExtentSealed || e.Kept() && kind == policies.KindMove
 }
@@ -146,8 +146,9 @@ func (e *Extent) CheckGrace(c *Admit) Result {
 	case c.GraceMicros > micros(MaxGrace):
 		return refused(wire.CodeInvalid, "a grace of %s is longer than %s", c.GraceMicros.Duration(), MaxGrace)
 	case c.GraceMicros != 0 && e.State != ExtentSealed:
-		return refused(wire.CodePrecondition, "extent %d is %s, and only a sealed one is deleted with grace: what would come "+
-			"back of it has no length yet; seal it first, or delete it with no grace", e.ID, e.State)
+		return refused(wire.CodePrecondition,
+			"extent %d is %s, and only a sealed one is deleted with grace: what would come back of it has no length yet; "+
+				"seal it first, or delete it with no grace", e.ID, e.State)
 	}
 	return Result{}
 }
@@ -232,8 +233,9 @@ func (s *State) endGrace(at moment, c *EndGrace) Result {
 // deleteGrace is the setting of how long a deleted extent is kept where the delete does not say.
 func deleteGrace() setting {
 	return setting{
-		key: KeyDeleteGrace, help: "how long rm keeps the files of an extent for undelete where it does not say; 0: not at all",
-		get: func(s *Settings) string { return s.DeleteGraceMicros.Duration().String() },
+		key:  KeyDeleteGrace,
+		help: "how long rm keeps the files of an extent for undelete where it does not say; 0: not at all",
+		get:  func(s *Settings) string { return s.DeleteGraceMicros.Duration().String() },
 		set: func(s *Settings, v string) error {
 			d, err := time.ParseDuration(v)
 			if err != nil || d < 0 || d != 0 && d < time.Second || d > MaxGrace {

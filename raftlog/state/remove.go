@@ -74,8 +74,9 @@ func (v *View) losesNothing(n *Node) Result {
 					"bring the node back, or give the extent up by deleting it", e.ID, n.ID)
 		case e.Kept() && e.Whole() > 1: // what it lacks is repaired once it is brought back
 		case e.Kept() && (mine.State == ReplicaWhole || len(e.Replicas) == 1):
-			res = refused(wire.CodePrecondition, "node %s has the only whole replica of extent %d, which is deleted and kept until "+
-				"%s; bring the node back, or let the extent go by deleting it with no grace", n.ID, e.ID, momentText(e.KeptUntil))
+			res = refused(wire.CodePrecondition,
+				"node %s has the only whole replica of extent %d, which is deleted and kept until %s; "+
+					"bring the node back, or let the extent go by deleting it with no grace", n.ID, e.ID, momentText(e.KeptUntil))
 		case mine.State == ReplicaWhole && e.Whole() == 1, len(e.Replicas) == 1:
 			res = refused(wire.CodePrecondition,
 				"node %s has the only whole replica of extent %d; bring the node back, or give the extent up by deleting it", n.ID,

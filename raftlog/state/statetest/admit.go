@@ -23,8 +23,8 @@ type Overrides struct {
 //	create on=n1,n2,n3 [want=3] [class=c] [owner=client/c]     decommission n1     recommission n1
 //	seal 1 | repair 1 | delete 1              move 1 from=n1 [to=n4 [named]] [parent=7]
 //
-// delete takes [grace=24h]; each with [urgent] [start] [session= seq= sum=] [as=client/me] [origin=user|cell|decommission] and [priority=]
-// [verdict=] [gen=] [epoch=], which override what is decided.
+// delete takes [grace=24h]; each with [urgent] [start] [session= seq= sum=] [as=client/me]
+// [origin=user|cell|decommission] and [priority=] [verdict=] [gen=] [epoch=], which override what is decided.
 func (l *line) admit() (a *state.Admit, ok bool) {
 	kind, ok := policies.ParseKind(l.word)
 	if !ok {
