@@ -86,6 +86,7 @@ func (n *Node) numbers() web.Numbers {
 		SessionsRefused: map[wire.Session]uint64{}, Misuse: n.misuse(), Turns: map[string]web.TurnNumbers{},
 		QuotaRefused: n.quotas.Refused(), RepairMemory: n.copyMemory.Bytes(), Unsealed: n.quotas.UnsealedBytes,
 	}
+	now.Rewrites, now.RewriteBytes, now.RewritesFailed = n.replicas.Rewrites()
 	for _, step := range replica.StepTypes() {
 		now.StepsRefused[step] = n.replicas.Refused(step)
 	}

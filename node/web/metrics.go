@@ -40,6 +40,9 @@ type Numbers struct {
 	Turns           map[string]TurnNumbers  // by class of work
 	Submissions     TurnNumbers             // those that wait to be decided
 	RepairMemory    int64                   // bytes that copies hold
+	Rewrites        uint64                  // replicas of which much was deleted, rewritten without that
+	RewriteBytes    uint64                  // that these gave back to the disk
+	RewritesFailed  uint64                  // attempts that came to nothing
 	QuotaRefused    uint64                  // puts, appends, creates and settings
 	// Unsealed is how many bytes of open extents count against a quota; not nil where there are quotas.
 	Unsealed func(*state.View, *state.Quota) uint64
@@ -137,9 +140,12 @@ func singles() map[string]string {
 			"until it returns.",
 		"datanode_repair_memory_bytes": "Bytes of memory that repairs and moves hold on this node, of those that its " +
 			"flag allows.",
-		"datanode_store_failed":       "1 once a sync has failed: the node does not serve this disk any more.",
-		"datanode_scrub_bytes_total":  "Bytes of extents and of the log that the scrub has read.",
-		"datanode_scrub_damage_total": "Replicas and logs that the scrub has found damaged.",
+		"datanode_rewrites_total":            "Replicas of this node that were rewritten without what is deleted of them.",
+		"datanode_rewrites_failed_total":     "Attempts to rewrite one that came to nothing.",
+		"datanode_rewrite_freed_bytes_total": "Bytes that rewritten replicas gave back to the disk.",
+		"datanode_store_failed":              "1 once a sync has failed: the node does not serve this disk any more.",
+		"datanode_scrub_bytes_total":         "Bytes of extents and of the log that the scrub has read.",
+		"datanode_scrub_damage_total":        "Replicas and logs that the scrub has found damaged.",
 		"datanode_scrub_last_round_seconds": "When the scrub had last read all that the node holds, in seconds since " +
 			"1970; 0: never.",
 	}
@@ -209,6 +215,8 @@ func (c *collector) collectSingles(view *state.View, now *Numbers, ch chan<- pro
 	gauge("datanode_scrub_last_round_seconds", float64(now.Scrub.Full)/1e6)
 	for name, v := range map[string]uint64{
 		"datanode_scrub_bytes_total": now.Scrub.Bytes, "datanode_scrub_damage_total": now.Scrub.Damage,
+		"datanode_rewrites_total": now.Rewrites, "datanode_rewrites_failed_total": now.RewritesFailed,
+		"datanode_rewrite_freed_bytes_total": now.RewriteBytes,
 	} {
 		ch <- prometheus.MustNewConstMetric(c.descs[name], prometheus.CounterValue, float64(v))
 	}

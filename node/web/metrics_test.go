@@ -32,7 +32,8 @@ func TestMetrics(t *testing.T) {
 		SessionsRefused: map[wire.Session]uint64{wire.SessionRepair: 9}, Misuse: map[string]uint64{"owner": 10},
 		Turns:        map[string]TurnNumbers{"lists": {Running: 1, Waiting: 2, Refused: 3}},
 		Submissions:  TurnNumbers{Waiting: 4, Refused: 5},
-		QuotaRefused: 12, RepairMemory: 14, Unsealed: func(*state.View, *state.Quota) uint64 { return 13 },
+		QuotaRefused: 12, RepairMemory: 14, Rewrites: 15, RewriteBytes: 16, RewritesFailed: 17,
+		Unsealed: func(*state.View, *state.Quota) uint64 { return 13 },
 	}
 	s := serve(t, func(o *Options) {
 		o.Metrics.View, o.Metrics.Numbers = func() *state.View { return view }, func() Numbers { return now }
@@ -52,7 +53,8 @@ func TestMetrics(t *testing.T) {
 		`datanode_client_session_misuse_total{what="owner"} 10`, `datanode_turns_running{work="lists"} 1`,
 		`datanode_turns_waiting{work="lists"} 2`, `datanode_turns_refused_total{work="lists"} 3`,
 		`datanode_turns_waiting{work="submissions"} 4`, `datanode_turns_refused_total{work="submissions"} 5`,
-		"datanode_quota_refused_total 12", "datanode_repair_memory_bytes 14",
+		"datanode_quota_refused_total 12", "datanode_repair_memory_bytes 14", "datanode_rewrites_total 15",
+		"datanode_rewrite_freed_bytes_total 16", "datanode_rewrites_failed_total 17",
 		`datanode_quota_used_bytes{by="class",name="gold"} 13`,
 		`datanode_quota_bytes{by="class",name="gold"} +Inf`, `datanode_quota_extents{by="class",name="gold"} 7`,
 		`datanode_accepted_connections{of="all"} 0`, `datanode_http_refused_total{reason="host"} 0`,
