@@ -189,8 +189,14 @@ func (v *View) AllReach(level Level) bool {
 // Named is who, where every node of the cell understands entries that say so; nobody elsewhere.
 func (v *View) Named(who Identity) Identity { return v.namedAt(LevelNamed, who) }
 
-// NamedMember is Named for what says who is part of the cell.
-func (v *View) NamedMember(who Identity) Identity { return v.namedAt(LevelMembers, who) }
+// NamedMember is Named for what says who is part of the cell. Nodes join with each start, so a name in that would shut
+// out older builds at once; it is said when the log has something else of its level, or a newer one, already.
+func (v *View) NamedMember(who Identity) Identity {
+	if v.Level < LevelMembers {
+		return ""
+	}
+	return v.namedAt(LevelMembers, who)
+}
 
 func (v *View) namedAt(level Level, who Identity) Identity {
 	if who == "" || !v.AllReach(level) {

@@ -21,12 +21,18 @@ func TestWhoAskedIsSaidAtItsLevel(t *testing.T) {
 			t.Errorf("%+v is of level %d, want %d", c.cmd, got, c.want)
 		}
 	}
-	for level, want := range map[Level]Identity{LevelMembers - 1: "", LevelMembers: "node/n1"} {
+	for _, c := range []struct {
+		node, log Level
+		want      Identity
+	}{
+		{LevelMembers, LevelMembers, "node/n1"}, {LevelMembers - 1, LevelMembers, ""}, {LevelMembers, LevelMembers - 1, ""},
+	} {
 		s := New()
 		s.Apply(1, 0, []Command{&Join{Node: "n1", Addr: "a", Incarnation: 1, Level: LevelNow},
-			&Join{Node: "n2", Addr: "b", Incarnation: 1, Level: level}})
-		if got := s.Snapshot().NamedMember("node/n1"); got != want {
-			t.Errorf("with a node of level %d: %q, want %q", level, got, want)
+			&Join{Node: "n2", Addr: "b", Incarnation: 1, Level: c.node}})
+		s.Level = c.log
+		if got := s.Snapshot().NamedMember("node/n1"); got != c.want {
+			t.Errorf("with a node of level %d and a log of %d: %q, want %q", c.node, c.log, got, c.want)
 		}
 	}
 }
