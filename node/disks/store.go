@@ -2,10 +2,12 @@ package disks
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/datanode/datanode/node/extent"
+	"github.com/datanode/datanode/raftlog/state"
 )
 
 // The methods of a store, for all disks together. Each promises what that of extent.Store does, and fails with
@@ -111,6 +113,12 @@ func (d *Disks) Rewrite(id extent.ID, r extent.Rewrite) (extent.Rewritten, error
 		if k.draining.Load() {
 			return extent.Rewritten{}, &extent.Error{Op: "rewrite", Code: extent.CodeUnsupported, ID: id,
 				Detail: k.String() + " is being drained"}
+		}
+		_, then, ok := k.store.Shrinks(id, r.Birth, r.Deleted)
+		if room := k.space.Status(); ok && room.Total > 0 && (room.Refuses != "" || uint64(then) > room.Free) {
+			return extent.Rewritten{}, &extent.Error{Op: "rewrite", Code: extent.CodeNoSpace, ID: id,
+				Detail: fmt.Sprintf("it takes about %s beside the old file, and there is room for %s",
+					state.UnitsText(uint64(then)), state.UnitsText(room.Free))}
 		}
 		return guarded(k, func() (extent.Rewritten, error) { return k.store.Rewrite(id, r) })
 	})

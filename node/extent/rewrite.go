@@ -136,6 +136,8 @@ func (w *rewriter) begin() error {
 	switch {
 	case !w.was.present || !w.was.birth.mayBe(w.r.Birth):
 		return errNotFound(opRewrite, id)
+	case w.r.Length == 0:
+		return &Error{Op: opRewrite, Code: CodeUnsupported, ID: id, Detail: "there is nothing in it"}
 	case !w.was.tells() || w.was.idx.end != w.r.Length:
 		return &Error{Op: opRewrite, Code: CodeChanged, ID: id, Want: w.r.Length, Have: w.was.idx.end,
 			Detail: fmt.Sprintf("only a sealed replica without damage is rewritten; this one has %d bytes, of %d",

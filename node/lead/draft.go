@@ -98,6 +98,20 @@ func (d *decider) draftOne(
 	return admit, e.Ops, nil
 }
 
+// sameGrace refuses a delete beside an open one that keeps the files for another time: they would be merged, and one of
+// the two who asked would be told what is not so.
+func sameGrace(view *state.View, s *Submission, e *state.Extent, grace state.Micros) error {
+	for _, id := range e.Ops {
+		o := view.Op(id)
+		if s.Origin != policies.OriginUser || o == nil || o.Kind != policies.KindDelete || o.GraceMicros == grace {
+			continue
+		}
+		return wire.Errorf(wire.OpSubmit, wire.CodeConflict, "operation %s deletes extent %d already, with a grace of %s; "+
+			"cancel it first to have %s", id, e.ID, o.GraceMicros.Duration(), grace.Duration())
+	}
+	return nil
+}
+
 // draftGrace says how long a delete keeps the files: as long as it says, or as the cell's setting does. What the cell
 // itself deletes was never anybody's, or has nothing left.
 func draftGrace(view *state.View, s *Submission, admit *state.Admit, e *state.Extent) error {
@@ -110,8 +124,8 @@ func draftGrace(view *state.View, s *Submission, admit *state.Admit, e *state.Ex
 	case grace == 0 && !s.NoGrace && s.Origin == policies.OriginUser:
 		grace = view.Settings.DeleteGraceMicros
 	}
-	if grace == 0 {
-		return nil
+	if err := sameGrace(view, s, e, grace); err != nil || grace == 0 {
+		return err
 	}
 	if id, lowest := view.Lowest(); lowest < state.LevelKept {
 		return wire.Errorf(wire.OpSubmit, wire.CodePrecondition, "nothing can be deleted with grace while node %s has a build "+

@@ -49,6 +49,9 @@ func (m *members) admit(ctx context.Context, req wire.JoinRequest, by state.Iden
 	if err := checkRemoved(view, req); err != nil {
 		return wire.JoinReply{}, err
 	}
+	if state.Level(req.Level) < state.LevelMembers {
+		by = "" // the node that comes could not read who it was
+	}
 	if err := m.checkDuplicate(ctx, view, req); err != nil {
 		return wire.JoinReply{}, err
 	}

@@ -34,7 +34,7 @@ func (r *Reclaimer) weigh(view *state.View, e *state.Extent) int64 {
 
 // may reports whether a rewrite may be asked for now.
 func (w weighed) may(view *state.View, e *state.Extent, now time.Time) bool {
-	if w.gain == 0 || len(e.Ops) > 0 {
+	if w.gain == 0 || len(e.Ops) > 0 || e.Damaged {
 		return false
 	}
 	if o := view.Op(w.asked); o != nil && o.State.Ended() && o.State != state.OpFailed && o.State != state.OpRejected {

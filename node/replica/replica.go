@@ -106,7 +106,7 @@ func New(o Options) *Replicas {
 		takeSpace: o.TakeSpace, verified: o.Verified,
 		verify: func(ctx context.Context, e *state.Extent, node state.NodeID) { rs.Verify(ctx, o.Self, e, node) },
 	}
-	rs.rewriter = &rewriter{store: o.Store, log: o.Log, logger: o.Logger, disk: o.Disk, suspect: rs.NoteSuspect, id: o.ID}
+	rs.rewriter = &rewriter{store: o.Store, log: o.Log, logger: o.Logger, disk: o.Disk, unread: rs.NoteUnread, id: o.ID}
 	for _, t := range StepTypes() {
 		rs.refused[t] = new(atomic.Uint64)
 	}

@@ -14,12 +14,12 @@ import (
 // rewriter rewrites replicas of this node of which much is deleted, when the log gives the turn: see extent.Rewrite.
 // Clients come before it at the disk. What is deleted meanwhile is left to the next.
 type rewriter struct {
-	id      state.NodeID
-	store   Store
-	log     Log
-	logger  *slog.Logger
-	disk    *diskshare.Shares
-	suspect func(extent state.ExtentID, node state.NodeID, why string)
+	id     state.NodeID
+	store  Store
+	log    Log
+	logger *slog.Logger
+	disk   *diskshare.Shares
+	unread func(e *state.Extent, node state.NodeID, err error)
 
 	rewrites  atomic.Uint64 // that were done
 	gaveBack  atomic.Uint64 // bytes of the disk
@@ -36,7 +36,12 @@ func (w *rewriter) rewrite(ctx context.Context, o *state.Op) (*state.Finish, err
 	share := w.disk.Behind()
 	r := extent.Rewrite{
 		Fence: extent.Fence(o.Fence), Birth: extent.Birth(e.Birth()), Length: e.Length, Sum: &e.Sum,
-		Pace: func(piece func() error) error { return share.Do(ctx, piece) },
+		Pace: func(piece func() error) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return share.Do(ctx, piece)
+		},
 	}
 	view.Holes(e.ID, 0, func(from, to uint64) bool {
 		r.Deleted = append(r.Deleted, extent.Range{From: from, To: to})
@@ -57,9 +62,9 @@ func (w *rewriter) rewrite(ctx context.Context, o *state.Op) (*state.Finish, err
 	}
 	switch extent.CodeOf(err) {
 	case extent.CodeCorrupt: // another attempt reads the same
-		w.suspect(e.ID, w.id, err.Error())
+		w.unread(e, w.id, err)
 		return nil, &finalError{err}
-	case extent.CodeUnsupported, extent.CodeNoSpace:
+	case extent.CodeUnsupported, extent.CodeNoSpace, extent.CodeChanged: // the node asks again when that is over
 		return nil, &finalError{err}
 	}
 	return nil, err

@@ -143,8 +143,8 @@ func (e *Extent) takes(c *Admit) bool {
 // CheckGrace refuses a delete whose grace means nothing.
 func (e *Extent) CheckGrace(c *Admit) Result {
 	switch {
-	case c.GraceMicros > micros(MaxGrace):
-		return refused(wire.CodeInvalid, "a grace of %s is longer than %s", c.GraceMicros.Duration(), MaxGrace)
+	case c.GraceMicros < 0 || c.GraceMicros > micros(MaxGrace):
+		return refused(wire.CodeInvalid, "a grace of %s is not from 0 to %s", c.GraceMicros.Duration(), MaxGrace)
 	case c.GraceMicros != 0 && e.State != ExtentSealed:
 		return refused(wire.CodePrecondition,
 			"extent %d is %s, and only a sealed one is deleted with grace: what would come back of it has no length yet; "+

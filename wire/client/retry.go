@@ -259,7 +259,7 @@ func (t *trial) unreachable(e *wire.Error) error {
 func changes(op wire.OpType) bool {
 	switch op {
 	case wire.OpPut, wire.OpAppend, wire.OpPunch, wire.OpSubmit, wire.OpCancel, wire.OpNodeRemove, wire.OpSetting,
-		wire.OpDiskChange, wire.OpPause,
+		wire.OpDiskChange, wire.OpPause, wire.OpUndelete,
 		wire.OpPolicyLoad, wire.OpPolicyActivate, wire.OpPolicyRollback:
 		return true
 	}
