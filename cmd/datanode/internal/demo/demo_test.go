@@ -119,30 +119,32 @@ func (w wrong) run(t *testing.T, r *Replay) {
 	}
 }
 
-// aReplica is where the first file that is left has one of its replicas on a disk.
-func aReplica(r *Replay) (string, error) {
+// aReplica is where a package has one of its replicas on a disk.
+func aReplica(r *Replay, p *Package) (string, error) {
 	known, err := r.extents(context.Background())
 	if err != nil {
 		return "", err
 	}
-	p := r.kept()[0]
 	return clitest.ExtentPath(filepath.Join(r.Options.Dir, known[p.Extent].Replicas[0].Node), p.Extent), nil
 }
 
+// flipByte does it to another package than loseBytes: what that did was seen by a read, so the cell repairs the replica
+// in its own time, and puts right what would be found.
 func flipByte(r *Replay) (undo func() error, err error) {
-	return change(r, func(path string, data []byte) error {
+	kept := r.kept()
+	return change(r, kept[len(kept)-1], func(path string, data []byte) error {
 		data[bytes.Index(data, []byte("folder"))] ^= 1
 		return overwrite(path, data)
 	})
 }
 
 func loseBytes(r *Replay) (undo func() error, err error) {
-	return change(r, func(path string, data []byte) error { return os.Truncate(path, int64(len(data)/2)) })
+	return change(r, r.kept()[0], func(path string, data []byte) error { return os.Truncate(path, int64(len(data)/2)) })
 }
 
 // change changes a replica's file in place.
-func change(r *Replay, how func(path string, data []byte) error) (undo func() error, err error) {
-	path, err := aReplica(r)
+func change(r *Replay, p *Package, how func(path string, data []byte) error) (undo func() error, err error) {
+	path, err := aReplica(r, p)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +184,7 @@ func forgetDelete(r *Replay) (undo func() error, err error) {
 
 // bringBack is what a repair that ignores a delete does.
 func bringBack(r *Replay) (undo func() error, err error) {
-	from, err := aReplica(r)
+	from, err := aReplica(r, r.kept()[0])
 	if err != nil {
 		return nil, err
 	}
