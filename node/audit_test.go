@@ -49,6 +49,7 @@ func TestChangesSayWhoMadeThem(t *testing.T) {
 	}
 
 	must(ann.SetSetting(ctx, "max-attempts", "9"))
+	must(ann.SetSetting(ctx, "balance", "off")) // of a level at which joins say who asked, too
 	p, err := ann.PolicyLoad(ctx, []byte("flat"))
 	must(err)
 	_, err = ann.PolicyActivate(ctx, p.Digest)
@@ -62,6 +63,9 @@ func TestChangesSayWhoMadeThem(t *testing.T) {
 	_, err = bob.Wait(ctx, []string{res[0].Op}, nil)
 	must(err)
 
+	c.kill("n4")
+	c.start("n4")
+	c.ready("n4")
 	c.kill("n4")
 	c.down("n4")
 	_, err = ann.RemoveNode(ctx, wire.NodeRemoveRequest{Node: "n4", Force: true})
@@ -79,7 +83,7 @@ func TestChangesSayWhoMadeThem(t *testing.T) {
 	c.inTheLog(ann, map[string]string{
 		"setting": "admin/ann", "policy-load": "admin/ann", "policy-activate": "admin/ann", "policy-rollback": "admin/eve",
 		"admit delete": "client/bob", "node-remove": "admin/ann", "admit decommission": "admin/ann", "cancel": "admin/eve",
-		"session": "client/bob", "node-join": "node/n2",
+		"session": "client/bob", "node-join": "node/n4",
 	})
 	for command, who := range map[string]string{
 		"setting": "admin/ann", "policy-load": "admin/ann", "policy-activate": "admin/ann", "policy-rollback": "admin/eve",

@@ -133,6 +133,10 @@ func (w *work) sayPaused(p wire.NodePause) error {
 		return w.a.Print("%s is paused until %s; not to be stopped yet: %s", p.Node, term.Stamp(p.Until),
 			term.OneLine(p.Waits))
 	}
+	if p.Forced {
+		return w.a.Print("%s is paused until %s, by force: node ok-to-stop %s says what a stop would cost",
+			p.Node, term.Stamp(p.Until), p.Node)
+	}
 	return w.a.Print("%s is paused until %s, and safe to stop", p.Node, term.Stamp(p.Until))
 }
 
@@ -176,7 +180,7 @@ func pausedFields(paused []wire.NodePause) (fields []term.Field) {
 		}
 		if p.Waits != "" {
 			text += "; not to be stopped yet: " + term.OneLine(p.Waits)
-		} else {
+		} else if !p.Forced {
 			text += "; safe to stop"
 		}
 		fields = append(fields, term.Field{"paused", text + " (datanode node resume " + p.Node + " ends it)"})

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/datanode/datanode/node/describe"
 	"github.com/datanode/datanode/node/fair"
+	"github.com/datanode/datanode/raftlog"
+	"github.com/datanode/datanode/raftlog/state"
 	"github.com/datanode/datanode/wire"
 	"github.com/datanode/datanode/wire/mux"
 )
@@ -23,12 +26,13 @@ func (a *API) ServeLogSnapshots(ctx context.Context, c *mux.ServerCall, req wire
 		return err
 	}
 	defer done()
-	if req.Take {
+	all, err := a.o.Log.Snapshots()
+	if err == nil && req.Take && !covered(all, a.o.Log.AppliedIndex()) {
 		if err := a.o.Log.Snapshot(ctx); err != nil {
 			return wire.Errorf(c.Op(), wire.CodeUnavailable, "%s cannot take a snapshot now: %v", a.o.Node, err)
 		}
+		all, err = a.o.Log.Snapshots()
 	}
-	all, err := a.o.Log.Snapshots()
 	if err != nil {
 		return err
 	}
@@ -37,6 +41,14 @@ func (a *API) ServeLogSnapshots(ctx context.Context, c *mux.ServerCall, req wire
 		reply.Snapshots = append(reply.Snapshots, describe.Snapshot(s))
 	}
 	return c.Reply(&reply, nil)
+}
+
+// covered reports whether a sound snapshot has all that is applied: the engine would take the same once more, and the
+// oldest would go for it.
+func covered(all []raftlog.StoredSnapshot, applied state.Index) bool {
+	return slices.ContainsFunc(all, func(s raftlog.StoredSnapshot) bool {
+		return s.Err == nil && !s.Aside && s.Index >= applied
+	})
 }
 
 // ServeLogSnapshot sends a piece of a snapshot as it is on the disk. Whether the whole is sound, its checksum says.

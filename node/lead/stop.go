@@ -23,6 +23,13 @@ func (l *Leader) Stopping(ctx context.Context, req wire.StopRequest) (wire.StopR
 	if err := l.log.VerifyLeader(ctx); err != nil { // what it has not heard of may have happened already
 		return wire.StopReply{}, err
 	}
+	// A leader that has only begun, and one of which a node has just died, would go by what the state still says.
+	since := l.clock.Now()
+	if req.From == 0 {
+		l.watch.hearAll(ctx, 0)
+	} else { // the page before has waited
+		since = since.Add(-l.watch.silence())
+	}
 	view := l.log.View()
 	ids := nodeIDs(req.Nodes)
 	slices.Sort(ids)
@@ -34,6 +41,8 @@ func (l *Leader) Stopping(ctx context.Context, req wire.StopRequest) (wire.StopR
 		}
 		names[i] = string(id)
 	}
-	stop := schedule.Stopping(view, l.moment().Seen, ids, state.ExtentID(req.From), req.Limit)
+	seen := l.moment().Seen
+	seen.Silent = func(id state.NodeID) bool { return !l.watch.readySince(id, since) }
+	stop := schedule.Stopping(view, seen, ids, state.ExtentID(req.From), req.Limit)
 	return describe.Stop(stop, names), nil
 }

@@ -249,6 +249,14 @@ func (w *watch) compiledOn(digest string, own bool) []string {
 	return ids
 }
 
+// readySince reports whether a node has said since then that it is ready.
+func (w *watch) readySince(id state.NodeID, since time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.seen[id]
+	return id == w.id || s != nil && s.beat.Ready && s.at.After(since)
+}
+
 // alive reports whether a heartbeat of the node has come lately.
 func (w *watch) alive(id state.NodeID) bool {
 	w.mu.Lock()

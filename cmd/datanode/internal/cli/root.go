@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"strings"
 
 	"github.com/datanode/datanode/cmd/datanode/internal/exit"
 	"github.com/datanode/datanode/cmd/datanode/internal/term"
@@ -44,6 +45,9 @@ func (a *App) Root(use, short, long string, cmds ...*cobra.Command) *cobra.Comma
 func (a *App) Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err != nil && strings.Contains(err.Error(), "flags in the group [") { // cobra v1's own words
+		err = exit.Usagef("%w; see --help", err)
+	}
 	if err != nil {
 		a.Note("datanode: %s", term.OneLine(exit.Explain(ctx, err)))
 	}
