@@ -33,6 +33,9 @@ func TestOKToStop(t *testing.T) {
 		t.Errorf("all nodes at once: %+v", s)
 	}
 	c.kill(first)
+	if s := ask(second); s.Safe || s.VotesLeft != 1 {
+		t.Errorf("%s has just died: %+v", first, s)
+	}
 	c.down(first)
 	if s := ask(second); s.Safe || s.VotesLeft != 1 || !strings.Contains(strings.Join(s.Why, " "), "no leader") {
 		t.Errorf("%s is down: %+v", first, s)

@@ -26,7 +26,7 @@ func (l *Leader) Stopping(ctx context.Context, req wire.StopRequest) (wire.StopR
 	// A leader that has only begun, and one of which a node has just died, would go by what the state still says.
 	since := l.clock.Now()
 	if req.From == 0 {
-		l.watch.hearAll(ctx, 0)
+		l.watch.hearWithin(ctx, 0, l.watch.silence())
 	} else { // the page before has waited
 		since = since.Add(-l.watch.silence())
 	}

@@ -32,6 +32,11 @@ func (w *watch) unsealed(but ...state.NodeID) (all []wire.Unsealed) {
 // hearAll waits until every other node that is up has said anew what it holds, and that it has applied the log up to an
 // index, for three heartbeats at most.
 func (w *watch) hearAll(ctx context.Context, applied state.Index) {
+	w.hearWithin(ctx, applied, 3*w.times.Heartbeat)
+}
+
+// hearWithin is hearAll with another limit.
+func (w *watch) hearWithin(ctx context.Context, applied state.Index, limit time.Duration) {
 	const looks = 12
 	asked := w.clock.Now()
 	for range looks {
@@ -39,7 +44,7 @@ func (w *watch) hearAll(ctx context.Context, applied state.Index) {
 			return
 		}
 		select {
-		case <-w.clock.After(3 * w.times.Heartbeat / looks):
+		case <-w.clock.After(limit / looks):
 		case <-ctx.Done():
 			return
 		}
