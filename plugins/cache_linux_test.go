@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A module that was compiled and cannot be kept, for want of room on the disk, is not refused: a node would never try it
-// again. With room it is usable.
+// A module that was compiled and cannot be kept, for want of room on the disk, is not refused: a node would never try
+// it again. With room it is usable.
 func TestCacheWithoutRoom(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=64k"); errors.Is(err, syscall.EPERM) && os.Getenv("CI") == "" {

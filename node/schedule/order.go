@@ -11,11 +11,11 @@ import (
 // an operation waits by its priority for max-wait at most. Then it is overdue, and goes by its age: of the running
 // operations of the cell, of the copies that read from each node and of those that write to it, half of the places,
 // rounded up, are for the overdue, the oldest first. What came later than an overdue operation never takes the place
-// that is its own; and those that came before it are finite. Of deletes, and of kinds that run one at a time, all places
-// are.
+// that is its own; and those that came before it are finite. Of deletes, and of kinds that run one at a time, all
+// places are.
 //
-// Half, and not all: after an hour of a long recovery all that is queued is overdue, and a client's create, or a repair
-// of what has just lost a replica, must not wait for all of it.
+// Half, and not all: in a long recovery all that is queued becomes overdue, and a client's create, or a repair of what
+// has just lost a replica, must not wait for all of it.
 //
 // Two things still come before the overdue: what a person has put in an order of his own, and repairs at the last copy
 // if the policy puts them before all else.

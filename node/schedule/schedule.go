@@ -318,7 +318,8 @@ func (l *Look) rewriter(o *state.Op) (state.NodeID, string) {
 		return "", fmt.Sprintf("%s, whose replica is to be rewritten, is not up", o.Node)
 	}
 	if other := l.rewrites[o.Node]; other != nil {
-		return "", fmt.Sprintf("%s rewrites one replica at a time, now that of extent %d (%s)", o.Node, other.Extent, other.ID)
+		return "", fmt.Sprintf("%s rewrites one replica at a time, now that of extent %d (%s)",
+			o.Node, other.Extent, other.ID)
 	}
 	return o.Node, ""
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// BalanceWhen says when the cell moves replicas only so that its disks are as full as each other. Numbered by hand: part
-// of the snapshot format.
+// BalanceWhen says when the cell moves replicas only so that its disks are as full as each other. Numbered by hand:
+// part of the snapshot format.
 type BalanceWhen uint8
 
 const (

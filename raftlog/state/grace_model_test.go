@@ -22,7 +22,8 @@ func (m *model) graceOf(kind policies.Kind) state.Micros {
 	return rapid.SampledFrom([]state.Micros{0, 1, 1e6, 1e9, 1e9, 1e12}).Draw(m.T, "grace")
 }
 
-// grace is a delete with grace, an undelete, or the end of some graces; most are about extents for which that is possible.
+// grace is a delete with grace, an undelete, or the end of some graces; most are about extents for which that is
+// possible.
 func (m *model) grace() state.Command {
 	var sealed []state.ExtentID
 	m.cell.State.Extents(0, func(e *state.Extent) bool {

@@ -95,8 +95,8 @@ func (v *View) QueuedIn(open func(Line) bool, yield func(*Op) bool) {
 	merge(v.queue, comesBefore, open, yield)
 }
 
-// Waiting goes through the queued operations that have been there longest, the oldest first, of lines that are open; see
-// QueuedIn.
+// Waiting goes through the queued operations that have been there longest, the oldest first, of lines that are open;
+// see QueuedIn.
 func (v *View) Waiting(open func(Line) bool, yield func(*Op) bool) {
 	merge(v.waiting, older, open, yield)
 }
