@@ -197,7 +197,8 @@ func TestDeleteGraceOfTheCell(t *testing.T) {
 			t.Errorf("a repeated delete: %+v", res)
 		}
 	}
-	res := c.submit(client.SubmitOptions{}, wire.Submission{Kind: "delete", Extent: loc.Extent, GraceMicros: 1, NoGrace: true})
+	res := c.submit(client.SubmitOptions{},
+		wire.Submission{Kind: "delete", Extent: loc.Extent, GraceMicros: 1, NoGrace: true})
 	if res.Code != wire.CodeInvalid {
 		t.Errorf("a delete with and without grace: %+v", res)
 	}

@@ -128,8 +128,8 @@ func draftGrace(view *state.View, s *Submission, admit *state.Admit, e *state.Ex
 		return err
 	}
 	if id, lowest := view.Lowest(); lowest < state.LevelKept {
-		return wire.Errorf(wire.OpSubmit, wire.CodePrecondition, "nothing can be deleted with grace while node %s has a build "+
-			"of level %d, which would not bring it back; want level %d, so run a newer build on it",
+		return wire.Errorf(wire.OpSubmit, wire.CodePrecondition, "nothing can be deleted with grace while node %s has a "+
+			"build of level %d, which would not bring it back; want level %d, so run a newer build on it",
 			id, lowest, state.LevelKept)
 	}
 	admit.GraceMicros = grace

@@ -11,8 +11,8 @@
 //
 // Locks: the admission's guards its queue, and so does the puncher's, the watch's what it has heard, that of
 // Divergences what they know. None is held while the log is asked for anything but its view, and none while another is
-// taken. Who admits or removes a node holds the one token of members meanwhile, across entries of the log, and who pauses
-// one that of pausing.
+// taken. Who admits or removes a node holds the one token of members meanwhile, across entries of the log, and who
+// pauses one that of pausing.
 package lead
 
 import (

@@ -74,7 +74,10 @@ func TestLittleIsNotRewritten(t *testing.T) {
 		for _, c := range []struct {
 			now, then int64
 			worth     bool
-		}{{2 * mib, mib, true}, {2 * mib, mib + 1, false}, {mib, 1, false}, {100 * mib, 50*mib + 1, false}, {100, 200, false}} {
+		}{
+			{2 * mib, mib, true}, {2 * mib, mib + 1, false}, {mib, 1, false}, {100 * mib, 50*mib + 1, false},
+			{100, 200, false},
+		} {
 			r := newReclaimed()
 			r.store.sizes = map[extent.ID][2]int64{1: {c.now, c.then}}
 			r.deletes(1, 0, 4096)

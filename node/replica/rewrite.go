@@ -53,8 +53,9 @@ func (w *rewriter) rewrite(ctx context.Context, o *state.Op) (*state.Finish, err
 		w.gaveBack.Add(uint64(max(0, done.Before-done.After)))
 		w.logger.Info("replica rewritten without what is deleted", "extent", uint64(e.ID), "op", o.ID.String(),
 			"disk-bytes-before", done.Before, "disk-bytes-after", done.After)
-		return &state.Finish{Outcome: state.OutcomeDone, Detail: fmt.Sprintf("rewritten without what is deleted: "+
-			"the file took %s on the disk, now %s", state.UnitsText(uint64(done.Before)), state.UnitsText(uint64(done.After)))}, nil
+		return &state.Finish{Outcome: state.OutcomeDone, Detail: fmt.Sprintf(
+			"rewritten without what is deleted: the file took %s on the disk, now %s",
+			state.UnitsText(uint64(done.Before)), state.UnitsText(uint64(done.After)))}, nil
 	}
 	w.abandoned.Add(1)
 	if ctx.Err() != nil {

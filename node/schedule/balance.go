@@ -9,9 +9,9 @@ import (
 	"github.com/datanode/datanode/raftlog/state"
 )
 
-// Balancing moves replicas from fuller disks to emptier ones, so that a node that is new, or was emptied, gets its share.
-// It is never urgent: its moves begin only while nothing is repaired and no node is emptied, and those that are queued
-// when that changes are taken back.
+// Balancing moves replicas from fuller disks to emptier ones, so that a node that is new, or was emptied, gets its
+// share. It is never urgent: its moves begin only while nothing is repaired and no node is emptied, and those that are
+// queued when that changes are taken back.
 
 const (
 	// balanceBegins and balanceEnds are how far apart two nodes are, in thousandths of their disks, when replicas begin
