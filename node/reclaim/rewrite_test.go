@@ -122,3 +122,13 @@ func TestNoRewriteBesideAnOlderBuild(t *testing.T) {
 		r.rewrites(t, "the node has a newer build", 1)
 	})
 }
+
+// What cannot be read as a whole cannot be rewritten: it would be tried, and fail, for ever.
+func TestDamagedIsNotRewritten(t *testing.T) {
+	view, worth := state.New().Snapshot(), weighed{gain: mib}
+	for damaged, want := range map[bool]bool{false: true, true: false} {
+		if got := worth.may(view, &state.Extent{ID: 1, Damaged: damaged}, time.Now()); got != want {
+			t.Errorf("damaged %v: asked for is %v, want %v", damaged, got, want)
+		}
+	}
+}
